@@ -1,0 +1,55 @@
+"""What an architecture is: genotypes, their YAML files, their checks and their expansion to a flat graph. No torch.
+
+>>> import genotypes
+>>> g = genotypes.load("fpn_tiny")        # a name in the zoo, or a path
+>>> g.outputs
+('head4.logits', 'head8.logits', 'head16.logits')
+"""
+
+from pathlib import Path
+
+from genotypes.elements import Edge, Feature, Node, Size
+from genotypes.errors import GenotypeError, UserError
+from genotypes.expand import incoming
+from genotypes.schema import Backbone, Cell, Genotype, Input
+from genotypes.templates import register_template
+from genotypes.yaml_io import dumps, load_file, loads, save
+
+__all__ = [
+    "Backbone",
+    "Cell",
+    "Edge",
+    "Feature",
+    "Genotype",
+    "GenotypeError",
+    "Input",
+    "Node",
+    "Size",
+    "UserError",
+    "dumps",
+    "incoming",
+    "load",
+    "loads",
+    "names",
+    "register_template",
+    "save",
+]
+
+_ZOO = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """The genotypes that come with the package."""
+    return sorted(path.stem for path in _ZOO.glob("*.yaml"))
+
+
+def load(name_or_path: str | Path) -> Genotype:
+    """The genotype of that name in the zoo, or in that file (a name that is also a file: write ./NAME for the file).
+
+    Raises GenotypeError, listing the zoo, if there is neither, and for a file that is no valid genotype.
+    """
+    if str(name_or_path) in names():
+        return load_file(_ZOO / f"{name_or_path}.yaml")
+    if not Path(name_or_path).is_file():
+        raise GenotypeError(f"{name_or_path}: no such file, and no genotype of that name; known: {', '.join(names())}")
+    return load_file(name_or_path)

@@ -1,6 +1,6 @@
 """Errors a user can cause. Commands show their message alone (no traceback) and exit with code 2."""
 
-__all__ = ["UserError", "GenotypeError"]
+__all__ = ["GenotypeError", "UserError"]
 
 
 class UserError(ValueError):
@@ -8,4 +8,27 @@ class UserError(ValueError):
 
 
 class GenotypeError(UserError):
-    """A genotype that cannot be read, or that does not describe a network."""
+    """A genotype that cannot be read, or that does not describe a network.
+
+    path: where in the document, e.g. ("cells", 2, "operations", "p_n1"); the reader turns it into file and line.
+    """
+
+    def __init__(self, message: str, path: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+
+    def under(self, *prefix: str | int) -> "GenotypeError":
+        """The same error, one level further out in the document."""
+        return GenotypeError(self.message, (*prefix, *self.path))
+
+    def __str__(self) -> str:
+        return f"{format_path(self.path)}: {self.message}" if self.path else self.message
+
+
+def format_path(path: tuple[str | int, ...]) -> str:
+    """("cells", 2, "name") -> "cells[2].name"."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

@@ -1,0 +1,116 @@
+"""Genotype files: YAML in and out, with the line of every mistake.
+
+Only plain data is ever constructed (PyYAML's safe loader); a key given twice is an error rather than a surprise.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genotypes.errors import GenotypeError, format_path
+from genotypes.schema import Genotype
+
+__all__ = ["dumps", "load_file", "loads", "save"]
+
+_MAX_BYTES = 4_000_000  # a genotype is kilobytes; this stops a wrong file before it fills the memory
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader without aliases (they can blow up a small file) and with unique keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a name", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def loads(text: str, origin: str = "<text>") -> Genotype:
+    """The genotype a YAML text describes.
+
+    Raises GenotypeError whose message starts with `origin:line:` and names the place and what was expected.
+    """
+    try:
+        tree = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        raise GenotypeError(f"{origin}:{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    except (RecursionError, ValueError) as error:
+        raise GenotypeError(f"{origin}:1: not valid YAML: {error}") from None
+    try:
+        return Genotype.from_dict(data)
+    except GenotypeError as error:
+        place = f" {format_path(error.path)}:" if error.path else ""
+        raise GenotypeError(f"{origin}:{_line(tree, error.path)}:{place} {error.message}") from None
+
+
+def load_file(path: str | os.PathLike[str]) -> Genotype:
+    """The genotype in a YAML file; GenotypeError naming the file, also when it cannot be read."""
+    try:
+        if Path(path).stat().st_size > _MAX_BYTES:
+            raise GenotypeError(f"{path}: {Path(path).stat().st_size} bytes is no genotype file")
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise GenotypeError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise GenotypeError(f"{path}: not a text file (expected a genotype in YAML)") from None
+    return loads(text, str(path))
+
+
+def dumps(genotype: Genotype) -> str:
+    """The genotype as YAML: one cell parameter a line, small lists and mappings in one line."""
+    return yaml.dump(
+        genotype.to_dict(),
+        Dumper=_Dumper,
+        sort_keys=False,
+        default_flow_style=None,
+        width=110,
+        allow_unicode=True,
+    )
+
+
+def save(genotype: Genotype, path: str | os.PathLike[str]) -> None:
+    """Write the file in one step: a reader, or a crash, never meets half of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+        file.write(dumps(genotype))
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _line(tree: yaml.Node, path: tuple[str | int, ...]) -> int:
+    """The line of the innermost part of `path` that the document holds."""
+    line = tree.start_mark.line + 1 if tree is not None else 1
+    for part in path:
+        if isinstance(tree, yaml.MappingNode):
+            match = [(key, value) for key, value in tree.value if key.value == part]
+            if not match:
+                return line
+            line, tree = match[0][0].start_mark.line + 1, match[0][1]
+        elif isinstance(tree, yaml.SequenceNode) and isinstance(part, int) and part < len(tree.value):
+            tree = tree.value[part]
+            line = tree.start_mark.line + 1
+        else:
+            return line
+    return line

@@ -1,0 +1,84 @@
+"""Auto-MSFNet's search space (Zhang et al., ACM MM 2021), for any backbone with two or more taps."""
+
+from collections.abc import Sequence
+
+from genotypes import Backbone, Cell, Genotype, Input
+from genotypes.vocabulary import BACKBONES, look_up
+
+__all__ = ["AUTO_MSFNET_OPERATIONS", "fusion_cells"]
+
+AUTO_MSFNET_OPERATIONS = (
+    "none",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_3x3_rp2",
+    "dil_conv_3x3",
+    "dil_conv_3x3_rp2",
+    "dil_conv_3x3_dil4",
+    "conv_3x3",
+    "conv_3x3_rp2",
+    "spatial_attention",
+    "channel_attention",
+)
+
+
+def fusion_cells(
+    backbone: str = "tiny",
+    channels: int = 32,
+    operations: Sequence[str] = AUTO_MSFNET_OPERATIONS,
+    *,
+    taps: Sequence[str] | None = None,
+    strides: Sequence[int] | None = None,
+    wiring: str = "code",
+    input: Input | None = None,
+    backbone_options: dict[str, str] | None = None,
+    name: str | None = None,
+) -> Genotype:
+    """An open genotype: every cell fuses all taps at one stride, cells from coarse to fine.
+
+    taps: backbone features (default: the four coarsest); strides: the cells' (default: all taps' but the coarsest).
+    wiring: "code" or "figure7", see `genotypes.templates.fusion.fusion_cell`.
+    Four taps give 12 outer + 5 + 7 + 7 inner open edges. Raises GenotypeError for fewer than two taps.
+
+    >>> len(fusion_cells("tiny").open_edges())
+    31
+    """
+    taps = coarse_to_fine(backbone, taps)
+    tapped = [BACKBONES[backbone].feature(tap).stride for tap in taps]
+    features = [f"reduce.f{stride}" for stride in tapped]
+    cells = [
+        Cell.from_dict(
+            {"name": "reduce", "template": "lateral", "inputs": list(taps)}
+            | {"channels": channels, "kernel": 3, "post": "bn_relu"}
+        )
+    ]
+    previous: dict[str, str] = {}
+    strides = sorted(strides or tapped[1:], reverse=True)
+    for stride in strides:
+        inputs = previous | {feature.split(".")[1]: feature for feature in features}
+        cells.append(
+            Cell.from_dict(
+                {"name": f"fuse{stride}", "template": "fusion_cell", "inputs": inputs, "stride": stride}
+                | ({} if wiring == "code" else {"wiring": wiring})
+                | {"candidates": list(operations)}
+            )
+        )
+        previous = {"previous": f"fuse{stride}.out"}
+    heads = [
+        Cell.from_dict({"name": f"head{stride}", "template": "head", "inputs": [f"fuse{stride}.out"]})
+        for stride in reversed(strides)
+    ]
+    return Genotype(
+        name=name or f"fusion_cells_{backbone}",
+        input=input or Input(),
+        backbone=Backbone(name=backbone, taps=taps, options=backbone_options or {}),
+        cells=(*cells, *heads),
+        outputs=tuple(f"{head.name}.logits" for head in heads),
+    )
+
+
+def coarse_to_fine(backbone: str, taps: Sequence[str] | None) -> tuple[str, ...]:
+    """The given taps (default: the four coarsest features), coarsest first."""
+    word = look_up(BACKBONES, "backbone", backbone)
+    infos = word.features[-4:] if taps is None else [word.feature(tap) for tap in taps]
+    return tuple(info.name for info in sorted(infos, key=lambda info: -info.stride))
