@@ -1,0 +1,90 @@
+"""MobileNetV2, width 1.0 (Sandler et al., CVPR 2018, table 2). Keys as torchvision's `mobilenet_v2`.
+
+Features are the outputs of the last linear bottleneck at each stride (no activation after them).
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces.backbones._register import register_backbone
+from search_spaces.backbones._stack import FeatureStack
+
+__all__: list[str] = []
+
+# Rows of table 2: expansion t, channels c, repeats n, stride s of the first.
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+_STEM_CHANNELS = 32
+_AFTER = {"s2": 1, "s4": 3, "s8": 6, "s16": 13, "s32": 17}
+
+
+class _SameConv2d(nn.Conv2d):
+    """3x3 convolution with stride 2 and TensorFlow's SAME padding, which weights trained in TensorFlow
+    expect.
+
+    Total padding of a side n is max((ceil(n/2) - 1) * 2 + 3 - n, 0), half of it rounded down before: that is
+    (1, 1) for odd n and (0, 1) for even n, written without a branch so that exporters keep n symbolic.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
+        super().__init__(in_channels, out_channels, 3, stride=2, padding=0, groups=groups, bias=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        H, W = x_BCHW.shape[-2:]
+        return super().forward(F.pad(x_BCHW, (W % 2, 1, H % 2, 1)))
+
+
+def _conv_bn_relu6(
+    in_channels: int, out_channels: int, kernel: int, stride: int, groups: int, padding: str
+) -> nn.Sequential:
+    if stride == 2 and padding == "tf_same":
+        conv: nn.Conv2d = _SameConv2d(in_channels, out_channels, groups)
+    else:
+        conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU6(inplace=True))
+
+
+class _InvertedResidual(nn.Module):
+    """1x1 expansion (none if t = 1), depthwise 3x3, linear 1x1 projection; plus the input where shapes agree."""
+
+    def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int, padding: str) -> None:
+        super().__init__()
+        hidden = in_channels * expansion
+        layers: list[nn.Module] = []
+        if expansion != 1:
+            layers += [_conv_bn_relu6(in_channels, hidden, 1, 1, 1, padding)]
+        layers += [
+            _conv_bn_relu6(hidden, hidden, 3, stride, hidden, padding),
+            nn.Conv2d(hidden, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        ]
+        self.conv = nn.Sequential(*layers)
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW = self.conv(x_BCHW)
+        return x_BCHW + y_BCHW if self.residual else y_BCHW
+
+
+@register_backbone(
+    "mobilenet_v2",
+    weights_from="ImageNet weights with torchvision's mobilenet_v2 keys, e.g. "
+    "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth",
+    extra_keys=("features.18.", "classifier."),
+)
+def _mobilenet_v2(taps: tuple[str, ...], *, padding: str) -> nn.Module:
+    layers: list[nn.Module] = [_conv_bn_relu6(3, _STEM_CHANNELS, 3, 2, 1, padding)]
+    width = _STEM_CHANNELS
+    for expansion, channels, repeats, first_stride in _STAGES:
+        for index in range(repeats):
+            stride = first_stride if index == 0 else 1
+            layers += [_InvertedResidual(width, channels, expansion, stride, padding)]
+            width = channels
+    return FeatureStack(layers, _AFTER, taps)

@@ -1,0 +1,94 @@
+"""ResNet-50 (He et al., CVPR 2016), "v1.5": the stride sits on the 3x3 convolution.
+
+Keys as torchvision's `resnet50`. Features: `s2` is the stem before its max pool, `s4` to `s32` are layer1 to layer4.
+"""
+
+from torch import Tensor, nn
+
+from search_spaces.backbones._register import register_backbone
+from search_spaces.backbones._stack import initialise
+
+__all__ = ["StagedBackbone"]
+
+_DEPTHS = (3, 4, 6, 3)
+_STAGE_OF = {"s2": 0, "s4": 1, "s8": 2, "s16": 3, "s32": 4}
+
+
+class StagedBackbone(nn.Module):
+    """A stem (`conv1`, `bn1`, ReLU), a max pool and the stages `layer1` to `layer4`, as deep as the taps
+    need.
+
+    Args:
+        taps: names out of `s2` (stem), `s4`, `s8`, `s16`, `s32` (stages).
+        stem: from 3 to 64 channels at stride 2, without the last norm and ReLU.
+        block: makes a residual block from (in_channels, planes, stride, is_first); its output has 4 *
+            planes channels.
+    """
+
+    def __init__(self, taps: tuple[str, ...], stem: nn.Module, block: type[nn.Module]) -> None:
+        super().__init__()
+        depth = max(_STAGE_OF[tap] for tap in taps)
+        self._tap_after = {_STAGE_OF[tap]: tap for tap in taps}
+        self.conv1 = stem
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        width = 64
+        for stage, repeats in enumerate(_DEPTHS[:depth], start=1):
+            planes = 64 * 2 ** (stage - 1)
+            blocks = []
+            for index in range(repeats):
+                stride = 2 if stage > 1 and index == 0 else 1
+                blocks.append(block(width, planes, stride, index == 0))
+                width = 4 * planes
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+        self._depth = depth
+        initialise(self)
+
+    def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
+        features = {}
+        x_BCHW = self.relu(self.bn1(self.conv1(x_BCHW)))
+        for stage in range(self._depth + 1):
+            if stage == 1:
+                x_BCHW = self.maxpool(x_BCHW)
+            if stage >= 1:
+                x_BCHW = self.get_submodule(f"layer{stage}")(x_BCHW)
+            if stage in self._tap_after:
+                features[self._tap_after[stage]] = x_BCHW
+        return features
+
+
+class _Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride), 1x1, each with BN; plus the shortcut: a 1x1 in a stage's first block."""
+
+    def __init__(self, in_channels: int, planes: int, stride: int, is_first: bool) -> None:
+        super().__init__()
+        out_channels = 4 * planes
+        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Module | None = None
+        if is_first:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+            )
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        shortcut_BCHW = x_BCHW if self.downsample is None else self.downsample(x_BCHW)
+        y_BCHW = self.relu(self.bn1(self.conv1(x_BCHW)))
+        y_BCHW = self.relu(self.bn2(self.conv2(y_BCHW)))
+        return self.relu(self.bn3(self.conv3(y_BCHW)) + shortcut_BCHW)
+
+
+@register_backbone(
+    "resnet50",
+    weights_from="ImageNet weights with torchvision's resnet50 keys, e.g. "
+    "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+    extra_keys=("fc.",),
+)
+def _resnet50(taps: tuple[str, ...]) -> nn.Module:
+    return StagedBackbone(taps, nn.Conv2d(3, 64, 7, 2, 3, bias=False), _Bottleneck)

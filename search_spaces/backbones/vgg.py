@@ -1,0 +1,44 @@
+"""VGG-16 with BatchNorm (Simonyan and Zisserman, ICLR 2015, configuration D).
+
+Keys as torchvision's `vgg16_bn`. Features are taken after the last ReLU of a block, before its pool; the fifth pool is dropped.
+`vgg16_bn_ceil` is Auto-MSFNet's variant, whose pools round sizes up; on sizes that are
+multiples of 16 both agree.
+"""
+
+from torch import nn
+
+from search_spaces.backbones._register import register_backbone
+from search_spaces.backbones._stack import FeatureStack
+
+__all__: list[str] = []
+
+_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+_AFTER = {"s1": 5, "s2": 12, "s4": 22, "s8": 32, "s16": 42}
+_WEIGHTS = (
+    "ImageNet weights with torchvision's vgg16_bn keys, e.g. https://download.pytorch.org/models/vgg16_bn-6c64b313.pth"
+)
+
+
+def _vgg16(taps: tuple[str, ...], ceil_mode: bool) -> nn.Module:
+    layers: list[nn.Module] = []
+    width = 3
+    for widths in _BLOCKS:
+        for channels in widths:
+            layers += [
+                nn.Conv2d(width, channels, 3, padding=1),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+            ]
+            width = channels
+        layers += [nn.MaxPool2d(2, ceil_mode=ceil_mode)]
+    return FeatureStack(layers, _AFTER, taps)
+
+
+@register_backbone("vgg16_bn", weights_from=_WEIGHTS, extra_keys=("classifier.",))
+def _vgg16_bn(taps: tuple[str, ...]) -> nn.Module:
+    return _vgg16(taps, ceil_mode=False)
+
+
+@register_backbone("vgg16_bn_ceil", weights_from=_WEIGHTS, extra_keys=("classifier.",))
+def _vgg16_bn_ceil(taps: tuple[str, ...]) -> nn.Module:
+    return _vgg16(taps, ceil_mode=True)
