@@ -63,13 +63,13 @@ def register_backbone(
 
     def register(factory: F) -> F:
         declared = name in vocabulary.BACKBONES
-        if declared and features is not None and name not in _BACKBONES:
-            raise UserError(f"backbone {name!r} is declared in genotypes.vocabulary; leave `features` out")
+        if declared and features:
+            raise UserError(f"backbone {name!r} exists already; choose another name")
         if not declared and not features:
             raise UserError(f"backbone {name!r} is new: say its `features` as name -> (stride, channels)")
-        _BACKBONES.add(name, _Entry(factory=factory, weights_from=weights_from, extra_keys=extra_keys))
         if not declared:
             vocabulary.declare_backbone(name, features, options=options, summary=summary)
+        _BACKBONES.add(name, _Entry(factory=factory, weights_from=weights_from, extra_keys=extra_keys))
         return factory
 
     return register

@@ -1,6 +1,7 @@
 """Res2Net-50 v1b, 26w x 4s (Gao et al., TPAMI 2021), as in the released code.
 
-Keys as the authors' `res2net50_v1b_26w_4s`. v1b differs from v1 by the deep stem (three 3x3 convolutions) and the average-pooled shortcut.
+Keys as the authors' `res2net50_v1b_26w_4s`. v1b differs from v1 by the deep stem (three 3x3 convolutions)
+and the average-pooled shortcut.
 """
 
 import torch

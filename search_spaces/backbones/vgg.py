@@ -1,6 +1,7 @@
 """VGG-16 with BatchNorm (Simonyan and Zisserman, ICLR 2015, configuration D).
 
-Keys as torchvision's `vgg16_bn`. Features are taken after the last ReLU of a block, before its pool; the fifth pool is dropped.
+Keys as torchvision's `vgg16_bn`. Features are taken after the last ReLU of a block, before its pool; the
+fifth pool is dropped.
 `vgg16_bn_ceil` is Auto-MSFNet's variant, whose pools round sizes up; on sizes that are
 multiples of 16 both agree.
 """

@@ -43,10 +43,10 @@ def register_operation(name: str, *, widths: str = "same", summary: str = "") ->
         word = vocabulary.OPERATIONS.get(name)
         if word is not None and word.widths != widths:
             raise UserError(f"operation {name!r} is declared with widths={word.widths!r}, not with widths={widths!r}")
-        _FACTORIES.add(name, factory)
         if word is None:
             first_line = (factory.__doc__ or "").strip().partition("\n")[0]
             vocabulary.declare_operation(name, widths=widths, summary=summary or first_line)
+        _FACTORIES.add(name, factory)
         return factory
 
     return register
