@@ -1,0 +1,162 @@
+"""Weight files: strict by name, with errors that say what to do; and the published keys and weights themselves."""
+
+import json
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+from test_backbones import all_taps, golden
+from torchvision_names import automsf_vgg16_key, csf_res2net50_key, minet_resnet50_key, minet_vgg16_key
+
+from genotypes.errors import UserError
+from search_spaces.backbones import build_backbone
+
+TAPS = ("s4", "s8")
+
+
+@pytest.fixture
+def state():
+    """All of `tiny`, so that ("s4", "s8") needs only a part of it."""
+    return build_backbone("tiny", all_taps("tiny")).state_dict()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_loads_by_name_and_skips_deeper_layers(state, tmp_path, suffix):
+    path = tmp_path / f"weights{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(state, path)
+    loaded = build_backbone("tiny", TAPS, weights=path).state_dict()
+    assert 0 < len(loaded) < len(state)
+    assert all(torch.equal(value, state[key]) for key, value in loaded.items())
+
+
+def test_reading_leaves_the_random_generator_alone(state, tmp_path):
+    torch.save(state, tmp_path / "w.pth")
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        build_backbone("tiny", TAPS)
+        without = torch.rand(1)
+        torch.manual_seed(3)
+        build_backbone("tiny", TAPS, weights=tmp_path / "w.pth")
+        assert torch.equal(torch.rand(1), without)
+
+
+def test_old_files_without_counters_load(state, tmp_path):
+    torch.save({k: v for k, v in state.items() if "num_batches" not in k}, tmp_path / "old.pth")
+    build_backbone("tiny", TAPS, weights=tmp_path / "old.pth")
+
+
+def refusal(path, name="tiny", taps=TAPS):
+    with pytest.raises(UserError) as caught:
+        build_backbone(name, taps, weights=path)
+    assert str(path) in str(caught.value) and f"backbone {name!r}" in str(caught.value)
+    return str(caught.value)
+
+
+def test_first_bad_key_is_named(state, tmp_path):
+    path = tmp_path / "w.pth"
+    first = next(iter(state))
+    torch.save({k: v for k, v in state.items() if k != first}, path)
+    assert f"lacks the key '{first}'" in refusal(path)
+    torch.save({**state, "head.weight": torch.zeros(1)}, path)
+    assert "unexpected key 'head.weight'" in refusal(path)
+    torch.save({**state, first: torch.zeros(5, 4)}, path)
+    assert re.search(rf"'{re.escape(first)}'.*\[5, 4\], not \[12, 3, 3, 3\]", refusal(path))
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "vgg16_bn", "vgg16_bn_ceil", "resnet50", "res2net50"])
+def test_missing_file_says_which_to_get_where(name, tmp_path):
+    message = refusal(tmp_path / "absent.pth", name, ("s4",))
+    assert "no weight file" in message and "https://" in message and "ImageNet" in message
+
+
+def test_another_networks_weights_say_what_was_expected(state, tmp_path):
+    torch.save(state, tmp_path / "tiny.pth")
+    assert "mobilenet_v2-7ebf99e0.pth" in refusal(tmp_path / "tiny.pth", "mobilenet_v2")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('the weight file ran code')",))
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "truncated", "noise", "code", "list", "nested", "folder", "text.st"])
+def test_what_is_not_a_state_dict_is_refused(state, tmp_path, kind):
+    path = tmp_path / ("w.safetensors" if kind == "text.st" else "w.pth")
+    if kind == "folder":
+        path.mkdir()
+    elif kind in ("text", "text.st"):
+        path.write_text("<html>not found</html>")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "truncated":
+        torch.save(state, path)
+        path.write_bytes(path.read_bytes()[:5000])
+    elif kind == "noise":
+        path.write_bytes(bytes(range(256)) * 20)
+    else:
+        torch.save({"code": {"a": Bomb()}, "list": [1, 2], "nested": {"state_dict": state}}[kind], path)
+    message = refusal(path)
+    assert len(message.splitlines()) == 1
+
+
+def shapes(entries):
+    return {key: tuple(shape) for key, shape, *_ in entries}
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("network", "backbone", "rename"),
+    [
+        ("minet_resnet50", "resnet50", minet_resnet50_key),
+        ("minet_vgg16", "vgg16_bn", minet_vgg16_key),
+        ("automsf_vgg16", "vgg16_bn_ceil", automsf_vgg16_key),
+        ("csf_res2net50", "res2net50", csf_res2net50_key),
+    ],
+)
+def test_golden_keys_are_those_of_the_authors_encoders(shared, network, backbone, rename):
+    entries = json.loads((shared / "oracles" / f"{network}.keys.json").read_text())
+    theirs = {rename(key): shape for key, shape in shapes(entries).items() if rename(key)}
+    assert theirs == golden(backbone)
+
+
+@pytest.fixture(scope="module")
+def imagenet(shared):
+    return shared / "authors" / "mobilenet_v2_imagenet.pth"
+
+
+@pytest.mark.shared
+def test_golden_keys_are_those_of_the_released_mobilenet(imagenet):
+    state = torch.load(imagenet, weights_only=True)
+    theirs = {k: tuple(v.shape) for k, v in state.items() if not k.startswith(("features.18.", "classifier."))}
+    assert theirs == golden("mobilenet_v2")
+
+
+@pytest.mark.shared
+def test_released_mobilenet_recognises_photos_best_with_its_own_padding(shared, imagenet):
+    """The published head on our features: sure of what it sees, and surer with the padding it was trained with."""
+    state = torch.load(imagenet, weights_only=True)
+    photos = sorted((shared / "data/DUTS-TR/DUTS-TR-Image").glob("ILSVRC2012_*.jpg"))[:12]
+    if len(photos) < 12:
+        pytest.skip("needs 12 photos of DUTS-TR")
+    x = torch.stack([torch.frombuffer(_pixels(path), dtype=torch.uint8).reshape(224, 224, 3) for path in photos])
+    x = x.permute(0, 3, 1, 2).float() / 127.5 - 1
+    sureness = {}
+    for padding in ("tf_same", "symmetric"):
+        net = build_backbone("mobilenet_v2", all_taps("mobilenet_v2"), weights=imagenet, padding=padding).eval()
+        with torch.no_grad():
+            features = net(x)
+            y = F.conv2d(features["s32"], state["features.18.0.weight"])
+            keys = ("running_mean", "running_var", "weight", "bias")
+            y = F.relu6(F.batch_norm(y, *(state[f"features.18.1.{key}"] for key in keys)))
+            logits = F.linear(y.mean((2, 3)), state["classifier.1.weight"], state["classifier.1.bias"])
+        assert all(0.1 < feature.std() < 10 for feature in features.values())
+        sureness[padding] = logits.softmax(1).amax(1).mean().item()
+    assert sureness["tf_same"] > 0.5
+    assert sureness["tf_same"] > sureness["symmetric"]
+
+
+def _pixels(path):
+    return bytearray(Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR).tobytes())

@@ -1,0 +1,283 @@
+"""Every backbone: features as declared, exact depth, keys as published, values against independent computations."""
+
+from math import ceil, floor
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from genotypes.errors import UserError
+from genotypes.vocabulary import BACKBONES
+from search_spaces.backbones import backbone_names, build_backbone
+
+NAMES = backbone_names()
+GOLDEN = Path(__file__).parent / "golden"
+PARAMETERS = {  # without classifiers; the sums are those of the published networks' encoders
+    "tiny": 10_112,
+    "mobilenet_v2": 1_811_712,
+    "vgg16_bn": 14_723_136,
+    "vgg16_bn_ceil": 14_723_136,
+    "resnet50": 23_508_032,
+    "res2net50": 23_669_352,
+}
+
+
+def all_taps(name):
+    return tuple(info.name for info in BACKBONES[name].features)
+
+
+def picture(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def skeleton(name, taps, **options):
+    """The backbone without storage: instant, for names and shapes."""
+    with torch.device("meta"):
+        return build_backbone(name, taps, **options)
+
+
+def key_lines(name, **options):
+    state = skeleton(name, all_taps(name), **options).state_dict()
+    return [f"{key} {'x'.join(map(str, value.shape)) or 'scalar'}" for key, value in state.items()]
+
+
+def golden(name):
+    """key -> shape, from the checked-in list."""
+    lines = (line.split() for line in (GOLDEN / f"{name}.txt").read_text().splitlines())
+    return {key: () if shape == "scalar" else tuple(map(int, shape.split("x"))) for key, shape in lines}
+
+
+def side(name, n, stride):
+    """Sides round down in a plain VGG, at every halving; up everywhere else."""
+    return floor(n / stride) if name == "vgg16_bn" else ceil(n / stride)
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("name", NAMES)
+def test_features_are_as_declared_on_odd_sizes(name, training):
+    net = build_backbone(name, all_taps(name)).train(training)
+    H, W = 97, 131
+    features = net(picture(1, 3, H, W))
+    assert list(features) == list(all_taps(name))
+    for info in BACKBONES[name].features:
+        expected = (1, info.channels, side(name, H, info.stride), side(name, W, info.stride))
+        assert features[info.name].shape == expected
+        assert torch.isfinite(features[info.name]).all()
+    if training:
+        sum(feature.mean() for feature in features.values()).backward()
+        for key, parameter in net.named_parameters():
+            assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_as_deep_as_the_deepest_tap(name):
+    taps = all_taps(name)
+    full = build_backbone(name, taps).eval()
+    x = picture(1, 3, 33, 64)
+    with torch.no_grad():
+        expected = full(x)
+        for depth in (1, len(taps) // 2, len(taps)):
+            part = build_backbone(name, (taps[depth - 1],)).eval()
+            part.load_state_dict({key: full.state_dict()[key] for key in part.state_dict()})
+            features = part(x)
+            assert list(features) == [taps[depth - 1]]
+            assert torch.equal(features[taps[depth - 1]], expected[taps[depth - 1]])
+    counts = [sum(p.numel() for p in skeleton(name, (tap,)).parameters()) for tap in taps]
+    assert counts == sorted(set(counts)) and counts[-1] == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keys_are_golden(name):
+    """After a wanted change: write `key_lines(name)` into the file, and tell those who have weights."""
+    expected = (GOLDEN / f"{name}.txt").read_text().splitlines()
+    assert key_lines(name) == expected
+
+
+def test_padding_changes_no_key():
+    assert key_lines("mobilenet_v2", padding="tf_same") == key_lines("mobilenet_v2", padding="symmetric")
+
+
+def test_the_two_vggs_agree_where_no_pool_rounds():
+    plain, rounding_up = (build_backbone(name, ("s4", "s16")).eval() for name in ("vgg16_bn", "vgg16_bn_ceil"))
+    rounding_up.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(plain(picture(1, 3, 48, 64)), rounding_up(picture(1, 3, 48, 64)))
+
+
+# Independent computations from the state dict.
+
+
+def conv_bn(x, state, conv, bn, stride=1, groups=1, padding=None, act=F.relu):
+    weight = state[f"{conv}.weight"]
+    padding = weight.shape[-1] // 2 if padding is None else padding
+    y = F.conv2d(x, weight, state.get(f"{conv}.bias"), stride, padding, groups=groups)
+    keys = ("running_mean", "running_var", "weight", "bias")
+    return act(F.batch_norm(y, *(state[f"{bn}.{key}"] for key in keys), False, 0.0, 1e-5))
+
+
+def identity(x):
+    return x
+
+
+def same_pads(n, kernel, stride):
+    """TensorFlow's rule, as documented for tf.nn."""
+    total = max((ceil(n / stride) - 1) * stride + kernel - n, 0)
+    return total // 2, total - total // 2
+
+
+def reference_mobilenet_v2(x, state, padding):
+    def unit(x, conv, bn, stride=1, groups=1, act=F.relu6):
+        if stride == 2 and padding == "tf_same":
+            (top, bottom), (left, right) = (same_pads(n, 3, 2) for n in x.shape[2:])
+            return conv_bn(F.pad(x, (left, right, top, bottom)), state, conv, bn, 2, groups, 0, act)
+        return conv_bn(x, state, conv, bn, stride, groups, act=act)
+
+    x = unit(x, "features.0.0", "features.0.1", 2)
+    taps = {1: "s2", 3: "s4", 6: "s8", 13: "s16", 17: "s32"}
+    out = {}
+    for index in range(1, 18):
+        key = f"features.{index}.conv"
+        y = x if index == 1 else unit(x, f"{key}.0.0", f"{key}.0.1")
+        at = 0 if index == 1 else 1
+        y = unit(y, f"{key}.{at}.0", f"{key}.{at}.1", 2 if index in (2, 4, 7, 14) else 1, y.shape[1])
+        y = unit(y, f"{key}.{at + 1}", f"{key}.{at + 2}", act=identity)
+        x = y + x if y.shape == x.shape else y
+        if index in taps:
+            out[taps[index]] = x
+    return out
+
+
+def reference_vgg16(x, state, ceil_mode):
+    out, index = {}, 0
+    for stride, convs in ((1, 2), (2, 2), (4, 3), (8, 3), (16, 3)):
+        for _ in range(convs):
+            x = conv_bn(x, state, f"features.{index}", f"features.{index + 1}")
+            index += 3
+        out[f"s{stride}"] = x
+        x = F.max_pool2d(x, 2, ceil_mode=ceil_mode)
+        index += 1
+    return out
+
+
+def reference_stages(x, state, out, block):
+    x = F.max_pool2d(x, 3, 2, 1)
+    for stage, repeats in ((1, 3), (2, 4), (3, 6), (4, 3)):
+        for index in range(repeats):
+            stride = 2 if index == 0 and stage > 1 else 1
+            x = block(x, state, f"layer{stage}.{index}", index == 0, stride)
+        out[f"s{2 ** (stage + 1)}"] = x
+    return out
+
+
+def reference_bottleneck(x, state, key, is_first, stride):
+    y = conv_bn(x, state, f"{key}.conv1", f"{key}.bn1")
+    y = conv_bn(y, state, f"{key}.conv2", f"{key}.bn2", stride)
+    y = conv_bn(y, state, f"{key}.conv3", f"{key}.bn3", act=identity)
+    if is_first:
+        x = conv_bn(x, state, f"{key}.downsample.0", f"{key}.downsample.1", stride, act=identity)
+    return F.relu(x + y)
+
+
+def reference_bottle2neck(x, state, key, is_first, stride):
+    y = conv_bn(x, state, f"{key}.conv1", f"{key}.bn1")
+    v = y.shape[1] // 4
+    y0, y1, y2, y3 = y[:, :v], y[:, v : 2 * v], y[:, 2 * v : 3 * v], y[:, 3 * v :]
+
+    def f(i, z):
+        return conv_bn(z, state, f"{key}.convs.{i}", f"{key}.bns.{i}", stride)
+
+    if is_first:
+        window = F.conv2d(y3, torch.full((v, 1, 3, 3), 1 / 9, dtype=y3.dtype), stride=stride, padding=1, groups=v)
+        z = [f(0, y0), f(1, y1), f(2, y2), window]
+        if stride == 2:  # the mean of those of the 2x2 pixels that exist
+            H, W = x.shape[2:]
+            padded = F.pad(x, (0, W % 2, 0, H % 2))
+            there = F.pad(torch.ones_like(x), (0, W % 2, 0, H % 2))
+            x = F.avg_pool2d(padded, 2) / F.avg_pool2d(there, 2)
+        x = conv_bn(x, state, f"{key}.downsample.1", f"{key}.downsample.2", act=identity)
+    else:
+        z0 = f(0, y0)
+        z1 = f(1, z0 + y1)
+        z = [z0, z1, f(2, z1 + y2), y3]
+    return F.relu(x + conv_bn(torch.cat(z, 1), state, f"{key}.conv3", f"{key}.bn3", act=identity))
+
+
+def reference_resnet50(x, state):
+    stem = conv_bn(x, state, "conv1", "bn1", 2)
+    return reference_stages(stem, state, {"s2": stem}, reference_bottleneck)
+
+
+def reference_res2net50(x, state):
+    x = conv_bn(x, state, "conv1.0", "conv1.1", 2)
+    x = conv_bn(conv_bn(x, state, "conv1.3", "conv1.4"), state, "conv1.6", "bn1")
+    return reference_stages(x, state, {}, reference_bottle2neck)
+
+
+REFERENCES = [
+    ("mobilenet_v2", {}, lambda x, s: reference_mobilenet_v2(x, s, "symmetric")),
+    ("mobilenet_v2", {"padding": "tf_same"}, lambda x, s: reference_mobilenet_v2(x, s, "tf_same")),
+    ("vgg16_bn", {}, lambda x, s: reference_vgg16(x, s, False)),
+    ("vgg16_bn_ceil", {}, lambda x, s: reference_vgg16(x, s, True)),
+    ("resnet50", {}, reference_resnet50),
+    ("res2net50", {}, reference_res2net50),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "reference"), REFERENCES, ids=lambda v: str(v) if v else "")
+def test_values(name, options, reference):
+    net = build_backbone(name, all_taps(name), **options).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for key, tensor in net.state_dict().items():
+            if "running_var" in key or (tensor.dim() == 1 and key.endswith("weight")):
+                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+            elif tensor.dim() == 1:
+                tensor.copy_(0.2 * torch.randn(tensor.shape, generator=generator))
+        x = picture(1, 3, 50, 71)
+        expected = reference(x, net.state_dict())
+        features = net(x)
+    assert list(features) == list(expected)
+    for tap, feature in features.items():
+        error = (feature - expected[tap]).abs().max() / expected[tap].std()
+        assert error < 1e-3, f"{tap}: {error}"
+
+
+@pytest.mark.parametrize("n", range(32, 40))
+def test_tf_same_pads_by_the_rule(n):
+    assert (n % 2, 1) == same_pads(n, 3, 2)
+
+
+def test_channels_last_changes_nothing():
+    net = build_backbone("mobilenet_v2", ("s8",)).eval()
+    x = picture(1, 3, 64, 48)
+    with torch.no_grad():
+        expected = net(x)["s8"]
+        net.to(memory_format=torch.channels_last)
+        feature = net(x.to(memory_format=torch.channels_last))["s8"]
+    assert feature.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(feature, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "options"), [("tiny", {}), ("mobilenet_v2", {"padding": "tf_same"})])
+def test_exports_with_symbolic_sides(name, options):
+    net = build_backbone(name, ("s4",), **options).eval()
+    sides = {2: torch.export.Dim("H", min=33, max=1024), 3: torch.export.Dim("W", min=33, max=1024)}
+    exported = torch.export.export(net, (picture(1, 3, 64, 96),), dynamic_shapes=(sides,)).module()
+    x = picture(1, 3, 61, 75)
+    torch.testing.assert_close(exported(x), net(x), rtol=1e-4, atol=1e-4)
+
+
+def test_user_errors():
+    with pytest.raises(UserError, match=r"unknown backbone 'resnet51'.*resnet50"):
+        build_backbone("resnet51", ("s4",))
+    with pytest.raises(UserError, match="'s64'"):
+        build_backbone("resnet50", ("s4", "s64"))
+    for taps in ((), ("s4", "s4")):
+        with pytest.raises(UserError, match="taps"):
+            build_backbone("tiny", taps)
+    with pytest.raises(UserError, match="no option 'padding'"):
+        build_backbone("tiny", ("s4",), padding="tf_same")
+    with pytest.raises(UserError, match=r"symmetric, tf_same.*'same'"):
+        build_backbone("mobilenet_v2", ("s4",), padding="same")
