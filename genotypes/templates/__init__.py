@@ -5,7 +5,8 @@ the cell to a `Feature` (name, stride, width). Its keyword parameters, with thei
 of that template may have in a genotype file.
 """
 
-from genotypes.templates import fusion, graph, pyramid  # noqa: F401 - they register themselves
+# They register themselves.
+from genotypes.templates import cross_stage, fusion, graph, interaction, octave, pyramid  # noqa: F401
 from genotypes.templates._registry import TEMPLATES, build_template, register_template
 
 __all__ = ["TEMPLATES", "build_template", "register_template"]

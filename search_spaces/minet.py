@@ -1,0 +1,100 @@
+"""MINet (Pang et al., CVPR 2020) on any backbone, as a fixed network or with its interactions open."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from genotypes import Backbone, Cell, Genotype, Input
+from genotypes.vocabulary import BACKBONES, OPERATIONS
+from search_spaces.fusion_cells import coarse_to_fine
+
+__all__ = ["MINET_OPERATIONS", "minet"]
+
+MINET_OPERATIONS = (
+    "none",
+    "skip_connect",
+    "conv2d_1x1_bias",
+    "conv2d_3x3_bias",
+    "conv2d_3x3_d2_bias",
+    "sep_conv_3x3",
+    "dil_conv_3x3",
+    "spatial_attention",
+    "channel_attention",
+)
+
+
+def minet(
+    backbone: str = "tiny",
+    channels: int = 64,
+    operations: Sequence[str] | None = MINET_OPERATIONS,
+    *,
+    internal: int | None = None,
+    taps: Sequence[str] | None = None,
+    input: Input | None = None,
+    backbone_options: dict[str, str] | None = None,
+    name: str | None = None,
+) -> Genotype:
+    """MINet with its interaction edges (steps 1 and 2 of every module) open over `operations`.
+
+    An edge that changes the width takes those operations that can. operations=None: the authors' convolutions,
+    decided. Closing every edge by "conv2d_3x3_bias" gives the same network.
+
+    taps: three or more features, each at twice the stride of the one before (default: all of the backbone).
+    channels: width of the decoder; at full resolution half of it. internal: width inside the three-input modules
+    (default: the narrowest input's; the authors' light variants: 64).
+
+    >>> len(minet("tiny").open_edges())
+    58
+    """
+    taps = coarse_to_fine(backbone, taps or [info.name for info in BACKBONES[backbone].features])[::-1]
+    strides = [BACKBONES[backbone].feature(tap).stride for tap in taps]
+    # On odd sizes the VGG's features halve downwards, those of all other backbones upwards.
+    pool = {} if backbone == "vgg16_bn" else {"pool": "avg2_ceil"}
+    width = {stride: channels // 2 if stride == 1 else channels for stride in strides}
+    cells: list[dict[str, Any]] = []
+    for k, stride in enumerate(strides):
+        first, last = k == 0, k == len(strides) - 1
+        cell = {"name": f"aim{stride}", "template": "aggregate_interaction"}
+        cell |= {"inputs": list(taps[max(0, k - 1) : k + 2]), "channels": width[stride]}
+        cell |= {"main": "h" if first else "l"} if first or last else {"internal": internal} if internal else {}
+        cells.append(cell | pool)
+    above: dict[str, str] = {}
+    finer = dict(zip(strides[1:], strides, strict=False))
+    for stride in reversed(strides):
+        inputs = {"feature": f"aim{stride}.out", **above}
+        cells.append({"name": f"sim{stride}", "template": "self_interaction", "inputs": inputs})
+        inputs = {"x": f"sim{stride}.out"}
+        out = width[finer[stride]] if stride in finer else channels // 2
+        cells.append({"name": f"up{stride}", "template": "upconv", "inputs": inputs, "channels": out})
+        above = {"above": f"up{stride}.out"}
+    if strides[0] > 1:
+        inputs = {"x": f"up{strides[0]}.out", "like": "image"}
+        cells.append({"name": "up1", "template": "upconv", "inputs": inputs, "channels": channels // 2})
+    cells.append({"name": "head", "template": "head", "inputs": ["up1.out"], "kernel": 1})
+    fixed = Genotype(
+        name=name or f"minet_{backbone}",
+        input=input or Input(size=(320, 320)),
+        backbone=Backbone(name=backbone, taps=taps, options=backbone_options or {}),
+        cells=tuple(Cell.from_dict(cell) for cell in cells),
+        outputs=("head.logits",),
+    )
+    if operations is None:
+        return fixed
+    return fixed.replace(cells=tuple(_open(cell, fixed, operations) for cell in fixed.cells))
+
+
+def _open(cell: Cell, genotype: Genotype, operations: Sequence[str]) -> Cell:
+    """The cell with its choices open, and with those interaction edges that change the width."""
+    if cell.template not in ("aggregate_interaction", "self_interaction"):
+        return cell
+    changing = [op for op in operations if OPERATIONS[op].widths == "any"]
+    graph = genotype.graph
+    wide = {
+        key: changing
+        for source, target, key, edge in graph.edges(keys=True, data=True)
+        if graph.nodes[target]["cell"] == cell.name
+        and graph.nodes[source]["cell"] == cell.name
+        and graph.nodes[source]["width"] != edge["width"]
+        and key.endswith(("_1", "_2"))
+    }
+    data = cell.to_dict() | {"candidates": list(operations)} | ({"operations": wide} if wide else {})
+    return Cell.from_dict(data)
