@@ -6,7 +6,9 @@ from typing import Any
 
 from genotypes.errors import GenotypeError
 
-__all__ = ["at", "check_keys", "check_mapping", "freeze", "numbers", "strings", "thaw"]
+__all__ = ["at", "check_keys", "check_mapping", "freeze", "integers", "numbers", "show", "strings", "text", "thaw"]
+
+_LONGEST = 120  # characters of a value in a message
 
 
 def at(path: tuple[str | int, ...], function, *args, **kwargs):
@@ -17,31 +19,65 @@ def at(path: tuple[str | int, ...], function, *args, **kwargs):
         raise error.under(*path) from None
 
 
+def show(value: Any) -> str:
+    """The value as it stands in a file, for messages: 'a name', 3, null, true, [1, 2], {key: 'value'}."""
+    shown = _show(value)
+    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 4] + " ..."
+
+
+def _show(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_show(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_show, value)) + "]"
+    # Python refuses to print integers of thousands of digits.
+    return hex(value) if isinstance(value, int) and abs(value) > 1 << 64 else str(value)
+
+
 def check_mapping(data: Any) -> None:
     if not isinstance(data, Mapping):
-        raise GenotypeError(f"expected a mapping, not {data!r}")
+        raise GenotypeError(f"expected a mapping (key: value), not {show(data)}")
 
 
 def check_keys(data: Any, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()) -> None:
     check_mapping(data)
+    known = (*required, *optional)
     for key in data:
-        if key not in (*required, *optional):
-            raise GenotypeError(f"unknown key {key!r}; known: {', '.join((*required, *optional)) or 'none'}", (key,))
+        if key not in known:
+            raise GenotypeError(f"unknown key {show(key)}; known: {', '.join(known) or 'none'}", (key,))
     for key in required:
         if key not in data:
             raise GenotypeError(f"the key {key!r} is missing")
 
 
+def text(data: Any, key: str) -> str:
+    if not isinstance(data, str) or not data.replace("\n", "").isprintable():
+        raise GenotypeError(f"expected a text, not {show(data)}", (key,))
+    return data
+
+
 def strings(data: Any, key: str) -> tuple[str, ...]:
-    if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
-        raise GenotypeError(f"expected a list of names, not {data!r}", (key,))
+    if not isinstance(data, (list, tuple)) or not all(isinstance(item, str) for item in data):
+        raise GenotypeError(f"expected a list of names, not {show(data)}", (key,))
     return tuple(data)
 
 
-def numbers(data: Any, count: int, key: str) -> tuple:
-    good = isinstance(data, list) and len(data) == count
-    if not good or not all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in data):
-        raise GenotypeError(f"expected {count} numbers, not {data!r}", (key,))
+def numbers(data: Any, count: int, key: str) -> tuple[float, ...]:
+    good = isinstance(data, (list, tuple)) and len(data) == count
+    # The comparison also refuses infinities, NaN and integers that no float can hold.
+    if not good or not all(type(item) in (int, float) and -1e9 < item < 1e9 for item in data):
+        raise GenotypeError(f"expected a list of {count} numbers, not {show(data)}", (key,))
+    return tuple(float(item) for item in data)
+
+
+def integers(data: Any, count: int, key: str) -> tuple[int, ...]:
+    good = isinstance(data, (list, tuple)) and len(data) == count
+    if not good or not all(type(item) is int and 0 < item < 1e9 for item in data):
+        raise GenotypeError(f"expected a list of {count} positive integers, not {show(data)}", (key,))
     return tuple(data)
 
 

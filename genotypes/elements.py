@@ -1,6 +1,9 @@
 """Edges and nodes: what templates produce and a flat graph is made of. Plain immutable data."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 __all__ = ["Edge", "Feature", "Node", "Size"]
 
@@ -19,12 +22,13 @@ class Size:
     """Height and width of a node on inputs of any size, said through another feature.
 
     rule: "like" (the same), "floor_half" or "ceil_half" (half of it; the papers differ in the rounding).
+    RULES: rule -> this node's stride over that of `of`.
     """
+
+    RULES: ClassVar[Mapping[str, int]] = MappingProxyType({"like": 1, "floor_half": 2, "ceil_half": 2})
 
     rule: str
     of: str
-
-    RULES = {"like": 1, "floor_half": 2, "ceil_half": 2}  # noqa: RUF012 - a constant, not a field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,7 @@ class Node:
     name: str
     stride: int
     width: int
-    edges: tuple[Edge, ...] = field(default_factory=tuple)
+    edges: tuple[Edge, ...] = ()
     combine: str = "sum"
     post: str = "none"
     size: Size | None = None

@@ -12,6 +12,7 @@
 Everything is checked at construction: a Genotype that exists describes a network that can be built.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -23,8 +24,9 @@ from typing import Any
 import networkx
 
 from genotypes import expand, vocabulary
-from genotypes._checks import at, check_keys, check_mapping, freeze, numbers, strings, thaw
+from genotypes._checks import at, check_keys, check_mapping, freeze, integers, numbers, show, strings, text, thaw
 from genotypes.errors import GenotypeError
+from genotypes.validate import check_operation
 
 __all__ = ["FORMAT", "Backbone", "Cell", "Genotype", "Input"]
 
@@ -41,51 +43,57 @@ class Input:
     std: tuple[float, float, float] = IMAGENET_STD
     size: tuple[int, int] = (256, 256)
 
+    def __post_init__(self) -> None:
+        for key in ("mean", "std"):
+            object.__setattr__(self, key, numbers(getattr(self, key), 3, key))
+        object.__setattr__(self, "size", integers(self.size, 2, "size"))
+        if min(self.std) <= 0:
+            raise GenotypeError(f"std must be positive, not {show(self.std)}", ("std",))
+
     @classmethod
     def from_dict(cls, data: Any) -> "Input":
         check_keys(data, optional=("mean", "std", "size"))
-        fields = {key: numbers(data[key], count, key) for key, count in _INPUT_LENGTHS.items() if key in data}
-        if any(value <= 0 for value in fields.get("std", ())):
-            raise GenotypeError(f"std must be positive, not {list(fields['std'])}", ("std",))
-        if any(value < 1 or not isinstance(value, int) for value in fields.get("size", ())):
-            raise GenotypeError(f"size must be two positive integers, not {list(fields['size'])}", ("size",))
-        return cls(**fields)
+        return cls(**data)
 
     def to_dict(self) -> dict[str, Any]:
         return {"mean": list(self.mean), "std": list(self.std), "size": list(self.size)}
 
 
-_INPUT_LENGTHS = {"mean": 3, "std": 3, "size": 2}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A backbone of the vocabulary, the features the cells tap, and its options (those that differ from the default)."""
+    """A backbone of the vocabulary, the features the cells tap, and its options (left out: the default)."""
 
     name: str
     taps: tuple[str, ...]
     options: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        word = at(("name",), vocabulary.look_up, vocabulary.BACKBONES, "backbone", self.name)
+        object.__setattr__(self, "taps", strings(self.taps, "taps"))
+        for index, tap in enumerate(self.taps):
+            at(("taps", index), word.feature, tap)
+        if len(set(self.taps)) != len(self.taps) or not self.taps:
+            raise GenotypeError(f"expected different feature names, at least one, not {show(self.taps)}", ("taps",))
+        at(("options",), check_keys, self.options, optional=tuple(word.options))
+        for key, value in self.options.items():
+            if value not in word.options[key]:
+                allowed = ", ".join(word.options[key])
+                raise GenotypeError(f"unknown {key} {show(value)}; known: {allowed}", ("options", key))
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+
     @classmethod
     def from_dict(cls, data: Any) -> "Backbone":
         check_keys(data, required=("name", "taps"), optional=("options",))
-        word = at(("name",), vocabulary.look_up, vocabulary.BACKBONES, "backbone", data["name"])
-        taps = strings(data["taps"], "taps")
-        for index, tap in enumerate(taps):
-            at(("taps", index), word.feature, tap)
-        if len(set(taps)) != len(taps) or not taps:
-            raise GenotypeError(f"expected distinct feature names, at least one, not {list(taps)}", ("taps",))
-        options = data.get("options", {})
-        at(("options",), check_keys, options, optional=tuple(word.options))
-        for key, value in options.items():
-            if value not in word.options[key]:
-                allowed = ", ".join(word.options[key])
-                raise GenotypeError(f"unknown {key} {value!r}; allowed: {allowed}", ("options", key))
-        return cls(name=data["name"], taps=taps, options=MappingProxyType(dict(options)))
+        return cls(**data)
 
     def to_dict(self) -> dict[str, Any]:
         data = {"name": self.name, "taps": list(self.taps)}
         return data | ({"options": dict(self.options)} if self.options else {})
+
+    def canonical(self) -> list[Any]:
+        """What a genotype's hash is made of: an option spelt out with its default value changes nothing."""
+        defaults = {key: values[0] for key, values in vocabulary.BACKBONES[self.name].options.items()}
+        return [self.name, sorted(self.taps), defaults | dict(self.options)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +121,14 @@ class Cell:
                 raise GenotypeError(f"a cell needs the key {key!r}")
         name = data["name"]
         if not isinstance(name, str) or not name.isidentifier():
-            raise GenotypeError(f"a cell's name must be an identifier, not {name!r}", ("name",))
+            raise GenotypeError(f"a cell's name must be an identifier such as fuse4, not {show(name)}", ("name",))
         operations = data.get("operations", {})
         at(("operations",), check_mapping, operations)
         for edge, op in operations.items():
-            at(("operations", edge), expand.check_operation, freeze(op))
+            at(("operations", edge), check_operation, freeze(op))
         candidates = strings(data.get("candidates", []), "candidates")
         if candidates:
-            at(("candidates",), expand.check_operation, candidates)
+            at(("candidates",), check_operation, candidates)
         own = ("name", "template", "inputs", "operations", "candidates")
         return cls(
             name=name,
@@ -165,8 +173,9 @@ class Genotype:
     description: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise GenotypeError(f"the name must be a non-empty string, not {self.name!r}", ("name",))
+        if not text(self.name, "name").isprintable() or not self.name.strip():
+            raise GenotypeError(f"expected a name in one line, not {show(self.name)}", ("name",))
+        text(self.description, "description")
         self.graph  # noqa: B018 - expanding is validating
 
     @classmethod
@@ -174,18 +183,15 @@ class Genotype:
         """The genotype a document describes; GenotypeError (with the place) for anything wrong with it."""
         keys = ("format", "name", "cells", "outputs")
         check_keys(data, required=keys, optional=("description", "input", "backbone"))
-        if data["format"] != FORMAT:
-            raise GenotypeError(f"format {data['format']!r} is not known; this version reads {FORMAT}", ("format",))
+        if type(data["format"]) is not int or data["format"] != FORMAT:
+            raise GenotypeError(f"unknown format {show(data['format'])}; this version reads {FORMAT}", ("format",))
         cells = data["cells"]
         if not isinstance(cells, list) or not cells:
-            raise GenotypeError("expected a list of cells, at least one", ("cells",))
-        description = data.get("description", "")
-        if not isinstance(description, str):
-            raise GenotypeError(f"expected a text, not {description!r}", ("description",))
+            raise GenotypeError(f"expected a list of cells, at least one, not {show(cells)}", ("cells",))
         backbone = data.get("backbone")
         return cls(
             name=data["name"],
-            description=description,
+            description=data.get("description", ""),
             input=at(("input",), Input.from_dict, data.get("input", {})),
             backbone=None if backbone is None else at(("backbone",), Backbone.from_dict, backbone),
             cells=tuple(at(("cells", index), Cell.from_dict, cell) for index, cell in enumerate(cells)),
@@ -213,7 +219,7 @@ class Genotype:
     def hash(self) -> str:
         """64 hex digits of the network itself: graph, outputs, backbone, mean and std; not name, size or spelling."""
         document = {
-            "backbone": self.backbone.to_dict() | {"taps": sorted(self.backbone.taps)} if self.backbone else None,
+            "backbone": self.backbone.canonical() if self.backbone else None,
             "input": [list(self.input.mean), list(self.input.std)],
             "graph": expand.canonical(self.graph),
             "outputs": list(self.outputs),
@@ -236,17 +242,18 @@ class Genotype:
         open_edges = self.open_edges()
         for edge, op in choices.items():
             if edge not in open_edges:
-                raise GenotypeError(f"{edge!r} is not an open edge; open: {', '.join(open_edges) or 'none'}")
+                raise GenotypeError(f"{show(edge)} is not an open edge; open: {', '.join(open_edges) or 'none'}")
             if op not in open_edges[edge]:
-                raise GenotypeError(f"{op!r} is no candidate of {edge!r}; candidates: {', '.join(open_edges[edge])}")
+                known = ", ".join(open_edges[edge])
+                raise GenotypeError(f"{show(op)} is no candidate of {edge!r}; candidates: {known}")
         left = {edge.split(".")[0] for edge in open_edges if edge not in choices}
-        cells = tuple(_decide_cell(cell, choices, keep_candidates=cell.name in left) for cell in self.cells)
+        rank = {data["id"]: rank for rank, data in enumerate(self._edges())}
+        cells = tuple(_decide_cell(cell, choices, rank, keep_candidates=cell.name in left) for cell in self.cells)
         return self.replace(cells=cells, name=name or self.name)
 
     def replace(self, **changes: Any) -> "Genotype":
         """A copy with some fields changed, validated anew."""
-        fields = {key: getattr(self, key) for key in self.__dataclass_fields__}
-        return Genotype(**fields | changes)
+        return dataclasses.replace(self, **changes)
 
     def _edges(self) -> Iterator[dict[str, Any]]:
         for node in networkx.lexicographical_topological_sort(self.graph, key=self._node_rank.__getitem__):
@@ -269,16 +276,13 @@ class Genotype:
         return Genotype.from_dict, (self.to_dict(),)
 
 
-def _decide_cell(cell: Cell, choices: Mapping[str, str], *, keep_candidates: bool) -> Cell:
-    mine = {key.split(".", 1)[1]: op for key, op in choices.items() if key.split(".", 1)[0] == cell.name}
-    return Cell(
-        name=cell.name,
-        template=cell.template,
-        inputs=cell.inputs,
-        params=cell.params,
-        operations=freeze({**cell.operations, **mine}),
-        candidates=cell.candidates if keep_candidates else (),
-    )
+def _decide_cell(cell: Cell, choices: Mapping[str, str], rank: Mapping[str, int], *, keep_candidates: bool) -> Cell:
+    """The cell with its share of the choices, its operations in the order of `rank`, however they were chosen."""
+    chosen = {f"{cell.name}.{edge}": op for edge, op in cell.operations.items()}
+    chosen |= {edge: op for edge, op in choices.items() if edge.split(".")[0] == cell.name}
+    operations = {edge.split(".")[1]: chosen[edge] for edge in sorted(chosen, key=rank.__getitem__)}
+    candidates = cell.candidates if keep_candidates else ()
+    return dataclasses.replace(cell, operations=MappingProxyType(operations), candidates=candidates)
 
 
 def _parse_inputs(data: Any) -> Mapping[str, str]:
@@ -288,11 +292,14 @@ def _parse_inputs(data: Any) -> Mapping[str, str]:
     elif isinstance(data, list):
         pairs = [(ref.rsplit(".", 1)[-1] if isinstance(ref, str) else ref, ref) for ref in data]
     else:
-        raise GenotypeError(f"expected a list of features or a mapping name: feature, not {data!r}")
-    for name, reference in pairs:
-        if not isinstance(reference, str) or not isinstance(name, str) or not name.isidentifier():
-            raise GenotypeError(f"expected a feature such as s4 or cell.node, not {reference!r}")
-    if len(dict(pairs)) < len(pairs):
-        names = ", ".join(name for name, _ in pairs)
-        raise GenotypeError(f"two inputs share a name ({names}); use a mapping name: feature")
+        raise GenotypeError(f"expected a list of features, or a mapping (name: feature), not {show(data)}")
+    for index, (name, reference) in enumerate(pairs):
+        place = (name if isinstance(data, Mapping) else index,)
+        if not isinstance(reference, str):
+            raise GenotypeError(f"expected a feature such as s4 or cell.node, not {show(reference)}", place)
+        if not isinstance(name, str) or not name.isidentifier():
+            raise GenotypeError(f"an input's name must be an identifier such as s4, not {show(name)}", place)
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise GenotypeError(f"two inputs share a name ({', '.join(names)}); use a mapping (name: feature)")
     return MappingProxyType(dict(pairs))

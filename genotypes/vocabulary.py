@@ -8,6 +8,7 @@ declared by registering it there (see docs/extending.md), so nobody edits this f
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from genotypes._checks import show
 from genotypes.errors import GenotypeError
 
 __all__ = [
@@ -60,7 +61,7 @@ class BackboneWord:
             if info.name == name:
                 return info
         known = ", ".join(info.name for info in self.features)
-        raise GenotypeError(f"backbone {self.name!r} has no feature {name!r}; it has: {known}")
+        raise GenotypeError(f"backbone {self.name!r} has no feature {show(name)}; it has: {known}")
 
 
 OPERATIONS: dict[str, OperationWord] = {}
@@ -109,7 +110,7 @@ def declare_backbone(
 def look_up(table: Mapping[str, object], kind: str, name: object) -> object:
     """`table[name]`, or a GenotypeError that lists the words that exist."""
     if not isinstance(name, str) or name not in table:
-        raise GenotypeError(f"unknown {kind} {name!r}; known: {', '.join(sorted(table))}")
+        raise GenotypeError(f"unknown {kind} {show(name)}; known: {', '.join(sorted(table))}")
     return table[name]
 
 

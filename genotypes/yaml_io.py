@@ -15,27 +15,39 @@ from genotypes.schema import Genotype
 
 __all__ = ["dumps", "load_file", "loads", "save"]
 
-_MAX_BYTES = 4_000_000  # a genotype is kilobytes; this stops a wrong file before it fills the memory
+_MAX_BYTES = 1_000_000  # a genotype is kilobytes; this stops a wrong file before it takes minutes to parse
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader without aliases (they can blow up a small file) and with unique keys."""
+    """The safe loader without aliases (they blow up a small file) and tags; keys are names and unique."""
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise _mistake("aliases are not allowed", event)
+        if getattr(event, "tag", None) is not None:
+            raise _mistake(f"tags such as {event.tag} are not allowed", event)
         return super().compose_node(parent, index)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # the 99th of a month, an integer of thousands of digits
+            raise _mistake(str(error), node) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key must be a name", problem_mark=key.start_mark)
+            if key.tag != self.DEFAULT_SCALAR_TAG:
+                raise _mistake("a key must be a name (quote it if YAML reads it as something else)", key)
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+                raise _mistake(f"the key {key.value!r} stands twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _mistake(problem: str, where: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)
 
 
 def loads(text: str, origin: str = "<text>") -> Genotype:
@@ -44,14 +56,17 @@ def loads(text: str, origin: str = "<text>") -> Genotype:
     Raises GenotypeError whose message starts with `origin:line:` and names the place and what was expected.
     """
     try:
-        tree = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise GenotypeError(f"{origin}:{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    except (RecursionError, ValueError) as error:
-        raise GenotypeError(f"{origin}:1: not valid YAML: {error}") from None
+        loader = _Loader(text)
+        tree = loader.get_single_node()
+        data = None if tree is None else loader.construct_document(tree)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise GenotypeError(f"{origin}:{line}: not a text: it holds the character #x{error.character:04x}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise GenotypeError(f"{origin}:{line}: not valid YAML: {error.problem}") from None
+    except RecursionError:
+        raise GenotypeError(f"{origin}:1: lists or mappings are nested too deeply") from None
     try:
         return Genotype.from_dict(data)
     except GenotypeError as error:
@@ -87,9 +102,10 @@ def dumps(genotype: Genotype) -> str:
 def save(genotype: Genotype, path: str | os.PathLike[str]) -> None:
     """Write the file in one step: a reader, or a crash, never meets half of it."""
     path = Path(path)
+    text = dumps(genotype)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(dumps(genotype))
+        file.write(text)
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
 

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from genotypes._checks import show
 from genotypes.elements import Feature, Node
 from genotypes.errors import GenotypeError
 
@@ -27,15 +28,14 @@ def register_template(function: Template) -> Template:
 def build_template(name: Any, inputs: Mapping[str, Feature], params: Mapping[str, Any]) -> list[Node]:
     """The nodes template `name` makes; GenotypeError for an unknown template or parameter."""
     if not isinstance(name, str) or name not in TEMPLATES:
-        raise GenotypeError(f"unknown template {name!r}; known: {', '.join(sorted(TEMPLATES))}", ("template",))
+        raise GenotypeError(f"unknown template {show(name)}; known: {', '.join(sorted(TEMPLATES))}", ("template",))
     signature = inspect.signature(TEMPLATES[name])
     known = {key: value for key, value in signature.parameters.items() if value.kind is value.KEYWORD_ONLY}
     for key, value in params.items():
         if key not in known:
-            raise GenotypeError(f"unknown key {key!r}; template {name} has: {', '.join(known) or 'none'}", (key,))
+            raise GenotypeError(f"unknown key {show(key)}; template {name} has: {', '.join(known) or 'none'}", (key,))
         if not _fits(value, known[key].annotation):
-            expected = getattr(known[key].annotation, "__name__", None) or str(known[key].annotation)
-            raise GenotypeError(f"expected {expected}, not {value!r}", (key,))
+            raise GenotypeError(f"expected {_describe(known[key].annotation)}, not {show(value)}", (key,))
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in params:
             raise GenotypeError(f"template {name} needs the key {key!r}")
@@ -56,8 +56,24 @@ def _fits(value: Any, annotation: Any) -> bool:
         kinds = [arguments[0]] * len(value) if variable and isinstance(value, tuple) else arguments
         good = isinstance(value, tuple) and len(value) == len(kinds)
         return good and all(_fits(item, kind) for item, kind in zip(value, kinds, strict=True))
+    if origin is dict:
+        good = isinstance(value, Mapping) and all(_fits(key, arguments[0]) for key in value)
+        return good and all(_fits(item, arguments[1]) for item in value.values())
     if annotation in (None, types.NoneType):
         return value is None
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, origin or annotation)
+    return type(value) is annotation or (annotation is float and type(value) is int)
+
+
+def _describe(annotation: Any) -> str:
+    """The annotation in words: tuple[int, ...] -> "a list, each an integer"."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_describe, arguments))
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return f"a list, each {_describe(arguments[0])}"
+    if origin is tuple:
+        return f"a list of {', '.join(map(_describe, arguments))}"
+    if origin is dict:
+        return f"a mapping, each value {_describe(arguments[1])}"
+    words = {int: "an integer", str: "a name", bool: "true or false", float: "a number", types.NoneType: "null"}
+    return words.get(annotation, str(annotation))

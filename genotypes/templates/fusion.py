@@ -28,7 +28,8 @@ def fusion_cell(inputs: Mapping[str, Feature], *, stride: int, wiring: str = "co
         raise GenotypeError("a fusion cell needs two or more features besides `previous`", ("inputs",))
     widths = {feature.width for feature in inputs.values()}
     if len(widths) > 1:
-        raise GenotypeError(f"width mismatch: the inputs' widths must be equal, not {sorted(widths)}", ("inputs",))
+        found = ", ".join(map(str, sorted(widths)))
+        raise GenotypeError(f"width mismatch: the inputs' widths must be equal, not {found}", ("inputs",))
     (width,) = widths
     anchor = next((feature.name for feature in features.values() if feature.stride == stride), None)
     if anchor is None:
@@ -69,8 +70,10 @@ def fusion_cell(inputs: Mapping[str, Feature], *, stride: int, wiring: str = "co
 @register_template
 def head(inputs: Mapping[str, Feature], *, kernel: int = 3) -> list[Node]:
     """One convolution (with bias) from the only input to one channel: `logits`."""
-    if len(inputs) != 1 or kernel not in (1, 3):
-        raise GenotypeError(f"a head takes one input and a kernel of 1 or 3, not {list(inputs)} and {kernel}")
+    if len(inputs) != 1:
+        raise GenotypeError(f"a head takes one input, not {len(inputs)} ({', '.join(inputs)})", ("inputs",))
+    if kernel not in (1, 3):
+        raise GenotypeError(f"kernel must be 1 or 3, not {kernel}", ("kernel",))
     (feature,) = inputs.values()
     edge = Edge(name="conv", source=feature.name, op=f"conv2d_{kernel}x{kernel}_bias")
     return [Node(name="logits", stride=feature.stride, width=1, edges=(edge,))]

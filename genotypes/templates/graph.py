@@ -12,7 +12,7 @@ nodes:
 from collections.abc import Mapping
 from typing import Any
 
-from genotypes._checks import at, check_keys
+from genotypes._checks import at, check_keys, show
 from genotypes.elements import Edge, Feature, Node, Size
 from genotypes.errors import GenotypeError
 from genotypes.templates._registry import register_template
@@ -29,9 +29,9 @@ def graph(inputs: Mapping[str, Feature], *, nodes: tuple[Any, ...]) -> list[Node
 def _node(data: Any) -> Node:
     check_keys(data, ("name", "stride", "width", "edges"), ("combine", "post", "size"))
     if not isinstance(data["name"], str) or not data["name"].isidentifier():
-        raise GenotypeError(f"a node's name must be an identifier, not {data['name']!r}", ("name",))
+        raise GenotypeError(f"a node's name must be an identifier, not {show(data['name'])}", ("name",))
     if not isinstance(data["edges"], tuple):
-        raise GenotypeError(f"expected a list of edges, not {data['edges']!r}", ("edges",))
+        raise GenotypeError(f"expected a list of edges, not {show(data['edges'])}", ("edges",))
     edges = tuple(at(("edges", index), _edge, edge) for index, edge in enumerate(data["edges"]))
     size = at(("size",), _size, data["size"]) if "size" in data else None
     return Node(**{**data, "edges": edges, "size": size})
@@ -41,16 +41,18 @@ def _edge(data: Any) -> Edge:
     check_keys(data, ("name", "source", "op"), ("pre", "post", "width"))
     for key in ("pre", "post"):
         if not isinstance(data.get(key, ()), tuple):
-            raise GenotypeError(f"expected a list of resampling steps, not {data[key]!r}", (key,))
+            raise GenotypeError(f"expected a list of resampling steps, not {show(data[key])}", (key,))
     for key in ("name", "source"):
         if not isinstance(data[key], str) or not data[key].isidentifier():
-            raise GenotypeError(f"expected a name, not {data[key]!r}", (key,))
+            raise GenotypeError(f"expected a name, not {show(data[key])}", (key,))
     return Edge(**data)
 
 
 def _size(data: Any) -> Size:
     check_keys(data, optional=tuple(Size.RULES))
     if len(data) != 1:
-        raise GenotypeError(f"expected one of {', '.join(Size.RULES)}, not {dict(data)}")
+        raise GenotypeError(f"expected one of {', '.join(Size.RULES)}, not {show(data)}")
     ((rule, of),) = data.items()
+    if not isinstance(of, str):
+        raise GenotypeError(f"expected the name of a feature, not {show(of)}", (rule,))
     return Size(rule, of)
