@@ -1,5 +1,7 @@
 """From a genotype to a network: decided or open, by the same code."""
 
+from nas.network.inherit import inherit
 from nas.network.network import Network, build
+from nas.network.norms import norm_statistics_frozen, reestimate_norms
 
-__all__ = ["Network", "build"]
+__all__ = ["Network", "build", "inherit", "norm_statistics_frozen", "reestimate_norms"]

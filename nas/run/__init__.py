@@ -1,0 +1,19 @@
+"""A run: one folder that holds all a command made, enough to resume, reproduce and explain it."""
+
+from nas.run.checkpoint import load_checkpoint, save_checkpoint
+from nas.run.command import parse_config, run_command
+from nas.run.folder import RunFolder
+from nas.run.interrupts import Interrupted, Interrupts
+from nas.run.setup import open_device, seeded
+
+__all__ = [
+    "Interrupted",
+    "Interrupts",
+    "RunFolder",
+    "load_checkpoint",
+    "open_device",
+    "parse_config",
+    "run_command",
+    "save_checkpoint",
+    "seeded",
+]

@@ -1,0 +1,101 @@
+"""What every command shares: configuration from dataclasses, YAML and the command line; errors without tracebacks."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser
+
+from genotypes import UserError
+from nas.run.interrupts import Interrupted
+
+__all__ = ["parse_config", "run_command"]
+
+Config = TypeVar("Config")
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples' lines as written."""
+
+
+def parse_config(
+    config_class: type[Config],
+    prog: str,
+    description: str,
+    examples: str,
+    argv: Sequence[str] | None = None,
+) -> tuple[Config, str, bool]:
+    """The configuration of a command: defaults, then `--config FILE`, then options.
+
+    Returns (configuration, its YAML text, whether `--resume` was given). With `--resume` the run's own config.yaml
+    takes the place of the defaults, and an option that contradicts it is an error: a run is continued as it is.
+    """
+    parser = _parser(config_class, prog, description, examples)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if "--resume" not in argv:
+        space = parser.parse_args(argv)
+        return _instantiate(parser, space, config_class), _dump(parser, space), False
+    argv.remove("--resume")
+    given = parser.parse_args(argv)
+    if not given.out:
+        raise UserError("--resume needs --out RUN: the folder of the run to continue")
+    saved = Path(given.out) / "config.yaml"
+    if not saved.is_file():
+        raise UserError(f"{given.out}: no run to resume (no config.yaml in it)")
+    before = parser.parse_args(["--config", str(saved)])
+    after = parser.parse_args(["--config", str(saved), *argv])
+    old, new = yaml.safe_load(_dump(parser, before)), yaml.safe_load(_dump(parser, after))
+    for key in old:
+        # Where the folder is seen from may change between the two commands; what the run computes may not.
+        if key != "out" and old[key] != new[key]:
+            raise UserError(f"--resume continues the run as it is: {key} was {old[key]!r}, now {new[key]!r}")
+    return _instantiate(parser, after, config_class), _dump(parser, after), True
+
+
+def _parser(config_class: type, prog: str, description: str, examples: str) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog=f"python -m {prog}",
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("--config", action=ActionConfigFile, help="a YAML file with any of the options below")
+    parser.add_class_arguments(config_class, nested_key=None, as_group=True)
+    if any(name == "resume" for name in config_class.__dataclass_fields__):
+        raise ValueError("--resume is every command's own option")
+    return parser
+
+
+def _instantiate(parser: ArgumentParser, space: object, config_class: type[Config]) -> Config:
+    tree = parser.instantiate(space)
+    return config_class(**{name: getattr(tree, name) for name in config_class.__dataclass_fields__})
+
+
+def _dump(parser: ArgumentParser, space: object) -> str:
+    return parser.dump(space, skip_link_targets=False)
+
+
+def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+    """Run a command's main function; the exit code.
+
+    0: done. 2: the user's mistake, told in one message. 128 + signal: interrupted, saved where that was possible.
+    """
+    try:
+        main(argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as error:
+        print(f"\n{error}", file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        print("\ninterrupted before there was anything to save", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0

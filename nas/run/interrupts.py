@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM end a run at the next step's end, saved; a second one ends it at once."""
+
+import signal
+from types import FrameType, TracebackType
+
+__all__ = ["Interrupted", "Interrupts"]
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and has saved itself. code: the exit code a shell expects for the signal."""
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message)
+        self.code = 128 + signum
+
+
+class Interrupts:
+    """`with Interrupts() as interrupts:` then, where the state is whole: `if interrupts.signum: save, stop`."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "Interrupts":
+        for signum in self.SIGNALS:
+            self._before[signum] = signal.signal(signum, self._handle)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._restore()
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = signum
+        self._restore()  # whoever is in a hurry sends the signal again
+
+    def _restore(self) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)

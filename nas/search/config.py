@@ -1,0 +1,110 @@
+"""The configuration of `python -m nas.search`."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from genotypes import Genotype, Input, UserError, load
+from genotypes.vocabulary import BACKBONES, look_up
+from nas.optim import OptimConfig
+from nas.strategies import STRATEGIES, StrategyConfig
+from nas.task import AugmentConfig, LossConfig
+from search_spaces import AUTO_MSFNET_OPERATIONS, fusion_cells
+
+__all__ = ["SearchConfig", "open_space"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """What to search, on which photographs, and how long. The defaults take about two minutes on two CPU cores.
+
+    Attributes:
+        space: fusion_cells, or a genotype file (or zoo name) with open edges.
+        backbone: backbone of the fusion_cells space.
+        weights: file with the backbone's pre-trained weights; none: it starts at random.
+        backbone_options: options of the backbone, such as {padding: tf_same} for mobilenet_v2.
+        mean: mean of the input convention that goes with the weights; default ImageNet's.
+        std: standard deviation of the input convention.
+        channels: width of the cells.
+        operations: candidates on every edge.
+        wiring: code (as Auto-MSFNet's release) or figure7 (as its paper's figure).
+        strategy: how edges are decided: darts, darts_2nd, random.
+        data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
+        limit: use only so many photographs.
+        cache: folder that keeps decoded photographs between runs.
+        size: side of the training images in pixels.
+        fractions: shares of the photographs for weights, architecture parameters and the held-out part.
+        held_out_limit: at most so many images of the held-out part are scored at a time.
+        steps: weight steps.
+        warmup_steps: weight steps before the first architecture step.
+        architecture_every: weight steps for one architecture step.
+        batch_size: images a step, of each half.
+        evaluate_every: steps between rows of the history, and between checkpoints.
+        select: the last so many different genotypes compete on the held-out part for being the result.
+        optim: how weights are updated.
+        architecture: how architecture parameters are updated.
+        loss: terms and the outputs' weights.
+        augment: how batches are varied.
+        precision: fp32, or bf16 autocast.
+        device: cpu, cuda, or auto.
+        seed: of everything random.
+        out: folder of the run; default the next free runs/search-NNN.
+    """
+
+    space: str = "fusion_cells"
+    backbone: str = "tiny"
+    weights: str | None = None
+    backbone_options: dict[str, str] = field(default_factory=dict)
+    mean: tuple[float, float, float] = Input.mean
+    std: tuple[float, float, float] = Input.std
+    channels: int = 16
+    operations: tuple[str, ...] = AUTO_MSFNET_OPERATIONS
+    wiring: Literal["code", "figure7"] = "code"
+    strategy: str = "darts"
+    data: str = "synthetic"
+    limit: int | None = None
+    cache: str | None = None
+    size: int = 64
+    fractions: tuple[float, float, float] = (0.45, 0.45, 0.1)
+    held_out_limit: int = 200
+    steps: int = 160
+    warmup_steps: int = 40
+    architecture_every: int = 1
+    batch_size: int = 16
+    evaluate_every: int = 20
+    select: int = 3
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    architecture: StrategyConfig = field(default_factory=StrategyConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: str = "cpu"
+    seed: int = 0
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        positive = ("channels", "size", "steps", "architecture_every", "batch_size", "evaluate_every", "select")
+        for name in (*positive, "held_out_limit"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.size < 32:
+            raise UserError(f"size must be at least 32 pixels, not {self.size}")
+        if self.strategy not in STRATEGIES:
+            raise UserError(f"unknown strategy {self.strategy!r}; known: {', '.join(sorted(STRATEGIES))}")
+
+
+def open_space(cfg: SearchConfig) -> Genotype:
+    """The open genotype that a configuration names; UserError if it has nothing to decide."""
+    if cfg.space == "fusion_cells":
+        look_up(BACKBONES, "backbone", cfg.backbone)
+        return fusion_cells(
+            cfg.backbone,
+            cfg.channels,
+            cfg.operations,
+            wiring=cfg.wiring,
+            input=Input(mean=cfg.mean, std=cfg.std, size=(cfg.size, cfg.size)),
+            backbone_options=cfg.backbone_options,
+        )
+    genotype = load(cfg.space)
+    if genotype.is_decided:
+        raise UserError(f"{cfg.space}: every edge is decided; a space needs an edge with a list of candidates")
+    return genotype
