@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from genotypes import Backbone, Cell, Genotype, Input
+from genotypes import Backbone, Cell, Genotype, GenotypeError, Input
 from genotypes.vocabulary import BACKBONES, look_up
 
-__all__ = ["AUTO_MSFNET_OPERATIONS", "fusion_cells"]
+__all__ = ["AUTO_MSFNET_OPERATIONS", "coarse_to_fine", "fusion_cells"]
 
 AUTO_MSFNET_OPERATIONS = (
     "none",
@@ -44,6 +44,8 @@ def fusion_cells(
     31
     """
     taps = coarse_to_fine(backbone, taps)
+    if len(taps) < 2:
+        raise GenotypeError(f"fusion needs two or more taps, not {', '.join(taps) or 'none'}", ("taps",))
     tapped = [BACKBONES[backbone].feature(tap).stride for tap in taps]
     features = [f"reduce.f{stride}" for stride in tapped]
     cells = [
@@ -78,7 +80,7 @@ def fusion_cells(
 
 
 def coarse_to_fine(backbone: str, taps: Sequence[str] | None) -> tuple[str, ...]:
-    """The given taps (default: the four coarsest features), coarsest first."""
+    """The given taps (default: the four coarsest features), coarsest first; GenotypeError for an unknown one."""
     word = look_up(BACKBONES, "backbone", backbone)
     infos = word.features[-4:] if taps is None else [word.feature(tap) for tap in taps]
     return tuple(info.name for info in sorted(infos, key=lambda info: -info.stride))
