@@ -9,7 +9,7 @@ import torch
 from torch.func import functional_call
 from tqdm import tqdm
 
-from genotypes import Genotype, UserError
+from genotypes import Genotype, UserError, save
 from nas.network import Network, inherit, norm_statistics_frozen, reestimate_norms
 from nas.optim import set_progress
 from nas.run import Interrupted, Interrupts, RunFolder, open_device
@@ -42,6 +42,8 @@ def search(cfg: SearchConfig, run: RunFolder, *, progress: bool = True) -> Searc
     ).to(device)
     weight_rows, architecture_rows, held_out_rows = split(len(photos), cfg.fractions, cfg.seed)
     held_out_rows = held_out_rows[: cfg.held_out_limit]
+
+    save(space, run.path / "space.yaml")  # what was open: random rivals are drawn from it
 
     state = SearchState(cfg, space, device)
     saved = run.load(device)

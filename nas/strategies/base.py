@@ -72,7 +72,7 @@ class Strategy(ABC):
         """All that changes during a search: tensors and plain values."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 - a strategy without state is fine
         """Continue from `state_dict()`."""
 
 
