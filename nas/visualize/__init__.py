@@ -1,0 +1,12 @@
+"""Pictures of genotypes: their cells, and the network as a whole. Also `python -m nas.visualize`. No torch.
+
+>>> import genotypes
+>>> from nas.visualize import draw
+>>> draw(genotypes.load("fpn_tiny"), "fpn.svg", what="both")                            # doctest: +SKIP
+[PosixPath('fpn.svg'), PosixPath('fpn_network.svg')]
+"""
+
+from nas.visualize.drawing import DrawingWarning, draw, network_path, render_png
+from nas.visualize.tables import text_table
+
+__all__ = ["DrawingWarning", "draw", "network_path", "render_png", "text_table"]

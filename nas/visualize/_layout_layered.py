@@ -1,0 +1,203 @@
+"""A layered layout of our own for machines without Graphviz (after Sugiyama, Tagawa and Toda, 1981).
+
+Layers come from topological depth. An edge passes one slot in every layer it crosses, and its label is a slot of
+its own in between, so labels and parallel edges never lie on each other. Orders come from barycentre sweeps,
+coordinates from least squares with minimum distances.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+import networkx
+
+from nas.visualize._layout import Curve, Placed, Point
+from nas.visualize._scene import Link, Panel, block_size
+
+__all__ = ["place_in_layers"]
+
+_SWEEPS = 12
+_ARROW = 6.0
+_THIN = 5.0  # across: what an arrow takes; a label takes more
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A place in a layer: `across` is its extent within the layer, `along` from layer to layer."""
+
+    layer: int
+    across: float
+    along: float
+    before: list["_Slot"] = field(default_factory=list)
+    after: list["_Slot"] = field(default_factory=list)
+    centre: float = 0.0
+    is_shape: bool = False
+
+
+def place_in_layers(panel: Panel, direction: str) -> Placed:
+    """The layout; deterministic, and without any program besides Python."""
+    flip = direction == "TB"
+    shapes = {}
+    depth = _depths(panel)
+    for shape in panel.shapes:
+        width, height = shape.size
+        across, along = (width, height) if flip else (height, width)
+        shapes[shape.key] = _Slot(2 * depth[shape.key], across, along, is_shape=True)
+    paths = {link.key: _path(link, shapes[link.source], shapes[link.target], flip) for link in panel.links}
+    slots = list(dict.fromkeys([*shapes.values(), *(slot for path in paths.values() for slot in path)]))
+    layers = [[slot for slot in slots if slot.layer == index] for index in range(max(s.layer for s in slots) + 1)]
+    layers = _order(layers)
+    _spread(layers)
+    starts, total = _along(layers)
+    shift = -min(slot.centre - slot.across / 2 for slot in slots)
+    extent = shift + max(slot.centre + slot.across / 2 for slot in slots)
+
+    def point(along: float, across: float) -> Point:
+        return (across + shift, along) if flip else (along, across + shift)
+
+    def middle(slot: _Slot) -> float:
+        return starts[slot.layer] + max(s.along for s in layers[slot.layer]) / 2
+
+    leave, arrive = _docks(panel, paths, shapes)
+    curves = {}
+    for link in panel.links:
+        source, target = shapes[link.source], shapes[link.target]
+        stops = [(middle(source) + source.along / 2, source.centre + leave[link.key])]
+        stops += [(middle(slot), slot.centre) for slot in paths[link.key]]
+        end = (middle(target) - target.along / 2, target.centre + arrive[link.key])
+        stops.append((end[0] - _ARROW, end[1]))
+        label = next((s for s in paths[link.key] if s.across > _THIN), None) if link.lines else None
+        curves[link.key] = Curve(
+            points=tuple(point(*stop) for stop in _smooth(stops)),
+            tip=point(*end),
+            label=None if label is None else point(middle(label), label.centre),
+        )
+    width, height = (extent, total) if flip else (total, extent)
+    places = {key: point(middle(slot), slot.centre) for key, slot in shapes.items()}
+    return Placed(panel=panel, width=width, height=height, shapes=places, curves=curves)
+
+
+def _depths(panel: Panel) -> dict[str, int]:
+    graph = networkx.MultiDiGraph()
+    graph.add_nodes_from(shape.key for shape in panel.shapes)
+    graph.add_edges_from((link.source, link.target) for link in panel.links)
+    generations = list(networkx.topological_generations(graph))
+    depth = {key: index for index, keys in enumerate(generations) for key in keys}
+    # What feeds more edges than it reads moves towards its readers: shorter edges, as in dot.
+    for keys in reversed(generations):
+        for key in keys:
+            if graph.out_degree(key) > graph.in_degree(key):
+                depth[key] = min(depth[reader] for reader in graph.successors(key)) - 1
+    return depth
+
+
+def _path(link: Link, source: _Slot, target: _Slot, flip: bool) -> list[_Slot]:
+    path = [_Slot(layer, _THIN, 0.0) for layer in range(source.layer + 1, target.layer)]
+    if link.lines:
+        width, height = block_size(link.lines)
+        # Odd layers hold no shapes; the label sits in the one nearest to the middle.
+        label = path[len(path) // 2 if len(path) // 2 % 2 == 0 else len(path) // 2 - 1]
+        label.across, label.along = (width + 8, height + 4) if flip else (height + 4, width + 8)
+    for left, right in zip([source, *path], [*path, target], strict=True):
+        left.after.append(right)
+        right.before.append(left)
+    return path
+
+
+def _order(layers: list[list[_Slot]]) -> list[list[_Slot]]:
+    best, fewest = layers, _crossings(layers)
+    current = [list(layer) for layer in layers]
+    for sweep in range(_SWEEPS):
+        down = sweep % 2 == 0
+        for index in range(len(current)) if down else reversed(range(len(current))):
+            near = index - 1 if down else index + 1
+            if 0 <= near < len(current):
+                rank = {slot: place for place, slot in enumerate(current[near])}
+                current[index] = _by_barycentre(current[index], rank, down)
+        crossings = _crossings(current)
+        if crossings < fewest:
+            best, fewest = [list(layer) for layer in current], crossings
+    return best
+
+
+def _by_barycentre(layer: list[_Slot], rank: dict[_Slot, int], down: bool) -> list[_Slot]:
+    def key(item: tuple[int, _Slot]) -> tuple[float, int]:
+        place, slot = item
+        near = slot.before if down else slot.after
+        return (sum(rank[other] for other in near) / len(near) if near else float(place), place)
+
+    return [slot for _, slot in sorted(enumerate(layer), key=key)]
+
+
+def _crossings(layers: list[list[_Slot]]) -> int:
+    count = 0
+    for upper, lower in itertools.pairwise(layers):
+        rank = {slot: place for place, slot in enumerate(lower)}
+        ends = [place for slot in upper for place in sorted(rank[other] for other in slot.after)]
+        count += sum(a > b for index, a in enumerate(ends) for b in ends[index + 1 :])
+    return count
+
+
+def _spread(layers: list[list[_Slot]]) -> None:
+    """Centres within each layer: near the neighbours' mean, in order, without overlap."""
+    for layer in layers:
+        _settle(layer, [0.0] * len(layer))
+    for sweep in range(4 * _SWEEPS):
+        for layer in layers if sweep % 2 == 0 else reversed(layers):
+            wishes = []
+            for slot in layer:
+                near = slot.before + slot.after
+                # Straight pieces first: between two slots of one edge the pull is strong.
+                pulls = [(1.0 if other.is_shape or slot.is_shape else 4.0, other.centre) for other in near]
+                wishes.append(sum(w * c for w, c in pulls) / sum(w for w, _ in pulls) if pulls else slot.centre)
+            _settle(layer, wishes)
+
+
+def _settle(layer: list[_Slot], wishes: list[float]) -> None:
+    """The least-squares centres with minimum distances: pool adjacent violators."""
+    offsets, offset = [], 0.0
+    for index, slot in enumerate(layer):
+        if index:
+            gap = 10.0 if slot.is_shape and layer[index - 1].is_shape else 5.0
+            offset += (layer[index - 1].across + slot.across) / 2 + gap
+        offsets.append(offset)
+    pools: list[tuple[float, int]] = []
+    for wish, offset in zip(wishes, offsets, strict=True):
+        pools.append((wish - offset, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (a, n), (b, m) = pools[-2:]
+            pools[-2:] = [((a * n + b * m) / (n + m), n + m)]
+    bases = [value for value, count in pools for _ in range(count)]
+    for slot, base, offset in zip(layer, bases, offsets, strict=True):
+        slot.centre = base + offset
+
+
+def _along(layers: list[list[_Slot]]) -> tuple[list[float], float]:
+    starts, position = [], 0.0
+    for index, layer in enumerate(layers):
+        starts.append(position)
+        position += max(slot.along for slot in layer) + (12.0 if index + 1 < len(layers) else 0.0)
+    return starts, position
+
+
+def _docks(panel: Panel, paths: dict[str, list[_Slot]], shapes: dict[str, _Slot]) -> tuple[dict, dict]:
+    """Where along a shape's side each arrow leaves and arrives: side by side, in the order of where it goes."""
+    leave, arrive = {}, {}
+    for shape in panel.shapes:
+        slot = shapes[shape.key]
+        out = [link for link in panel.links if link.source == shape.key]
+        into = [link for link in panel.links if link.target == shape.key]
+        ends = {link.key: (paths[link.key] or [shapes[link.target]])[0].centre for link in out}
+        begins = {link.key: (paths[link.key] or [shapes[link.source]])[-1].centre for link in into}
+        for docks, links in ((leave, ends), (arrive, begins)):
+            step = min(7.0, slot.across * 0.8 / max(1, len(links)))
+            for index, key in enumerate(sorted(links, key=links.__getitem__)):
+                docks[key] = (index - (len(links) - 1) / 2) * step
+    return leave, arrive
+
+
+def _smooth(stops: list[Point]) -> list[Point]:
+    points = [stops[0]]
+    for (a0, c0), (a1, c1) in itertools.pairwise(stops):
+        half = (a1 - a0) / 2
+        points += [(a0 + half, c0), (a1 - half, c1), (a1, c1)]
+    return points

@@ -1,0 +1,137 @@
+"""Draw a genotype into files or into an array."""
+
+import io
+import os
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import graphviz
+import numpy
+from PIL import Image
+
+from genotypes import Genotype, UserError
+from nas.visualize._cells import cells_picture
+from nas.visualize._layout import dot_is_there
+from nas.visualize._network import network_picture
+from nas.visualize._page import PAGES, Page, compose
+from nas.visualize._render import render
+
+__all__ = ["DrawingWarning", "draw", "network_path", "render_png"]
+
+KINDS = ("svg", "png", "pdf")
+ENGINES = ("auto", "graphviz", "matplotlib")
+WHAT = ("cells", "network", "both")
+_MAX_PIXELS = 12_000  # a side; more than that few viewers open
+
+
+class DrawingWarning(UserWarning):
+    """The picture was drawn, but not as well as it could be."""
+
+
+def draw(
+    genotype: Genotype,
+    path: str | os.PathLike[str],
+    *,
+    what: str = "cells",
+    probabilities: Mapping[str, Mapping[str, float]] | None = None,
+    engine: str = "auto",
+    size: str = "screen",
+    hide_none: bool = False,
+) -> list[Path]:
+    """Draw into `path` (.svg, .png or .pdf) and return the files written, in whole or not at all.
+
+    what: "cells", "network" (the overview), or "both": cells at `path`, the overview at `network_path(path)`.
+    probabilities: edge id -> operation -> probability, for open edges: they show their leading candidate.
+    engine: "graphviz" lays out with dot, "matplotlib" without; "auto" takes dot where it is and warns
+    (DrawingWarning) where it is not. size: "screen", or "paper" for the width of a two-column page (7.16 in).
+
+    Raises UserError for a value that is none of these and for a missing dot, OSError if a file cannot be written.
+
+    >>> draw(genotypes.load("fpn_tiny"), "fpn.svg")                                     # doctest: +SKIP
+    [PosixPath('fpn.svg')]
+    """
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    _one_of("extension", kind, KINDS, path)
+    _one_of("what", what, WHAT)
+    look = {"probabilities": probabilities, "engine": engine, "size": size, "hide_none": hide_none}
+    targets = {"cells": path, "network": path} if what != "both" else {"cells": path, "network": network_path(path)}
+    pages = {target: _page(genotype, part, **look) for part, target in targets.items() if what in (part, "both")}
+    contents = {target: render(page, kind, dpi=_dpi(page, size)) for target, page in pages.items()}
+    for target, data in contents.items():
+        _write(target, data)
+    return list(contents)
+
+
+def render_png(
+    genotype: Genotype,
+    *,
+    what: str = "cells",
+    probabilities: Mapping[str, Mapping[str, float]] | None = None,
+    engine: str = "auto",
+    size: str = "screen",
+    hide_none: bool = False,
+    width: int = 1600,
+) -> numpy.ndarray:
+    """The picture as uint8[H, W, 3], at most `width` pixels wide; arguments as in `draw`, but not what="both"."""
+    _one_of("what", what, WHAT[:2])
+    page = _page(genotype, what, probabilities=probabilities, engine=engine, size=size, hide_none=hide_none)
+    dpi = min(_dpi(page, size), width / (page.width * page.scale) * 72)
+    with Image.open(io.BytesIO(render(page, "png", dpi=dpi))) as image:
+        return numpy.asarray(image.convert("RGB"))
+
+
+def network_path(path: Path) -> Path:
+    """Where the overview goes beside the cells: out.svg -> out_network.svg."""
+    return path.with_name(f"{path.stem}_network{path.suffix}")
+
+
+def _page(genotype: Genotype, what: str, *, probabilities, engine: str, size: str, hide_none: bool) -> Page:
+    _one_of("engine", engine, ENGINES)
+    _one_of("size", size, tuple(PAGES))
+    if what == "network":
+        picture = network_picture(genotype)
+    else:
+        picture = cells_picture(genotype, probabilities, hide_none=hide_none, compact=size == "paper")
+    if engine == "graphviz" and not dot_is_there():
+        raise UserError("engine 'graphviz' needs Graphviz' `dot`, which is not on the PATH; use 'auto' or 'matplotlib'")
+    if engine != "matplotlib" and dot_is_there():
+        try:
+            return compose(picture, "graphviz", size)
+        except (graphviz.ExecutableNotFound, subprocess.CalledProcessError, OSError) as error:
+            if engine == "graphviz":
+                raise UserError(f"Graphviz' `dot` failed: {error}") from error
+            _warn(f"Graphviz' `dot` failed ({error}); drawn with our own layout instead")
+    elif engine == "auto":
+        _warn("Graphviz' `dot` is not on the PATH; drawn with our own layout instead (apt install graphviz)")
+    return compose(picture, "matplotlib", size)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, DrawingWarning, stacklevel=4)
+
+
+def _dpi(page: Page, size: str) -> float:
+    longest = max(page.width, page.height) * page.scale / 72
+    return min(300.0 if size == "paper" else 144.0, _MAX_PIXELS / longest)
+
+
+def _one_of(label: str, value: str, known: tuple[str, ...], path: Path | None = None) -> None:
+    if value not in known:
+        where = f"{path}: " if path else ""
+        raise UserError(f"{where}unknown {label} {value!r}; known: {', '.join(known)}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(data)
+    try:
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError:
+        os.unlink(file.name)
+        raise
