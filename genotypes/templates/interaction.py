@@ -5,6 +5,7 @@ h, m, l are the branches of high, middle and low resolution.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from genotypes.elements import Edge, Feature, Node, Size
 from genotypes.errors import GenotypeError
@@ -42,7 +43,7 @@ def aggregate_interaction(
     """
     features = sorted(inputs.values(), key=lambda feature: feature.stride)
     strides = [feature.stride for feature in features]
-    if len(features) not in (2, 3) or any(b != 2 * a for a, b in zip(strides, strides[1:], strict=False)):
+    if len(features) not in (2, 3) or any(b != 2 * a for a, b in pairwise(strides)):
         raise GenotypeError(f"expected two or three inputs, each at twice the stride of another, not {strides}")
     names = "hml" if len(features) == 3 else "hl"
     branches = dict(zip(names, features, strict=True))
