@@ -1,0 +1,168 @@
+"""Losses between logits float[B, 1, H, W] and masks float[B, 1, H, W] of zeros and ones.
+
+Every loss computes in float32 at least, also under autocast: sums over an image overflow half precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genotypes.errors import UserError
+
+__all__ = [
+    "LossConfig",
+    "bce",
+    "boundary",
+    "cel",
+    "get_loss",
+    "iou",
+    "loss_names",
+    "multi_output_loss",
+    "progressive_polishing",
+]
+
+_EPS = 1e-6
+
+
+def bce(logits: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross entropy, mean over all pixels."""
+    logits, masks = _precise(logits, masks)
+    return F.binary_cross_entropy_with_logits(logits, masks)
+
+
+def iou(logits: Tensor, masks: Tensor) -> Tensor:
+    """Soft intersection over union of each image, 1 - (I + 1) / (U + 1), mean over the batch.
+
+    The added pixel (as in F3Net, AAAI 2020) keeps an empty mask's loss and gradient tame.
+    """
+    logits, masks = _precise(logits, masks)
+    probs = logits.sigmoid()
+    both = (probs * masks).sum((1, 2, 3))
+    either = (probs + masks).sum((1, 2, 3)) - both
+    return (1 - (both + 1) / (either + 1)).mean()
+
+
+def cel(logits: Tensor, masks: Tensor) -> Tensor:
+    """Consistency-enhanced loss of MINet (CVPR 2020, section 3.3): sums run over the whole batch."""
+    logits, masks = _precise(logits, masks)
+    probs = logits.sigmoid()
+    total = probs.sum() + masks.sum()
+    return (total - 2 * (probs * masks).sum()) / (total + _EPS)
+
+
+def boundary(logits: Tensor, masks: Tensor, *, inner: int = 3, reach: int = 5) -> Tensor:
+    """1 - F1 between the boundaries of prediction and mask (Bokhovkin & Burnaev 2019, arXiv 1905.07852).
+
+    A boundary is `b(y) = maxpool_inner(1 - y) - (1 - y)`; it matches within `maxpool_reach(b)`. Precision and
+    recall belong to one image. Images whose mask has no boundary (empty or full) contribute nothing: the mean is over
+    the others, and 0 if there are none.
+
+    Args:
+        logits, masks: float[B, 1, H, W].
+        inner: width of the window that finds the boundary (odd).
+        reach: width of the window of tolerance (odd); 5 suits 256 px.
+    """
+    logits, masks = _precise(logits, masks)
+    edge_p, edge_g = _edges(logits.sigmoid(), inner), _edges(masks, inner)
+    near_p, near_g = _widest(edge_p, reach), _widest(edge_g, reach)
+    length_p, length_g = edge_p.sum((1, 2, 3)), edge_g.sum((1, 2, 3))
+    precision = (edge_p * near_g).sum((1, 2, 3)) / (length_p + _EPS)
+    recall = (edge_g * near_p).sum((1, 2, 3)) / (length_g + _EPS)
+    f1 = 2 * precision * recall / (precision + recall + _EPS)
+    counts = (length_g > 0).to(f1.dtype)
+    return ((1 - f1) * counts).sum() / counts.sum().clamp(min=1)
+
+
+def _edges(y: Tensor, width: int) -> Tensor:
+    return _widest(1 - y, width) - (1 - y)
+
+
+def _widest(y: Tensor, width: int) -> Tensor:
+    return F.max_pool2d(y, width, stride=1, padding=width // 2)
+
+
+def _precise(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    if logits.shape != masks.shape:
+        raise ValueError(f"logits {list(logits.shape)} and masks {list(masks.shape)} differ in shape")
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    return logits, masks.to(logits.dtype)
+
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "bce": bce,
+    "iou": iou,
+    "cel": cel,
+    "boundary": boundary,
+}
+
+
+def loss_names() -> list[str]:
+    """Names that `LossConfig.terms` may hold."""
+    return sorted(_LOSSES)
+
+
+def get_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of this name.
+
+    Raises:
+        UserError: no such loss; the message lists those that exist.
+    """
+    if name not in _LOSSES:
+        raise UserError(f"unknown loss {name!r}; there are {', '.join(loss_names())}")
+    return _LOSSES[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """A weighted sum of losses over every output of a network.
+
+    Attributes:
+        terms: weight of each loss, by name.
+        side_weights: weight of each output, finest first. Further outputs get the last weight; weights beyond the last
+            output are not used.
+    """
+
+    terms: dict[str, float] = field(default_factory=lambda: {"bce": 1.0, "iou": 1.0})
+    side_weights: tuple[float, ...] = (1.0, 0.8, 0.6)
+
+    def __post_init__(self) -> None:
+        if not self.terms or not self.side_weights:
+            raise UserError("a loss needs at least one term and one side weight")
+        for name, weight in self.terms.items():
+            get_loss(name)
+            if weight < 0:
+                raise UserError(f"loss weights must not be negative, got {name}: {weight}")
+        if any(w < 0 for w in self.side_weights):
+            raise UserError(f"side weights must not be negative, got {self.side_weights}")
+
+
+def progressive_polishing(lam: float = 1.0) -> LossConfig:
+    """Our reading of Auto-MSFNet's loss: BCE + lam x boundary on every output, finer ones weigh more.
+
+    The paper publishes neither formula nor weights; lam = 0 is the ablation without boundaries.
+    """
+    return LossConfig(terms={"bce": 1.0, "boundary": lam}, side_weights=(1.0, 0.8, 0.6))
+
+
+def multi_output_loss(outputs: Sequence[Tensor], masks: Tensor, cfg: LossConfig) -> Tensor:
+    """Sum over outputs (finest first) and terms of side weight x term weight x loss: a scalar.
+
+    Args:
+        outputs: logits float[B, 1, H, W] each, all at the mask's size.
+        masks: float[B, 1, H, W] of zeros and ones.
+        cfg: terms and weights; a weight of 0 skips the computation.
+    """
+    if not outputs:
+        raise ValueError("the network gave no outputs")
+    total = outputs[0].new_zeros((), dtype=torch.float32)
+    for i, logits in enumerate(outputs):
+        side = cfg.side_weights[min(i, len(cfg.side_weights) - 1)]
+        for name, weight in cfg.terms.items():
+            if side * weight:
+                total = total + side * weight * get_loss(name)(logits, masks)
+    return total

@@ -1,0 +1,87 @@
+"""A set of photographs with masks, decoded and at one size: what training reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+__all__ = ["PhotoSet"]
+
+_GPU_SHARE = 0.5  # of the free memory: the rest belongs to the network and its activations
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PhotoSet:
+    """Photographs and their masks as bytes at one square size.
+
+    Attributes:
+        name: what tables and plots call the set.
+        images: uint8[N, 3, S, S], RGB.
+        masks: uint8[N, 1, S, S], 0 to 255. Edges are graded; the object is where a value is > 127.
+        names: one name an image, without extension.
+    """
+
+    name: str
+    images: Tensor
+    masks: Tensor
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n, _, height, width = self.images.shape
+        if tuple(self.images.shape) != (n, 3, height, width) or self.images.dtype != torch.uint8:
+            raise ValueError(f"images must be uint8[N, 3, S, S], got {self.images.dtype}{list(self.images.shape)}")
+        if tuple(self.masks.shape) != (n, 1, height, width) or self.masks.dtype != torch.uint8:
+            raise ValueError(f"masks must be uint8[N, 1, S, S], got {self.masks.dtype}{list(self.masks.shape)}")
+        if len(self.names) != n:
+            raise ValueError(f"{n} images but {len(self.names)} names")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return self.images.shape[-1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that images and masks take together."""
+        return self.images.numel() + self.masks.numel()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self.images.device
+
+    def subset(self, indices: Sequence[int] | Tensor, *, name: str | None = None) -> PhotoSet:
+        """A copy of the chosen images, in the order given.
+
+        For a set too large for memory keep the indices instead and pass them to `batch`.
+        """
+        rows = torch.as_tensor(indices, dtype=torch.long)
+        here = rows.to(self.device)
+        names = tuple(self.names[i] for i in rows.tolist())
+        return PhotoSet(name=name or self.name, images=self.images[here], masks=self.masks[here], names=names)
+
+    def batch(self, indices: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
+        """Images uint8[B, 3, S, S] and masks uint8[B, 1, S, S] of these indices, on `device` (default: the set's)."""
+        here = indices.to(self.device)
+        images, masks = self.images[here], self.masks[here]
+        if device is None:
+            return images, masks
+        return images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
+
+    def to(self, device: torch.device | str) -> PhotoSet:
+        """The set on `device`, or the set itself where it would take more than half of the GPU's free memory.
+
+        Either way `batch(indices, device)` gives batches on the device.
+        """
+        device = torch.device(device)
+        if device.type == "cuda" and self.device.type != "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if self.nbytes > _GPU_SHARE * free:
+                return self
+        return replace(self, images=self.images.to(device), masks=self.masks.to(device))

@@ -1,0 +1,41 @@
+"""Disjoint parts of a set: weights, architecture, held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+
+from nas.task.batches import generator
+
+__all__ = ["split"]
+
+
+def split(n: int, fractions: Sequence[float], seed: int) -> list[torch.Tensor]:
+    """Shuffle 0..n-1 and cut it into disjoint parts.
+
+    Args:
+        n: images in the set.
+        fractions: share of each part, > 0, together at most 1. Shares that sum to 1 use every image.
+        seed: the same seed gives the same parts.
+
+    Returns:
+        One LongTensor of sorted indices for each fraction.
+
+    Raises:
+        ValueError: a fraction outside (0, 1], a sum above 1, or a part that would be empty.
+    """
+    shares = [float(f) for f in fractions]
+    if not shares or any(not 0 < f <= 1 for f in shares) or sum(shares) > 1 + 1e-9:
+        raise ValueError(f"fractions must be in (0, 1] and sum to at most 1, got {shares}")
+    order = torch.randperm(n, generator=generator(seed, "split", 0))
+    # Rounding the running sum, not each share, keeps parts disjoint and uses up every image.
+    cuts = [0]
+    for i in range(len(shares)):
+        cuts.append(min(n, round(n * sum(shares[: i + 1]))))
+    parts = [order[a:b].sort().values for a, b in pairwise(cuts)]
+    for share, part in zip(shares, parts, strict=True):
+        if len(part) == 0:
+            raise ValueError(f"a share of {share} of {n} images is empty: give more images or a larger share")
+    return parts
