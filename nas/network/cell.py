@@ -88,4 +88,4 @@ def _size(rule: Size, x: torch.Tensor) -> tuple[int, int]:
     if rule.rule == "like":
         return h, w
     extra = 1 if rule.rule == "ceil_half" else 0
-    return (h + extra) // 2, (w + extra) // 2
+    return max(1, (h + extra) // 2), max(1, (w + extra) // 2)
