@@ -9,7 +9,7 @@ __all__ = ["resample"]
 def resample(x: torch.Tensor, step: str, size: tuple[int, int]) -> torch.Tensor:
     """One step of `genotypes.vocabulary.RESAMPLES`; size: (H, W) of the destination, for bilinear and nearest.
 
-    Pools that round down leave at least one pixel: MINet's halves the coarsest feature, a single pixel of a small photo.
+    Pools that round down leave at least one pixel: MINet halves its coarsest feature, one pixel of a small photo.
     """
     if step in ("bilinear", "nearest"):
         if tuple(x.shape[-2:]) == tuple(size):
