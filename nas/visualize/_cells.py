@@ -134,7 +134,7 @@ def _operation_keys(view: View) -> tuple[Key, ...]:
         if op == "none" and view.hide_none:
             continue
         short = operation_label(op)
-        text = op if short == op.replace("_", " ") else f"{op}  ({short})"
+        text = op if short == op.replace("_", " ").replace("3x3", "3×3") else f"{op}  ({short})"
         keys.append(Key(text=text, stroke=operation_stroke(op), operation=op))
     if set(view.genotype.open_edges()) - set(view.probabilities):
         keys.append(Key(text="open edge", stroke=OPEN))
@@ -145,7 +145,7 @@ def _notes(view: View) -> tuple[str, ...]:
     edges = [data for _, _, data in view.genotype.graph.edges(data=True)]
     notes = []
     if any(edge["choice"] for edge in edges) and not view.probabilities:
-        notes.append("Thick arrows: what a search decides; thin: fixed.")
+        notes.append("Thick arrows: what a search can decide; thin: fixed.")
     if view.probabilities:
         notes.append("Open edges show their leading candidate; width and opacity are its probability.")
     if any(edge["pre"] or edge["post"] for edge in edges):

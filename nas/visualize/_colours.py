@@ -25,7 +25,7 @@ class Stroke:
 _DOTTED = (0.8, 2.2)
 _DASHED = (5.0, 1.8)
 _DASH_DOT = (5.0, 1.6, 1.0, 1.6)
-_LONG = (9.0, 1.6)
+_LONG = (13.0, 1.2)
 
 _BLUE, _VERMILION, _GREEN = "#0072b2", "#d55e00", "#009e73"
 _ORANGE, _PURPLE, _SKY = "#e69f00", "#cc79a7", "#56b4e9"

@@ -1,12 +1,11 @@
 """Where shapes and arrows of a panel go. Two engines with one result: Graphviz' dot, and our own layered layout."""
 
-import functools
 import shutil
 from dataclasses import dataclass
 
 from nas.visualize._scene import Panel
 
-__all__ = ["Curve", "Placed", "dot_is_there"]
+__all__ = ["Curve", "DotError", "Placed", "dot_is_there", "place"]
 
 Point = tuple[float, float]
 
@@ -31,14 +30,20 @@ class Placed:
     curves: dict[str, Curve]
 
 
+class DotError(Exception):
+    """Graphviz' dot is there, but does not do its work."""
+
+
 def dot_is_there() -> bool:
     """Whether Graphviz' `dot` is on the PATH."""
     return shutil.which("dot") is not None
 
 
-@functools.lru_cache(maxsize=256)
 def place(panel: Panel, engine: str, direction: str) -> Placed:
-    """Lay a panel out; engine "graphviz" or "matplotlib", direction "LR" (left to right) or "TB" (top to bottom)."""
+    """Lay a panel out; engine "graphviz" or "matplotlib", direction "LR" (left to right) or "TB" (top to bottom).
+
+    Raises DotError where dot fails.
+    """
     if engine == "graphviz":
         from nas.visualize._layout_dot import place_with_dot
 

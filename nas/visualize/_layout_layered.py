@@ -18,6 +18,7 @@ __all__ = ["place_in_layers"]
 _SWEEPS = 12
 _ARROW = 6.0
 _THIN = 5.0  # across: what an arrow takes; a label takes more
+_ENDS = {False: (0,), True: (-1, 1)}
 
 
 @dataclass(eq=False)
@@ -62,7 +63,8 @@ def place_in_layers(panel: Panel, direction: str) -> Placed:
     for link in panel.links:
         source, target = shapes[link.source], shapes[link.target]
         stops = [(middle(source) + source.along / 2, source.centre + leave[link.key])]
-        stops += [(middle(slot), slot.centre) for slot in paths[link.key]]
+        # Straight through a label: arrive and leave at its ends.
+        stops += [(middle(s) + side * s.along / 2, s.centre) for s in paths[link.key] for side in _ENDS[s.along > 0]]
         end = (middle(target) - target.along / 2, target.centre + arrive[link.key])
         stops.append((end[0] - _ARROW, end[1]))
         label = next((s for s in paths[link.key] if s.across > _THIN), None) if link.lines else None
@@ -175,7 +177,11 @@ def _along(layers: list[list[_Slot]]) -> tuple[list[float], float]:
     starts, position = [], 0.0
     for index, layer in enumerate(layers):
         starts.append(position)
-        position += max(slot.along for slot in layer) + (12.0 if index + 1 < len(layers) else 0.0)
+        position += max(slot.along for slot in layer)
+        if index + 1 < len(layers):
+            # Room to turn: the further arrows move across, the longer the way.
+            moves = [abs(slot.centre - other.centre) for slot in layer for other in slot.after]
+            position += min(60.0, 9.0 + 0.12 * max(moves, default=0.0))
     return starts, position
 
 

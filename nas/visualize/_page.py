@@ -50,6 +50,8 @@ def compose(picture: Picture, engine: str, size: str) -> Page:
     wide, high = PAGES[size]
     best: tuple[float, Page] | None = None
     for direction in ("LR", "TB"):
+        if best is not None and best[1].width <= wide and best[1].height <= high:
+            break
         placed = [place(panel, engine, direction) for panel in picture.panels]
         sizes = [_frame(item) for item in placed]
         widest = max(width for width, _ in sizes)
@@ -63,10 +65,13 @@ def compose(picture: Picture, engine: str, size: str) -> Page:
             if size == "screen":
                 fit += 0.5 * min(wide / page.width, 1.0)
             fit -= 0.01 * page.width * page.height / (wide * high)  # among equals the most compact
-            if best is None or fit > best[0] * (1.06 if direction == "TB" and best[1].boxes else 1.001):
+            if best is None or fit > best[0] * (1.06 if direction == "TB" else 1.001):
                 best = fit, page
     page = best[1]
-    scale = 1.0 if size == "screen" else min(1.0, wide / page.width)
+    scale = 1.0
+    if size == "paper":
+        # The page's width, and its height too where that costs little; what is far too high goes over several pages.
+        scale = min(1.0, wide / page.width, max(high / page.height, 0.85 * wide / page.width))
     return Page(**{**page.__dict__, "scale": scale})
 
 

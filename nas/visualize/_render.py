@@ -111,7 +111,7 @@ class _Artist:
     def _rounded(self, x, y, width, height, fill, outline, radius, *, z, edge="#222222", gid=None) -> None:
         style = f"round,pad=0,rounding_size={radius}"
         line = {"linewidth": outline * self.scale, "edgecolor": edge}
-        self.axes.add_patch(
+        self.axes.add_artist(
             FancyBboxPatch((x, y), width, height, boxstyle=style, facecolor=fill, zorder=z, gid=gid, **line)
         )
 
@@ -124,12 +124,12 @@ class _Artist:
             # matplotlib counts dashes in line widths; ours are points.
             common["linestyle"] = (0, tuple(dash / max(stroke.width, 0.5) * 1.2 for dash in stroke.dashes))
         outer = width + 2.0 * self.scale if stroke.double else width
-        self.axes.add_patch(
+        self.axes.add_artist(
             PathPatch(path, edgecolor=stroke.colour, alpha=stroke.alpha, linewidth=outer, gid=gid, **common)
         )
         if stroke.double:
             inner = max(1.2 * self.scale, outer - 2.4 * self.scale)
-            self.axes.add_patch(PathPatch(path, edgecolor="white", linewidth=inner, **common))
+            self.axes.add_artist(PathPatch(path, edgecolor="white", linewidth=inner, **common))
 
     def _arrow(self, points, tip, stroke: Stroke) -> None:
         (x0, y0), (x1, y1) = points[-1], tip
@@ -137,7 +137,7 @@ class _Artist:
         half = 2.0 + 0.5 * stroke.width
         across = (-(y1 - y0) / length * half, (x1 - x0) / length * half)
         corners = [tip, (x0 + across[0], y0 + across[1]), (x0 - across[0], y0 - across[1])]
-        self.axes.add_patch(
+        self.axes.add_artist(
             Polygon(corners, closed=True, facecolor=stroke.colour, alpha=stroke.alpha, linewidth=0, zorder=3)
         )
 
@@ -153,7 +153,7 @@ class _Artist:
             zorder=3.2,
             gid=gid,
         )
-        self.axes.add_patch(back)
+        self.axes.add_artist(back)
         self._lines(lines, x, y, z=3.4)
 
     def _lines(self, lines: tuple[Line, ...], x: float, y: float, *, z: float) -> None:

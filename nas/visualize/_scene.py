@@ -91,7 +91,8 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     if not text:
         return 0.0
     prop = FontProperties(family=FONT, weight="bold" if bold else "normal")
-    return float(TextPath((0, 0), text, size=size, prop=prop, usetex=False).get_extents().x1)
+    # Control points bound the outline; exact extents of its curves take a hundred times longer.
+    return float(TextPath((0, 0), text, size=size, prop=prop).vertices[:, 0].max())
 
 
 def block_size(lines: tuple[Line, ...]) -> tuple[float, float]:

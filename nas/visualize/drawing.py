@@ -2,19 +2,17 @@
 
 import io
 import os
-import subprocess
 import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import graphviz
 import numpy
 from PIL import Image
 
 from genotypes import Genotype, UserError
 from nas.visualize._cells import cells_picture
-from nas.visualize._layout import dot_is_there
+from nas.visualize._layout import DotError, dot_is_there
 from nas.visualize._network import network_picture
 from nas.visualize._page import PAGES, Page, compose
 from nas.visualize._render import render
@@ -101,7 +99,7 @@ def _page(genotype: Genotype, what: str, *, probabilities, engine: str, size: st
     if engine != "matplotlib" and dot_is_there():
         try:
             return compose(picture, "graphviz", size)
-        except (graphviz.ExecutableNotFound, subprocess.CalledProcessError, OSError) as error:
+        except DotError as error:
             if engine == "graphviz":
                 raise UserError(f"Graphviz' `dot` failed: {error}") from error
             _warn(f"Graphviz' `dot` failed ({error}); drawn with our own layout instead")

@@ -1,0 +1,168 @@
+"""What is on a picture: every edge once, the operations that occur, the same look everywhere."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+import genotypes
+from genotypes.vocabulary import OPERATIONS
+from nas.visualize._cells import cells_picture, occurring_operations
+from nas.visualize._colours import operation_label, operation_stroke, stride_colour
+from nas.visualize._layout import dot_is_there
+from nas.visualize._network import network_picture
+from nas.visualize._page import compose
+from search_spaces.fusion_cells import fusion_cells
+
+NAMES = genotypes.names()
+ENGINES = [
+    pytest.param("graphviz", marks=pytest.mark.skipif(not dot_is_there(), reason="Graphviz' dot is not installed")),
+    "matplotlib",
+]
+
+
+def _decided(seed: int = 0) -> genotypes.Genotype:
+    space, rng = fusion_cells("tiny", 16), random.Random(seed)
+    return space.decide({edge: rng.choice(ops) for edge, ops in space.open_edges().items()}, name="random")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_genotype_of_the_zoo_is_laid_out(name, engine):
+    picture = cells_picture(genotypes.load(name))
+    page = compose(picture, engine, "screen")
+    assert [box.placed.panel for box in page.boxes] == list(picture.panels)
+    for index, box in enumerate(page.boxes):
+        placed = box.placed
+        assert box.x >= 0 and box.x + box.width <= page.width and box.y + box.height <= page.height
+        for other in page.boxes[:index]:
+            assert _apart(box, other), f"{box.placed.panel.title} lies on {other.placed.panel.title}"
+        assert placed.curves.keys() == {link.key for link in placed.panel.links}
+        for link in placed.panel.links:
+            curve = placed.curves[link.key]
+            assert len(curve.points) % 3 == 1 and (curve.label is not None) == bool(link.lines)
+            assert _near(curve.points[0], placed, link.source) and _near(curve.tip, placed, link.target)
+        shapes = [(shape, *placed.shapes[shape.key]) for shape in placed.panel.shapes]
+        for a, (shape, x, y) in enumerate(shapes):
+            for other, u, v in shapes[:a]:
+                wide, high = (shape.size[0] + other.size[0]) / 2, (shape.size[1] + other.size[1]) / 2
+                assert abs(x - u) > wide - 1 or abs(y - v) > high - 1, f"{shape.key} lies on {other.key}"
+
+
+def _apart(a, b) -> bool:
+    return a.x >= b.x + b.width or b.x >= a.x + a.width or a.y >= b.y + b.height or b.y >= a.y + a.height
+
+
+def _near(point, placed, key) -> bool:
+    shape = next(shape for shape in placed.panel.shapes if shape.key == key)
+    x, y = placed.shapes[key]
+    return abs(point[0] - x) <= shape.size[0] / 2 + 4 and abs(point[1] - y) <= shape.size[1] / 2 + 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_edge_is_drawn_once_and_the_legend_lists_what_occurs(name):
+    genotype = genotypes.load(name)
+    picture = cells_picture(genotype)
+    edges = [data for _, _, data in genotype.graph.edges(data=True)]
+    assert sum(panel.count * len(panel.links) for panel in picture.panels) == len(edges)
+    drawn = [link.key for panel in picture.panels for link in panel.links]
+    assert len(set(drawn)) == len(drawn) and set(drawn) <= {edge["id"] for edge in edges}
+    assert {key.operation for key in picture.keys[0] if key.operation} == {edge["op"] for edge in edges}
+
+
+def test_open_edges_say_how_many_candidates_they_have():
+    space = fusion_cells("tiny", 16)
+    picture = cells_picture(space)
+    links = {link.key: link for panel in picture.panels for link in panel.links}
+    for edge in space.open_edges():
+        assert "11 candidates" in [line.text for line in links[edge].lines]
+        assert "spatial_attention: 7x7 mask" in links[edge].tooltip
+    # Candidates are no operations that occur.
+    assert occurring_operations(space) == ["skip_connect", "conv2d_3x3_bias"]
+
+
+def test_probabilities_show_the_leading_candidate_by_label_width_and_opacity():
+    space = fusion_cells("tiny", 16)
+    sure, unsure = list(space.open_edges())[:2]
+    probabilities = {sure: {"conv_3x3": 0.9, "none": 0.1}, unsure: {"none": 0.2, "sep_conv_3x3": 0.3}}
+    picture = cells_picture(space, probabilities)
+    links = {link.key: link for panel in picture.panels for link in panel.links}
+    assert "conv 3×3 90%" in [line.text for line in links[sure].lines]
+    assert "sep 3×3 30%" in [line.text for line in links[unsure].lines]
+    assert links[sure].stroke.width > links[unsure].stroke.width
+    assert links[sure].stroke.alpha > links[unsure].stroke.alpha
+    assert links[sure].stroke.colour == operation_stroke("conv_3x3").colour
+    assert {"conv_3x3", "sep_conv_3x3"} <= {key.operation for key in picture.keys[0]}
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "message"),
+    [
+        ({"fuse16.nope": {"none": 1.0}}, "'fuse16.nope' is not an open edge"),
+        ({"fuse16.p_n1": {"nope": 1.0}}, "'nope' is no candidate of 'fuse16.p_n1'"),
+        ({"fuse16.p_n1": {"none": 1.5}}, "expected a number from 0 to 1, not 1.5"),
+        ({"fuse16.p_n1": {}}, "names no operation"),
+    ],
+)
+def test_probabilities_of_another_genotype_are_refused(probabilities, message):
+    with pytest.raises(genotypes.UserError, match=message):
+        cells_picture(fusion_cells("tiny", 16), probabilities)
+
+
+def test_edges_without_effect_can_be_hidden():
+    genotype = _decided()
+    dead = {data["id"] for _, _, data in genotype.graph.edges(data=True) if data["op"] == "none"}
+    assert dead
+    shown = cells_picture(genotype)
+    hidden = cells_picture(genotype, hide_none=True)
+    keys = {link.key for panel in shown.panels for link in panel.links}
+    assert keys - {link.key for panel in hidden.panels for link in panel.links} == dead
+    assert "none" not in {key.operation for key in hidden.keys[0]}
+
+
+def test_cells_alike_are_drawn_once():
+    space = fusion_cells("tiny", 16)
+    head = space.cells[-1]
+    twin = replace(head, name="twin")
+    twins = space.replace(cells=(*space.cells, twin), outputs=(*space.outputs, "twin.logits"))
+    panels = cells_picture(twins).panels
+    assert [panel.count for panel in panels] == [1] * (len(space.cells) - 1) + [2]
+    assert "twin" in panels[-1].subtitle
+
+
+def test_each_operation_of_the_language_looks_different():
+    strokes = {op: operation_stroke(op) for op in OPERATIONS}
+    looks = {(stroke.colour, stroke.dashes, stroke.double) for stroke in strokes.values()}
+    assert len(looks) == len(strokes)
+
+
+def test_a_users_operation_has_a_stable_look():
+    # The literal values: a change of them changes pictures that users have published.
+    stroke = operation_stroke("my_own_operation")
+    assert (stroke.colour, stroke.dashes) == ("#999933", ())
+    assert operation_label("dil_conv_3x3_rp2") == "2× dil 3×3"
+
+
+def test_strides_run_from_light_to_dark():
+    def luminance(stride):
+        return sum(
+            int(stride_colour(stride)[i : i + 2], 16) * weight for i, weight in ((1, 0.21), (3, 0.72), (5, 0.07))
+        )
+
+    values = [luminance(2**power) for power in range(8)]
+    assert values == sorted(values, reverse=True) and len(set(values)) == 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_overview_shows_every_cell_and_every_output(name):
+    genotype = genotypes.load(name)
+    (panel,) = network_picture(genotype).panels
+    keys = {shape.key for shape in panel.shapes}
+    assert {cell.name for cell in genotype.cells} <= keys
+    assert {f"output {number}" for number in range(1, len(genotype.outputs) + 1)} <= keys
+    reads = {
+        (source, genotype.graph.nodes[target]["cell"])
+        for source, target in genotype.graph.edges()
+        if genotype.graph.nodes[source]["cell"] != genotype.graph.nodes[target]["cell"]
+    }
+    assert len([link for link in panel.links if " to " in link.key and "output" not in link.target]) == len(reads)
