@@ -6,6 +6,7 @@
 ('head4.logits', 'head8.logits', 'head16.logits')
 """
 
+import os
 from pathlib import Path
 
 from genotypes.elements import Edge, Feature, Node, Size
@@ -47,9 +48,14 @@ def load(name_or_path: str | Path) -> Genotype:
     """The genotype of that name in the zoo, or in that file (a name that is also a file: write ./NAME for the file).
 
     Raises GenotypeError, listing the zoo, if there is neither, and for a file that is no valid genotype.
+
+    >>> load("fpn_tiny").is_decided
+    True
     """
     if str(name_or_path) in names():
         return load_file(_ZOO / f"{name_or_path}.yaml")
-    if not Path(name_or_path).is_file():
+    if os.path.isdir(name_or_path):
+        raise GenotypeError(f"{name_or_path}: is a folder, not a genotype file")
+    if not os.path.isfile(name_or_path):
         raise GenotypeError(f"{name_or_path}: no such file, and no genotype of that name; known: {', '.join(names())}")
     return load_file(name_or_path)

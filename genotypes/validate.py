@@ -46,13 +46,15 @@ def cycle_in(graph: networkx.DiGraph) -> list[Any]:
 
 def _in_order(nodes: Sequence[Node], inputs: Mapping[str, Feature]) -> list[Node]:
     """Nodes after their sources; as given where that is possible."""
-    rank = {node.name: index for index, node in enumerate(nodes)}
+    rank: dict[str, int] = {}
+    for index, node in enumerate(nodes):
+        if node.name in inputs or node.name in rank:
+            raise GenotypeError(f"the name {node.name!r} is taken", ("nodes", index, "name"))
+        rank[node.name] = index
     known = [*inputs, *rank]
     order = networkx.DiGraph()
     order.add_nodes_from(rank)
     for index, node in enumerate(nodes):
-        if node.name in inputs or rank[node.name] != index:
-            raise GenotypeError(f"the name {node.name!r} is taken", ("nodes", index, "name"))
         if not node.edges:
             raise GenotypeError(f"node {node.name!r} has no incoming edge", ("nodes", index, "edges"))
         sources = {("edges", number, "source"): edge.source for number, edge in enumerate(node.edges)}

@@ -106,8 +106,12 @@ def save(genotype: Genotype, path: str | os.PathLike[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
         file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    try:
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError:
+        os.unlink(file.name)
+        raise
 
 
 class _Dumper(yaml.SafeDumper):

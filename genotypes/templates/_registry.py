@@ -70,7 +70,7 @@ def _describe(annotation: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(_describe, arguments))
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
-        return f"a list, each {_describe(arguments[0])}"
+        return "a list" if arguments[0] is Any else f"a list, each {_describe(arguments[0])}"
     if origin is tuple:
         return f"a list of {', '.join(map(_describe, arguments))}"
     if origin is dict:
