@@ -1,0 +1,113 @@
+"""How to train a decided network, apart from what it is and from what it sees: a recipe, a short YAML file."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from genotypes import UserError
+from nas.optim import OptimConfig
+from nas.task import AugmentConfig, LossConfig
+
+__all__ = ["Recipe", "load_recipe", "recipe_names", "recipe_path", "spell_out_recipe"]
+
+_RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained. The defaults are recipes/default.yaml.
+
+    Attributes:
+        size: side of the training images in pixels.
+        batch_size: images a step.
+        steps: weight steps; 0 where epochs says how long.
+        epochs: passes over the training part; 0 where steps says how long.
+        loss: terms and the outputs' weights.
+        optim: how weights are updated.
+        augment: how batches are varied.
+        ema: decay of the moving average of weights that is scored and saved; 0 takes the weights themselves.
+        freeze_backbone_norms: keep statistics, scales and shifts of the backbone's norms as they came.
+        precision: fp32, or bf16 autocast.
+    """
+
+    size: int = 64
+    batch_size: int = 16
+    steps: int = 600
+    epochs: float = 0.0
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-3))
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    ema: float = 0.98
+    freeze_backbone_norms: bool = False
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.size < 32:
+            raise UserError(f"recipe: size must be at least 32 pixels, not {self.size}")
+        if self.batch_size < 1:
+            raise UserError(f"recipe: batch_size must be at least 1, not {self.batch_size}")
+        if self.steps < 0 or not 0 <= self.epochs < math.inf or (self.steps > 0) == (self.epochs > 0):
+            raise UserError(f"recipe: give steps or epochs, the other 0; not steps {self.steps}, epochs {self.epochs}")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"recipe: ema is a decay in 0..1 (0: none), not {self.ema}")
+
+    def total_steps(self, images: int) -> int:
+        """Weight steps for a training part of so many images."""
+        return self.steps or max(1, round(self.epochs * images / self.batch_size))
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in _RECIPES.glob("*.yaml"))
+
+
+def recipe_path(name_or_path: str) -> Path:
+    """The file of the recipe of that name, or that file; UserError, listing the names, if there is neither."""
+    if name_or_path in recipe_names():
+        return _RECIPES / f"{name_or_path}.yaml"
+    if not Path(name_or_path).is_file():
+        raise UserError(f"{name_or_path}: no such file, and no recipe of that name; known: {', '.join(recipe_names())}")
+    return Path(name_or_path)
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """The recipe of that name, or in that file; UserError for a file that is no recipe.
+
+    >>> load_recipe("default") == Recipe()
+    True
+    """
+    path = recipe_path(name_or_path)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Recipe, "recipe")
+    try:
+        return parser.instantiate(parser.parse_args(["--recipe", str(path)])).recipe
+    except (ArgumentError, ValueError) as error:
+        raise UserError(f"{path}: not a recipe: {error}") from None
+
+
+def spell_out_recipe(argv: Sequence[str]) -> list[str]:
+    """A command line with `--recipe NAME` turned into the file's path and put before what overrides parts of it.
+
+    Where only one of steps and epochs is given, the other is switched off: it is an override, not a contradiction.
+    """
+    rest, named, given = [], None, set()
+    words = iter(argv)
+    for word in words:
+        option, _, value = word.partition("=")
+        if option == "--recipe":
+            named = value or next(words, "")
+            continue
+        given.add(option)
+        rest.append(word)
+    lengths = [option for option in ("--recipe.steps", "--recipe.epochs") if option in given]
+    if len(lengths) == 1:
+        rest += ["--recipe.epochs" if lengths[0] == "--recipe.steps" else "--recipe.steps", "0"]
+    if named is None:
+        return rest
+    path = str(recipe_path(named))
+    first = next((i for i, word in enumerate(rest) if word.startswith("--recipe.")), len(rest))
+    return [*rest[:first], "--recipe", path, *rest[first:]]

@@ -1,0 +1,99 @@
+"""Everything a training reads, opened and checked before anything is written."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import genotypes
+from genotypes import Genotype, UserError
+from nas.network import Network, build
+from nas.run import open_device, seeded
+from nas.task import Pair, PhotoSet, find_pairs, open_photos, parse_data, split
+from nas.task.folders import is_synthetic
+from retrain.train.config import TrainConfig
+
+__all__ = ["Inputs", "open_inputs"]
+
+_OTHER_PICTURES = 1_000_003  # added to the seed: synthetic pictures to test on are none of those trained on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """net: with its initial weights; train_rows, held_out_rows: LongTensors, rows of `photos`; tests: sets by name."""
+
+    genotype: Genotype
+    net: Network
+    photos: PhotoSet
+    train_rows: torch.Tensor
+    held_out_rows: torch.Tensor
+    tests: dict[str, PhotoSet | list[Pair]]
+    device: torch.device
+
+
+def open_inputs(cfg: TrainConfig, *, photos: PhotoSet | None = None, progress: bool = True) -> Inputs:
+    """What `cfg` names. photos: the set, where it is open already. UserError for anything missing or not fitting.
+
+    The same photographs are held out whatever the genotype and the seed, and they are those that a search with seed
+    `data_seed` and the same share holds out.
+    """
+    device = open_device(cfg.device)
+    genotype = _genotype(cfg)
+    with seeded(cfg.seed):
+        net = build(genotype, cfg.weights)
+    tests = _open_tests(cfg)
+    if photos is None:
+        photos = open_photos(
+            cfg.data,
+            size=cfg.recipe.size,
+            cache_dir=Path(cfg.cache) if cfg.cache else None,
+            limit=cfg.limit,
+            seed=cfg.data_seed,
+            progress=progress,
+        ).to(device)
+    if len(photos) < 2:
+        raise UserError(f"{cfg.data}: a single photograph cannot be both trained on and held out; give two or more")
+    share = min(max(cfg.held_out, 1 / len(photos)), 1 - 1 / len(photos))  # at least one image on either side
+    train_rows, held_out_rows = split(len(photos), (1 - share, share), cfg.data_seed)
+    return Inputs(
+        genotype=genotype,
+        net=net,
+        photos=photos,
+        train_rows=train_rows,
+        held_out_rows=held_out_rows,
+        tests=tests,
+        device=device,
+    )
+
+
+def _genotype(cfg: TrainConfig) -> Genotype:
+    """The run's own copy where there is one (a run is continued as it began), else what the configuration names.
+
+    Its input size becomes the size it is trained at: that is the size its weights are meant for.
+    """
+    if not cfg.genotype:
+        raise UserError(f"give --genotype NAME or FILE; names: {', '.join(genotypes.names())}")
+    own = Path(cfg.out) / "genotype.yaml" if cfg.out else None
+    genotype = genotypes.load(own if own is not None and own.is_file() else cfg.genotype)
+    if not genotype.is_decided:
+        raise UserError(
+            f"{cfg.genotype}: {len(genotype.open_edges())} edges are open, so there is no one network to train; "
+            f"search first: python -m nas.search --space {cfg.genotype}"
+        )
+    size = (cfg.recipe.size, cfg.recipe.size)
+    return genotype.replace(input=dataclasses.replace(genotype.input, size=size))
+
+
+def _open_tests(cfg: TrainConfig) -> dict[str, PhotoSet | list[Pair]]:
+    tests: dict[str, PhotoSet | list[Pair]] = {}
+    for spec in cfg.test:
+        name, source = parse_data(spec)
+        if name in tests or name == "held_out":
+            raise UserError(f"test sets need different names, other than held_out: {spec} needs another NAME=")
+        if is_synthetic(source):
+            seed = cfg.data_seed + _OTHER_PICTURES
+            tests[name] = open_photos(spec, size=cfg.recipe.size, cache_dir=None, seed=seed, progress=False)
+        else:
+            tests[name] = find_pairs(source)
+    return tests
