@@ -1,0 +1,81 @@
+"""Dependencies point one way, genotypes < search_spaces < nas < retrain; genotypes need no torch; files stay short."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ORDER = ("genotypes", "search_spaces", "nas", "retrain")
+LONGEST = 350
+
+FILES = [path for package in ORDER for path in sorted((ROOT / package).rglob("*.py"))]
+SOURCES = [*FILES, *(path for room in ("tests", "benchmarks", "docs") for path in sorted((ROOT / room).rglob("*.py")))]
+
+
+def imports(path: Path) -> set[str]:
+    """The modules a file imports, wherever in the file, by their full names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            found.add(node.module)
+    return found
+
+
+def packages(path: Path) -> set[str]:
+    return {module.split(".")[0] for module in imports(path)}
+
+
+def test_there_is_something_to_check() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_imports_what_stands_above_it(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    above = set(ORDER[ORDER.index(package) + 1 :])
+    assert not packages(path) & above
+    assert "tests" not in packages(path)
+
+
+def test_genotypes_need_networkx_and_yaml_and_nothing_else() -> None:
+    used = set().union(*(packages(path) for path in FILES if path.relative_to(ROOT).parts[0] == "genotypes"))
+    assert used - sys.stdlib_module_names == {"genotypes", "networkx", "yaml"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import genotypes; [genotypes.load(name).hash for name in genotypes.names()]",
+        "from search_spaces.fusion_cells import fusion_cells; fusion_cells('tiny').hash",
+    ],
+)
+def test_torch_is_not_loaded(code: str) -> None:
+    code += "; import sys; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_drawing_needs_no_torch() -> None:
+    drawing = [path for path in FILES if path.relative_to(ROOT).parts[:2] == ("nas", "visualize")]
+    assert drawing
+    for path in drawing:
+        assert "torch" not in packages(path), path
+        ours = {module for module in imports(path) if module.split(".")[0] in ORDER[1:]}
+        assert all(module.startswith("nas.visualize") for module in ours), f"{path}: {ours}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_long(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_no_module_name_is_used_twice_in_the_tests() -> None:
+    # pytest imports test files by their bare name: two of one name hide each other.
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert len(names) == len(set(names))
