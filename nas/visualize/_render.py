@@ -2,7 +2,7 @@
 
 import io
 import re
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -44,6 +44,8 @@ def _with_titles(svg: str, tooltips: dict[str, str]) -> str:
         name = match.group(1)
         return match.group(0) + (f"<title>{escape(tooltips[name])}</title>" if name in tooltips else "")
 
+    # Verdana is as wide as our font, for machines without it; any other font is narrower and fits too.
+    svg = svg.replace(f"font-family: '{FONT}'", f"font-family: '{FONT}', Verdana, sans-serif")
     return re.sub(r'<g id="([^"]+)">', add, svg)
 
 
@@ -98,15 +100,15 @@ class _Artist:
             x, y = at(placed.shapes[shape.key])
             width, height = shape.size
             radius = height / 2 if shape.form == "pill" else 3.0
-            gid = self._gid("node", f"{panel.title}/{shape.key}", shape.tooltip)
+            gid = self._gid("node", f"{panel.title.split()[-1]}/{shape.key}", shape.tooltip)
             frame = (x - width / 2, y - height / 2, width, height)
             self._rounded(*frame, shape.fill, shape.outline, radius, z=4, gid=gid)
             self._lines(shape.lines, x, y, z=5)
 
     def _gid(self, kind: str, key: str, tooltip: str) -> str:
-        gid = quoteattr(f"{kind}:{key}")[1:-1]
+        gid = f"{kind}:{key}".replace(" ", "_")  # an id holds no blanks
         self.tooltips[gid] = tooltip
-        return f"{kind}:{key}"
+        return gid
 
     def _rounded(self, x, y, width, height, fill, outline, radius, *, z, edge="#222222", gid=None) -> None:
         style = f"round,pad=0,rounding_size={radius}"
