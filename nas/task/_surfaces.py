@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["draw", "far_colour", "noise", "random_colour", "texture"]
+__all__ = ["ON_GROUNDS", "ON_OBJECTS", "draw", "far_colour", "noise", "random_colour", "texture"]
 
 Array = np.ndarray
 
@@ -19,9 +19,10 @@ def draw(rng: np.random.Generator, low: float, high: float) -> float:
 
 def random_colour(rng: np.random.Generator) -> Array:
     """float32[3], RGB: mostly muted, now and then vivid, as in photographs."""
-    grey, vivid = rng.uniform(0.12, 0.88), rng.beta(1.3, 2.2)
-    tint = rng.uniform(-1, 1, 3)
-    return np.clip(grey + 0.55 * vivid * tint, 0.02, 0.98).astype(np.float32)
+    grey, vivid = rng.uniform(0.12, 0.88), rng.beta(1.0, 3.5)
+    warmth, green = rng.uniform(-1, 1), rng.uniform(-0.6, 0.6)  # light is mostly warmer or cooler, seldom magenta
+    tint = np.array([warmth + 0.3 * green, green, -warmth + 0.3 * green])
+    return np.clip(grey + 0.5 * vivid * tint, 0.02, 0.98).astype(np.float32)
 
 
 def far_colour(rng: np.random.Generator, reference: Array, low: float, high: float) -> Array:
@@ -54,9 +55,14 @@ def noise(rng: np.random.Generator, size: int, cells_y: int, cells_x: int) -> Ar
     return _spread(size, cells_y) @ grid @ _spread(size, cells_x).T
 
 
-def texture(rng: np.random.Generator, u: Array, v: Array) -> Array:
+# Clouds, streaks, stripes, tiles, checks, spots, nearly plain: how often each covers an object, and a background.
+ON_OBJECTS = (0.2, 0.15, 0.17, 0.08, 0.08, 0.12, 0.2)
+ON_GROUNDS = (0.36, 0.2, 0.08, 0.05, 0.02, 0.04, 0.25)
+
+
+def texture(rng: np.random.Generator, u: Array, v: Array, shares: tuple[float, ...] = ON_OBJECTS) -> Array:
     """float32[S, S] in about 0..1 over coordinates (u, v), of a random kind."""
-    size, kind = u.shape[0], int(rng.integers(7))
+    size, kind = u.shape[0], int(np.searchsorted(np.cumsum(shares), rng.random()))
     if kind <= 1:  # clouds, rock, grass
         cells = int(rng.integers(2, 7))
         stretch = int(rng.integers(1, 4)) if kind else 1

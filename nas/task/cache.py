@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = ["open_photos", "spread"]
 T = TypeVar("T")
 
 _VERSION = 1  # raise when decoding changes: old cache files are then not found any more
+_DAY = 86400
 _SYNTHETIC_COUNT = 1200
 _IN_MEMORY = 4 * 2**30  # bytes; larger sets are memory-mapped where there is a cache to map
 
@@ -95,11 +97,10 @@ def _open_synthetic(
     if n < 1:
         raise DataError(f"expected synthetic or synthetic:COUNT with a count of at least 1, got {source!r}")
     n = min(n, limit or n)
-    made: list[PhotoSet] = []
 
     def make(images: np.ndarray, masks: np.ndarray) -> None:
-        made.append(synthetic_set(n, size, seed))
-        images[:], masks[:] = made[0].images.numpy(), made[0].masks.numpy()
+        made = synthetic_set(n, size, seed)
+        images[:], masks[:] = made.images.numpy(), made.masks.numpy()
 
     key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{n}"
     images, masks = _cached(cache_dir, key, n, size, make, in_memory)
@@ -111,7 +112,7 @@ def _fingerprint(pairs: Sequence[Pair], size: int) -> str:
     for pair in pairs:
         for path in (pair.image, pair.mask):
             stat = path.stat()
-            entries.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns))
+            entries.append((os.path.abspath(path), stat.st_size, stat.st_mtime_ns))
     return hashlib.blake2b(json.dumps(entries).encode(), digest_size=12).hexdigest()
 
 
@@ -150,6 +151,9 @@ def _write(folder: Path, shapes: dict[str, tuple[int, ...]], fill: Callable[[np.
     """Fill the arrays in a folder beside the final one, then rename it: the final name only ever holds whole sets."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(".decoding-*"):  # by runs that were killed; a living one is younger
+            if time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=".decoding-", dir=folder.parent))
     except OSError as error:
         raise DataError(f"cannot write the cache folder {folder.parent}: {error}") from error

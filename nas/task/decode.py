@@ -19,7 +19,7 @@ def read_image(path: Path, size: int | None = None) -> np.ndarray:
 
 
 def read_mask(path: Path, size: int | None = None) -> np.ndarray:
-    """uint8[H, W], 0 to 255, whatever the file holds.
+    """uint8[H, W], 0 to 255, whatever the file holds (masks of 0 and 1 are stretched).
 
     With `size` it is resized like the image (bilinear, antialiased) and keeps its graded edge: a threshold at 127
     then is the nearest outline at that size, and thin parts do not break up as they do with nearest neighbours.
@@ -70,4 +70,6 @@ def _convert(file: Image.Image, mode: str, size: int | None) -> Image.Image:
     elif file.mode == "P" or "transparency" in file.info:
         file = file.convert("RGBA")  # palettes hold colours, not levels
     picture = file.convert(mode)
+    if mode == "L" and picture.getextrema()[1] == 1:  # a mask of 0 and 1: at > 127 it would silently be empty
+        picture = picture.point(lambda value: value * 255)
     return picture if size is None else picture.resize((size, size), Image.Resampling.BILINEAR)

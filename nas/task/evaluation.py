@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -178,7 +179,11 @@ def _pool(workers: int) -> ProcessPoolExecutor | nullcontext[None]:
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(["nas.task.evaluation"])
-    return ProcessPoolExecutor(workers, mp_context=context)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_main_process)
+
+
+def _leave_ctrl_c_to_the_main_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _check(probs: Tensor, count: int) -> None:

@@ -50,10 +50,15 @@ def parse_data(text: str) -> tuple[str, str]:
         name, source = text.split("=", 1)
     else:
         source = text
-        name = "synthetic" if is_synthetic(text) else (Path(text).resolve().stem if text else "")
+        name = "synthetic" if is_synthetic(text) else _own_name(text)
     if not name or not source:
         raise DataError(f"cannot read data {text!r}: expected NAME=DIR, DIR, synthetic or synthetic:COUNT")
     return name, source
+
+
+def _own_name(text: str) -> str:
+    path = Path(text).resolve()
+    return "" if not text else (path.stem if path.is_file() else path.name)
 
 
 def is_synthetic(source: str) -> bool:

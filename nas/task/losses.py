@@ -60,7 +60,8 @@ def boundary(logits: Tensor, masks: Tensor, *, inner: int = 3, reach: int = 5) -
 
     A boundary is `b(y) = maxpool_inner(1 - y) - (1 - y)`; it matches within `maxpool_reach(b)`. Precision and
     recall belong to one image. Images whose mask has no boundary (empty or full) contribute nothing: the mean is over
-    the others, and 0 if there are none.
+    the others, and 0 if there are none. A mask and its complement share their boundary, so this loss needs another
+    beside it (BCE) to tell inside from outside.
 
     Args:
         logits, masks: float[B, 1, H, W].

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from nas.task._shapes import Shape, random_shape, thin_line
-from nas.task._surfaces import draw, far_colour, noise, random_colour, texture
+from nas.task._surfaces import ON_GROUNDS, draw, far_colour, noise, random_colour, texture
 from nas.task.photos import PhotoSet
 
 __all__ = ["SYNTHETIC_VERSION", "synthetic_set"]
 
-SYNTHETIC_VERSION = 1  # raise when pictures change: it is part of the cache's key
+SYNTHETIC_VERSION = 2  # raise when pictures change: it is part of the cache's key
 
 Array = np.ndarray
 
@@ -121,13 +121,13 @@ def _background(rng: np.random.Generator, size: int) -> tuple[Array, Array]:
     xx, yy = _pixels(size)
     base = random_colour(rng)
     other = far_colour(rng, base, 0.04, 0.22)
-    image = base[:, None, None] + (other - base)[:, None, None] * texture(rng, xx, yy)
+    image = base[:, None, None] + (other - base)[:, None, None] * texture(rng, xx, yy, ON_GROUNDS)
     if rng.random() < 0.35:  # sky and ground, wall and table
         colour = far_colour(rng, base, 0.1, 0.4)
         tilt, level, soft = draw(rng, -0.25, 0.25), draw(rng, -0.6, 0.7), draw(rng, 0.02, 0.3)
         zone = np.clip(0.5 + (yy - level - tilt * xx) / soft, 0, 1)
         more = far_colour(rng, colour, 0.02, 0.15)
-        _blend(image, zone, colour[:, None, None] + (more - colour)[:, None, None] * texture(rng, xx, yy))
+        _blend(image, zone, colour[:, None, None] + (more - colour)[:, None, None] * texture(rng, xx, yy, ON_GROUNDS))
     if rng.random() < 0.7:  # uneven light
         image *= 1 + draw(rng, 0.1, 0.7) * (noise(rng, size, 1, 1) - 0.5)
     return image, image.mean((1, 2))
@@ -216,5 +216,5 @@ def _lens(rng: np.random.Generator, image: Array, size: int) -> None:
     image *= rng.uniform(0.9, 1.1, 3).astype(np.float32)[:, None, None]
     if rng.random() < 0.06:
         image[:] = image.mean(0)
-    grain = draw(rng, 0, 0.05)
+    grain = draw(rng, 0, 0.035)
     image += grain * rng.standard_normal(image.shape, dtype=np.float32)

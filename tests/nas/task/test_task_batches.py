@@ -1,0 +1,128 @@
+import pytest
+import torch
+
+from genotypes.errors import UserError
+from nas.task import AugmentConfig, augment, batch_indices, generator, normalise, split, synthetic_set
+
+
+def test_generators_are_pure_and_independent():
+    def draw(*key):
+        return torch.rand(4, generator=generator(*key)).tolist()
+
+    assert draw(0, "a", 1) == draw(0, "a", 1)
+    keys = [(0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a\0001", 1)]
+    assert len({tuple(draw(*key)) for key in keys}) == len(keys)
+
+
+def test_every_epoch_holds_every_image_once_and_batches_cross_epochs():
+    steps = [batch_indices(10, 4, k, 0, "w") for k in range(5)]
+    assert all(len(s) == 4 for s in steps)
+    walked = torch.cat(steps)
+    assert sorted(walked[:10].tolist()) == sorted(walked[10:].tolist()) == list(range(10))
+    assert walked[:10].tolist() != walked[10:].tolist()
+    assert torch.equal(steps[3], batch_indices(10, 4, 3, 0, "w"))
+    assert not torch.equal(steps[3], batch_indices(10, 4, 3, 0, "a"))
+
+
+def test_a_batch_may_be_larger_than_the_set():
+    assert sorted(batch_indices(3, 6, 1, 0, "w").tolist()) == [0, 0, 1, 1, 2, 2]
+    with pytest.raises(ValueError, match="need n"):
+        batch_indices(0, 1, 0, 0, "w")
+
+
+def test_split_is_disjoint_and_complete():
+    parts = split(101, (0.45, 0.45, 0.1), 0)
+    assert sorted(torch.cat(parts).tolist()) == list(range(101))
+    assert [len(p) for p in parts] == [45, 46, 10]
+    assert torch.equal(parts[0], split(101, (0.45, 0.45, 0.1), 0)[0])
+    assert not torch.equal(parts[0], split(101, (0.45, 0.45, 0.1), 1)[0])
+
+
+@pytest.mark.parametrize("bad", [(0.6, 0.6), (0.0, 1.0), (), (-0.1, 0.5), (0.001,)])
+def test_split_refuses(bad):
+    with pytest.raises(ValueError, match=r"fractions|empty"):
+        split(10, bad, 0)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    photos = synthetic_set(16, 48, 1)
+    return photos.images, photos.masks
+
+
+OFF = {"flip": 0.0}
+
+
+def test_nothing_switched_on_changes_nothing(batch):
+    x, y = augment(*batch, generator(0, "w", 0), AugmentConfig(**OFF))
+    assert torch.equal(x, batch[0].float() / 255) and torch.equal(y, (batch[1] > 127).float())
+
+
+def test_the_cheap_flip_and_the_affine_flip_agree(batch):
+    x, y = augment(*batch, generator(0, "w", 0), AugmentConfig(flip=0.5))
+    p, q = augment(*batch, generator(0, "w", 0), AugmentConfig(flip=0.5, crop=1e-9))
+    assert (x - p).abs().max() < 1e-3 and (y - q).abs().mean() < 1e-3
+    flipped = [bool((x[i] == batch[0][i].flip(-1).float() / 255).all()) for i in range(16)]
+    assert 0 < sum(flipped) < 16
+
+
+def test_rotation_is_a_rotation():
+    """A dot right of the centre (too near it for its reflection to come into view) turns and keeps its distance."""
+    images = torch.zeros(64, 3, 64, 64, dtype=torch.uint8)
+    images[:, :, 31:33, 41:43] = 255
+    cfg = AugmentConfig(flip=0.0, rotate=90.0)
+    x, _ = augment(images, images[:, :1], generator(0, "w", 0), cfg)
+    at = torch.arange(64) - 31.5
+    weight = x[:, 0] / x[:, 0].sum((1, 2), keepdim=True)
+    dx, dy = (weight * at).sum((1, 2)), (weight * at[:, None]).sum((1, 2))
+    assert (torch.hypot(dx, dy) - 10).abs().max() < 0.2
+    angles = torch.atan2(dy, dx).rad2deg()
+    assert angles.min() < -60 and angles.max() > 60 and angles.abs().max() <= 90.5
+
+
+def test_image_and_mask_move_together(batch):
+    masks = batch[1]
+    images = masks.expand(-1, 3, -1, -1).contiguous()
+    cfg = AugmentConfig(rotate=30, crop=0.4, scales=(0.5, 1.5))
+    for step in range(4):
+        x, y = augment(images, masks, generator(0, "w", step), cfg)
+        assert torch.equal(y, (x[:, :1] > 0.5).float())
+
+
+def test_a_crop_enlarges_and_never_leaves_the_picture():
+    """On a ramp, a crop of a window shows values of the window only: inside 0..1 and of smaller spread."""
+    ramp = torch.linspace(0, 255, 64).round().to(torch.uint8).expand(32, 3, 64, 64).contiguous()
+    x, _ = augment(ramp, ramp[:, :1], generator(0, "w", 0), AugmentConfig(flip=0.0, crop=0.5))
+    spread = x[:, 0, 0, -1] - x[:, 0, 0, 0]
+    assert spread.min() > 0.47 and spread.min() < 0.7 and spread.max() < 1.0
+    assert (x[:, 0, 0].diff() >= 0).all()  # reflected borders would turn the ramp round
+
+
+def test_scales_are_drawn_a_batch_in_steps_of_16(batch):
+    cfg = AugmentConfig(scales=(0.75, 1.0, 1.25))
+    sizes = {augment(*batch, generator(0, "w", k), cfg)[0].shape[-1] for k in range(12)}
+    assert sizes == {32, 48, 64}
+
+
+def test_colour_changes_images_only_and_stays_in_range(batch):
+    x, y = augment(*batch, generator(0, "w", 0), AugmentConfig(flip=0.0, colour=0.4))
+    assert torch.equal(y, (batch[1] > 127).float())
+    assert x.min() >= 0 and x.max() <= 1 and (x - batch[0].float() / 255).abs().mean() > 0.02
+
+
+def test_the_same_key_gives_the_same_batch(batch):
+    cfg = AugmentConfig(rotate=10, crop=0.1, colour=0.1, scales=(0.75, 1.0))
+    a, b = (augment(*batch, generator(3, "w", 5), cfg) for _ in range(2))
+    assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+
+
+@pytest.mark.parametrize("bad", [{"flip": 2}, {"rotate": -1}, {"crop": 1.0}, {"colour": 3}, {"scales": ()}])
+def test_config_refuses(bad):
+    with pytest.raises(UserError, match=next(iter(bad))):
+        AugmentConfig(**bad)
+
+
+def test_normalise():
+    x = torch.rand(2, 3, 4, 5)
+    assert torch.allclose(normalise(x, (0.5, 0, 0), (1, 2, 1))[:, 1], x[:, 1] / 2)
+    assert torch.allclose(normalise(x, (0.5, 0, 0), (1, 2, 1))[:, 0], x[:, 0] - 0.5)

@@ -1,0 +1,138 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nas.task import DataError, PhotoSet, open_photos, synthetic_set
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+    for i in range(6):
+        Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "set/images" / f"{i}.png")
+        mask = np.zeros((30, 40), np.uint8)
+        mask[:, :20] = 255
+        Image.fromarray(mask).save(tmp_path / "set/masks" / f"{i}.png")
+    return tmp_path / "set"
+
+
+def open_(folder, cache=None, **more):
+    return open_photos(str(folder), **{"size": 16, "cache_dir": cache, "progress": False, **more})
+
+
+def test_decoding(folder):
+    photos = open_(folder)
+    assert (photos.name, len(photos), photos.size, photos.names[2]) == ("set", 6, 16, "2")
+    assert photos.images.shape == (6, 3, 16, 16) and photos.masks.shape == (6, 1, 16, 16)
+    assert torch.equal(photos.masks[0, 0, 5] > 127, torch.arange(16) < 8)
+    picture = Image.open(folder / "images/3.png").resize((16, 16), Image.Resampling.BILINEAR)
+    assert np.array_equal(photos.images[3].permute(1, 2, 0).numpy(), np.asarray(picture))
+
+
+def test_the_cache_gives_the_same_and_notices_a_change(folder, tmp_path):
+    cache = tmp_path / "cache"
+    fresh, made, read = open_(folder), open_(folder, cache), open_(folder, cache)
+    mapped = open_(folder, cache, in_memory=0)
+    for other in (made, read, mapped):
+        assert torch.equal(fresh.images, other.images) and torch.equal(fresh.masks, other.masks)
+    assert len(list(cache.iterdir())) == 1
+    Image.new("RGB", (40, 30), "white").save(folder / "images/0.png")
+    os.utime(folder / "images/0.png", ns=(1, 1))
+    assert (open_(folder, cache).images[0] == 255).all()
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_writing_to_a_mapped_set_leaves_the_file_alone(folder, tmp_path):
+    mapped = open_(folder, tmp_path / "c", in_memory=0)
+    mapped.images.zero_()
+    assert open_(folder, tmp_path / "c", in_memory=0).images.any()
+
+
+def test_a_decode_that_fails_leaves_nothing(folder, tmp_path):
+    (folder / "images/4.png").write_bytes(b"not a picture")
+    with pytest.raises(DataError, match=r"cannot read .*4\.png"):
+        open_(folder, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_cut_off_file_is_named(folder):
+    data = (folder / "images/1.png").read_bytes()
+    (folder / "images/1.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"cannot read .*1\.png"):
+        open_(folder)
+
+
+def test_a_pair_of_different_sizes_is_named(folder):
+    Image.new("L", (30, 40)).save(folder / "masks/2.png")
+    with pytest.raises(DataError, match=r"2\.png is 40 x 30, .*2\.png is 30 x 40"):
+        open_(folder)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16", "zero-one"])
+def test_masks_of_every_kind(folder, mode):
+    mask = np.zeros((30, 40), np.uint8)
+    mask[:, :20] = 255
+    if mode == "I;16":
+        picture = Image.fromarray(mask.astype(np.uint16) * 257)
+    elif mode == "zero-one":
+        picture = Image.fromarray(mask // 255)
+    else:
+        picture = Image.fromarray(mask).convert("RGB").convert(mode)
+    picture.save(folder / "masks/0.png")
+    assert torch.equal(open_(folder).masks[0], open_(folder).masks[1])
+
+
+def test_grey_photographs_become_rgb(folder):
+    Image.new("L", (40, 30), 77).save(folder / "images/0.png")
+    assert (open_(folder).images[0] == 77).all()
+
+
+def test_limit_takes_an_even_sample(folder):
+    assert open_(folder, limit=3).names == ("0", "2", "4")
+    assert len(open_(folder, limit=99)) == 6
+
+
+def test_synthetic_by_name(tmp_path):
+    photos = open_photos("toy=synthetic:5", size=16, cache_dir=tmp_path, seed=2)
+    assert photos.name == "toy" and torch.equal(photos.images, synthetic_set(5, 16, 2).images)
+    again = open_photos("synthetic:5", size=16, cache_dir=tmp_path, seed=2)
+    assert torch.equal(photos.masks, again.masks) and len(list(tmp_path.iterdir())) == 1
+    for bad in ("synthetic:x", "synthetic:0"):
+        with pytest.raises(DataError, match="expected synthetic"):
+            open_photos(bad, size=16, cache_dir=None)
+
+
+@pytest.mark.parametrize("bad", [{"size": 2}, {"limit": 0}])
+def test_nonsense_is_refused(folder, bad):
+    with pytest.raises(DataError, match="at least"):
+        open_(folder, **bad)
+
+
+def test_photo_set_subset_and_batch():
+    photos = synthetic_set(6, 16, 0)
+    part = photos.subset([4, 1], name="part")
+    assert part.names == ("000004", "000001") and part.name == "part" and len(part) == 2
+    images, masks = photos.batch(torch.tensor([4, 1]), "cpu")
+    assert torch.equal(part.images, images) and torch.equal(part.masks, masks)
+    assert photos.to("cpu").nbytes == 6 * 4 * 16 * 16
+    with pytest.raises(ValueError, match="names"):
+        PhotoSet(name="x", images=photos.images, masks=photos.masks, names=("a",))
+
+
+@pytest.mark.shared
+def test_real_folders(shared):
+    ecssd = shared / "data/ECSSD"
+    photos = open_photos(f"ECSSD={ecssd}", size=32, cache_dir=None, limit=4, progress=False)
+    assert len(photos) == 4 and all((m > 127).any() for m in photos.masks)
+    from nas.task import find_pairs, read_image
+
+    pairs = find_pairs(ecssd)
+    grey = read_image(next(p for p in pairs if p.name == "0557").image)
+    assert len(pairs) == 1000 and grey.ndim == 3 and grey.shape[2] == 3
+    assert len(find_pairs(shared / "data/DUTS-TR")) == 10553
+    assert len(open_photos(str(shared / "data/DUTS-TR"), size=32, cache_dir=None, limit=3, progress=False)) == 3

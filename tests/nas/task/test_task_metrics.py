@@ -1,0 +1,168 @@
+import math
+
+import numpy as np
+import py_sod_metrics as psm
+import pytest
+import torch
+from PIL import Image
+
+from nas.task import DataError, evaluate, fast_scores, synthetic_set
+from nas.task.metrics import merge, score_image, to_bytes
+
+
+def smooth_noise(x):
+    """A deterministic, imperfect prediction."""
+    return (0.3 + 0.7 * torch.sin(5 * x[:, :1] + 3 * x[:, 1:2])).abs().clamp(0, 1)
+
+
+@pytest.fixture(scope="module")
+def photos():
+    photos = synthetic_set(11, 40, 5)
+    photos.masks[3] = 0  # as five masks of PASCAL-S once binarised
+    photos.masks[4] = 255
+    return photos
+
+
+@pytest.fixture(scope="module")
+def serial(photos):
+    return evaluate(smooth_noise, photos, size=40, batch_size=4, workers=0, progress=False)
+
+
+def test_equal_to_pysodmetrics_called_by_hand(photos, serial):
+    probs = smooth_noise(photos.images.float() / 255).numpy()[:, 0]
+    handlers = {
+        "p": psm.PrecisionHandler(True, False),
+        "r": psm.RecallHandler(True, False),
+        "f": psm.FmeasureHandler(True, True, beta=0.3),
+    }
+    fm, wfm, sm, em, mae = psm.FmeasureV2(handlers), psm.WeightedFmeasure(), psm.Smeasure(), psm.Emeasure(), psm.MAE()
+    raw = []
+    for p, mask in zip(probs, photos.masks[:, 0].numpy(), strict=True):
+        pred, gt = np.floor(p * 255 + 0.5).astype(np.uint8), np.where(mask > 127, 255, 0).astype(np.uint8)
+        for metric in (fm, wfm, sm, em, mae):
+            metric.step(pred, gt)
+        raw.append(np.abs(pred / 255 - gt / 255).mean())
+    f, e = fm.get_results(), em.get_results()["em"]
+    p, r = f["p"]["dynamic"], f["r"]["dynamic"]
+    s = serial.scores
+    assert s.maxF == pytest.approx(np.max(1.3 * p * r / (0.3 * p + r + 1e-300)), abs=1e-12)
+    assert s.maxF_img == pytest.approx(f["f"]["dynamic"].max(), abs=1e-12)
+    assert s.avgF == pytest.approx(f["f"]["adaptive"], abs=1e-12)
+    assert s.wF == pytest.approx(wfm.get_results()["wfm"], abs=1e-12)
+    assert s.Sm == pytest.approx(sm.get_results()["sm"], abs=1e-12)
+    assert (s.Em_max, s.Em_mean) == pytest.approx((e["curve"].max(), e["curve"].mean()), abs=1e-12)
+    assert s.Em_adp == pytest.approx(e["adp"], abs=1e-12)
+    assert pytest.approx(mae.get_results()["mae"], abs=1e-12) == s.MAE
+    assert s.MAE_raw == pytest.approx(np.mean(raw), abs=1e-12) and s.count == 11
+    assert all(math.isfinite(v) for v in vars(s).values())
+
+
+def test_workers_change_nothing(photos, serial):
+    """Bit for bit, curves and rows too."""
+    parallel = evaluate(smooth_noise, photos, size=40, batch_size=3, workers=2, progress=False)
+    assert parallel.scores == serial.scores and parallel.per_image == serial.per_image
+    for field, curve in vars(serial.curves).items():
+        assert np.array_equal(curve, getattr(parallel.curves, field)), field
+
+
+def test_quick_gives_the_same_where_it_gives_any(photos, serial):
+    quick = evaluate(smooth_noise, photos, size=40, workers=0, progress=False, quick=True).scores
+    for field, value in vars(quick).items():
+        if field in ("wF", "Sm", "Em_max", "Em_mean", "Em_adp"):
+            assert math.isnan(value)
+        else:
+            assert value == getattr(serial.scores, field)
+
+
+def test_fast_scores_agree(photos, serial):
+    fast = fast_scores(smooth_noise(photos.images.float() / 255), photos.masks, chunk=4)
+    s = serial.scores
+    assert (fast.maxF, fast.MAE, fast.MAE_raw) == pytest.approx((s.maxF, s.MAE, s.MAE_raw), abs=1e-6)
+    binary = fast_scores(smooth_noise(photos.images.float() / 255), (photos.masks > 127).float())
+    assert binary == pytest.approx(fast, abs=1e-12)
+
+
+def test_known_values():
+    mask = np.zeros((20, 20), np.uint8)
+    mask[5:15, 5:15] = 255
+    perfect, _ = merge([score_image("a", mask, mask)])
+    assert (perfect.maxF, perfect.MAE) == (1.0, 0.0)
+    assert (perfect.wF, perfect.Sm) == pytest.approx((1.0, 1.0), abs=1e-6)
+    # Half of the object and nothing else: precision 1, recall 1/2 at every threshold above 0.
+    half = mask.copy()
+    half[:, 10:] = 0
+    scores, curves = merge([score_image("a", half, mask)])
+    assert scores.maxF == scores.maxF_img == pytest.approx(1.3 * 0.5 / (0.3 + 0.5))
+    assert scores.MAE == scores.MAE_raw == pytest.approx(50 / 400)
+    assert (curves.precision[0], curves.recall[0], curves.recall[-1]) == (1.0, 0.5, 1.0)
+    # A faint but perfect map: stretching makes it perfect, the raw error tells.
+    faint, _ = merge([score_image("a", mask // 5, mask)])
+    assert faint.MAE == 0 and faint.MAE_raw == pytest.approx(0.25 * 0.8)
+
+
+def test_both_max_f_differ_as_defined():
+    """One image found fully, one with precision 1/2: averaging F and averaging precision are two numbers."""
+    mask = np.zeros((10, 10), np.uint8)
+    mask[:5] = 255
+    full = np.full((10, 10), 255, np.uint8)
+    scores, _ = merge([score_image("a", mask, mask), score_image("b", full, mask)])
+    assert scores.maxF == pytest.approx(1.3 * 0.75 / (0.3 * 0.75 + 1))
+    assert scores.maxF_img == pytest.approx((1 + 1.3 * 0.5 / (0.3 * 0.5 + 1)) / 2)
+
+
+@pytest.mark.parametrize("where", [np.s_[-1, -1], np.s_[-1, :], np.s_[:, -1], np.s_[0, 0], np.s_[:0], np.s_[:]])
+def test_odd_masks_give_finite_scores(where):
+    mask = np.zeros((9, 13), np.uint8)
+    mask[where] = 255
+    for pred in (mask, 255 - mask, np.full_like(mask, 100), np.zeros_like(mask)):
+        result = score_image("a", pred, mask)
+        assert all(np.isfinite(v).all() for v in result[1:])
+
+
+def test_graded_masks_are_cut_above_127():
+    pred = np.array([[255, 255, 0, 0]] * 4, np.uint8)
+    graded = np.array([[255, 128, 127, 0]] * 4, np.uint8)
+    assert score_image("a", pred, graded).MAE == 0
+
+
+def test_resizing_and_rounding():
+    assert to_bytes(np.array([[0.0, 0.5], [1.0, 0.25]], np.float32), 2, 2).tolist() == [[0, 128], [255, 64]]
+    probs = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    torchs = torch.nn.functional.interpolate(probs, size=(21, 17), mode="bilinear")[0, 0].numpy() * 255
+    assert np.abs(to_bytes(probs[0, 0].numpy(), 21, 17) - torchs).max() <= 0.51
+
+
+def test_a_folder_is_scored_at_the_masks_own_sizes(tmp_path):
+    rng = np.random.default_rng(0)
+    for part in ("images", "gt"):
+        (tmp_path / part).mkdir()
+    for i, (w, h) in enumerate([(30, 20), (17, 40), (25, 25)]):
+        Image.fromarray(rng.integers(0, 256, (h, w, 3), np.uint8)).save(tmp_path / "images" / f"{i}.png")
+        mask = np.zeros((h, w), np.uint8)
+        mask[: h // 2] = 255
+        Image.fromarray(mask).save(tmp_path / "gt" / f"{i}.png")
+
+    def top_half(x):
+        assert x.shape[1:] == (3, 32, 32) and x.dtype == torch.float32 and x.min() >= 0 and x.max() <= 1
+        y = torch.zeros(len(x), 1, 32, 32)
+        y[:, :, :16] = 1
+        return y
+
+    out = tmp_path / "maps"
+    result = evaluate(top_half, f"toy={tmp_path}", size=32, batch_size=2, workers=2, save_dir=out, progress=False)
+    assert result.name == "toy" and result.scores.maxF > 0.97 and result.scores.count == 3
+    assert [row.name for row in result.per_image] == ["0", "1", "2"]
+    assert [Image.open(out / f"{i}.png").size for i in range(3)] == [(30, 20), (17, 40), (25, 25)]
+    assert result.worst(1)[0].MAE_raw == max(row.MAE_raw for row in result.per_image)
+    (tmp_path / "gt" / "1.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"1\.png"):
+        evaluate(top_half, str(tmp_path), size=32, workers=0, progress=False)
+
+
+def test_wrong_use_is_named(photos):
+    with pytest.raises(DataError, match="40 px"):
+        evaluate(smooth_noise, photos, size=64, workers=0, progress=False)
+    with pytest.raises(ValueError, match="predict must give"):
+        evaluate(lambda x: x, photos, size=40, workers=0, progress=False)
+    with pytest.raises(ValueError, match="not finite"):
+        evaluate(lambda x: x[:, :1] * math.nan, photos, size=40, workers=0, progress=False)
