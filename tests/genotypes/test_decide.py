@@ -42,12 +42,11 @@ def test_a_partial_decision_leaves_the_rest_open() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_decisions_does_not_matter(seed: int) -> None:
     choices = choose(seed)
-    edges = list(choices)
-    random.Random(seed).shuffle(edges)
+    edges = random.Random(seed).sample(list(choices), 8)
     stepwise = SPACE
     for edge in edges:
         stepwise = stepwise.decide({edge: choices[edge]})
-    assert genotypes.dumps(stepwise) == genotypes.dumps(SPACE.decide(choices))
+    assert genotypes.dumps(stepwise) == genotypes.dumps(SPACE.decide({edge: choices[edge] for edge in edges}))
 
 
 def test_unknown_edges_are_refused_with_those_that_are_open() -> None:

@@ -10,11 +10,12 @@ import genotypes
 from genotypes import Genotype
 
 EVERY_KEY = Path(__file__).parent / "golden" / "every_key.yaml"
+GOLDEN = genotypes.load(EVERY_KEY)
 
 
 def document() -> dict[str, Any]:
     """A fresh copy of the golden document that uses every key."""
-    return genotypes.load(EVERY_KEY).to_dict()
+    return GOLDEN.to_dict()
 
 
 def as_literal(genotype: Genotype) -> dict[str, Any]:
@@ -94,13 +95,13 @@ def test_spelling_does_not_matter(change: str) -> None:
     data = document()
     SPELLINGS[change](data)
     assert data != document(), "the change did nothing"
-    assert Genotype.from_dict(data) == genotypes.load(EVERY_KEY)
-    assert hash(Genotype.from_dict(data)) == hash(genotypes.load(EVERY_KEY))
+    assert Genotype.from_dict(data) == GOLDEN
+    assert hash(Genotype.from_dict(data)) == hash(GOLDEN)
 
 
 def test_key_order_does_not_matter() -> None:
     assert list(reverse_keys(document())) != list(document())
-    assert Genotype.from_dict(reverse_keys(document())) == genotypes.load(EVERY_KEY)
+    assert Genotype.from_dict(reverse_keys(document())) == GOLDEN
 
 
 def test_an_option_spelt_out_with_its_default_does_not_matter() -> None:
@@ -167,8 +168,8 @@ def test_a_change_of_the_network_matters(change: str) -> None:
     data = document()
     CHANGES[change](data)
     changed = Genotype.from_dict(data)
-    assert changed != genotypes.load(EVERY_KEY)
-    assert changed.hash != genotypes.load(EVERY_KEY).hash
+    assert changed != GOLDEN
+    assert changed.hash != GOLDEN.hash
 
 
 def test_all_changes_differ_from_each_other() -> None:
@@ -184,7 +185,7 @@ def test_wiring_matters() -> None:
     # With two taps there is no second inner edge, and the two wirings are one network.
     data = document()
     del data["cells"][3]["wiring"]
-    assert Genotype.from_dict(data) == genotypes.load(EVERY_KEY)
+    assert Genotype.from_dict(data) == GOLDEN
     space = genotypes.load("auto_msfnet_vgg16").to_dict()
     before = Genotype.from_dict(space)
     cell = next(cell for cell in space["cells"] if cell["template"] == "fusion_cell")

@@ -80,14 +80,14 @@ def test_spoilt_documents(seed: int) -> None:
 def test_some_stay_valid_and_most_do_not() -> None:
     # Were nothing refused, or everything, the tests above would say nothing.
     rng = random.Random(0)
-    valid = [check(yaml.safe_dump(spoil(DOCUMENTS["base"], rng), sort_keys=False)) for _ in range(100)]
-    assert 10 <= sum(valid) <= 60
+    valid = [check(yaml.safe_dump(spoil(DOCUMENTS["base"], rng), sort_keys=False)) for _ in range(40)]
+    assert 4 <= sum(valid) <= 24
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_spoilt_files_of_the_zoo(name: str) -> None:
     rng = random.Random(name)
-    for _ in range(40):
+    for _ in range(15):
         try:
             genotype = Genotype.from_dict(spoil(DOCUMENTS[name], rng))
         except GenotypeError as error:
@@ -96,7 +96,7 @@ def test_spoilt_files_of_the_zoo(name: str) -> None:
             assert Genotype.from_dict(genotype.to_dict()) == genotype
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(80))
 def test_spoilt_texts(seed: int) -> None:
     rng = random.Random(seed)
     lines = BASE.splitlines(keepends=True)
