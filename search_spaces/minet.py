@@ -43,7 +43,7 @@ def minet(
     (default: the narrowest input's; the authors' light variants: 64).
 
     >>> len(minet("tiny").open_edges())
-    58
+    56
     """
     taps = coarse_to_fine(backbone, taps or [info.name for info in BACKBONES[backbone].features])[::-1]
     strides = [BACKBONES[backbone].feature(tap).stride for tap in taps]

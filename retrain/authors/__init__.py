@@ -8,6 +8,6 @@
 """
 
 from retrain.authors.checkpoint import read_checkpoint
-from retrain.authors.importing import import_authors
+from retrain.authors.importing import authors_keys, import_authors
 
-__all__ = ["import_authors", "read_checkpoint"]
+__all__ = ["authors_keys", "import_authors", "read_checkpoint"]

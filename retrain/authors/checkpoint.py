@@ -31,7 +31,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     except Exception as error:
         # What a stray file makes the reader raise is not documented; torch's own message spans many lines and
         # advises to switch the safety off.
-        cause = re.search(r"WeightsUnpickler error: ([^\n.]+)", str(error))
+        cause = re.search(r"WeightsUnpickler error: (.+?)(?: was not| for|\.?\n)", str(error))
         reason = cause[1] if cause else type(error).__name__
         raise UserError(
             f"{path} cannot be read safely ({reason}); expected a file of torch.save with tensors and plain data only"

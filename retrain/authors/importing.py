@@ -14,7 +14,7 @@ from genotypes import Genotype, UserError
 from retrain.authors.checkpoint import unwrap
 from retrain.authors.names import Rule, names_for
 
-__all__ = ["import_authors"]
+__all__ = ["authors_keys", "import_authors"]
 
 _COUNTER = "num_batches_tracked"  # of batches, in a norm: without effect, and older files lack it
 
@@ -29,6 +29,14 @@ class _Part:
     source: str = ""
 
 
+@dataclass
+class _Source:
+    """One of the authors' tensors: its shape, and our tensors with the rows and columns that are theirs."""
+
+    shape: tuple[int, ...]
+    parts: list[tuple[_Part, tuple[slice, ...]]]
+
+
 def import_authors(genotype: Genotype, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """The authors' weights as a state dict for `nas.build(genotype)`, which loads it strictly.
 
@@ -38,45 +46,77 @@ def import_authors(genotype: Genotype, state_dict: Mapping[str, Any]) -> dict[st
     Raises UserError that names the first key that is missing, unexpected or of another shape, and where no
     authors' network is like the genotype.
 
-    >>> g = genotypes.load("csnet_l_x2")
-    >>> net = nas.build(g)
-    >>> net.load_state_dict(import_authors(g, torch.load("csnet-L-x2.pth.tar", weights_only=True)))
-    <All keys matched successfully>
+        g = genotypes.load("csnet_l_x2")
+        net = nas.build(g)
+        net.load_state_dict(import_authors(g, torch.load("csnet-L-x2.pth.tar", weights_only=True)))
     """
-    theirs = {key: value for key, value in unwrap(state_dict).items() if not key.endswith(_COUNTER)}
-    names = names_for(genotype)
-    theirs = {key: value for key, value in theirs.items() if not key.startswith(names.unused)}
-    with torch.device("meta"):  # names and shapes only
-        ours = nas.build(genotype).state_dict()
+    unused = names_for(genotype).unused
+    theirs = {
+        key: value
+        for key, value in unwrap(state_dict).items()
+        if not key.endswith(_COUNTER) and not key.startswith(unused)
+    }
+    ours = _our_tensors(genotype)
+    sources = _sources(genotype, ours)
     advice = f"; is this the authors' checkpoint of {genotype.name}?"
-
-    parts: dict[str, list[_Part]] = defaultdict(list)
-    state = {}
-    for key in ours:
-        if key.endswith(_COUNTER):
-            state[key] = torch.zeros((), dtype=torch.int64)
-        else:
-            source, part = _translate(key, names.rules, genotype)
-            parts[source].append(part)
-            state[key] = None  # keeps the order
-    for key, group in parts.items():
+    state = {key: torch.zeros((), dtype=torch.int64) for key in ours}  # in our order; what stays are the counters
+    for key, source in sources.items():
         if key not in theirs:
             raise UserError(f"the key {key!r} is missing{advice}")
-        shapes = {part.ours: tuple(ours[part.ours].shape) for part in group}
-        rows, columns = _bounds(group, shapes, 0, "to"), _bounds(group, shapes, 1, "source")
-        expected = _whole(group, shapes, rows, columns)
-        if tuple(theirs[key].shape) != expected:
-            raise UserError(f"the key {key!r} has the shape {list(theirs[key].shape)}, not {list(expected)}{advice}")
-        for part in group:
-            value = theirs[key]
-            if len(group) > 1:
-                value = value[slice(*rows[part.to]), slice(*columns[part.source])]
+        if tuple(theirs[key].shape) != source.shape:
+            found, expected = list(theirs[key].shape), list(source.shape)
+            raise UserError(f"the key {key!r} has the shape {found}, not {expected}{advice}")
+        for part, block in source.parts:
+            value = theirs[key].detach()[block].to(ours[part.ours].dtype)
             # A copy of its own: weight files refuse tensors that share memory.
-            state[part.ours] = value.detach().to(ours[part.ours].dtype).mul(part.scale).contiguous()
+            state[part.ours] = (value * part.scale).contiguous()
     for key in theirs:
-        if key not in parts:
+        if key not in sources:
             raise UserError(f"the key {key!r} is unexpected{advice}")
     return state
+
+
+def authors_keys(genotype: Genotype) -> dict[str, tuple[int, ...]]:
+    """The keys, with shapes, that a checkpoint of the authors' must have to become weights of `genotype`.
+
+    Raises UserError where no authors' network is like the genotype.
+    """
+    return {key: source.shape for key, source in _sources(genotype, _our_tensors(genotype)).items()}
+
+
+def _our_tensors(genotype: Genotype) -> dict[str, Tensor]:
+    with torch.device("meta"):  # names and shapes only
+        return nas.build(genotype).state_dict()
+
+
+def _sources(genotype: Genotype, ours: Mapping[str, Tensor]) -> dict[str, _Source]:
+    """The authors' key -> what of ours comes from it."""
+    groups: dict[str, list[_Part]] = defaultdict(list)
+    rules = names_for(genotype).rules
+    for key in ours:
+        if not key.endswith(_COUNTER):
+            theirs, part = _translate(key, rules, genotype)
+            groups[theirs].append(part)
+    sources = {}
+    for key, parts in groups.items():
+        shape = tuple(ours[parts[0].ours].shape)
+        if not parts[0].source:
+            sources[key] = _Source(shape, [(parts[0], ())])
+            continue
+        rows, height = _offsets({part.to: ours[part.ours].shape[0] for part in parts})
+        columns, width = _offsets({part.source: ours[part.ours].shape[1] for part in parts})
+        blocks = [(part, (rows[part.to], columns[part.source])) for part in parts]
+        sources[key] = _Source((height, width, *shape[2:]), blocks)
+    return sources
+
+
+def _offsets(widths: Mapping[str, int]) -> tuple[dict[str, slice], int]:
+    """Branch -> its channels, branches in order; and how many channels there are."""
+    slices, start = {}, 0
+    for branch in sorted(widths):
+        slices[branch] = slice(start, start + widths[branch])
+        start += widths[branch]
+    return slices, start
 
 
 def _translate(key: str, rules: tuple[Rule, ...], genotype: Genotype) -> tuple[str, _Part]:
@@ -90,21 +130,3 @@ def _translate(key: str, rules: tuple[Rule, ...], genotype: Genotype) -> tuple[s
             part = _Part(key, rule.scale, groups.get("to", ""), groups.get("from", ""))
             return f"{match.expand(rule.theirs)}.{word}", part
     raise UserError(f"{genotype.name!r} differs from every authors' network: they have nothing like {key!r}")
-
-
-def _bounds(group: list[_Part], shapes: Mapping[str, tuple[int, ...]], axis: int, side: str) -> dict[str, tuple]:
-    """Branch -> its first and one-past-last channel along an axis, branches in order."""
-    widths = {getattr(part, side): shapes[part.ours][axis] for part in group if len(shapes[part.ours]) > axis}
-    bounds, start = {}, 0
-    for branch in sorted(widths):
-        bounds[branch] = (start, start + widths[branch])
-        start += widths[branch]
-    return bounds
-
-
-def _whole(group: list[_Part], shapes: Mapping[str, tuple[int, ...]], rows: dict, columns: dict) -> tuple[int, ...]:
-    """The shape of the authors' tensor whose blocks are ours."""
-    shape = shapes[group[0].ours]
-    if len(group) == 1:
-        return shape
-    return (max(end for _, end in rows.values()), max(end for _, end in columns.values()), *shape[2:])
