@@ -144,6 +144,7 @@ def _spread(layers: list[list[_Slot]]) -> None:
     for layer in layers:
         _settle(layer, [0.0] * len(layer))
     for sweep in range(4 * _SWEEPS):
+        before = [slot.centre for layer in layers for slot in layer]
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             wishes = []
             for slot in layer:
@@ -152,6 +153,9 @@ def _spread(layers: list[list[_Slot]]) -> None:
                 pulls = [(1.0 if other.is_shape or slot.is_shape else 4.0, other.centre) for other in near]
                 wishes.append(sum(w * c for w, c in pulls) / sum(w for w, _ in pulls) if pulls else slot.centre)
             _settle(layer, wishes)
+        after = (slot.centre for layer in layers for slot in layer)
+        if max(abs(a - b) for a, b in zip(after, before, strict=True)) < 0.3:
+            break
 
 
 def _settle(layer: list[_Slot], wishes: list[float]) -> None:
