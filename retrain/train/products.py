@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -81,9 +82,9 @@ def finish(
     return scores
 
 
-def read_scores(run: RunFolder) -> dict[str, Any] | None:
-    """The scores.json of a complete run, None where there is none."""
-    path = run.path / "scores.json"
+def read_scores(folder: Path) -> dict[str, Any] | None:
+    """The scores.json of a complete run in this folder, None where there is none."""
+    path = folder / "scores.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 

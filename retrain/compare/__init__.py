@@ -1,0 +1,8 @@
+"""Genotypes side by side under one recipe; also `python -m retrain.compare`."""
+
+from retrain.compare.config import CompareConfig
+from retrain.compare.entries import Entry, read_entries
+from retrain.compare.runs import Training, compare
+from retrain.compare.table import Row, rows
+
+__all__ = ["CompareConfig", "Entry", "Row", "Training", "compare", "read_entries", "rows"]

@@ -1,0 +1,130 @@
+"""The trainings of a comparison: each in its own run folder, the finished ones not done again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
+
+import genotypes
+from genotypes import UserError
+from nas.network import build
+from nas.run import Interrupted, RunFolder, open_device
+from nas.task import PhotoSet, open_photos
+from retrain.compare.config import CompareConfig, train_config
+from retrain.compare.entries import Entry
+from retrain.train import TrainConfig, open_inputs, train
+from retrain.train.config import config_text
+from retrain.train.products import read_scores
+
+__all__ = ["Training", "compare", "multiply_adds"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training's outcome. scores: set -> metric -> value (see nas.task.Scores), "held_out" first."""
+
+    label: str
+    group: str
+    seed: int
+    params: int
+    macs: int
+    images_per_second: float
+    scores: dict[str, dict[str, float]]
+
+
+def compare(
+    cfg: CompareConfig,
+    entries: list[Entry],
+    out: Path,
+    *,
+    progress: bool = True,
+    after_each: Callable[[list[Training]], None] = lambda done: None,
+) -> list[Training]:
+    """Train every entry with every seed under `out`/runs; those that are complete there are read, not trained again.
+
+    after_each: called with all outcomes so far. Raises UserError where `out` holds a training of another genotype or
+    configuration under the same label, Interrupted once saved, if asked to stop.
+    """
+    jobs = [(entry, seed) for seed in cfg.seeds for entry in entries]  # seed by seed: early tables are fair ones
+    waiting = [job for job in jobs if not _is_complete(cfg, *job, out)]  # also finds contradictions before any work
+    photos = _photos(cfg, progress) if waiting else None
+    macs = {entry.label: multiply_adds(entry, cfg.recipe.size) for entry in entries}
+    done = []
+    for number, (entry, seed) in enumerate(jobs, 1):
+        if (entry, seed) in waiting:
+            if progress:
+                print(f"[{number}/{len(jobs)}] {entry.label}, seed {seed}")
+            _train(cfg, entry, seed, out, photos, progress)
+        done.append(_outcome(entry, seed, macs[entry.label], out))
+        after_each(done)
+    return done
+
+
+@torch.no_grad()
+def multiply_adds(entry: Entry, size: int) -> int:
+    """Multiply-adds of one image's convolutions and matrix products at `size` x `size`."""
+    net = build(entry.genotype).eval()
+    with FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 3, size, size))
+    return counter.get_total_flops() // 2
+
+
+def _photos(cfg: CompareConfig, progress: bool) -> PhotoSet:
+    cache = Path(cfg.cache) if cfg.cache else None
+    photos = open_photos(
+        cfg.data, size=cfg.recipe.size, cache_dir=cache, limit=cfg.limit, seed=cfg.data_seed, progress=progress
+    )
+    return photos.to(open_device(cfg.device))
+
+
+def _folder(entry: Entry, seed: int, out: Path) -> Path:
+    return out / "runs" / f"{entry.folder}-seed{seed}"
+
+
+def _config(cfg: CompareConfig, entry: Entry, seed: int, out: Path) -> TrainConfig:
+    return train_config(cfg, out / "genotypes" / f"{entry.folder}.yaml", seed, _folder(entry, seed, out))
+
+
+def _is_complete(cfg: CompareConfig, entry: Entry, seed: int, out: Path) -> bool:
+    """Whether the training's folder holds scores; UserError if it is a training of something else."""
+    folder = _folder(entry, seed, out)
+    if (folder / "config.yaml").is_file():
+        before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        now = yaml.safe_load(config_text(_config(cfg, entry, seed, out)))
+        for key in {**before, **now}:
+            if key not in ("out", "genotype", "workers") and before.get(key) != now.get(key):
+                raise UserError(
+                    f"{folder} was trained with {key} {before.get(key)!r}, now {now.get(key)!r}: choose another --out"
+                )
+    if (folder / "genotype.yaml").is_file() and genotypes.load(folder / "genotype.yaml") != entry.genotype:
+        raise UserError(f"{folder} holds another genotype than {entry.label} is now: choose another --out, or a LABEL=")
+    return (folder / "scores.json").is_file()
+
+
+def _train(cfg: CompareConfig, entry: Entry, seed: int, out: Path, photos: PhotoSet | None, progress: bool) -> None:
+    config = _config(cfg, entry, seed, out)
+    genotypes.save(entry.genotype, config.genotype)
+    inputs = open_inputs(config, photos=photos, progress=progress)
+    resume = (Path(config.out) / "config.yaml").is_file()
+    run = RunFolder.open(config.out, "train", config_text(config), resume=resume)
+    try:
+        train(config, run, inputs=inputs, progress=progress)
+    except Interrupted as stop:
+        raise Interrupted(stop.code - 128, f"saved; the same command with --out {out} continues") from None
+
+
+def _outcome(entry: Entry, seed: int, macs: int, out: Path) -> Training:
+    document: dict[str, Any] = read_scores(_folder(entry, seed, out))
+    return Training(
+        label=entry.label,
+        group=entry.group,
+        seed=seed,
+        params=document["params"],
+        macs=macs,
+        images_per_second=document["images_per_second"],
+        scores=document["scores"],
+    )
