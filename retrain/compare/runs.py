@@ -20,7 +20,7 @@ from retrain.train import TrainConfig, open_inputs, train
 from retrain.train.config import config_text
 from retrain.train.products import read_scores
 
-__all__ = ["Training", "compare", "multiply_adds"]
+__all__ = ["Training", "compare", "multiply_adds", "unfinished"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def compare(
     configuration under the same label, Interrupted once saved, if asked to stop.
     """
     jobs = [(entry, seed) for seed in cfg.seeds for entry in entries]  # seed by seed: early tables are fair ones
-    waiting = [job for job in jobs if not _is_complete(cfg, *job, out)]  # also finds contradictions before any work
+    waiting = unfinished(cfg, entries, out)
     photos = _photos(cfg, progress) if waiting else None
     macs = {entry.label: multiply_adds(entry, cfg.recipe.size) for entry in entries}
     done = []
@@ -62,6 +62,11 @@ def compare(
         done.append(_outcome(entry, seed, macs[entry.label], out))
         after_each(done)
     return done
+
+
+def unfinished(cfg: CompareConfig, entries: list[Entry], out: Path) -> list[tuple[Entry, int]]:
+    """The trainings (entry, seed) yet to do; UserError where `out` holds one that contradicts the configuration."""
+    return [(entry, seed) for seed in cfg.seeds for entry in entries if not _is_complete(cfg, entry, seed, out)]
 
 
 @torch.no_grad()
@@ -93,8 +98,8 @@ def _is_complete(cfg: CompareConfig, entry: Entry, seed: int, out: Path) -> bool
     """Whether the training's folder holds scores; UserError if it is a training of something else."""
     folder = _folder(entry, seed, out)
     if (folder / "config.yaml").is_file():
-        before = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        now = yaml.safe_load(config_text(_config(cfg, entry, seed, out)))
+        before = _flat(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+        now = _flat(yaml.safe_load(config_text(_config(cfg, entry, seed, out))))
         for key in {**before, **now}:
             if key not in ("out", "genotype", "workers") and before.get(key) != now.get(key):
                 raise UserError(
@@ -103,6 +108,14 @@ def _is_complete(cfg: CompareConfig, entry: Entry, seed: int, out: Path) -> bool
     if (folder / "genotype.yaml").is_file() and genotypes.load(folder / "genotype.yaml") != entry.genotype:
         raise UserError(f"{folder} holds another genotype than {entry.label} is now: choose another --out, or a LABEL=")
     return (folder / "scores.json").is_file()
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}, as options are written."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _train(cfg: CompareConfig, entry: Entry, seed: int, out: Path, photos: PhotoSet | None, progress: bool) -> None:

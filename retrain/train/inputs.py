@@ -10,13 +10,11 @@ import genotypes
 from genotypes import Genotype, UserError
 from nas.network import Network, build
 from nas.run import open_device, seeded
-from nas.task import Pair, PhotoSet, find_pairs, open_photos, parse_data, split
-from nas.task.folders import is_synthetic
+from nas.task import Pair, PhotoSet, open_photos, split
+from retrain.test_sets import open_test_sets
 from retrain.train.config import TrainConfig
 
 __all__ = ["Inputs", "open_inputs"]
-
-_OTHER_PICTURES = 1_000_003  # added to the seed: synthetic pictures to test on are none of those trained on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +40,7 @@ def open_inputs(cfg: TrainConfig, *, photos: PhotoSet | None = None, progress: b
     genotype = _genotype(cfg)
     with seeded(cfg.seed):
         net = build(genotype, cfg.weights)
-    tests = _open_tests(cfg)
+    tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",))
     if photos is None:
         photos = open_photos(
             cfg.data,
@@ -83,17 +81,3 @@ def _genotype(cfg: TrainConfig) -> Genotype:
         )
     size = (cfg.recipe.size, cfg.recipe.size)
     return genotype.replace(input=dataclasses.replace(genotype.input, size=size))
-
-
-def _open_tests(cfg: TrainConfig) -> dict[str, PhotoSet | list[Pair]]:
-    tests: dict[str, PhotoSet | list[Pair]] = {}
-    for spec in cfg.test:
-        name, source = parse_data(spec)
-        if name in tests or name == "held_out":
-            raise UserError(f"test sets need different names, other than held_out: {spec} needs another NAME=")
-        if is_synthetic(source):
-            seed = cfg.data_seed + _OTHER_PICTURES
-            tests[name] = open_photos(spec, size=cfg.recipe.size, cache_dir=None, seed=seed, progress=False)
-        else:
-            tests[name] = find_pairs(source)
-    return tests

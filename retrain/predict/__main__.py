@@ -1,0 +1,77 @@
+"""`python -m retrain.predict`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from genotypes import UserError
+from nas.run import open_device, run_command
+from retrain.predict import contact, plan, predict_map, read_photo
+from retrain.predictor import Predictor, load_network, parse_size
+
+_EXAMPLES = """examples:
+  python -m retrain.predict --weights runs/b/weights.safetensors cat.jpg -o maps
+  python -m retrain.predict --weights runs/b/weights.safetensors holiday/ -o maps --overlay
+
+Maps are 8-bit grey PNG files of the photographs' own size, DIR/NAME.png; contact pictures are DIR/overlay/NAME.png.
+Files that are there already stop the command before it starts, unless --overwrite."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(argv)
+    device = open_device(options.device)
+    net = load_network(options.weights)
+    size = parse_size(options.size) if options.size else tuple(net.genotype.input.size)
+    jobs = plan(options.photos, options.output, overlay=options.overlay, overwrite=options.overwrite)
+    predict = Predictor(net, device, precision=options.precision)
+    failed: list[str] = []
+    for job in tqdm(jobs, desc="predict", unit="img"):
+        try:
+            photo = read_photo(job.photo)
+        except UserError as error:  # the other photographs still get their maps
+            failed.append(str(error))
+            continue
+        saliency = predict_map(predict, photo, size)
+        _write(job.map, saliency)
+        if job.overlay is not None:
+            _write(job.overlay, contact(photo, saliency))
+    written = len(jobs) - len(failed)
+    if written:
+        print(f"saved   {written} map{'s' * (written > 1)} in {options.output}")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(jobs)} photographs could not be read:\n  " + "\n  ".join(failed))
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m retrain.predict",
+        description="Write the saliency maps of photographs.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("photos", nargs="+", metavar="IMAGE|DIR", help="photographs of any format, folders of them")
+    parser.add_argument("--weights", required=True, metavar="FILE", help="a weight file of retrain.train or .authors")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the maps")
+    parser.add_argument("--overlay", action="store_true", help="also write photograph, map and cut-out side by side")
+    parser.add_argument("--overwrite", action="store_true", help="replace maps that are there already")
+    parser.add_argument("--size", help="input side, or H,W (default: what the genotype says)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
