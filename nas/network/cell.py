@@ -8,6 +8,7 @@ from torch import nn
 
 from genotypes import Size, incoming
 from nas.network.edge import OpenEdge, build_edge
+from nas.network.named import NamedModules
 from nas.network.resample import resample
 from search_spaces.posts import build_post
 
@@ -23,8 +24,8 @@ class CellModule(nn.Module):
 
     def __init__(self, graph: networkx.MultiDiGraph, cell: str, rows: Mapping[str, int]) -> None:
         super().__init__()
-        self.edges = nn.ModuleDict()
-        self.nodes = nn.ModuleDict()
+        self.edges = NamedModules()
+        self.nodes = NamedModules()
         # A plan made once: forward only follows it, so the structure is static and compiles, exports and draws.
         self.plan = [_NodePlan(graph, name, rows) for name, node in graph.nodes(data=True) if node["cell"] == cell]
         for node in self.plan:

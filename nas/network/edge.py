@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from nas.network.named import NamedModules
 from search_spaces.operations import build_operation
 
 __all__ = ["OpenEdge", "build_edge"]
@@ -18,7 +19,7 @@ class OpenEdge(nn.Module):
         super().__init__()
         # `none` is zero whatever its weight, so it needs no module; its weight still shrinks the others'.
         self.candidates = candidates
-        self.ops = nn.ModuleDict(
+        self.ops = NamedModules(
             {op: build_operation(op, in_channels, out_channels, affine=False) for op in candidates if op != "none"}
         )
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from genotypes import Genotype
 from nas.network.cell import CellModule
+from nas.network.named import NamedModules
 from nas.network.resample import resample
 from search_spaces.backbones import build_backbone
 
@@ -33,7 +34,7 @@ class Network(nn.Module):
             self.backbone = build_backbone(genotype.backbone.name, genotype.backbone.taps, weights=path, **options)
         rows = {edge: row for row, edge in enumerate(self.open_edges)}
         order = dict.fromkeys(node["cell"] for _, node in graph.nodes(data=True) if node["cell"])
-        self.cells = nn.ModuleDict({cell: CellModule(graph, cell, rows) for cell in order})
+        self.cells = NamedModules({cell: CellModule(graph, cell, rows) for cell in order})
 
     def forward(self, x: torch.Tensor, weights: torch.Tensor | None = None) -> list[torch.Tensor]:
         """Logits [B, 1, H, W], finest output first.

@@ -28,7 +28,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path}: not a checkpoint of this program ({reason})") from None
     if not isinstance(state, dict):
         raise UserError(f"{path}: not a checkpoint of this program (it holds {type(state).__name__})")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from nas.run import RunFolder, parse_config, run_command
-from nas.search import SearchConfig, search
+from nas.search import SearchConfig, open_inputs, search
 
 _DESCRIPTION = "Search a fusion network for salient object detection; the result is RUN/genotype.yaml."
 _EXAMPLES = """\
@@ -19,8 +19,9 @@ _EXAMPLES = """\
 
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, text, resume = parse_config(SearchConfig, "nas.search", _DESCRIPTION, _EXAMPLES, argv)
+    inputs = open_inputs(cfg)
     run = RunFolder.open(cfg.out, "search", text, resume=resume)
-    result = search(cfg, run)
+    result = search(cfg, run, inputs=inputs)
     operations = Counter(data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["choice"])
     print(f"found   {result.genotype.name}: " + ", ".join(f"{n} {op}" for op, n in operations.most_common()))
     if result.scores:

@@ -1,6 +1,6 @@
 """The configuration of `python -m nas.search`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from genotypes import Genotype, Input, UserError, load
@@ -10,7 +10,7 @@ from nas.strategies import STRATEGIES, StrategyConfig
 from nas.task import AugmentConfig, LossConfig
 from search_spaces import AUTO_MSFNET_OPERATIONS, fusion_cells
 
-__all__ = ["SearchConfig", "open_space"]
+__all__ = ["SearchConfig", "export_space", "open_space"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,9 @@ class SearchConfig:
         backbone_options: options of the backbone, such as {padding: tf_same} for mobilenet_v2.
         mean: mean of the input convention that goes with the weights; default ImageNet's.
         std: standard deviation of the input convention.
-        channels: width of the cells.
+        channels: width of the supernet's cells.
+        export_channels: width of the exported genotype's cells; default as searched. Searching narrow saves time.
+        export_size: input size in pixels that the exported genotype is meant for; default as searched.
         operations: candidates on every edge.
         wiring: code (as Auto-MSFNet's release) or figure7 (as its paper's figure).
         strategy: how edges are decided: darts, darts_2nd, random.
@@ -57,6 +59,8 @@ class SearchConfig:
     mean: tuple[float, float, float] = Input.mean
     std: tuple[float, float, float] = Input.std
     channels: int = 16
+    export_channels: int | None = None
+    export_size: int | None = None
     operations: tuple[str, ...] = AUTO_MSFNET_OPERATIONS
     wiring: Literal["code", "figure7"] = "code"
     strategy: str = "darts"
@@ -108,3 +112,12 @@ def open_space(cfg: SearchConfig) -> Genotype:
     if genotype.is_decided:
         raise UserError(f"{cfg.space}: every edge is decided; a space needs an edge with a list of candidates")
     return genotype
+
+
+def export_space(cfg: SearchConfig) -> Genotype:
+    """The same space at the exported genotype's width and size: the same edges, perhaps wider maps."""
+    if cfg.export_channels is None and cfg.export_size is None:
+        return open_space(cfg)
+    if cfg.space != "fusion_cells":
+        raise UserError("export_channels and export_size go with the space fusion_cells; a file says its own widths")
+    return open_space(replace(cfg, channels=cfg.export_channels or cfg.channels, size=cfg.export_size or cfg.size))

@@ -9,7 +9,7 @@ import torch
 
 from genotypes import Genotype, save
 from nas.run import RunFolder
-from nas.search.config import SearchConfig
+from nas.search.inputs import Inputs
 from nas.search.state import SearchState
 from nas.task import PhotoSet, normalise
 from nas.visualize import draw, render_png
@@ -18,6 +18,7 @@ __all__ = ["entropy", "heat_map", "products", "write"]
 
 Probabilities = Mapping[str, Mapping[str, float]]
 _SHOWN = 6  # photographs in the strip of predictions
+_CELLS_EVERY = 4  # evaluations for one picture of the cells: it takes a second or two
 
 
 def entropy(probabilities: Probabilities) -> float:
@@ -36,9 +37,7 @@ def heat_map(probabilities: Probabilities, cell_size: int = 12) -> np.ndarray:
     return np.repeat((255 * pixels).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def write(
-    run: RunFolder, state: SearchState, row: dict[str, Any], photos: PhotoSet, held_out: torch.Tensor, cfg: SearchConfig
-) -> None:
+def write(run: RunFolder, state: SearchState, row: dict[str, Any], inputs: Inputs, *, last: bool) -> None:
     """One evaluation's TensorBoard events."""
     events, step = run.events(state.step), state.step
     for key, value in row.items():
@@ -46,9 +45,10 @@ def write(
             events.add_scalar(f"search/{key}", value, step)
     probabilities = state.strategy.probabilities()
     events.add_image("architecture/softmax", heat_map(probabilities), step, dataformats="HWC")
-    cells = render_png(state.net.genotype, probabilities=probabilities)
-    events.add_image("architecture/cells", cells, step, dataformats="HWC")
-    strip = _predictions(state, photos, held_out[:_SHOWN], step)
+    if last or len(run.history) % _CELLS_EVERY == 0:
+        cells = render_png(state.net.genotype, probabilities=probabilities)
+        events.add_image("architecture/cells", cells, step, dataformats="HWC")
+    strip = _predictions(state, inputs.photos, inputs.held_out[:_SHOWN], step)
     events.add_image("predictions/photo_mask_map", strip, step, dataformats="CHW")
 
 
@@ -65,7 +65,7 @@ def _predictions(state: SearchState, photos: PhotoSet, rows: torch.Tensor, step:
     return torch.cat(list(columns), dim=2).cpu()
 
 
-def products(run: RunFolder, genotype: Genotype, state: SearchState) -> None:
+def products(run: RunFolder, genotype: Genotype) -> None:
     """genotype.yaml and its drawing."""
     save(genotype, run.path / "genotype.yaml")
     draw(genotype, run.path / "cells.svg")

@@ -10,14 +10,16 @@ from torch.func import functional_call
 from tqdm import tqdm
 
 from genotypes import Genotype, UserError, save
-from nas.network import Network, inherit, norm_statistics_frozen, reestimate_norms
+from nas.network import inherit, norm_statistics_frozen, reestimate_norms
 from nas.optim import set_progress
-from nas.run import Interrupted, Interrupts, RunFolder, open_device
+from nas.run import Interrupted, Interrupts, RunFolder
 from nas.search import log
-from nas.search.config import SearchConfig, open_space
+from nas.search.config import SearchConfig
+from nas.search.held_out import score_held_out
+from nas.search.inputs import Inputs, open_inputs
 from nas.search.state import SearchState
 from nas.strategies.base import Loss
-from nas.task import Feed, PhotoSet, fast_scores, multi_output_loss, normalise, open_photos, split
+from nas.task import multi_output_loss
 
 __all__ = ["SearchResult", "search"]
 
@@ -33,32 +35,25 @@ class SearchResult:
     path: Path
 
 
-def search(cfg: SearchConfig, run: RunFolder, *, progress: bool = True) -> SearchResult:
-    """Search, or continue the search that `run` holds. Raises Interrupted once saved, if asked to stop."""
-    device = open_device(cfg.device)
-    space = open_space(cfg)
-    photos = open_photos(
-        cfg.data, size=cfg.size, cache_dir=_path(cfg.cache), limit=cfg.limit, seed=cfg.seed, progress=progress
-    ).to(device)
-    weight_rows, architecture_rows, held_out_rows = split(len(photos), cfg.fractions, cfg.seed)
-    held_out_rows = held_out_rows[: cfg.held_out_limit]
+def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, progress: bool = True) -> SearchResult:
+    """Search, or continue the search that `run` holds. Raises Interrupted once saved, if asked to stop.
 
-    save(space, run.path / "space.yaml")  # what was open: random rivals are drawn from it
-
-    state = SearchState(cfg, space, device)
-    saved = run.load(device)
+    inputs: what `open_inputs(cfg)` gave, where the caller has opened it already.
+    """
+    inputs = inputs or open_inputs(cfg, progress=progress)
+    save(inputs.export, run.path / "space.yaml")  # what was open: random rivals are drawn from it
+    state = SearchState(cfg, inputs.net)
+    saved = run.load(inputs.device)
     if saved is not None:
+        if saved["space_hash"] != inputs.space.hash:
+            raise UserError(f"{run.path}: its checkpoint belongs to another space than its config.yaml describes")
         state.load_state_dict(saved)
     net, strategy = state.net, state.strategy
-    shared = {"photos": photos, "batch_size": cfg.batch_size, "augment": cfg.augment, "convention": space.input}
-    shared |= {"device": device, "seed": cfg.seed}
-    train_feed = Feed(rows=weight_rows, stream="weights", **shared)
-    valid_feed = Feed(rows=architecture_rows, stream="architecture", **shared)
     steps = cfg.steps if strategy.learns else 0
 
     def loss_of(x: torch.Tensor, y: torch.Tensor) -> Loss:
         def loss(weights: torch.Tensor, params: dict[str, torch.Tensor]) -> torch.Tensor:
-            with torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
                 outputs = functional_call(net, params, (x, weights))
             return multi_output_loss(outputs, y, cfg.loss)
 
@@ -69,11 +64,11 @@ def search(cfg: SearchConfig, run: RunFolder, *, progress: bool = True) -> Searc
         while state.step < steps:
             step = state.step
             factor = set_progress(state.optimizer, cfg.optim, step / steps)
-            train_loss = loss_of(*train_feed(step))
+            train_loss = loss_of(*inputs.train(step))
             net.train()
             if step >= cfg.warmup_steps and step % cfg.architecture_every == 0:
                 with norm_statistics_frozen(net):
-                    valid_loss = loss_of(*valid_feed(step))
+                    valid_loss = loss_of(*inputs.valid(step))
                     value = strategy.architecture_step(step, train_loss, valid_loss, cfg.optim.lr * factor)
                 state.sums["valid"] += value
                 state.sums["valid_count"] += 1
@@ -89,52 +84,22 @@ def search(cfg: SearchConfig, run: RunFolder, *, progress: bool = True) -> Searc
             state.step = step + 1
             bar.update()
             if state.step % cfg.evaluate_every == 0 or state.step == steps:
-                row = _evaluate(cfg, state, photos, held_out_rows, device)
+                row = _evaluate(cfg, state, inputs)
                 run.record(row)
-                log.write(run, state, row, photos, held_out_rows, cfg)
+                log.write(run, state, row, inputs, last=state.step == steps)
                 run.save(state.state_dict())
                 shown = {"loss": row["train_loss"], "maxF": row["held_out_maxF"], "entropy": row["entropy"]}
                 bar.set_postfix({key: f"{value:.3f}" for key, value in shown.items()})
             if interrupts.signum and state.step < steps:
                 run.save(state.state_dict())
                 raise Interrupted(interrupts.signum, f"saved at step {state.step}; continue: --out {run.path} --resume")
-    return _finish(cfg, run, state, space, photos, held_out_rows, train_feed, device)
+    return _finish(cfg, run, state, inputs)
 
 
-def _finish(
-    cfg: SearchConfig,
-    run: RunFolder,
-    state: SearchState,
-    space: Genotype,
-    photos: PhotoSet,
-    held_out: torch.Tensor,
-    feed: Feed,
-    device: torch.device,
-) -> SearchResult:
-    """Let the last derived genotypes compete with inherited weights, and write down the best."""
-    name = f"{space.name}_{cfg.strategy}"
-    state.remember(state.strategy.choices(), cfg.select)
-    judged = []
-    for choices in state.derived:
-        genotype = space.decide(choices, name=name)
-        if not state.strategy.learns:
-            judged.append((genotype, {}))
-            continue
-        net = inherit(state.net, genotype).to(memory_format=torch.channels_last)
-        reestimate_norms(net, (feed(k)[0] for k in range(_NORM_BATCHES)))
-        judged.append((genotype, score_held_out(net, None, photos, held_out, cfg, device)))
-    genotype, scores = min(judged, key=lambda pair: pair[1].get("loss", 0.0))
-    log.products(run, genotype, state)
-    run.close()
-    return SearchResult(genotype=genotype, scores=scores, path=run.path)
-
-
-def _evaluate(
-    cfg: SearchConfig, state: SearchState, photos: PhotoSet, held_out: torch.Tensor, device: torch.device
-) -> dict[str, Any]:
-    """A row of the history, and the genotype that would be derived now noted as a candidate."""
-    sums = state.sums
-    scores = score_held_out(state.net, state.strategy.weights(state.step), photos, held_out, cfg, device)
+def _evaluate(cfg: SearchConfig, state: SearchState, inputs: Inputs) -> dict[str, Any]:
+    """A row of the history; the genotype that would be derived now is noted as a candidate."""
+    sums, choices = state.sums, state.strategy.choices()
+    scores = score_held_out(state.net, state.strategy.weights(state.step), inputs, cfg)
     row = {
         "step": state.step,
         "train_loss": sums["train"] / max(1, sums["train_count"]),
@@ -144,36 +109,29 @@ def _evaluate(
         "held_out_maxF": scores["maxF"],
         "held_out_MAE": scores["MAE"],
     }
-    state.sums = dict.fromkeys(sums, 0)
-    choices = state.strategy.choices()
     row |= {f"derived_{op}": list(choices.values()).count(op) for op in ("none", "skip_connect")}
+    state.sums = dict.fromkeys(sums, 0)
     if state.step > cfg.warmup_steps:
         state.remember(choices, cfg.select)
     return row
 
 
-@torch.no_grad()
-def score_held_out(
-    net: Network,
-    weights: torch.Tensor | None,
-    photos: PhotoSet,
-    rows: torch.Tensor,
-    cfg: SearchConfig,
-    device: torch.device,
-) -> dict[str, float]:
-    """Loss, maxF and raw MAE on some images of a set, at the training size."""
-    net.eval()
-    convention = net.genotype.input
-    loss, maps = 0.0, []
-    for chunk in rows.split(4 * cfg.batch_size):
-        images, masks = photos.batch(chunk, device)
-        outputs = net(normalise(images.float() / 255, convention.mean, convention.std), weights)
-        target = (masks > 127).float()
-        loss += float(multi_output_loss(outputs, target, cfg.loss)) * len(chunk)
-        maps.append(outputs[0].sigmoid())
-    scores = fast_scores(torch.cat(maps), photos.batch(rows, device)[1])
-    return {"loss": loss / len(rows), "maxF": scores.maxF, "MAE": scores.MAE_raw}
+def _finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs) -> SearchResult:
+    """Let the last derived genotypes compete with inherited weights, and write down the best."""
+    state.remember(state.strategy.choices(), cfg.select)
+    if state.strategy.learns:
+        judged = [(choices, _judge(cfg, state, inputs, choices)) for choices in state.derived]
+        choices, scores = min(judged, key=lambda pair: pair[1]["loss"])
+    else:
+        choices, scores = state.derived[-1], {}
+    genotype = inputs.export.decide(choices, name=f"{inputs.space.name}_{cfg.strategy}")
+    log.products(run, genotype)
+    run.close()
+    return SearchResult(genotype=genotype, scores=scores, path=run.path)
 
 
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
+def _judge(cfg: SearchConfig, state: SearchState, inputs: Inputs, choices: dict[str, str]) -> dict[str, float]:
+    """Held-out scores of a derived network with the supernet's weights and norms estimated for it alone."""
+    net = inherit(state.net, inputs.space.decide(choices)).to(memory_format=torch.channels_last)
+    reestimate_norms(net, (inputs.train(step)[0] for step in range(_NORM_BATCHES)))
+    return score_held_out(net, None, inputs, cfg)

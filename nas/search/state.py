@@ -1,13 +1,9 @@
-"""Everything a search changes while it runs: built once, saved and restored as one."""
+"""Everything a search changes while it runs: saved and restored as one."""
 
 from typing import Any
 
-import torch
-
-from genotypes import Genotype
-from nas.network import Network, build
+from nas.network import Network
 from nas.optim import make_optimizer
-from nas.run import seeded
 from nas.search.config import SearchConfig
 from nas.strategies import STRATEGIES
 
@@ -17,12 +13,10 @@ __all__ = ["SearchState"]
 class SearchState:
     """Supernet, optimiser, strategy, the step to do next, running sums of losses and the genotypes derived so far."""
 
-    def __init__(self, cfg: SearchConfig, space: Genotype, device: torch.device) -> None:
-        with seeded(cfg.seed):
-            net = build(space, cfg.weights)
-        self.net: Network = net.to(device, memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(self.net, cfg.optim)
-        self.strategy = STRATEGIES[cfg.strategy](self.net, cfg.architecture, cfg.seed)
+    def __init__(self, cfg: SearchConfig, net: Network) -> None:
+        self.net = net
+        self.optimizer = make_optimizer(net, cfg.optim)
+        self.strategy = STRATEGIES[cfg.strategy](net, cfg.architecture, cfg.seed)
         self.step = 0
         self.sums = {"train": 0.0, "valid": 0.0, "train_count": 0, "valid_count": 0}
         self.derived: list[dict[str, str]] = []
@@ -33,6 +27,7 @@ class SearchState:
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            "space_hash": self.net.genotype.hash,
             "step": self.step,
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),

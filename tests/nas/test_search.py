@@ -1,0 +1,200 @@
+"""The search as a user runs it: products, resume to the same bits, interruption, bad input."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import genotypes
+from genotypes import UserError
+from nas.run import Interrupted, RunFolder, load_checkpoint, parse_config, run_command
+from nas.search import SearchConfig, export_space, open_space, search
+from nas.search.__main__ import main
+
+SMALL = {
+    "channels": 8,
+    "operations": ("none", "skip_connect", "conv_3x3", "channel_attention"),
+    "data": "synthetic:60",
+    "size": 32,
+    "steps": 8,
+    "warmup_steps": 2,
+    "batch_size": 4,
+    "evaluate_every": 3,
+}
+
+
+def config(**changes):
+    return SearchConfig(**SMALL | changes)
+
+
+def run_search(path, cfg, resume=False):
+    run = RunFolder.open(str(path), "search", "", resume=resume)
+    return search(cfg, run, progress=False)
+
+
+@pytest.mark.parametrize("strategy", ["darts", "darts_2nd"])
+@pytest.mark.parametrize("stop_at", [3, 5])  # at a checkpoint, and between two
+def test_an_interrupted_search_ends_as_if_never_interrupted(tmp_path, monkeypatch, strategy, stop_at):
+    cfg = config(strategy=strategy)
+    whole = run_search(tmp_path / "whole", cfg)
+
+    from nas.strategies import Darts
+
+    step, calls = Darts.architecture_step, []
+
+    def stop_later(self, number, *args, **kwargs):
+        calls.append(number)
+        if number == stop_at - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, number, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Darts, "architecture_step", stop_later)
+        with pytest.raises(Interrupted, match=f"saved at step {stop_at}"):
+            run_search(tmp_path / "parts", cfg)
+    parts = run_search(tmp_path / "parts", cfg, resume=True)
+
+    assert parts.genotype == whole.genotype and parts.scores == whole.scores
+    assert (tmp_path / "parts/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
+    ours, theirs = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("parts", "whole"))
+    assert all(torch.equal(ours["net"][key], value) for key, value in theirs["net"].items())
+    assert torch.equal(ours["strategy"]["alpha"], theirs["strategy"]["alpha"])
+
+
+def test_a_killed_search_continues_from_its_last_checkpoint(tmp_path, monkeypatch):
+    cfg = config()
+    whole = run_search(tmp_path / "whole", cfg)
+    partial = tmp_path / "cut"
+    run = RunFolder.open(str(partial), "search", "")
+    save = RunFolder.save
+
+    def die_after_six(self, state):
+        save(self, state)
+        if state["step"] == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunFolder, "save", die_after_six)
+        search(cfg, run, progress=False)
+    run.record({key: 0 for key in run.history[0]})  # a row written after the checkpoint must not survive
+    again = run_search(partial, cfg, resume=True)
+    assert again.genotype == whole.genotype
+    assert (partial / "history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
+
+
+def test_the_run_folder_explains_the_run(tmp_path):
+    out = tmp_path / "run"
+    options = [f"--{key}={list(value) if isinstance(value, tuple) else value}" for key, value in SMALL.items()]
+    assert run_command(main, [*options, "--out", str(out)]) == 0
+    found = genotypes.load(out / "genotype.yaml")
+    space = genotypes.load(out / "space.yaml")
+    assert found.is_decided and len(space.open_edges()) == 31
+    choices = {data["id"]: data["op"] for _, _, data in found.graph.edges(data=True)}
+    assert space.decide({edge: choices[edge] for edge in space.open_edges()}) == found
+    assert (out / "cells.svg").read_text().lstrip().startswith("<")
+    assert list((out / "events").iterdir()) and (out / "environment.json").exists()
+    with open(out / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["3", "6", "8"]
+    assert all(0 <= float(row["held_out_maxF"]) <= 1 and 0 <= float(row["entropy"]) <= 1.000001 for row in rows)
+    # The written configuration repeats the run.
+    cfg, _, resume = parse_config(SearchConfig, "x", "", "", ["--config", str(out / "config.yaml")])
+    assert not resume and cfg == config(out=str(out))
+
+
+def test_random_strategy_trains_nothing_and_follows_the_seed(tmp_path):
+    results = [run_search(tmp_path / str(i), config(strategy="random", seed=s)) for i, s in enumerate((4, 4, 5))]
+    assert results[0].genotype == results[1].genotype != results[2].genotype
+    assert not (tmp_path / "0/checkpoint.pt").exists()
+
+
+def test_exported_width_and_size_may_differ_from_the_searched_ones(tmp_path):
+    result = run_search(tmp_path / "run", config(strategy="random", export_channels=24, export_size=96))
+    assert result.genotype.input.size == (96, 96)
+    assert result.genotype.graph.nodes["fuse4.out"]["width"] == 24
+    with pytest.raises(UserError, match="fusion_cells"):
+        export_space(config(space="some_file", export_channels=24))
+
+
+def test_a_space_can_be_a_file(tmp_path):
+    genotypes.save(open_space(config()), tmp_path / "space.yaml")
+    result = run_search(tmp_path / "run", config(space=str(tmp_path / "space.yaml"), strategy="random"))
+    assert result.genotype.is_decided
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--strategy", "magic"], "unknown strategy 'magic'; known: darts"),
+        (["--backbone", "alexnet"], "unknown backbone"),
+        (["--backbone", "mobilenet_v2", "--weights", "absent.pth"], "absent.pth"),
+        (["--operations", "[conv_3x3, conv_9x9]"], "conv_9x9"),
+        (["--data", "absent_folder"], "absent_folder"),
+        (["--space", "fpn_tiny"], "every edge is decided"),
+        (["--space", "absent.yaml"], "absent.yaml"),
+        (["--size", "8"], "size must be at least 32"),
+        (["--device", "cuda:9"], "cuda:9"),
+        (["--fractions", "[0.9, 0.9, 0.1]"], "fractions"),
+        (["--loss.terms", "{hinge: 1}"], "hinge"),
+        (["--config", "absent.yaml"], "absent.yaml"),
+        (["--steps", "many"], "many"),
+        (["--stepz", "3"], "stepz"),
+        (["--resume"], "--resume needs --out"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    small = ["--data", "synthetic:60", "--size", "32", "--steps", "2"]
+    try:
+        code = run_command(main, [*small, *options])
+    except SystemExit as error:  # jsonargparse's own way out
+        code = error.code
+    assert code == 2
+    text = capsys.readouterr().err
+    assert message in text and "Traceback" not in text
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_an_existing_folder_is_not_touched_and_a_resume_must_agree(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    assert run_command(main, ["--out", str(tmp_path / "mine")]) == 2
+    assert "already exists" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    assert run_command(main, ["--out", str(tmp_path / "mine"), "--resume"]) == 2
+    assert "no run to resume" in capsys.readouterr().err
+    out = tmp_path / "run"
+    options = ["--strategy", "random", "--data", "synthetic:60", "--out", str(out)]
+    assert run_command(main, options) == 0
+    assert run_command(main, ["--out", str(out), "--resume", "--seed", "3"]) == 2
+    assert "seed was 0, now 3" in capsys.readouterr().err
+    assert run_command(main, ["--out", str(out), "--resume"]) == 0
+
+
+def test_a_checkpoint_that_is_none_is_refused_and_never_executed(tmp_path):
+    for name, content in (("garbage", b"not a checkpoint"), ("empty", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=name):
+            load_checkpoint(tmp_path / name)
+    evil = tmp_path / "evil"
+    torch.save({"x": _Evil(str(tmp_path / "owned"))}, evil)
+    with pytest.raises(UserError, match="evil"):
+        load_checkpoint(evil)
+    assert not (tmp_path / "owned").exists()
+
+
+class _Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_help_shows_examples():
+    done = subprocess.run([sys.executable, "-m", "nas.search", "--help"], capture_output=True, text=True, check=True)
+    assert "examples:" in done.stdout and "--resume" in done.stdout and "Traceback" not in done.stderr
