@@ -3,7 +3,11 @@ PYTHON ?= python3
 RUN ?= runs/quick-$(shell date +%Y%m%d-%H%M%S)
 BIN := .venv/bin
 
-.PHONY: install search test lint format clean
+DUTS ?=
+ECSSD ?=
+WEIGHTS ?=
+
+.PHONY: install search photos test lint format clean
 
 install: .venv/installed
 
@@ -18,8 +22,19 @@ search: install
 	$(BIN)/python -m retrain.compare --genotypes $(RUN)/search/genotype.yaml random:0 fpn --recipe quick --out $(RUN)/compare
 	$(BIN)/python -m nas.visualize $(RUN)/search/genotype.yaml -o $(RUN)/cells.svg
 
+# The same on photographs: DUTS, ECSSD (folders) and WEIGHTS (mobilenet_v2, ImageNet) are yours. README, "On real photographs".
+PHOTOS ?= runs/photos
+CACHE ?= runs/cache
+photos: install
+	@test -n "$(DUTS)" -a -n "$(ECSSD)" -a -n "$(WEIGHTS)" || { echo "usage: make photos DUTS=DIR ECSSD=DIR WEIGHTS=FILE"; exit 2; }
+	$(BIN)/python -m nas.search --config benchmarks/photos_search.yaml --data DUTS-TR=$(DUTS) --weights $(WEIGHTS) \
+	    --cache $(CACHE) --out $(PHOTOS)/search
+	$(BIN)/python -m retrain.train --genotype $(PHOTOS)/search/genotype.yaml --recipe photos_cpu \
+	    --data DUTS-TR=$(DUTS) --weights $(WEIGHTS) --test ECSSD=$(ECSSD) --cache $(CACHE) --out $(PHOTOS)/train
+
+# A thread a worker: two workers with two threads each would wait for one another.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .

@@ -64,7 +64,7 @@ def make_optimizer(net: nn.Module, cfg: OptimConfig) -> torch.optim.Optimizer:
 def schedule(name: str, warmup: float) -> Callable[[float], float]:
     """A function of progress in [0, 1) that gives the factor on the learning rate, in [0, 1].
 
-    poly: (1 - t)^0.9 (Liu et al., ParseNet, 2015); cosine: Loshchilov and Hutter, ICLR 2017; t starts after the warm-up.
+    poly: (1 - t)^0.9 (Liu et al., ParseNet, 2015); cosine: Loshchilov and Hutter, ICLR 2017; t: after the warm-up.
     """
     shapes = {"poly": lambda t: (1 - t) ** 0.9, "cosine": lambda t: (1 + cos(pi * t)) / 2, "constant": lambda t: 1.0}
 
