@@ -36,7 +36,7 @@ class Recipe:
 
     size: int = 64
     batch_size: int = 16
-    steps: int = 600
+    steps: int = 400
     epochs: float = 0.0
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-3))

@@ -2,7 +2,7 @@
 
 from retrain.compare.config import CompareConfig
 from retrain.compare.entries import Entry, read_entries
-from retrain.compare.runs import Training, compare
+from retrain.compare.runs import Plan, Training, compare, prepare
 from retrain.compare.table import Row, rows
 
-__all__ = ["CompareConfig", "Entry", "Row", "Training", "compare", "read_entries", "rows"]
+__all__ = ["CompareConfig", "Entry", "Plan", "Row", "Training", "compare", "prepare", "read_entries", "rows"]

@@ -12,9 +12,8 @@ import yaml
 from genotypes import UserError
 from nas.run import RunFolder, parse_config, run_command
 from retrain.arguments import gather
-from retrain.compare import CompareConfig, Training, compare, read_entries, rows
+from retrain.compare import CompareConfig, Training, compare, prepare, read_entries, rows
 from retrain.compare.plot import plot
-from retrain.compare.runs import unfinished
 from retrain.compare.table import markdown, trainings_csv
 from retrain.recipe import recipe_names, spell_out_recipe
 
@@ -34,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = _continued(spell_out_recipe(argv))
     cfg, text, _ = parse_config(CompareConfig, "retrain.compare", _DESCRIPTION, _EXAMPLES, argv)
     entries = read_entries(cfg.genotypes, cfg.space)
-    if _is_comparison(cfg.out):
-        unfinished(cfg, entries, Path(cfg.out))  # a contradiction shows before the folder is touched
+    plan = prepare(cfg, entries)  # whatever is wrong shows before the folder is touched
     run = RunFolder.open(cfg.out, "compare", text, resume=_is_comparison(cfg.out))
     run.write_text("config.yaml", text)
 
@@ -45,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.write_text("trainings.csv", trainings_csv(done))
         run.write_text("table.json", json.dumps([dataclasses.asdict(row) for row in table], indent=1))
 
-    done = compare(cfg, entries, run.path, after_each=write)
+    done = compare(cfg, plan, run.path, after_each=write)
     table = rows(done)
     plot(table, done, run.path / "comparison.png")
     print(markdown(table))

@@ -20,7 +20,7 @@ from retrain.train import TrainConfig, open_inputs, train
 from retrain.train.config import config_text
 from retrain.train.products import read_scores
 
-__all__ = ["Training", "compare", "multiply_adds", "unfinished"]
+__all__ = ["Plan", "Training", "compare", "multiply_adds", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,35 @@ class Training:
     scores: dict[str, dict[str, float]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """jobs: (entry, seed), in order; waiting: those yet to train; photos: None where none is; macs: by label."""
+
+    jobs: list[tuple[Entry, int]]
+    waiting: list[tuple[Entry, int]]
+    photos: PhotoSet | None
+    macs: dict[str, int]
+
+
+def prepare(cfg: CompareConfig, entries: list[Entry], *, progress: bool = True) -> Plan:
+    """Open and check all that the trainings need; nothing is written.
+
+    Raises UserError for anything missing or not fitting, and where the folder `cfg.out` holds, under the same label,
+    a training of another genotype or configuration.
+    """
+    jobs = [(entry, seed) for seed in cfg.seeds for entry in entries]  # seed by seed: early tables are fair ones
+    out = Path(cfg.out or "")
+    waiting = [job for job in jobs if cfg.out is None or not _is_complete(cfg, *job, out)]
+    photos = _photos(cfg, progress) if waiting else None
+    for entry in {entry.label: entry for entry, _ in waiting}.values():
+        open_inputs(_config(cfg, entry, cfg.seeds[0], out), genotype=entry.genotype, photos=photos)
+    macs = {entry.label: multiply_adds(entry, cfg.recipe.size) for entry in entries}
+    return Plan(jobs=jobs, waiting=waiting, photos=photos, macs=macs)
+
+
 def compare(
     cfg: CompareConfig,
-    entries: list[Entry],
+    plan: Plan,
     out: Path,
     *,
     progress: bool = True,
@@ -46,27 +72,18 @@ def compare(
 ) -> list[Training]:
     """Train every entry with every seed under `out`/runs; those that are complete there are read, not trained again.
 
-    after_each: called with all outcomes so far. Raises UserError where `out` holds a training of another genotype or
-    configuration under the same label, Interrupted once saved, if asked to stop.
+    plan: of `prepare(cfg, ...)`. after_each: called with all outcomes so far. Raises Interrupted once saved, if asked
+    to stop.
     """
-    jobs = [(entry, seed) for seed in cfg.seeds for entry in entries]  # seed by seed: early tables are fair ones
-    waiting = unfinished(cfg, entries, out)
-    photos = _photos(cfg, progress) if waiting else None
-    macs = {entry.label: multiply_adds(entry, cfg.recipe.size) for entry in entries}
     done = []
-    for number, (entry, seed) in enumerate(jobs, 1):
-        if (entry, seed) in waiting:
+    for number, (entry, seed) in enumerate(plan.jobs, 1):
+        if (entry, seed) in plan.waiting:
             if progress:
-                print(f"[{number}/{len(jobs)}] {entry.label}, seed {seed}")
-            _train(cfg, entry, seed, out, photos, progress)
-        done.append(_outcome(entry, seed, macs[entry.label], out))
+                print(f"[{number}/{len(plan.jobs)}] {entry.label}, seed {seed}", flush=True)
+            _train(cfg, entry, seed, out, plan.photos, progress)
+        done.append(_outcome(entry, seed, plan.macs[entry.label], out))
         after_each(done)
     return done
-
-
-def unfinished(cfg: CompareConfig, entries: list[Entry], out: Path) -> list[tuple[Entry, int]]:
-    """The trainings (entry, seed) yet to do; UserError where `out` holds one that contradicts the configuration."""
-    return [(entry, seed) for seed in cfg.seeds for entry in entries if not _is_complete(cfg, entry, seed, out)]
 
 
 @torch.no_grad()
@@ -121,7 +138,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _train(cfg: CompareConfig, entry: Entry, seed: int, out: Path, photos: PhotoSet | None, progress: bool) -> None:
     config = _config(cfg, entry, seed, out)
     genotypes.save(entry.genotype, config.genotype)
-    inputs = open_inputs(config, photos=photos, progress=progress)
+    inputs = open_inputs(config, genotype=entry.genotype, photos=photos, progress=progress)
     resume = (Path(config.out) / "config.yaml").is_file()
     run = RunFolder.open(config.out, "train", config_text(config), resume=resume)
     try:

@@ -69,7 +69,7 @@ def _row(label: str, members: list[Training], everyone: Sequence[Training], *, p
         scores[name], difference[name] = {}, {}
         for metric in METRICS:
             scores[name][metric] = Statistic.of(_values(members, name, metric, pooled))
-            if pooled and label == RANDOM:
+            if members[0].group == RANDOM and (pooled or len({t.label for t in everyone if t.group == RANDOM}) == 1):
                 continue  # it would be 0 by definition
             pairs = [
                 (t.seed, t.scores[name][metric] - mean(rival.scores[name][metric] for rival in chance[t.seed]))

@@ -30,14 +30,20 @@ class Inputs:
     device: torch.device
 
 
-def open_inputs(cfg: TrainConfig, *, photos: PhotoSet | None = None, progress: bool = True) -> Inputs:
-    """What `cfg` names. photos: the set, where it is open already. UserError for anything missing or not fitting.
+def open_inputs(
+    cfg: TrainConfig,
+    *,
+    genotype: Genotype | None = None,
+    photos: PhotoSet | None = None,
+    progress: bool = True,
+) -> Inputs:
+    """What `cfg` names. genotype, photos: where they are loaded already. UserError for anything missing or not fitting.
 
     The same photographs are held out whatever the genotype and the seed, and they are those that a search with seed
     `data_seed` and the same share holds out.
     """
     device = open_device(cfg.device)
-    genotype = _genotype(cfg)
+    genotype = _decided(cfg, genotype or _load(cfg))
     with seeded(cfg.seed):
         net = build(genotype, cfg.weights)
     tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",))
@@ -65,15 +71,16 @@ def open_inputs(cfg: TrainConfig, *, photos: PhotoSet | None = None, progress: b
     )
 
 
-def _genotype(cfg: TrainConfig) -> Genotype:
-    """The run's own copy where there is one (a run is continued as it began), else what the configuration names.
-
-    Its input size becomes the size it is trained at: that is the size its weights are meant for.
-    """
+def _load(cfg: TrainConfig) -> Genotype:
+    """The run's own copy where there is one (a run is continued as it began), else what the configuration names."""
     if not cfg.genotype:
         raise UserError(f"give --genotype NAME or FILE; names: {', '.join(genotypes.names())}")
     own = Path(cfg.out) / "genotype.yaml" if cfg.out else None
-    genotype = genotypes.load(own if own is not None and own.is_file() else cfg.genotype)
+    return genotypes.load(own if own is not None and own.is_file() else cfg.genotype)
+
+
+def _decided(cfg: TrainConfig, genotype: Genotype) -> Genotype:
+    """The genotype with the size it is trained at as its input size: that is what its weights are meant for."""
     if not genotype.is_decided:
         raise UserError(
             f"{cfg.genotype}: {len(genotype.open_edges())} edges are open, so there is no one network to train; "

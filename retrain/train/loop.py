@@ -71,7 +71,7 @@ def train(cfg: TrainConfig, run: RunFolder, *, inputs: Inputs | None = None, pro
                 outputs = state.net(x)
             loss = multi_output_loss(outputs, y, recipe.loss)
             if not torch.isfinite(loss):
-                raise UserError(f"step {state.step}: the loss is {float(loss)}; try a smaller --recipe.optim.lr")
+                raise UserError(f"step {state.step}: the loss is {loss.item()}; try a smaller --recipe.optim.lr")
             state.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(state.net.parameters(), recipe.optim.clip or math.inf)

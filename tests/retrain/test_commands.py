@@ -1,0 +1,165 @@
+"""Commands told something wrong: exit code 2, one clear message, nothing written."""
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import retrain.compare.__main__ as compare_command
+import retrain.evaluate.__main__ as evaluate_command
+import retrain.predict.__main__ as predict_command
+import retrain.train.__main__ as train_command
+from nas.run import run_command
+from nas.run.command import parse_config
+
+COMMANDS = {
+    "train": train_command.main,
+    "compare": compare_command.main,
+    "evaluate": evaluate_command.main,
+    "predict": predict_command.main,
+}
+
+
+def run(command: str, *words: object) -> int:
+    """The exit code; the parser leaves by SystemExit, a command by its return value."""
+    try:
+        return run_command(COMMANDS[command], [str(word) for word in words])
+    except SystemExit as leave:
+        return leave.code
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_file, space_file, trained, pictures) -> Path:
+    """A folder with everything the command lines below name."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "small.yaml").write_bytes(small_file.read_bytes())
+    (folder / "open.yaml").write_bytes(space_file.read_bytes())
+    (folder / "weights.safetensors").write_bytes((trained / "weights.safetensors").read_bytes())
+    (folder / "broken.safetensors").write_bytes(b"not weights")
+    (folder / "broken.yaml").write_text("format: 1\nname: x\n")
+    (folder / "recipe.yaml").write_text("speed: fast\n")
+    (folder / "empty").mkdir()
+    (folder / "full").mkdir()
+    (folder / "full/thesis.txt").write_text("dear")
+    (folder / "photos").mkdir()
+    Image.new("RGB", (40, 40)).save(folder / "photos/a.jpg")
+    Image.new("RGB", (40, 40)).save(folder / "photos/a.bmp")
+    Image.new("RGB", (40, 40)).save(folder / "one.png")
+    (folder / "pictures").symlink_to(pictures)
+    (folder / "unpaired/images").mkdir(parents=True)
+    (folder / "unpaired/masks").mkdir()
+    Image.new("RGB", (40, 40)).save(folder / "unpaired/images/x.jpg")
+    Image.new("L", (40, 40)).save(folder / "unpaired/masks/y.png")
+    (folder / "uneven/images").mkdir(parents=True)
+    (folder / "uneven/masks").mkdir()
+    Image.new("RGB", (40, 40)).save(folder / "uneven/images/x.jpg")
+    Image.new("L", (40, 41)).save(folder / "uneven/masks/x.png")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+TRAIN = ("--genotype", "small.yaml", "--data", "synthetic:8", "--out", "new")
+COMPARE = ("--data", "synthetic:8", "--out", "new")
+WEIGHTS = ("--weights", "weights.safetensors")
+WRONG = [
+    ("train", (), "give --genotype"),
+    ("train", ("--genotype", "nothing"), "nothing: no such file, and no genotype of that name; known: .*fpn_tiny"),
+    ("train", ("--genotype", "broken.yaml"), "broken.yaml:1"),
+    ("train", ("--genotype", "open.yaml"), "edges are open.*search first"),
+    ("train", (*TRAIN, "--recipe", "nothing"), "no recipe of that name; known: .*default"),
+    ("train", (*TRAIN, "--recipe", "recipe.yaml"), "speed"),
+    ("train", (*TRAIN, "--recipe.size", "16"), "size must be at least 32"),
+    ("train", (*TRAIN, "--recipe.speed", "3"), "recipe.speed"),
+    ("train", (*TRAIN, "--weights", "nothing.pth"), "nothing.pth"),
+    ("train", (*TRAIN, "--weights", "broken.safetensors"), "broken.safetensors"),
+    ("train", (*TRAIN, "--data", "nothing"), "no such folder: nothing"),
+    ("train", (*TRAIN, "--data", "empty"), "empty is empty"),
+    ("train", (*TRAIN, "--data", "unpaired"), "have no mask"),
+    ("train", (*TRAIN, "--data", "uneven"), "differ in size"),
+    ("train", (*TRAIN, "--data", "synthetic:1"), "single photograph"),
+    ("train", (*TRAIN, "--test", "nothing"), "no such folder: nothing"),
+    ("train", (*TRAIN, "--test", "a=pictures", "a=pictures"), "two sets are called a"),
+    ("train", (*TRAIN, "--held_out", "1.5"), "held_out is a share"),
+    ("train", (*TRAIN, "--device", "toaster"), "device 'toaster'"),
+    ("train", (*TRAIN[:-1], "full"), "full already exists"),
+    ("train", (*TRAIN[:-1], "one.png"), "one.png already exists"),
+    ("train", ("--resume",), "--resume needs --out"),
+    ("train", ("--resume", "--out", "new"), "new: no run to resume"),
+    ("compare", COMPARE, "give --genotypes"),
+    ("compare", ("--genotypes", "small.yaml", "nothing", *COMPARE), "nothing: no such file"),
+    ("compare", ("--genotypes", "open.yaml", *COMPARE), "edges are open"),
+    ("compare", ("--genotypes", "random:0", *COMPARE), "give --space"),
+    ("compare", ("--genotypes", "random:0", "--space", "small.yaml", *COMPARE), "every edge is decided"),
+    ("compare", ("--genotypes", "fpn", *COMPARE), "give --space"),
+    ("compare", ("--genotypes", "small.yaml", "./small.yaml", *COMPARE), "two genotypes are called small"),
+    ("compare", ("--genotypes", "small.yaml", "--seeds", "1", "1", *COMPARE), "seeds: expected different ones"),
+    ("compare", ("--genotypes", "small.yaml", "--data", "nothing", "--out", "new"), "no such folder"),
+    ("compare", ("--genotypes", "small.yaml", "--test", "nothing", *COMPARE), "no such folder"),
+    ("compare", ("--genotypes", "small.yaml", "--weights", "nothing.pth", *COMPARE), "nothing.pth"),
+    ("compare", ("--genotypes", "small.yaml", "--data", "synthetic:8", "--out", "full"), "full already exists"),
+    ("compare", ("--resume", "--out", "new"), "new: no comparison to continue"),
+    ("evaluate", ("--weights", "nothing", "--data", "pictures"), "no weight file at nothing"),
+    ("evaluate", ("--weights", "broken.safetensors", "--data", "pictures"), "broken.safetensors is no readable"),
+    ("evaluate", ("--weights", "one.png", "--data", "pictures"), "one.png is no readable"),
+    ("evaluate", (*WEIGHTS, "weights.safetensors", "--data", "pictures"), "two networks are called small"),
+    ("evaluate", (*WEIGHTS, "--data", "nothing", "-o", "new"), "no such folder: nothing"),
+    ("evaluate", (*WEIGHTS, "--data", "uneven", "-o", "new", "--workers", "0"), "differ in size"),
+    ("evaluate", (*WEIGHTS, "--data", "pictures", "-o", "full"), "full holds files of something else"),
+    ("evaluate", (*WEIGHTS, "--data", "pictures", "-o", "one.png"), "one.png is a file"),
+    ("evaluate", (*WEIGHTS, "--data", "pictures", "--maps"), "--maps needs -o"),
+    ("evaluate", (*WEIGHTS, "--data", "pictures", "--size", "big"), "size: expected"),
+    ("evaluate", (*WEIGHTS, "--data", "pictures", "--size", "31"), "32 pixels or more"),
+    ("evaluate", (*WEIGHTS, "--data", "pictures", "--limit", "0"), "--limit must be at least 1"),
+    ("evaluate", WEIGHTS, "--data"),
+    ("predict", ("one.png", "-o", "new"), "--weights"),
+    ("predict", ("one.png", "--weights", "broken.safetensors", "-o", "new"), "broken.safetensors is no readable"),
+    ("predict", ("nothing.jpg", *WEIGHTS, "-o", "new"), "no such photograph or folder: nothing.jpg"),
+    ("predict", ("empty", *WEIGHTS, "-o", "new"), "empty holds no image"),
+    ("predict", ("photos", *WEIGHTS, "-o", "new"), "would both become"),
+    ("predict", ("one.png", *WEIGHTS, "-o", "one.png"), "one.png is a file"),
+    ("predict", ("one.png", *WEIGHTS, "-o", ".", "--overwrite"), "is one of the photographs"),
+    ("predict", ("full/thesis.txt", *WEIGHTS, "-o", "new"), "thesis.txt"),
+]
+
+
+@pytest.mark.parametrize(("command", "words", "message"), WRONG, ids=lambda value: str(value)[:40])
+def test_wrong_command_lines(here: Path, capfd, command: str, words: tuple[str, ...], message: str) -> None:
+    before = {path: path.read_bytes() if path.is_file() else None for path in here.rglob("*")}
+    assert run(command, *words) == 2
+    errors = capfd.readouterr().err
+    assert re.search(message, errors.replace("\n", " ")), errors
+    assert len(re.findall(r"^error: ", errors, re.MULTILINE)) == 1 or "usage:" in errors
+    assert "Traceback" not in errors
+    assert {path: path.read_bytes() if path.is_file() else None for path in here.rglob("*")} == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_examples(command: str, capsys) -> None:
+    assert run(command, "--help") == 0
+    shown = capsys.readouterr().out
+    assert f"python -m retrain.{command} --" in shown and "examples:" in shown
+
+
+def test_what_contradicts_a_run_is_no_resuming_it(here: Path, capsys) -> None:
+    words = ("--recipe.steps", "2", "--recipe.size", "32", "--recipe.batch_size", "4", "--workers", "0")
+    assert run("train", *TRAIN, *words, "--quick_scores", "true") == 0
+    assert "saved   new/weights.safetensors" in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in (here / "new").rglob("*") if path.is_file()}
+    assert run("train", "--out", "new", "--resume", "--recipe.steps", "3") == 2
+    assert "recipe was" in capsys.readouterr().err
+    assert run("train", *TRAIN, *words) == 2  # the folder is taken
+    assert {path: path.read_bytes() for path in (here / "new").rglob("*") if path.is_file()} == before
+    assert run("train", "--out", "new", "--resume") == 0
+
+
+def test_the_commands_configurations_have_a_help_text_for_every_option() -> None:
+    from retrain.compare import CompareConfig
+    from retrain.train import TrainConfig
+
+    for config_class in (TrainConfig, CompareConfig):
+        with pytest.raises(SystemExit):
+            parse_config(config_class, "x", "", "", ["--no-such-option"])
+        documented = re.findall(r"^        (\w+):", config_class.__doc__, re.MULTILINE)
+        assert documented == list(config_class.__dataclass_fields__)

@@ -1,0 +1,167 @@
+"""Comparisons: who takes part, the table's statistics, and trainings that are not done twice."""
+
+import json
+import statistics
+
+import pytest
+import torch
+
+import genotypes
+from nas.run import run_command
+from nas.strategies import random_choices
+from retrain.compare import Training, read_entries, rows, runs
+from retrain.compare.__main__ import main
+from retrain.compare.runs import multiply_adds
+from retrain.compare.table import markdown
+
+TINY = ("--data", "synthetic:24", "--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3")
+
+
+def compare(*words: object) -> int:
+    return run_command(main, [*(str(word) for word in words), "--workers", "0"])
+
+
+def test_two_genotypes_and_again(tmp_path, space_file, small_file, monkeypatch, capsys) -> None:
+    out = tmp_path / "out"
+    words = ("--genotypes", small_file, "random:0", "--space", space_file, *TINY, "--out", out)
+    assert compare(*words) == 0
+    first = capsys.readouterr().out
+    assert "| small |" in first and "| random:0 |" in first and "[2/2]" in first
+    assert {p.name for p in (out / "runs").iterdir()} == {"small-seed0", "random-0-seed0"}
+    assert {"table.md", "table.json", "trainings.csv", "comparison.png", "config.yaml"} <= {
+        p.name for p in out.iterdir()
+    }
+    assert len((out / "trainings.csv").read_text().splitlines()) == 3
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "train", lambda *args, **kwargs: pytest.fail("trained a finished one again"))
+        assert compare("--out", out) == 0  # the configuration is the folder's own
+        assert compare("--out", out, "--resume") == 0
+    assert "[1/2]" not in capsys.readouterr().out
+
+    assert compare("--out", out, "--genotypes", small_file, "fpn", "--space", space_file) == 0  # one more
+    assert "[2/2] fpn" in capsys.readouterr().out
+
+    config = (out / "config.yaml").read_text()
+    assert compare("--out", out, "--recipe.optim.lr", "0.5") == 2
+    assert "recipe.optim.lr 0.004, now 0.5" in capsys.readouterr().err
+    assert (out / "config.yaml").read_text() == config
+
+
+def test_an_unfinished_training_goes_on(tmp_path, small_file, monkeypatch) -> None:
+    out = tmp_path / "out"
+    words = ("--genotypes", small_file, "--seeds", "0", "1", *TINY, "--evaluate_every", "1", "--out", out)
+    assert compare(*words) == 0
+    whole = (out / "trainings.csv").read_text()
+    folder = out / "runs/small-seed1"
+    (folder / "scores.json").unlink()  # as if it had been stopped while scoring
+    assert compare(*words) == 0
+    scores = [line.split(",")[6:] for line in (out / "trainings.csv").read_text().splitlines()]
+    assert scores == [line.split(",")[6:] for line in whole.splitlines()]
+
+
+def test_a_changed_genotype_of_the_same_name_is_refused(tmp_path, small_file, capsys) -> None:
+    out, path = tmp_path / "out", tmp_path / "mine.yaml"
+    path.write_bytes(small_file.read_bytes())
+    assert compare("--genotypes", f"mine={path}", *TINY, "--out", out) == 0
+    genotypes.save(genotypes.load("fpn_tiny"), path)
+    assert compare("--genotypes", f"mine={path}", *TINY, "--out", out) == 2
+    assert "holds another genotype than mine is now" in capsys.readouterr().err
+
+
+def test_all_trainings_see_the_same_batches(tmp_path, space_file, monkeypatch) -> None:
+    from retrain.train import loop
+
+    seen = []
+    feed = loop.Feed.__call__
+
+    def watch(self, step):
+        x, y = feed(self, step)
+        seen.append(x.sum().item())
+        return x, y
+
+    monkeypatch.setattr(loop.Feed, "__call__", watch)
+    words = ("--genotypes", "fpn", "random:3", "--space", space_file, *TINY, "--out", tmp_path / "out")
+    assert compare(*words) == 0
+    assert seen[:3] == seen[3:] and len(set(seen[:3])) == 3
+
+
+def test_entries(space_file, small_file) -> None:
+    space = genotypes.load(space_file)
+    entries = read_entries(("fpn_tiny", f"mine:1={small_file}", "random:7", "fpn"), str(space_file))
+    assert [(e.label, e.group) for e in entries] == [
+        ("fpn_tiny", "fpn_tiny"), ("mine:1", "mine"), ("random:7", "random"), ("fpn", "fpn"),
+    ]  # fmt: skip
+    assert entries[2].genotype == space.decide(random_choices(space.open_edges(), 7))
+    pyramid = entries[3].genotype
+    assert pyramid.backbone == space.backbone and pyramid.input == space.input and len(pyramid.outputs) == 3
+    assert next(cell for cell in pyramid.cells if cell.template == "lateral").params["channels"] == 8
+
+
+def test_the_space_lies_beside_a_searched_genotype(space_file, tmp_path) -> None:
+    space = genotypes.load(space_file)
+    genotypes.save(space, tmp_path / "space.yaml")
+    found = space.decide(random_choices(space.open_edges(), 0), name="found")
+    genotypes.save(found, tmp_path / "genotype.yaml")
+    entries = read_entries((str(tmp_path / "genotype.yaml"), "random:0"))
+    assert entries[0].genotype == entries[1].genotype == found
+
+
+def training(label: str, seed: int, f: float) -> Training:
+    scores = {"held_out": {"maxF": f, "MAE_raw": 1 - f}}
+    return Training(
+        label=label, group=label.split(":")[0], seed=seed, params=10, macs=20, images_per_second=3.0, scores=scores
+    )
+
+
+def test_statistics() -> None:
+    values = {("a", 0): 0.9, ("a", 1): 0.8, ("random:0", 0): 0.6, ("random:0", 1): 0.7}
+    values |= {("random:1", 0): 0.5, ("random:1", 1): 0.4}
+    table = {row.label: row for row in rows([training(label, seed, f) for (label, seed), f in values.items()])}
+    assert list(table) == ["a", "random:0", "random", "random:1"]  # by mean maxF
+
+    a, pooled = table["a"], table["random"]
+    assert a.scores["held_out"]["maxF"].mean == pytest.approx(0.85)
+    assert a.scores["held_out"]["maxF"].std == pytest.approx(statistics.stdev([0.9, 0.8]))
+    # Seed 0: 0.9 - mean(0.6, 0.5); seed 1: 0.8 - mean(0.7, 0.4).
+    assert a.difference["held_out"]["maxF"].mean == pytest.approx(0.3)
+    assert a.difference["held_out"]["maxF"].std == pytest.approx(statistics.stdev([0.35, 0.25]))
+    assert a.difference["held_out"]["MAE_raw"].mean == pytest.approx(-0.3)
+    # Pooled: over the genotypes' means, 0.65 and 0.45.
+    assert pooled.pooled and pooled.trainings == 4 and not pooled.difference["held_out"]
+    assert pooled.scores["held_out"]["maxF"].mean == pytest.approx(0.55)
+    assert pooled.scores["held_out"]["maxF"].std == pytest.approx(statistics.stdev([0.65, 0.45]))
+    text = markdown(list(table.values()))
+    assert "| a | 2 | 0.8500 ± 0.0707 | 0.1500 ± 0.0707 | +0.3000 ± 0.0707 |" in text
+    assert "**random** (all)" in text
+
+
+def test_one_training_has_no_spread() -> None:
+    (row,) = rows([training("a", 0, 0.5)])
+    assert row.scores["held_out"]["maxF"].std is None and row.difference == {"held_out": {}}
+    assert "±" not in markdown([row]).splitlines()[2]
+
+
+def test_multiply_adds_are_those_of_the_convolutions(small_file) -> None:
+    """Counted independently by hooks on the convolutions."""
+    import nas
+
+    (entry,) = read_entries((str(small_file),))
+    net, total = nas.build(entry.genotype).eval(), []
+
+    def count(module, args, output) -> None:
+        total.append(output[0].numel() * module.weight[0].numel())
+
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        net(torch.zeros(1, 3, 64, 64))
+    assert multiply_adds(entry, 64) == sum(total)
+
+
+def test_table_json_is_json(tmp_path, small_file) -> None:
+    out = tmp_path / "out"
+    assert compare("--genotypes", small_file, *TINY, "--out", out, "--test", "t=synthetic:2") == 0
+    (row,) = json.loads((out / "table.json").read_text())
+    assert row["label"] == "small" and set(row["scores"]) == {"held_out", "t"}

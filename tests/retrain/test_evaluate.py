@@ -1,0 +1,113 @@
+"""Evaluation: the numbers are those of the maps it writes, files, several networks, sizes."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nas.network.weights import save_weights
+from nas.run import run_command
+from retrain import Predictor, load_network
+from retrain.evaluate.__main__ import main
+from retrain.predictor import parse_size
+
+
+def evaluate(*words: object) -> int:
+    return run_command(main, [*(str(word) for word in words), "--workers", "0"])
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_report_agrees_with_its_maps(trained, pictures, tmp_path, capsys) -> None:
+    report = tmp_path / "report"
+    weights = trained / "weights.safetensors"
+    assert evaluate("--weights", f"net={weights}", "--data", f"mine={pictures}", "-o", report, "--maps") == 0
+    assert "| net | 32x32 | mine | 4 |" in capsys.readouterr().out
+    assert {p.name for p in report.iterdir()} == {
+        "scores.csv", "scores.json", "table.md", "worst.csv", "curves.png", "maps",
+    }  # fmt: skip
+    errors = {}
+    for file in sorted((pictures / "masks").iterdir()):
+        mask = np.asarray(Image.open(file)) > 127
+        saliency = np.asarray(Image.open(report / "maps/net/mine" / file.name))
+        assert saliency.shape == mask.shape
+        errors[file.stem] = np.abs(saliency / 255 - mask).mean()
+    (row,) = read_csv(report / "scores.csv")
+    assert float(row["MAE_raw"]) == pytest.approx(np.mean(list(errors.values())), abs=1e-12)
+    worst = read_csv(report / "worst.csv")
+    assert [image["image"] for image in worst] == sorted(errors, key=lambda name: -errors[name])
+    (document,) = json.loads((report / "scores.json").read_text())
+    assert document["maxF"] == float(row["maxF"]) and document["count"] == 4 and document["size"] == [32, 32]
+
+
+def test_an_earlier_report_is_replaced_whole(trained, pictures, tmp_path) -> None:
+    words = ("--weights", trained / "weights.safetensors", "--data", pictures, "-o", tmp_path / "report")
+    assert evaluate(*words, "--maps") == 0
+    assert evaluate(*words, "--quick", "--limit", "2") == 0
+    assert not (tmp_path / "report/maps").exists()
+    (row,) = read_csv(tmp_path / "report/scores.csv")
+    assert row["images"] == "2" and row["wF"] == ""
+
+
+def test_networks_side_by_side(trained, small, pictures, tmp_path) -> None:
+    other = load_network(trained / "weights.safetensors")
+    with torch.no_grad():
+        for value in other.parameters():
+            value.zero_()
+    save_weights(tmp_path / "zero.safetensors", other.state_dict(), small)
+    weights = (trained / "weights.safetensors", f"zero={tmp_path / 'zero.safetensors'}")
+    report = tmp_path / "report"
+    assert evaluate("--weights", *weights, "--data", pictures, "syn=synthetic:3", "--quick", "-o", report) == 0
+    rows = read_csv(report / "scores.csv")
+    assert [(row["network"], row["set"]) for row in rows] == [
+        ("small", "pictures"), ("small", "syn"), ("zero", "pictures"), ("zero", "syn"),
+    ]  # fmt: skip
+    assert float(rows[2]["MAE_raw"]) == pytest.approx(128 / 255, abs=0.01)  # sigmoid(0) everywhere: |0.5 - mask|
+    assert rows[2]["height"] == "256"  # what the genotype says: it was not trained
+
+
+def test_networks_see_the_size_asked_for(trained) -> None:
+    seen = []
+    net = load_network(trained / "weights.safetensors")
+    net.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape[-2:])))
+    pictures = torch.rand(2, 3, 48, 48)
+    assert Predictor(net, size=(40, 64))(pictures).shape == (2, 1, 40, 64)
+    assert Predictor(net)(pictures).shape == (2, 1, 48, 48)
+    assert seen == [(40, 64), (48, 48)]
+    assert parse_size("224") == (224, 224) and parse_size("96,160") == (96, 160)
+
+
+def test_predictions_follow_the_genotypes_convention(trained) -> None:
+    net = load_network(trained / "weights.safetensors")
+    pictures = torch.rand(1, 3, 32, 32)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (net.genotype.input.mean, net.genotype.input.std))
+    with torch.no_grad():
+        expected = net((pictures - mean) / std)[0].sigmoid()
+    assert torch.allclose(Predictor(net)(pictures), expected, atol=1e-6)
+
+
+def test_rectangular_input_through_the_command(trained, pictures, capsys) -> None:
+    weights = trained / "weights.safetensors"
+    assert evaluate("--weights", weights, "--data", pictures, "--quick", "--size", "40,64") == 0
+    assert "| 40x64 |" in capsys.readouterr().out
+
+
+def test_one_picture_is_a_set(trained, pictures, capsys) -> None:
+    for part in ("images", "masks"):
+        for file in sorted((pictures / part).iterdir())[1:]:
+            file.unlink()
+    assert evaluate("--weights", trained / "weights.safetensors", "--data", pictures) == 0
+    assert "| pictures | 1 |" in capsys.readouterr().out
+
+
+@pytest.mark.shared
+def test_a_photograph_set(trained, shared, capsys) -> None:
+    weights = trained / "weights.safetensors"
+    assert evaluate("--weights", weights, "--data", f"ECSSD={shared / 'data/ECSSD'}", "--limit", "4", "--quick") == 0
+    assert "| ECSSD | 4 |" in capsys.readouterr().out

@@ -1,0 +1,102 @@
+"""Recipes: those that come with the package, files of one's own, and overrides on the command line."""
+
+import pytest
+
+from genotypes import UserError
+from nas.run import parse_config
+from retrain import Recipe, load_recipe, recipe_names
+from retrain.arguments import gather
+from retrain.recipe import spell_out_recipe
+from retrain.train import TrainConfig
+
+PAPERS = {"auto_msfnet": 256, "minet": 320, "csnet": 224, "csf": 320}
+
+
+def parse(*words: str) -> tuple[TrainConfig, str]:
+    argv = spell_out_recipe(gather(words, "--test"))
+    cfg, text, _ = parse_config(TrainConfig, "retrain.train", "", "", argv)
+    return cfg, text
+
+
+def test_the_packaged_recipes() -> None:
+    assert {"default", "quick", "photos_cpu", "photos_gpu", *PAPERS} <= set(recipe_names())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads_by_name_and_through_the_command_line(name: str) -> None:
+    recipe = load_recipe(name)
+    cfg, _ = parse("--genotype", "fpn_tiny", "--recipe", name)
+    assert cfg.recipe == recipe
+
+
+def test_the_defaults_are_the_default_recipe() -> None:
+    assert load_recipe("default") == Recipe()
+
+
+def test_the_papers_recipes_say_what_the_papers_say() -> None:
+    assert {name: load_recipe(name).size for name in PAPERS} == PAPERS
+    minet = load_recipe("minet")
+    assert (minet.batch_size, minet.epochs, minet.optim.name, minet.optim.lr) == (4, 50, "sgd", 1e-3)
+    assert minet.loss.terms == {"bce": 1.0, "cel": 1.0} and minet.loss.side_weights == (1.0, 0.0)
+    assert load_recipe("csf").freeze_backbone_norms
+    assert set(load_recipe("auto_msfnet").loss.terms) == {"bce", "boundary"}
+
+
+def test_epochs_become_steps() -> None:
+    recipe = Recipe(steps=0, epochs=2.5, batch_size=16)
+    assert recipe.total_steps(1000) == 156  # 2.5 * 1000 / 16 = 156.25
+    assert recipe.total_steps(1) == 1
+    assert Recipe(steps=7).total_steps(1000) == 7
+
+
+def test_overrides_come_after_the_recipe_whatever_the_order() -> None:
+    for words in (("--recipe.batch_size", "3", "--recipe", "minet"), ("--recipe=minet", "--recipe.batch_size=3")):
+        cfg, _ = parse("--genotype", "fpn_tiny", *words)
+        assert cfg.recipe.batch_size == 3 and cfg.recipe.optim.name == "sgd"
+
+
+def test_steps_on_the_command_line_replace_the_recipes_epochs_and_the_other_way_round() -> None:
+    cfg, _ = parse("--genotype", "fpn_tiny", "--recipe", "minet", "--recipe.steps", "5")
+    assert (cfg.recipe.steps, cfg.recipe.epochs) == (5, 0)
+    cfg, _ = parse("--genotype", "fpn_tiny", "--recipe.epochs", "1.5")
+    assert (cfg.recipe.steps, cfg.recipe.epochs) == (0, 1.5)
+
+
+def test_the_written_configuration_repeats_the_run(tmp_path) -> None:
+    words = ("--genotype", "fpn_tiny", "--recipe", "csf", "--test", "a=x", "b=y", "--recipe.loss.terms.cel", "2")
+    cfg, text = parse(*words)
+    (tmp_path / "config.yaml").write_text(text)
+    again, _ = parse("--config", str(tmp_path / "config.yaml"))
+    assert again == cfg and cfg.test == ("a=x", "b=y") and cfg.recipe.loss.terms == {"bce": 1.0, "cel": 2.0}
+
+
+def test_a_list_option_takes_words_repeats_and_lists() -> None:
+    assert gather(["--a", "x", "y z", "--b", "1", "--a=w"], "--a") == ["--b", "1", "--a", '["x", "y z", "w"]']
+    assert gather(["--a", '["x"]'], "--a") == ["--a", '["x"]']
+    assert gather(["--n", "0", "2"], "--n") == ["--n", "[0, 2]"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"steps": 0}, "give steps or epochs"),
+        ({"epochs": 1.0}, "give steps or epochs"),
+        ({"steps": -3}, "steps -3"),
+        ({"size": 16}, "at least 32"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"ema": 1.0}, "ema"),
+    ],
+)
+def test_recipes_that_cannot_be(fields: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Recipe(**fields)
+
+
+def test_files_that_are_no_recipe(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"no recipe of that name; known: .*photos_cpu"):
+        load_recipe("photos_tpu")
+    for text in ("speed: 3\n", "size: large\n", "[1, 2]\n", "size: [\n", "optim: {name: lion}\n"):
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"mine\.yaml"):
+            load_recipe(str(path))

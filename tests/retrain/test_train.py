@@ -1,0 +1,221 @@
+"""Training: its numbers, its held-out part, its moving average, and resuming to the same bits."""
+
+import csv
+import json
+import os
+import signal
+
+import pytest
+import torch
+from tiny_training import config, run_training
+
+import genotypes
+from genotypes import UserError
+from nas.network.weights import load_weights
+from nas.run import Interrupted, RunFolder, load_checkpoint
+from nas.task import AugmentConfig, LossConfig, feed, synthetic_set
+from retrain import Recipe, load_network
+from retrain.train import loop, open_inputs
+from retrain.train.state import TrainState
+
+
+def history(path):
+    with open(path / "history.csv", newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def same_weights(one, other) -> bool:
+    """Bit for bit; the files may differ in the order of their metadata."""
+    (_, ours), (_, theirs) = load_weights(one), load_weights(other)
+    return list(ours) == list(theirs) and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_golden_losses(tmp_path, small_file) -> None:
+    """A change that should not change numbers must show the same losses."""
+    result = run_training(tmp_path / "run", config(genotype=str(small_file)))
+    rows = history(tmp_path / "run")
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert [row["train_loss"] for row in rows] == pytest.approx(GOLDEN_TRAIN, rel=2e-3)
+    assert [row["held_out_loss"] for row in rows] == pytest.approx(GOLDEN_HELD_OUT, rel=2e-3)
+    assert result.scores["held_out"].MAE_raw == pytest.approx(rows[-1]["held_out_MAE"], abs=1e-9)
+    assert result.scores["held_out"].maxF == pytest.approx(rows[-1]["held_out_maxF"], abs=1e-9)
+
+
+GOLDEN_TRAIN = (3.91638, 3.72802, 3.62788)
+GOLDEN_HELD_OUT = (3.88548, 3.85814, 3.83833)
+
+
+@pytest.mark.parametrize("stop_at", [2, 3])  # at a checkpoint, and between two
+def test_an_interrupted_training_ends_as_if_never_interrupted(tmp_path, monkeypatch, small_file, stop_at) -> None:
+    augment = AugmentConfig(crop=0.2, rotate=10.0, colour=0.2, scales=(1.0, 1.5))
+    cfg = config(genotype=str(small_file), recipe={"augment": augment})
+    run_training(tmp_path / "whole", cfg)
+
+    loss, calls = loop.multi_output_loss, []
+
+    def stop_later(outputs, masks, *args):
+        if torch.is_grad_enabled():
+            calls.append(None)
+            if len(calls) == stop_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return loss(outputs, masks, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "multi_output_loss", stop_later)
+        with pytest.raises(Interrupted, match=f"saved at step {stop_at}") as stop:
+            run_training(tmp_path / "parts", cfg)
+    assert stop.value.code == 143
+    assert not (tmp_path / "parts/weights.safetensors").exists()
+    run_training(tmp_path / "parts", cfg, resume=True)
+
+    assert (tmp_path / "parts/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
+    assert same_weights(tmp_path / "parts/weights.safetensors", tmp_path / "whole/weights.safetensors")
+    for name in ("genotype.yaml", "predictions.png"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    ours, theirs = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("parts", "whole"))
+    for part in ("net", "average"):
+        assert all(torch.equal(ours[part][key], value) for key, value in theirs[part].items())
+    scores = [json.loads((tmp_path / name / "scores.json").read_text())["scores"] for name in ("parts", "whole")]
+    assert scores[0] == scores[1]
+
+
+def test_resuming_a_finished_training_changes_nothing(tmp_path, small_file) -> None:
+    cfg = config(genotype=str(small_file))
+    first = run_training(tmp_path / "run", cfg)
+    (tmp_path / "run/weights.safetensors").rename(tmp_path / "before.safetensors")
+    again = run_training(tmp_path / "run", cfg, resume=True)
+    assert same_weights(tmp_path / "run/weights.safetensors", tmp_path / "before.safetensors")
+    assert again.scores["held_out"].maxF == first.scores["held_out"].maxF
+
+
+def test_a_run_goes_on_with_its_own_copy_of_the_genotype(tmp_path, small_file) -> None:
+    moved = tmp_path / "moved.yaml"
+    moved.write_bytes(small_file.read_bytes())
+    cfg = config(genotype=str(moved), out=str(tmp_path / "run"))
+    run_training(tmp_path / "run", cfg)
+    moved.unlink()
+    assert open_inputs(cfg, progress=False).genotype == genotypes.load(small_file)
+
+
+def test_a_checkpoint_of_another_genotype_is_refused(tmp_path, small_file, space_file) -> None:
+    cfg = config(genotype=str(small_file), out=str(tmp_path / "run"))
+    run_training(tmp_path / "run", cfg)
+    genotypes.save(genotypes.load("fpn_tiny"), tmp_path / "run/genotype.yaml")
+    with pytest.raises(UserError, match="another genotype"):
+        run_training(tmp_path / "run", cfg, resume=True)
+
+
+def test_every_genotype_and_seed_holds_out_the_same_photographs(small_file) -> None:
+    rows = [
+        open_inputs(config(genotype=genotype, seed=seed), progress=False).held_out_rows.tolist()
+        for genotype in (str(small_file), "fpn_tiny")
+        for seed in (0, 1)
+    ]
+    assert rows[0] == rows[1] == rows[2] == rows[3] and len(rows[0]) == 4
+    other = open_inputs(config(genotype=str(small_file), data_seed=1), progress=False)
+    assert other.held_out_rows.tolist() != rows[0]
+    assert not set(other.held_out_rows.tolist()) & set(other.train_rows.tolist())
+
+
+def test_the_held_out_part_is_never_trained_on(tmp_path, small_file, monkeypatch) -> None:
+    trained_on = set()
+    augment = feed.augment
+
+    def watch(images, *args):
+        trained_on.update(picture.numpy().tobytes() for picture in images)
+        return augment(images, *args)
+
+    monkeypatch.setattr(feed, "augment", watch)
+    cfg = config(genotype=str(small_file), recipe={"steps": 9})  # 9 x 4: the training part once
+    run_training(tmp_path / "run", cfg)
+    opened = open_inputs(cfg, progress=False)
+    held_out = {opened.photos.images[row].numpy().tobytes() for row in opened.held_out_rows}
+    assert len(held_out) == 4 and len(trained_on) == 36 and not held_out & trained_on
+
+
+def test_synthetic_test_pictures_are_new_ones(tmp_path, small_file) -> None:
+    opened = open_inputs(config(genotype=str(small_file), test=("new=synthetic:8",)), progress=False)
+    assert not any(torch.equal(a, b) for a in opened.tests["new"].images for b in opened.photos.images)
+    assert torch.equal(opened.photos.images[3], synthetic_set(4, 32, 0).images[3])
+
+
+def test_the_moving_average_is_the_one_of_the_formula(small_file) -> None:
+    cfg = config(genotype=str(small_file))
+    opened = open_inputs(cfg, progress=False)
+    state = TrainState(opened.net, Recipe(ema=0.5), torch.device("cpu"))
+    key = next(iter(state.net.state_dict()))
+    weight = state.net.state_dict()[key]
+    expected, generator = weight.double().clone(), torch.Generator().manual_seed(0)
+    for k in range(12):
+        weight.copy_(torch.randn(weight.shape, generator=generator))
+        state.advance()
+        decay = min(0.5, (1 + k) / (10 + k))
+        expected = decay * expected + (1 - decay) * weight.double()
+    assert torch.allclose(state.result.state_dict()[key].double(), expected, atol=1e-6)
+    assert state.result is not state.net
+
+
+def test_the_saved_weights_are_the_average_or_without_one_the_weights(tmp_path, small_file) -> None:
+    for decay, part in ((0.9, "average"), (0.0, "net")):
+        path = tmp_path / part
+        run_training(path, config(genotype=str(small_file), recipe={"ema": decay, "steps": 2}))
+        checkpoint = load_checkpoint(path / "checkpoint.pt")
+        _, weights = load_weights(path / "weights.safetensors")
+        assert all(torch.equal(weights[key], value) for key, value in checkpoint[part].items())
+        assert (checkpoint["average"] is None) == (decay == 0)
+
+
+def test_frozen_norms_stay_as_they_came(tmp_path, small_file) -> None:
+    cfg = config(genotype=str(small_file), recipe={"freeze_backbone_norms": True, "steps": 3, "ema": 0.0})
+    before = {key: value.clone() for key, value in open_inputs(cfg, progress=False).net.state_dict().items()}
+    run_training(tmp_path / "run", cfg)
+    after = load_checkpoint(tmp_path / "run/checkpoint.pt")["net"]
+    norms = {key.rsplit(".", 1)[0] for key in before if key.startswith("backbone.") and key.endswith("running_mean")}
+    assert norms
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert not [key for key in changed if key.rsplit(".", 1)[0] in norms]
+    assert [key for key in changed if key.startswith("backbone.")]  # its convolutions do learn
+    assert [key for key in changed if key.startswith("cells.") and key.endswith("running_mean")]
+
+
+def test_what_a_run_leaves(trained, small) -> None:
+    expected = {"config.yaml", "environment.json", "checkpoint.pt", "history.csv", "events", "genotype.yaml"}
+    expected |= {"weights.safetensors", "scores.json", "cells.svg", "predictions.png"}
+    assert {path.name for path in trained.iterdir()} == expected
+    document = json.loads((trained / "scores.json").read_text())
+    net = load_network(trained / "weights.safetensors")
+    assert net.genotype == small and document["genotype_hash"] == small.hash
+    assert net.genotype.input.size == (32, 32)  # the size it was trained at
+    assert document["params"] == sum(p.numel() for p in net.parameters())
+    assert document["scores"]["held_out"]["count"] == 4 and document["scores"]["held_out"]["wF"] is None
+
+
+def test_test_sets_are_scored_at_the_end(tmp_path, small_file, pictures) -> None:
+    cfg = config(genotype=str(small_file), test=(f"mine={pictures}", "more=synthetic:3"), quick_scores=False)
+    result = run_training(tmp_path / "run", cfg)
+    assert {name: scores.count for name, scores in result.scores.items()} == {"held_out": 4, "mine": 4, "more": 3}
+    assert all(0 < scores.wF < 1 for scores in result.scores.values())
+
+
+def test_two_photographs_are_enough_and_one_is_not(tmp_path, small_file) -> None:
+    run_training(tmp_path / "run", config(genotype=str(small_file), data="synthetic:2", recipe={"steps": 1}))
+    with pytest.raises(UserError, match="single photograph"):
+        open_inputs(config(genotype=str(small_file), data="synthetic:1"), progress=False)
+
+
+def test_a_loss_that_explodes_stops_the_run(tmp_path, small_file, monkeypatch) -> None:
+    monkeypatch.setattr(loop, "multi_output_loss", lambda outputs, masks, cfg: outputs[0].sum() * torch.nan)
+    with pytest.raises(UserError, match=r"step 0: the loss is nan; try a smaller --recipe\.optim\.lr"):
+        run_training(tmp_path / "run", config(genotype=str(small_file), recipe={"loss": LossConfig()}))
+
+
+def test_bf16_trains_too(tmp_path, small_file) -> None:
+    result = run_training(tmp_path / "run", config(genotype=str(small_file), recipe={"precision": "bf16", "steps": 2}))
+    assert result.steps == 2
+
+
+def test_a_run_folder_in_use_is_not_touched(trained) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+    with pytest.raises(UserError, match="already exists"):
+        RunFolder.open(str(trained), "train", "")
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
