@@ -11,6 +11,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 from genotypes import UserError
+from genotypes.plugins import PLUGIN_HELP, take_plugins, with_hint
 from nas.run.interrupts import Interrupted
 
 __all__ = ["parse_config", "run_command"]
@@ -60,7 +61,7 @@ def _parser(config_class: type, prog: str, description: str, examples: str) -> A
     parser = ArgumentParser(
         prog=f"python -m {prog}",
         description=description,
-        epilog=f"examples:\n{examples}",
+        epilog=f"examples:\n{examples}\nand, as with every command, --plugin FILE: {PLUGIN_HELP}",
         formatter_class=_HelpFormatter,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="a YAML file with any of the options below")
@@ -82,12 +83,13 @@ def _dump(parser: ArgumentParser, space: object) -> str:
 def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
     """Run a command's main function; the exit code.
 
+    `--plugin FILE`s are run first and hidden from the command: its configuration, which it writes down, holds no code.
     0: done. 2: the user's mistake, told in one message. 128 + signal: interrupted, saved where that was possible.
     """
     try:
-        main(argv)
+        main(take_plugins(sys.argv[1:] if argv is None else argv))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_hint(error)}", file=sys.stderr)
         return 2
     except Interrupted as error:
         print(f"\n{error}", file=sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import genotypes
 from genotypes import UserError
+from genotypes.plugins import PLUGIN_HELP, load_plugin, with_hint
 from nas.visualize._page import PAGES
 from nas.visualize._render import MARK
 from nas.visualize.drawing import ENGINES, WHAT, DrawingWarning, draw, network_path
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0, or 2 after one message on stderr for a user's mistake."""
     options = _parser().parse_args(arguments)
     try:
+        for file in options.plugin:
+            load_plugin(file)
         genotype = genotypes.load(options.genotype)
         if options.text:
             print(text_table(genotype))
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for text in dict.fromkeys(str(note.message) for note in notes if note.category is DrawingWarning):
             print(f"note: {text}", file=sys.stderr)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_hint(error)}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: cannot write {error.filename or options.output}: {error.strerror or error}", file=sys.stderr)
@@ -73,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "--size", choices=tuple(PAGES), default="screen", help="paper: two columns wide, 7.16 in (default: screen)"
     )
     parser.add_argument("--hide-none", action="store_true", help="leave out edges whose operation is `none`")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help=PLUGIN_HELP)
     parser.add_argument("--text", action="store_true", help="print a table of all edges instead of drawing")
     return parser
 

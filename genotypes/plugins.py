@@ -1,0 +1,72 @@
+"""`--plugin FILE`: a Python file of the user's that registers words of its own (see docs/extending.md).
+
+Only a file that stands on the command line is ever run: no genotype, configuration or checkpoint can name one.
+"""
+
+import hashlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from genotypes.errors import UserError
+
+__all__ = ["PLUGIN_HELP", "load_plugin", "take_plugins", "with_hint"]
+
+PLUGIN_HELP = "a Python file of yours that registers operations, templates, backbones, strategies; may be repeated"
+
+_WORDS = re.compile(r"unknown (operation|template|backbone|strategy) ")
+
+
+def take_plugins(argv: Sequence[str]) -> list[str]:
+    """The command line without its `--plugin FILE`s, after these files have been run in their order."""
+    rest, words = [], iter(argv)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != "--plugin":
+            rest.append(word)
+            continue
+        file = value if equals else next(words, "")
+        if not file or file.startswith("--"):
+            raise UserError("--plugin needs a file, such as --plugin my_operations.py")
+        load_plugin(file)
+    return rest
+
+
+def load_plugin(file: str) -> None:
+    """Run a Python file for what it registers; like an import, once in a process.
+
+    Raises UserError naming the file for one that is missing or no .py file, and, with the line, for what it raises.
+    """
+    path = Path(file).absolute()
+    if path.suffix != ".py" or not path.is_file():
+        problem = "no such file" if not path.exists() else "not a Python file (NAME.py)"
+        raise UserError(f"--plugin {file}: {problem}")
+    name = f"_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # as an import does: dataclasses and pickle look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"--plugin {file}:{_line(error, str(path))}: {what}") from error
+
+
+def with_hint(error: UserError) -> str:
+    """The error's message; about an unknown word, with the reminder that plugins are given with every command."""
+    hint = " (a word of your own? give the file that registers it: --plugin FILE)"
+    return f"{error}{hint if _WORDS.search(str(error)) else ''}"
+
+
+def _line(error: Exception, path: str) -> int:
+    """The last line of the plugin that the error passed through."""
+    if isinstance(error, SyntaxError) and error.filename == path:
+        return error.lineno or 1
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return lines[-1] if lines else 1
