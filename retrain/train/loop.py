@@ -41,7 +41,7 @@ def train(cfg: TrainConfig, run: RunFolder, *, inputs: Inputs | None = None, pro
     recipe, device, genotype = cfg.recipe, inputs.device, inputs.genotype
     save(genotype, run.path / "genotype.yaml")
     state = TrainState(inputs.net, recipe, device)
-    saved = run.load(device)
+    saved = run.load()  # to the CPU: the optimiser keeps its step counts there, and moves the rest
     if saved is not None:
         if saved["genotype_hash"] != genotype.hash:
             raise UserError(f"{run.path}: its checkpoint belongs to another genotype than its genotype.yaml")

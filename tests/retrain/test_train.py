@@ -203,6 +203,16 @@ def test_two_photographs_are_enough_and_one_is_not(tmp_path, small_file) -> None
         open_inputs(config(genotype=str(small_file), data="synthetic:1"), progress=False)
 
 
+def test_batches_of_one_where_the_norms_allow_them(tmp_path, small_file) -> None:
+    cfg = config(genotype=str(small_file), recipe={"batch_size": 1, "size": 32, "steps": 1})
+    with pytest.raises(UserError, match="batch_size 2 or more"):  # stride 32 leaves one value a channel
+        open_inputs(cfg, progress=False)
+    result = run_training(
+        tmp_path / "run", config(genotype=str(small_file), recipe={"batch_size": 1, "size": 64, "steps": 1})
+    )
+    assert result.steps == 1
+
+
 def test_a_loss_that_explodes_stops_the_run(tmp_path, small_file, monkeypatch) -> None:
     monkeypatch.setattr(loop, "multi_output_loss", lambda outputs, masks, cfg: outputs[0].sum() * torch.nan)
     with pytest.raises(UserError, match=r"step 0: the loss is nan; try a smaller --recipe\.optim\.lr"):
