@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genotypes import UserError
+from genotypes.plugins import PLUGIN_HELP
 from nas.run import run_command
 from retrain.evaluate import load_networks, markdown, score, write_report
 from retrain.evaluate.report import REPORT_FILES
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m retrain.evaluate",
         description="Score trained networks on data sets, with every metric the papers report.",
-        epilog=_EXAMPLES,
+        epilog=f"{_EXAMPLES}\n\nand, as with every command, --plugin FILE: {PLUGIN_HELP}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--weights", nargs="+", required=True, metavar="FILE", help="weight files, FILE or LABEL=FILE")

@@ -10,6 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from genotypes import UserError
+from genotypes.plugins import PLUGIN_HELP
 from nas.run import open_device, run_command
 from retrain.predict import contact, plan, predict_map, read_photo
 from retrain.predictor import Predictor, load_network, parse_size
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m retrain.predict",
         description="Write the saliency maps of photographs.",
-        epilog=_EXAMPLES,
+        epilog=f"{_EXAMPLES}\n\nand, as with every command, --plugin FILE: {PLUGIN_HELP}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photos", nargs="+", metavar="IMAGE|DIR", help="photographs of any format, folders of them")
