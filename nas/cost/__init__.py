@@ -1,0 +1,14 @@
+"""What a genotype costs: parameters and multiply-adds counted, latency and memory measured.
+
+>>> import genotypes, nas.cost
+>>> cost = nas.cost.count(genotypes.load("fpn_tiny"))
+>>> cost.params, cost.macs, cost.size
+(19587, 25189376, (256, 256))
+>>> [part.name for part in cost.by_cell]
+['(backbone)', 'reduce', 'pyramid', 'head4', 'head8', 'head16']
+"""
+
+from nas.cost.counting import Cost, PartCost, count
+from nas.cost.measuring import Measurement, measure
+
+__all__ = ["Cost", "Measurement", "PartCost", "count", "measure"]

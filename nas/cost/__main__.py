@@ -1,0 +1,102 @@
+"""`python -m nas.cost`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+import genotypes
+from genotypes import UserError
+from nas.cost import count, measure
+from nas.cost.counting import check_decided
+from nas.cost.parts import BY
+from nas.cost.tables import network_row, part_rows, to_csv, to_text
+from nas.run import open_device, run_command
+
+_EXAMPLES = """examples:
+  python -m nas.cost minet_vgg16 csnet_l_x1              parameters, multiply-adds, latency, memory
+  python -m nas.cost --no-latency -o zoo.csv             the whole zoo, counted only: seconds
+  python -m nas.cost runs/a/genotype.yaml --size 224 224 --device cuda --repeats 100
+  python -m nas.cost csnet_l_x2 --by cell                where the time goes; --by edge: in which operations
+
+MMACs: millions of multiply-adds of convolutions and matrix products for one image, as the field counts them.
+ms: median of one image in evaluation mode after warm-up, ±: from the first to the third quartile. peak MB: weights
+and one forward pass, in 10^6 bytes. Torch's threads: set OMP_NUM_THREADS."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(argv)
+    chosen = [genotypes.load(name) for name in options.genotypes or genotypes.names()]
+    for genotype in chosen:  # before minutes of measuring, not after
+        check_decided(genotype)
+    device = open_device(options.device)
+    if options.repeats < 1:
+        raise UserError(f"--repeats {options.repeats}: expected 1 or more")
+    if options.output is not None:
+        _check_output(options.output)
+    timed = not options.no_latency
+    if timed:
+        _warn_if_busy()
+    size = tuple(options.size) if options.size else None
+    rows = []
+    for genotype in tqdm(chosen, desc="measure", unit="net", disable=not timed or len(chosen) == 1):
+        cost = count(genotype, size)
+        settings = {"device": device, "size": size, "repeats": options.repeats, "by": options.by}
+        measured = measure(genotype, **settings, memory=options.by is None) if timed else None
+        rows += part_rows(cost, measured, options.by) if options.by else [network_row(cost, measured)]
+        if options.output is not None:  # what is measured is not lost, whatever comes
+            _write(options.output, to_csv(rows))
+    print(to_text(rows))
+    if timed:
+        print(
+            f"\n{measured.device}, CPU threads {measured.threads}, torch {torch.__version__}, repeats {options.repeats}"
+        )
+    if options.output is not None:
+        print(f"saved   {options.output}")
+
+
+def _check_output(path: Path) -> None:
+    if path.suffix != ".csv":
+        raise UserError(f"-o {path}: expected a name that ends in .csv")
+    if path.is_dir():
+        raise UserError(f"-o {path}: is a folder, expected a file")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _warn_if_busy() -> None:
+    cores = os.cpu_count() or 1
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > cores / 2:
+        load = os.getloadavg()[0]
+        print(f"note: this machine is busy (load {load:.1f} on {cores} cores): latencies mislead", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nas.cost",
+        description="What genotypes cost: parameters, multiply-adds, and on this machine latency and peak memory.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("genotypes", nargs="*", metavar="NAME|FILE", help="genotypes (default: the whole zoo)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.csv", help="also write the table as CSV")
+    parser.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="input size (default: the genotype's)")
+    parser.add_argument("--by", choices=BY, help="a row for each cell, or for each edge and post step")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=20, metavar="N", help="timed passes (default: %(default)s)")
+    parser.add_argument("--no-latency", action="store_true", help="count only: neither latency nor memory")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,110 @@
+"""Parameters and multiply-adds of a genotype, counted on a network that has neither weights nor numbers."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from genotypes import Genotype, UserError
+from nas.cost.parts import parts
+from nas.network import Network, build
+
+__all__ = ["Cost", "PartCost", "check_decided", "check_size", "count"]
+
+_SMALLEST = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartCost:
+    """A part's share of a network; kind, name and what as in `nas.cost.parts.Part`."""
+
+    name: str
+    kind: str
+    what: str
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a network costs on any machine.
+
+    size: the (H, W) of the input. params: learnt numbers, shared ones once; the running statistics of norms are none.
+    macs: multiply-adds (one multiply-add is 1) of the convolutions and matrix products of one image; norms,
+    activations, pools, resizes and sums are left out, as the field's tables leave them out.
+    by_cell, by_edge: the same by the genotype's parts, in computing order; each adds up to the whole.
+    """
+
+    name: str
+    size: tuple[int, int]
+    params: int
+    macs: int
+    by_cell: tuple[PartCost, ...]
+    by_edge: tuple[PartCost, ...]
+
+    @property
+    def backbone_params(self) -> int:
+        return sum(part.params for part in self.by_cell if part.kind == "backbone")
+
+    @property
+    def cell_params(self) -> int:
+        return self.params - self.backbone_params
+
+
+def count(genotype: Genotype, size: tuple[int, int] | None = None) -> Cost:
+    """The cost of a decided genotype's network for one image of (H, W) `size` (None: the size it was meant for).
+
+    Takes a second and no memory, however large the network. Raises UserError for an open genotype and a size below 32.
+    """
+    check_decided(genotype)
+    size = check_size(size or genotype.input.size)
+    with torch.device("meta"):  # shapes without numbers
+        net = build(genotype).eval()
+        x = torch.empty(1, 3, *size)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(x)
+    macs = _macs_by_module(net, counter)
+    return Cost(
+        name=genotype.name,
+        size=size,
+        params=sum(p.numel() for p in net.parameters()),
+        macs=counter.get_total_flops() // 2,  # torch counts a multiply-add as 2
+        by_cell=_shares(net, "cell", macs),
+        by_edge=_shares(net, "edge", macs),
+    )
+
+
+def _shares(net: Network, by: str, macs: dict[torch.nn.Module, int]) -> tuple[PartCost, ...]:
+    return tuple(
+        PartCost(
+            name=part.name,
+            kind=part.kind,
+            what=part.what,
+            params=sum(p.numel() for p in part.module.parameters()) if part.module is not None else 0,
+            macs=macs.get(part.module, 0),
+        )
+        for part in parts(net, by)
+    )
+
+
+def _macs_by_module(net: Network, counter: FlopCounterMode) -> dict[torch.nn.Module, int]:
+    """The counter calls modules by their path below the network, after the name of the network's class."""
+    modules = {f"{type(net).__name__}.{path}": module for path, module in net.named_modules() if path}
+    counts = counter.get_flop_counts()
+    return {modules[name]: sum(ops.values()) // 2 for name, ops in counts.items() if name in modules}
+
+
+def check_decided(genotype: Genotype) -> None:
+    """UserError for a genotype with open edges."""
+    if not genotype.is_decided:
+        raise UserError(
+            f"{genotype.name} has {len(genotype.open_edges())} open edges: what it costs depends on what they become; "
+            "decide them first (a search does, or genotype.decide)"
+        )
+
+
+def check_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) as it came; UserError where a network cannot take it."""
+    if min(size) < _SMALLEST:
+        raise UserError(f"size {size[0]} x {size[1]}: expected height and width from {_SMALLEST} up")
+    return tuple(size)

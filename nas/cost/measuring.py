@@ -1,0 +1,166 @@
+"""Latency and peak memory of a genotype's network on this machine."""
+
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+import torch
+from torch import nn
+
+from genotypes import Genotype, UserError
+from nas.cost.counting import check_decided, check_size
+from nas.cost.memory import cpu_peak_memory
+from nas.cost.parts import BY, parts
+from nas.network import Network, build
+from nas.run import open_device, seeded
+
+__all__ = ["Measurement", "measure", "prepare"]
+
+_WARM_UP = 3
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One image through the network, in evaluation and inference mode, 32-bit floats, channels last.
+
+    latency_ms: median of `repeats` forward passes after warm-up, the device synchronised after each; spread_ms: from
+    the first to the third quartile. threads: of torch on the CPU. peak_memory: bytes of weights and forward pass
+    together: on the CPU resident memory, on a GPU what torch allocated; None where it was not measured.
+    parts_ms: where a breakdown was asked for, median milliseconds of each part by its name.
+    """
+
+    device: str
+    threads: int
+    size: tuple[int, int]
+    repeats: int
+    latency_ms: float
+    spread_ms: float
+    peak_memory: int | None
+    parts_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+def measure(
+    genotype: Genotype,
+    *,
+    device: str | torch.device = "cpu",
+    size: tuple[int, int] | None = None,
+    repeats: int = 20,
+    by: str | None = None,
+    memory: bool = True,
+) -> Measurement:
+    """Measure a decided genotype's network with random weights on one image of (H, W) `size` (None: its own).
+
+    by: "cell" or "edge" also times the parts, in passes of their own: synchronising around every part slows a GPU.
+    "cell.(rest)" is then what a cell does outside its edges and post steps (resize, sum, concatenate), "(outputs)"
+    what the network does outside its cells. memory: on the CPU this starts a process, which knows the vocabulary as
+    it comes, without operations registered in this one.
+
+    Raises UserError for an open genotype, a size below 32, an absent device, and where memory does not suffice.
+    """
+    check_decided(genotype)
+    size = check_size(size or genotype.input.size)
+    if repeats < 1:
+        raise UserError(f"repeats {repeats}: expected 1 or more")
+    if by is not None and by not in BY:
+        raise UserError(f"unknown breakdown {by!r}; there are: {', '.join(BY)}")
+    device = open_device(str(device))
+    peak = None
+    if memory and device.type == "cpu":
+        peak = cpu_peak_memory(genotype, size, torch.get_num_threads())
+    with _told_of_too_little_memory(genotype, size), torch.inference_mode():
+        watch = memory and device.type == "cuda"
+        before = torch.cuda.memory_allocated(device) if watch else 0
+        net, x = prepare(genotype, device, size)
+        if watch:
+            torch.cuda.reset_peak_memory_stats(device)
+        times = _times(net, x, repeats)
+        if watch:
+            peak = torch.cuda.max_memory_allocated(device) - before
+        parts_ms = _parts_ms(net, x, repeats, by) if by else {}
+    return Measurement(
+        device=_device_name(device),
+        threads=torch.get_num_threads(),
+        size=size,
+        repeats=repeats,
+        latency_ms=median(times),
+        spread_ms=float(np.subtract(*np.percentile(times, (75, 25)))),
+        peak_memory=peak,
+        parts_ms=parts_ms,
+    )
+
+
+def prepare(genotype: Genotype, device: torch.device, size: tuple[int, int]) -> tuple[Network, torch.Tensor]:
+    """The network, as `retrain.predict` runs it but with random weights, and an input [1, 3, H, W]."""
+    with seeded(0):
+        net = build(genotype).eval().to(device, memory_format=torch.channels_last)
+    x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    return net, x.to(device, memory_format=torch.channels_last)
+
+
+def _times(net: Network, x: torch.Tensor, repeats: int) -> list[float]:
+    """Milliseconds of each of `repeats` forward passes after the warm-up."""
+    times = []
+    for _ in range(_WARM_UP + repeats):
+        start = _now(x.device)
+        net(x)
+        times.append(1000 * (_now(x.device) - start))
+    return times[_WARM_UP:]
+
+
+def _parts_ms(net: Network, x: torch.Tensor, repeats: int, by: str) -> dict[str, float]:
+    """Median milliseconds by part, with what is left of each cell and of the network."""
+    timed = {part.name: part for part in parts(net, by) if part.module is not None}
+    cells = {f"{part.name}.(rest)": part for part in parts(net, "cell") if part.kind == "cell"} if by == "edge" else {}
+    marks: dict[str, list[float]] = {name: [] for name in (*timed, *cells)}
+    handles = []
+    for name, part in (timed | cells).items():
+        handles += _clock(part.module, marks[name], x.device)
+    try:
+        totals = _times(net, x, repeats)
+    finally:
+        for handle in handles:
+            handle.remove()
+    ms = {name: 1000 * median(values[_WARM_UP:]) for name, values in marks.items()}
+    whole = sum(ms[name] for name, part in (timed | cells).items() if part.kind in ("backbone", "cell"))
+    for name, cell in cells.items():
+        inside = sum(ms[other] for other, part in timed.items() if part.cell == cell.cell)
+        ms[name] = max(0.0, ms[name] - inside)
+    return ms | {"(outputs)": max(0.0, median(totals) - whole)}
+
+
+def _clock(module: nn.Module, seconds: list[float], device: torch.device) -> list:
+    """Hooks that append the seconds of every call of the module."""
+    begun = []
+
+    def begin(*_: object) -> None:
+        begun.append(_now(device))
+
+    def end(*_: object) -> None:
+        seconds.append(_now(device) - begun.pop())
+
+    return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, once the device has done all it was asked to."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter()
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+@contextmanager
+def _told_of_too_little_memory(genotype: Genotype, size: tuple[int, int]):
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch has no class of its own for the CPU's memory
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
+            raise
+        raise UserError(f"{genotype.name} at {size[0]} x {size[1]}: there is not enough memory for it here") from None
