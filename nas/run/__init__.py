@@ -2,7 +2,7 @@
 
 from nas.run.checkpoint import load_checkpoint, save_checkpoint
 from nas.run.command import parse_config, run_command
-from nas.run.folder import RunFolder
+from nas.run.folder import RunFolder, check_free
 from nas.run.interrupts import Interrupted, Interrupts
 from nas.run.setup import open_device, seeded
 
@@ -10,6 +10,7 @@ __all__ = [
     "Interrupted",
     "Interrupts",
     "RunFolder",
+    "check_free",
     "load_checkpoint",
     "open_device",
     "parse_config",

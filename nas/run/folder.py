@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from genotypes import UserError
 from nas.run.checkpoint import load_checkpoint, save_checkpoint
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "check_free"]
 
 
 class RunFolder:
@@ -43,8 +43,7 @@ class RunFolder:
         folder = cls(Path(out) if out else _next_free(Path("runs"), kind))
         if resume:
             return folder
-        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
-            raise UserError(f"{folder.path} already exists: choose another --out, or continue it with --resume")
+        check_free(folder.path)
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             folder.write_text("config.yaml", config)
@@ -100,6 +99,13 @@ class RunFolder:
                 writer.writeheader()
                 writer.writerows(self.history)
             os.replace(temporary, self.path / "history.csv")
+
+
+def check_free(path: str | Path) -> None:
+    """UserError if a new run cannot have this folder because it already holds something."""
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} already exists: choose another --out, or continue it with --resume")
 
 
 def _next_free(parent: Path, kind: str) -> Path:

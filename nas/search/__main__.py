@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from nas.run import RunFolder, parse_config, run_command
+from nas.run import RunFolder, check_free, parse_config, run_command
 from nas.search import SearchConfig, open_inputs, search
 
 _DESCRIPTION = "Search a fusion network for salient object detection; the result is RUN/genotype.yaml."
@@ -19,6 +19,8 @@ _EXAMPLES = """\
 
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, text, resume = parse_config(SearchConfig, "nas.search", _DESCRIPTION, _EXAMPLES, argv)
+    if cfg.out and not resume:
+        check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
     inputs = open_inputs(cfg)
     run = RunFolder.open(cfg.out, "search", text, resume=resume)
     result = search(cfg, run, inputs=inputs)

@@ -48,7 +48,8 @@ class SearchConfig:
         augment: how batches are varied.
         precision: fp32, or bf16 autocast.
         device: cpu, cuda, or auto.
-        seed: of everything random.
+        seed: of initial weights, order, augmentation and drawn genotypes.
+        data_seed: of the split and of synthetic pictures; retraining with the same one holds the same images out.
         out: folder of the run; default the next free runs/search-NNN.
     """
 
@@ -83,6 +84,7 @@ class SearchConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "cpu"
     seed: int = 0
+    data_seed: int = 0
     out: str | None = None
 
     def __post_init__(self) -> None:

@@ -40,10 +40,10 @@ def open_inputs(cfg: SearchConfig, *, progress: bool = True) -> Inputs:
         net = build(space, cfg.weights).to(device, memory_format=torch.channels_last)
     cache = Path(cfg.cache) if cfg.cache else None
     photos = open_photos(
-        cfg.data, size=cfg.size, cache_dir=cache, limit=cfg.limit, seed=cfg.seed, progress=progress
+        cfg.data, size=cfg.size, cache_dir=cache, limit=cfg.limit, seed=cfg.data_seed, progress=progress
     ).to(device)
     try:
-        weight_rows, architecture_rows, held_out = split(len(photos), cfg.fractions, cfg.seed)
+        weight_rows, architecture_rows, held_out = split(len(photos), cfg.fractions, cfg.data_seed)
     except ValueError as error:
         raise UserError(f"fractions {list(cfg.fractions)} of {cfg.data}: {error}") from None
     shared = {"photos": photos, "batch_size": cfg.batch_size, "augment": cfg.augment, "convention": space.input}

@@ -43,7 +43,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
     inputs = inputs or open_inputs(cfg, progress=progress)
     save(inputs.export, run.path / "space.yaml")  # what was open: random rivals are drawn from it
     state = SearchState(cfg, inputs.net)
-    saved = run.load(inputs.device)
+    saved = run.load()  # to the CPU: the optimisers keep their step counts there, and move the rest
     if saved is not None:
         if saved["space_hash"] != inputs.space.hash:
             raise UserError(f"{run.path}: its checkpoint belongs to another space than its config.yaml describes")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from nas.run import RunFolder, parse_config, run_command
+from nas.run import RunFolder, check_free, parse_config, run_command
 from retrain.arguments import gather
 from retrain.recipe import recipe_names, spell_out_recipe
 from retrain.train import TrainConfig, open_inputs, train
@@ -23,6 +23,8 @@ recipes: {", ".join(recipe_names())}; or your own YAML file
 def main(argv: Sequence[str] | None = None) -> None:
     argv = spell_out_recipe(gather(sys.argv[1:] if argv is None else argv, "--test"))
     cfg, text, resume = parse_config(TrainConfig, "retrain.train", _DESCRIPTION, _EXAMPLES, argv)
+    if cfg.out and not resume:
+        check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
     inputs = open_inputs(cfg)  # whatever is wrong with them shows before a folder is made
     run = RunFolder.open(cfg.out, "train", text, resume=resume)
     result = train(cfg, run, inputs=inputs)
