@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 import genotypes
 from genotypes import UserError
+from genotypes.plugins import PLUGIN_HELP
 from nas.cost import count, measure
 from nas.cost.counting import check_decided
 from nas.cost.parts import BY
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m nas.cost",
         description="What genotypes cost: parameters, multiply-adds, and on this machine latency and peak memory.",
-        epilog=_EXAMPLES,
+        epilog=f"{_EXAMPLES}\n\nand, as with every command, --plugin FILE: {PLUGIN_HELP}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("genotypes", nargs="*", metavar="NAME|FILE", help="genotypes (default: the whole zoo)")

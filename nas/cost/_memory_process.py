@@ -1,4 +1,7 @@
-"""`python -m nas.cost._memory_process HEIGHT WIDTH THREADS < genotype.yaml` prints bytes; see nas.cost.memory."""
+"""`python -m nas.cost._memory_process HEIGHT WIDTH THREADS [--plugin FILE ...] < genotype.yaml`.
+
+Prints the bytes that `nas.cost.memory` reports.
+"""
 
 import contextlib
 import sys
@@ -8,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import genotypes
+from genotypes.plugins import take_plugins
 from nas.cost.measuring import prepare
 
 __all__: list[str] = []
@@ -33,4 +37,4 @@ def _bytes(key: str) -> int:
 
 
 if __name__ == "__main__":
-    _main(*map(int, sys.argv[1:]))
+    _main(*map(int, take_plugins(sys.argv[1:])))

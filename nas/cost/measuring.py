@@ -56,8 +56,8 @@ def measure(
 
     by: "cell" or "edge" also times the parts, in passes of their own: synchronising around every part slows a GPU.
     "cell.(rest)" is then what a cell does outside its edges and post steps (resize, sum, concatenate), "(outputs)"
-    what the network does outside its cells. memory: on the CPU this starts a process, which knows the vocabulary as
-    it comes, without operations registered in this one.
+    what the network does outside its cells. memory: on the CPU this starts a process, which knows the operations
+    of plugins but none that a notebook registered: give False there.
 
     Raises UserError for an open genotype, a size below 32, an absent device, and where memory does not suffice.
     """
