@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import networkx
 
 from genotypes import vocabulary
-from genotypes._checks import at, show
+from genotypes._checks import at, freeze, show
 from genotypes.elements import Edge, Feature, Node, Size
 from genotypes.errors import GenotypeError
 from genotypes.templates import build_template
 from genotypes.validate import check_nodes, cycle_in
+from genotypes.widths import find_open_widths, largest_widths
 
 if TYPE_CHECKING:
     from genotypes.schema import Cell, Genotype
@@ -94,7 +95,9 @@ def _add_cell(graph: networkx.MultiDiGraph, cell: "Cell") -> None:
             known = ", ".join(name for name in graph if name.startswith(reference.split(".")[0] + "."))
             raise GenotypeError(f"missing source {reference!r}; that cell has: {known}", ("inputs", alias))
         features[alias] = Feature(alias, graph.nodes[reference]["stride"], graph.nodes[reference]["width"])
-    nodes = _assign_operations(build_template(cell.template, features, cell.params), cell)
+    find_open_widths(cell.params)  # refuses bad candidates before a template sees the largest
+    params = freeze(largest_widths(cell.params))
+    nodes = _assign_operations(build_template(cell.template, features, params), cell)
     try:
         nodes = check_nodes(nodes, features)
     except GenotypeError as error:

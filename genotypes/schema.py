@@ -27,6 +27,7 @@ from genotypes import expand, vocabulary
 from genotypes._checks import at, check_keys, check_mapping, freeze, integers, numbers, show, strings, text, thaw
 from genotypes.errors import GenotypeError
 from genotypes.validate import check_operation
+from genotypes.widths import close_widths, find_open_widths
 
 __all__ = ["FORMAT", "Backbone", "Cell", "Genotype", "Input"]
 
@@ -224,31 +225,44 @@ class Genotype:
             "graph": expand.canonical(self.graph),
             "outputs": list(self.outputs),
         }
+        if self.open_widths():
+            document["open_widths"] = {way: list(widths) for way, widths in self.open_widths().items()}
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
     def open_edges(self) -> dict[str, tuple[str, ...]]:
         """Edge id ("cell.edge") -> candidates, in the order in which the network computes them."""
         return {data["id"]: data["op"] for data in self._edges() if isinstance(data["op"], tuple)}
 
+    def open_widths(self) -> dict[str, tuple[int, ...]]:
+        """Open width ("cell.parameter.index...") -> candidates; see `genotypes.widths`."""
+        found = {cell.name: find_open_widths(cell.params) for cell in self.cells}
+        return {f"{cell}.{way}": widths for cell, ways in found.items() for way, widths in ways.items()}
+
     @property
     def is_decided(self) -> bool:
-        return not self.open_edges()
+        return not self.open_edges() and not self.open_widths()
 
-    def decide(self, choices: Mapping[str, str], *, name: str | None = None) -> "Genotype":
-        """Close open edges: choices maps edge id to one of its candidates. Edges not named stay open.
+    def decide(self, choices: Mapping[str, str | int], *, name: str | None = None) -> "Genotype":
+        """Close open edges and widths: choices maps an edge's or width's id to one of its candidates.
 
-        Raises GenotypeError for an edge that is not open and for an operation that is not a candidate.
+        What is not named stays open. Raises GenotypeError for an id that is not open and for a choice that is not a
+        candidate.
         """
         open_edges = self.open_edges()
-        for edge, op in choices.items():
-            if edge not in open_edges:
-                raise GenotypeError(f"{show(edge)} is not an open edge; open: {', '.join(open_edges) or 'none'}")
-            if op not in open_edges[edge]:
-                known = ", ".join(open_edges[edge])
-                raise GenotypeError(f"{show(op)} is no candidate of {edge!r}; candidates: {known}")
+        candidates: dict[str, tuple] = open_edges | self.open_widths()
+        for way, choice in choices.items():
+            if way not in candidates:
+                known = ", ".join(candidates) or "none"
+                raise GenotypeError(f"{show(way)} is not an open edge; open: {known}")
+            if choice not in candidates[way]:
+                known = ", ".join(map(str, candidates[way]))
+                raise GenotypeError(f"{show(choice)} is no candidate of {way!r}; candidates: {known}")
         left = {edge.split(".")[0] for edge in open_edges if edge not in choices}
         rank = {data["id"]: rank for rank, data in enumerate(self._edges())}
-        cells = tuple(_decide_cell(cell, choices, rank, keep_candidates=cell.name in left) for cell in self.cells)
+        edges = {edge: op for edge, op in choices.items() if edge in open_edges}
+        widths = {way: width for way, width in choices.items() if way not in open_edges}
+        cells = tuple(_decide_cell(cell, edges, rank, keep_candidates=cell.name in left) for cell in self.cells)
+        cells = tuple(_decide_widths(cell, widths) for cell in cells)
         return self.replace(cells=cells, name=name or self.name)
 
     def replace(self, **changes: Any) -> "Genotype":
@@ -283,6 +297,11 @@ def _decide_cell(cell: Cell, choices: Mapping[str, str], rank: Mapping[str, int]
     operations = {edge.split(".")[1]: chosen[edge] for edge in sorted(chosen, key=rank.__getitem__)}
     candidates = cell.candidates if keep_candidates else ()
     return dataclasses.replace(cell, operations=MappingProxyType(operations), candidates=candidates)
+
+
+def _decide_widths(cell: Cell, choices: Mapping[str, int]) -> Cell:
+    mine = {way.split(".", 1)[1]: width for way, width in choices.items() if way.split(".")[0] == cell.name}
+    return dataclasses.replace(cell, params=freeze(close_widths(cell.params, mine))) if mine else cell
 
 
 def _parse_inputs(data: Any) -> Mapping[str, str]:

@@ -1,10 +1,11 @@
 """CSNet (Gao et al., ECCV 2020) at any widths: before pruning, and after it with the widths it learnt."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from genotypes import Cell, Genotype, Input
 
-__all__ = ["csnet", "csnet_of_widths"]
+__all__ = ["csnet", "csnet_of_widths", "open_csnet"]
 
 Widths = Sequence[Sequence[int]]
 
@@ -61,3 +62,32 @@ def csnet_of_widths(
         cells=tuple(Cell.from_dict(cell) for cell in cells),
         outputs=("head.logits",),
     )
+
+
+def open_csnet(expand: float = 1, shares: Sequence[float] = (0.25, 0.5, 0.75, 1.0)) -> Genotype:
+    """`csnet(expand)` with the width of every branch of every block open: some share of what it is before pruning.
+
+    The paper learns these widths by pruning (section 3.2). Deciding each at its largest candidate gives the zoo's
+    network back.
+
+    >>> space = open_csnet(1)
+    >>> space.decide({way: max(widths) for way, widths in space.open_widths().items()}) == csnet(1)
+    True
+    """
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise ValueError(f"shares must be in 0..1, without 0, not {list(shares)}")
+    fixed = csnet(expand)
+
+    def opened(width: Any) -> Any:
+        if isinstance(width, tuple):
+            return [opened(item) for item in width]
+        candidates = sorted({max(1, round(share * width)) for share in (*shares, 1.0)})
+        return {"choose": candidates} if len(candidates) > 1 else width
+
+    cells = []
+    for cell in fixed.cells:
+        data = cell.to_dict()
+        if "widths" in data:
+            data["widths"] = opened(cell.params["widths"])
+        cells.append(Cell.from_dict(data))
+    return fixed.replace(name=f"open_{fixed.name}", cells=tuple(cells))

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from genotypes import Genotype
+from genotypes import Genotype, UserError
 from nas.network.cell import CellModule
 from nas.network.named import NamedModules
 from nas.network.resample import resample
@@ -24,6 +24,9 @@ class Network(nn.Module):
 
     def __init__(self, genotype: Genotype, weights: str | os.PathLike[str] | None = None) -> None:
         super().__init__()
+        if genotype.open_widths():
+            first = next(iter(genotype.open_widths()))
+            raise UserError(f"{genotype.name}: its width {first} is open; decide it before building the network")
         self.genotype = genotype
         self.open_edges = genotype.open_edges()
         graph = genotype.graph

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from torch.utils.flop_counter import FlopCounterMode
 
 import genotypes
 from genotypes import UserError
-from nas.network import build
+from nas.cost import count
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoSet, open_photos
 from retrain.compare.config import CompareConfig, train_config
@@ -20,7 +18,7 @@ from retrain.train import TrainConfig, open_inputs, train
 from retrain.train.config import config_text
 from retrain.train.products import read_scores
 
-__all__ = ["Plan", "Training", "compare", "multiply_adds", "prepare"]
+__all__ = ["Plan", "Training", "compare", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +56,8 @@ def prepare(cfg: CompareConfig, entries: list[Entry], *, progress: bool = True) 
     photos = _photos(cfg, progress) if waiting else None
     for entry in {entry.label: entry for entry, _ in waiting}.values():
         open_inputs(_config(cfg, entry, cfg.seeds[0], out), genotype=entry.genotype, photos=photos)
-    macs = {entry.label: multiply_adds(entry, cfg.recipe.size) for entry in entries}
+    size = (cfg.recipe.size, cfg.recipe.size)
+    macs = {entry.label: count(entry.genotype, size).macs for entry in entries}
     return Plan(jobs=jobs, waiting=waiting, photos=photos, macs=macs)
 
 
@@ -84,15 +83,6 @@ def compare(
         done.append(_outcome(entry, seed, plan.macs[entry.label], out))
         after_each(done)
     return done
-
-
-@torch.no_grad()
-def multiply_adds(entry: Entry, size: int) -> int:
-    """Multiply-adds of one image's convolutions and matrix products at `size` x `size`."""
-    net = build(entry.genotype).eval()
-    with FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 3, size, size))
-    return counter.get_total_flops() // 2
 
 
 def _photos(cfg: CompareConfig, progress: bool) -> PhotoSet:

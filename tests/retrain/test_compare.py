@@ -4,14 +4,12 @@ import json
 import statistics
 
 import pytest
-import torch
 
 import genotypes
 from nas.run import run_command
 from nas.strategies import random_choices
 from retrain.compare import Training, read_entries, rows, runs
 from retrain.compare.__main__ import main
-from retrain.compare.runs import multiply_adds
 from retrain.compare.table import markdown
 
 TINY = ("--data", "synthetic:24", "--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3")
@@ -140,24 +138,6 @@ def test_one_training_has_no_spread() -> None:
     (row,) = rows([training("a", 0, 0.5)])
     assert row.scores["held_out"]["maxF"].std is None and row.difference == {"held_out": {}}
     assert "±" not in markdown([row]).splitlines()[2]
-
-
-def test_multiply_adds_are_those_of_the_convolutions(small_file) -> None:
-    """Counted independently by hooks on the convolutions."""
-    import nas
-
-    (entry,) = read_entries((str(small_file),))
-    net, total = nas.build(entry.genotype).eval(), []
-
-    def count(module, args, output) -> None:
-        total.append(output[0].numel() * module.weight[0].numel())
-
-    for module in net.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        net(torch.zeros(1, 3, 64, 64))
-    assert multiply_adds(entry, 64) == sum(total)
 
 
 def test_table_json_is_json(tmp_path, small_file) -> None:

@@ -1,0 +1,69 @@
+"""Open widths: candidates in place of a number, closed again to the original network."""
+
+import pytest
+
+import genotypes
+from genotypes import GenotypeError
+from search_spaces.csnet import open_csnet
+
+DOCUMENT = """format: 1
+name: widths
+cells:
+- name: c
+  template: graph
+  inputs: [image]
+  nodes:
+  - name: a
+    stride: 1
+    width: {choose: [4, 8]}
+    edges: [{name: e, source: image, op: conv2d_3x3}]
+  - name: logits
+    stride: 1
+    width: 1
+    edges: [{name: f, source: a, op: conv2d_1x1}]
+outputs: [c.logits]
+"""
+
+
+def test_an_open_width_is_the_largest_until_decided():
+    g = genotypes.loads(DOCUMENT)
+    assert g.open_widths() == {"c.nodes.0.width": (4, 8)} and not g.is_decided and g.open_edges() == {}
+    assert g.graph.nodes["c.a"]["width"] == 8
+    small = g.decide({"c.nodes.0.width": 4})
+    assert small.is_decided and small.graph.nodes["c.a"]["width"] == 4
+    assert small == genotypes.loads(DOCUMENT.replace("{choose: [4, 8]}", "4"))
+    assert g != g.decide({"c.nodes.0.width": 8})
+    assert genotypes.loads(genotypes.dumps(g)) == g
+
+
+@pytest.mark.parametrize("expand", [1, 2])
+def test_closing_the_open_csnet_by_its_own_widths_gives_the_zoos_hash(expand):
+    space = open_csnet(expand)
+    widths = space.open_widths()
+    assert len(widths) == 2 + 6 + 7 + 11 + 7  # branches of the blocks of stages 0 to 4
+    closed = space.decide({way: max(candidates) for way, candidates in widths.items()})
+    assert closed.hash == genotypes.load(f"csnet_x{expand}").hash
+    narrow = space.decide({way: min(candidates) for way, candidates in widths.items()})
+    assert narrow.is_decided and narrow.hash != closed.hash
+    assert genotypes.loads(genotypes.dumps(space)) == space
+
+
+@pytest.mark.parametrize("bad", ["[4]", "[4, 4]", "[0, 4]", "[4, wide]", "4", "[]", "[true, 2]"])
+def test_bad_candidates_are_refused_with_their_line(bad):
+    with pytest.raises(GenotypeError, match=r"x.yaml:10: cells\[0\].*two or more different widths"):
+        genotypes.loads(DOCUMENT.replace("[4, 8]", bad), "x.yaml")
+
+
+def test_choices_outside_the_candidates_are_refused():
+    g = genotypes.loads(DOCUMENT)
+    with pytest.raises(GenotypeError, match=r"5 is no candidate of .c\.nodes\.0\.width.; candidates: 4, 8"):
+        g.decide({"c.nodes.0.width": 5})
+    with pytest.raises(GenotypeError, match=r"open: c\.nodes\.0\.width"):
+        g.decide({"c.nodes.1.width": 4})
+
+
+def test_an_open_width_cannot_be_built():
+    import nas
+
+    with pytest.raises(genotypes.UserError, match=r"width c\.nodes\.0\.width is open; decide it"):
+        nas.build(genotypes.loads(DOCUMENT))
