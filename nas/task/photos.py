@@ -72,7 +72,9 @@ class PhotoSet:
         images, masks = self.images[here], self.masks[here]
         if device is None:
             return images, masks
-        return images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
+        device = torch.device(device)
+        ahead = device.type == "cuda"  # copies to the CPU must be waited for: their bytes are read at once
+        return images.to(device, non_blocking=ahead), masks.to(device, non_blocking=ahead)
 
     def to(self, device: torch.device | str) -> PhotoSet:
         """The set on `device`, or the set itself where it would take more than half of the GPU's free memory.
