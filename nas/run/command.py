@@ -84,7 +84,8 @@ def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str
     """Run a command's main function; the exit code.
 
     `--plugin FILE`s are run first and hidden from the command: its configuration, which it writes down, holds no code.
-    0: done. 2: the user's mistake, told in one message. 128 + signal: interrupted, saved where that was possible.
+    0: done. 2: the user's mistake, or a file that the system refuses, told in one message. 128 + signal: interrupted,
+    saved where that was possible.
     """
     try:
         main(take_plugins(sys.argv[1:] if argv is None else argv))
@@ -100,4 +101,7 @@ def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a folder that cannot be written, a full disk
+        print(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}", file=sys.stderr)
+        return 2
     return 0

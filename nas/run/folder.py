@@ -72,6 +72,8 @@ class RunFolder:
         if not self.checkpoint.exists():
             return None
         state = load_checkpoint(self.checkpoint, device)
+        if "history" not in state:
+            raise UserError(f"{self.checkpoint}: not a checkpoint of this program (it holds no history)")
         self.history = state.pop("history")
         self._write_history()  # rows written after the checkpoint will be made again
         return state

@@ -45,7 +45,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
     state = SearchState(cfg, inputs.net)
     saved = run.load()  # to the CPU: the optimisers keep their step counts there, and move the rest
     if saved is not None:
-        if saved["space_hash"] != inputs.space.hash:
+        if saved.get("space_hash") != inputs.space.hash:
             raise UserError(f"{run.path}: its checkpoint belongs to another space than its config.yaml describes")
         state.load_state_dict(saved)
     net, strategy = state.net, state.strategy

@@ -65,7 +65,10 @@ def _is_comparison(out: str | None) -> bool:
     config = Path(out) / "config.yaml" if out else None
     if config is None or not config.is_file():
         return False
-    document = yaml.safe_load(config.read_text(encoding="utf-8"))
+    try:
+        document = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):  # some other program's
+        return False
     return isinstance(document, dict) and "genotypes" in document
 
 

@@ -43,7 +43,7 @@ def train(cfg: TrainConfig, run: RunFolder, *, inputs: Inputs | None = None, pro
     state = TrainState(inputs.net, recipe, device)
     saved = run.load()  # to the CPU: the optimiser keeps its step counts there, and moves the rest
     if saved is not None:
-        if saved["genotype_hash"] != genotype.hash:
+        if saved.get("genotype_hash") != genotype.hash:
             raise UserError(f"{run.path}: its checkpoint belongs to another genotype than its genotype.yaml")
         state.load_state_dict(saved)
     feed = Feed(
