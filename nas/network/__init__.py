@@ -2,6 +2,6 @@
 
 from nas.network.inherit import inherit
 from nas.network.network import Network, build
-from nas.network.norms import norm_statistics_frozen, reestimate_norms
+from nas.network.norms import check_single_image, norm_statistics_frozen, reestimate_norms
 
-__all__ = ["Network", "build", "inherit", "norm_statistics_frozen", "reestimate_norms"]
+__all__ = ["Network", "build", "check_single_image", "inherit", "norm_statistics_frozen", "reestimate_norms"]

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["norm_statistics_frozen", "reestimate_norms"]
+from genotypes import UserError
+
+__all__ = ["check_single_image", "norm_statistics_frozen", "reestimate_norms"]
 
 
 @contextmanager
@@ -24,6 +26,19 @@ def norm_statistics_frozen(net: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+
+
+@torch.no_grad()
+def check_single_image(net: nn.Module, size: int) -> None:
+    """UserError where `net` cannot be trained on batches of one image of `size` x `size`; leaves training mode on.
+
+    A norm has no statistics where one image leaves it one value a channel: after global pooling, or at 1x1.
+    """
+    try:
+        with norm_statistics_frozen(net.train()):
+            net(torch.zeros(1, 3, size, size, device=next(net.parameters()).device))
+    except ValueError as error:
+        raise UserError(f"this network's norms need batch_size 2 or more ({error})") from None
 
 
 @torch.no_grad()

@@ -92,6 +92,8 @@ class SearchConfig:
         for name in (*positive, "held_out_limit"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.data_seed < 0:
+            raise UserError(f"data_seed must be at least 0, not {self.data_seed}")
         if self.size < 32:
             raise UserError(f"size must be at least 32 pixels, not {self.size}")
         if self.strategy not in STRATEGIES:

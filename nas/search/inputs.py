@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from genotypes import Genotype, UserError
-from nas.network import Network, build
+from nas.network import Network, build, check_single_image
 from nas.run import open_device, seeded
 from nas.search.config import SearchConfig, export_space, open_space
 from nas.task import Feed, PhotoSet, open_photos, split
@@ -38,6 +38,8 @@ def open_inputs(cfg: SearchConfig, *, progress: bool = True) -> Inputs:
     space, export = open_space(cfg), export_space(cfg)
     with seeded(cfg.seed):
         net = build(space, cfg.weights).to(device, memory_format=torch.channels_last)
+    if cfg.batch_size == 1:
+        check_single_image(net, cfg.size)
     cache = Path(cfg.cache) if cfg.cache else None
     photos = open_photos(
         cfg.data, size=cfg.size, cache_dir=cache, limit=cfg.limit, seed=cfg.data_seed, progress=progress

@@ -8,7 +8,7 @@ import torch
 
 import genotypes
 from genotypes import Genotype, UserError
-from nas.network import Network, build, norm_statistics_frozen
+from nas.network import Network, build, check_single_image
 from nas.run import open_device, seeded
 from nas.task import Pair, PhotoSet, open_photos, split
 from retrain.test_sets import open_test_sets
@@ -47,7 +47,7 @@ def open_inputs(
     with seeded(cfg.seed):
         net = build(genotype, cfg.weights)
     if cfg.recipe.batch_size == 1:
-        _check_single(net, cfg.recipe.size)
+        check_single_image(net, cfg.recipe.size)
     tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",))
     if photos is None:
         photos = open_photos(
@@ -71,16 +71,6 @@ def open_inputs(
         tests=tests,
         device=device,
     )
-
-
-@torch.no_grad()
-def _check_single(net: Network, size: int) -> None:
-    """A norm has no statistics where one image leaves it one value a channel: after global pooling, or at 1x1."""
-    try:
-        with norm_statistics_frozen(net.train()):
-            net(torch.zeros(1, 3, size, size))
-    except ValueError as error:
-        raise UserError(f"recipe: this network's norms need batch_size 2 or more ({error})") from None
 
 
 def _load(cfg: TrainConfig) -> Genotype:
