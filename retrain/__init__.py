@@ -1,4 +1,4 @@
-"""What to do with the choice: train, evaluate, predict, export, and the authors' checkpoints."""
+"""What to do with the choice: train, compare, evaluate, predict, and the authors' checkpoints."""
 
 from retrain.authors import import_authors
 from retrain.predictor import Predictor, load_network

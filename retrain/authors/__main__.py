@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m retrain.authors",
-        description="Turn an authors' checkpoint into a weight file for predict, evaluate, export and train.",
+        description="Turn an authors' checkpoint into a weight file for predict and evaluate.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     size = parse_size(options.size) if options.size else None
     networks = load_networks(options.weights)
     if options.output is not None:
-        check_folder(options.output, REPORT_FILES)
+        # maps/ alone may be anyone's; an earlier report's lies beside its table.
+        is_report = (options.output / "scores.json").is_file()
+        check_folder(options.output, REPORT_FILES if is_report else ())
     maps = options.output / "maps" if options.maps else None
     scored = score(
         networks,
@@ -48,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         workers=options.workers,
         limit=options.limit,
         quick=options.quick,
+        antialias=not options.no_antialias,
         maps=maps,
     )
     print(markdown(scored))
@@ -73,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", help="input side, or H,W (default: what each genotype says)")
     parser.add_argument("--limit", type=int, help="only so many images of each set, evenly spread")
     parser.add_argument("--quick", action="store_true", help="only F-measures and MAE, many times faster")
+    parser.add_argument(
+        "--no-antialias",
+        action="store_true",
+        help="read four points where photographs shrink, as CSNet's own scripts do",
+    )
     parser.add_argument("--maps", action="store_true", help="also write every map, as maps/LABEL/SET/NAME.png")
     parser.add_argument("--worst", type=int, default=10, help="images listed in worst.csv (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=16, help="images at a time (default: %(default)s)")
