@@ -181,10 +181,10 @@ def _pool(workers: int) -> ProcessPoolExecutor | nullcontext[None]:
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(["nas.task.evaluation"])
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_the_main_process)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_main_process)
 
 
-def _follow_the_main_process() -> None:
+def _leave_ctrl_c_to_the_main_process() -> None:
     """Ctrl-C is the main process's to handle; where that is ended (SIGTERM, no memory), its workers must not stay."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
