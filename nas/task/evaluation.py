@@ -64,6 +64,7 @@ def evaluate(
     progress: bool = True,
     quick: bool = False,
     name: str | None = None,
+    antialias: bool = True,
 ) -> Evaluation:
     """Score predictions on a whole data set.
 
@@ -79,13 +80,14 @@ def evaluate(
         progress: show a bar.
         quick: only F-measures and MAE (wF, Sm and Em are most of the work).
         name: what to call the set; default: its own name.
+        antialias: how photographs of a folder are resized, see `read_image`.
 
     Raises:
         DataError: see `find_pairs` and `open_photos`.
     """
     if save_dir is not None:
         Path(save_dir).mkdir(parents=True, exist_ok=True)
-    name, count, batches = _batches(data, size, batch_size, limit, name)
+    name, count, batches = _batches(data, size, batch_size, limit, name, antialias)
     results: list[ImageResult] = []
     waiting: deque[Future[list[ImageResult]]] = deque()
     bar = tqdm(total=count, desc=f"score {name}", unit="img", disable=not progress)
@@ -125,7 +127,12 @@ def evaluate(
 
 
 def _batches(
-    data: str | PhotoSet | Sequence[Pair], size: int, batch_size: int, limit: int | None, name: str | None
+    data: str | PhotoSet | Sequence[Pair],
+    size: int,
+    batch_size: int,
+    limit: int | None,
+    name: str | None,
+    antialias: bool,
 ) -> tuple[str, int, Iterator[_Batch]]:
     if isinstance(data, str):
         given, source = parse_data(data)
@@ -140,7 +147,7 @@ def _batches(
         rows = spread(list(range(len(data))), limit)
         return name or data.name, len(rows), _from_photos(data, rows, batch_size)
     pairs = spread(list(data), limit)
-    return name or "pairs", len(pairs), _from_pairs(pairs, size, batch_size)
+    return name or "pairs", len(pairs), _from_pairs(pairs, size, batch_size, antialias)
 
 
 def _from_photos(photos: PhotoSet, rows: list[int], batch_size: int) -> Iterator[_Batch]:
@@ -150,11 +157,11 @@ def _from_photos(photos: PhotoSet, rows: list[int], batch_size: int) -> Iterator
         yield _Batch(images, [photos.names[i] for i in chosen], list(masks[:, 0].cpu().numpy()))
 
 
-def _from_pairs(pairs: list[Pair], size: int, batch_size: int) -> Iterator[_Batch]:
+def _from_pairs(pairs: list[Pair], size: int, batch_size: int, antialias: bool) -> Iterator[_Batch]:
     """Decodes a few batches ahead in a thread, so that the network never waits for the disk."""
 
     def load(chosen: list[Pair]) -> _Batch:
-        images = np.stack([read_pair(pair, size)[0] for pair in chosen]).transpose(0, 3, 1, 2)
+        images = np.stack([read_pair(pair, size, antialias=antialias)[0] for pair in chosen]).transpose(0, 3, 1, 2)
         tensor = torch.from_numpy(np.ascontiguousarray(images))
         return _Batch(tensor, [pair.name for pair in chosen], [pair.mask for pair in chosen])
 

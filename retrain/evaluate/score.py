@@ -54,10 +54,12 @@ def score(
     limit: int | None = None,
     quick: bool = False,
     maps: Path | None = None,
+    antialias: bool = True,
     progress: bool = True,
 ) -> list[Scored]:
     """Score each network on each set (`NAME=DIR`, `DIR`, `synthetic:COUNT`).
 
+    antialias: see `nas.task.read_image`.
     size: the (H, W) that networks see; default what each genotype says. maps: folder that gets every map, as
     LABEL/SET/NAME.png, and loses what it held. Raises UserError for a set that is missing or does not fit together.
     """
@@ -78,6 +80,7 @@ def score(
                 workers=workers,
                 limit=limit,
                 quick=quick,
+                antialias=antialias,
                 save_dir=None if maps is None else maps / label / name,
                 name=name,
                 progress=progress,
