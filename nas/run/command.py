@@ -96,7 +96,7 @@ def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str
         print(f"\n{error}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
-        print("\ninterrupted before there was anything to save", file=sys.stderr)
+        print("\ninterrupted; a run that had begun continues with --resume", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,7 +11,7 @@ __all__ = ["open_device", "seeded"]
 
 
 def open_device(name: str) -> torch.device:
-    """The device called `name` ("cpu", "cuda", "cuda:1", "mps"; "auto": a GPU if there is one); UserError if absent."""
+    """The device called `name` ("cpu", "cuda", "cuda:1"; "auto": a GPU if there is one); UserError if absent."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -26,6 +26,7 @@ def open_device(name: str) -> torch.device:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Initial weights come from torch's global generator: seed it here, and leave it as it was found."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    # Networks are initialised on the CPU: the GPUs' generators are left alone.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed % 2**63)
         yield

@@ -112,6 +112,9 @@ def open_space(cfg: SearchConfig) -> Genotype:
             input=Input(mean=cfg.mean, std=cfg.std, size=(cfg.size, cfg.size)),
             backbone_options=cfg.backbone_options,
         )
+    for name in ("backbone", "backbone_options", "mean", "std", "channels", "operations", "wiring"):
+        if getattr(cfg, name) != getattr(SearchConfig(), name):
+            raise UserError(f"{name} goes with the space fusion_cells; {cfg.space} says its own")
     genotype = load(cfg.space)
     if genotype.is_decided:
         raise UserError(f"{cfg.space}: every edge is decided; a space needs an edge with a list of candidates")

@@ -86,7 +86,7 @@ class ArchitectureParameters(nn.Module):
         super().__init__()
         counts = torch.tensor([len(candidates) for candidates in net.open_edges.values()])
         valid = torch.arange(int(counts.max())) < counts[:, None]
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed % 2**63)
         self.alpha = nn.Parameter(1e-3 * torch.randn(valid.shape, generator=generator))
         self.register_buffer("valid", valid)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -158,6 +159,10 @@ def _write(folder: Path, shapes: dict[str, tuple[int, ...]], fill: Callable[[np.
     except OSError as error:
         raise DataError(f"cannot write the cache folder {folder.parent}: {error}") from error
     try:
+        # A memory map is sparse: a disk that fills up under it kills the process without a word.
+        needed, free = sum(math.prod(shape) for shape in shapes.values()), shutil.disk_usage(scratch).free
+        if needed > free:
+            raise DataError(f"the cache folder {folder.parent} needs {needed:,} bytes, its disk has {free:,} left")
         arrays = {
             part: np.lib.format.open_memmap(scratch / f"{part}.npy", "w+", np.uint8, shape)
             for part, shape in shapes.items()

@@ -206,7 +206,7 @@ def _check(probs: Tensor, count: int) -> None:
     if probs.ndim != 4 or probs.shape[:2] != (count, 1):
         raise ValueError(f"predict must give probabilities [{count}, 1, h, w], got {list(probs.shape)}")
     if not bool(torch.isfinite(probs).all()):
-        raise ValueError("predict gave values that are not finite")
+        raise DataError("the network gave values that are not finite: were its weights trained to the end?")
 
 
 def _score(

@@ -122,8 +122,11 @@ def test_exported_width_and_size_may_differ_from_the_searched_ones(tmp_path):
 
 def test_a_space_can_be_a_file(tmp_path):
     genotypes.save(open_space(config()), tmp_path / "space.yaml")
-    result = run_search(tmp_path / "run", config(space=str(tmp_path / "space.yaml"), strategy="random"))
-    assert result.genotype.is_decided
+    rest = {key: value for key, value in SMALL.items() if key not in ("channels", "operations")}
+    cfg = SearchConfig(**rest, space=str(tmp_path / "space.yaml"), strategy="random")
+    assert run_search(tmp_path / "run", cfg).genotype.is_decided
+    with pytest.raises(UserError, match="channels goes with the space fusion_cells"):
+        open_space(config(space=str(tmp_path / "space.yaml")))
 
 
 @pytest.mark.parametrize(

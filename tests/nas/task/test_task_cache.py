@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -136,3 +137,11 @@ def test_real_folders(shared):
     assert len(pairs) == 1000 and grey.ndim == 3 and grey.shape[2] == 3
     assert len(find_pairs(shared / "data/DUTS-TR")) == 10553
     assert len(open_photos(str(shared / "data/DUTS-TR"), size=32, cache_dir=None, limit=3, progress=False)) == 3
+
+
+def test_a_disk_too_small_for_the_cache_is_said_before_decoding(tmp_path, monkeypatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("nas.task.cache.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(DataError, match="needs 16,384 bytes, its disk has 1,000 left"):
+        open_photos("synthetic:4", size=32, cache_dir=tmp_path / "cache", progress=False)
+    assert not any(path for path in (tmp_path / "cache").iterdir())
