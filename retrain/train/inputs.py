@@ -9,6 +9,7 @@ import torch
 import genotypes
 from genotypes import Genotype, UserError
 from nas.network import Network, build, check_single_image
+from nas.network.weights import load_weights
 from nas.run import open_device, seeded
 from nas.task import Pair, PhotoSet, open_photos, split
 from retrain.test_sets import open_test_sets
@@ -46,6 +47,8 @@ def open_inputs(
     genotype = _decided(cfg, genotype or _load(cfg))
     with seeded(cfg.seed):
         net = build(genotype, cfg.weights)
+    if cfg.init:
+        _start_from(net, cfg.init)
     if cfg.recipe.batch_size == 1:
         check_single_image(net, cfg.recipe.size)
     tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",))
@@ -81,12 +84,19 @@ def _load(cfg: TrainConfig) -> Genotype:
     return genotypes.load(own if own is not None and own.is_file() else cfg.genotype)
 
 
+def _start_from(net: Network, path: str) -> None:
+    genotype, state = load_weights(path)
+    if genotype != net.genotype:
+        raise UserError(f"{path} holds weights of another network ({genotype.name}), not of {net.genotype.name}")
+    net.load_state_dict(state)
+
+
 def _decided(cfg: TrainConfig, genotype: Genotype) -> Genotype:
     """The genotype with the size it is trained at as its input size: that is what its weights are meant for."""
     if not genotype.is_decided:
         raise UserError(
-            f"{cfg.genotype}: {len(genotype.open_edges())} edges are open, so there is no one network to train; "
-            f"search first: python -m nas.search --space {cfg.genotype}"
+            f"{cfg.genotype}: {len(genotype.open_edges())} edges are open, and {len(genotype.open_widths())} widths, "
+            f"so there is no one network to train; search first: python -m nas.search --space {cfg.genotype}"
         )
     size = (cfg.recipe.size, cfg.recipe.size)
     return genotype.replace(input=dataclasses.replace(genotype.input, size=size))

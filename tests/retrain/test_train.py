@@ -165,6 +165,17 @@ def test_the_saved_weights_are_the_average_or_without_one_the_weights(tmp_path, 
         assert (checkpoint["average"] is None) == (decay == 0)
 
 
+def test_a_training_starts_from_the_weights_it_is_given(tmp_path, trained, small_file, space_file) -> None:
+    start = str(trained / "weights.safetensors")
+    inputs = open_inputs(config(genotype=str(small_file), init=start), progress=False)
+    _, weights = load_weights(start)
+    assert all(torch.equal(value, weights[key]) for key, value in inputs.net.state_dict().items())
+    with pytest.raises(UserError, match="weights of another network"):
+        open_inputs(config(genotype="fpn_tiny", init=start), progress=False)
+    with pytest.raises(UserError, match="not both"):
+        config(genotype=str(small_file), init=start, weights=start)
+
+
 def test_frozen_norms_stay_as_they_came(tmp_path, small_file) -> None:
     cfg = config(genotype=str(small_file), recipe={"freeze_backbone_norms": True, "steps": 3, "ema": 0.0})
     before = {key: value.clone() for key, value in open_inputs(cfg, progress=False).net.state_dict().items()}
