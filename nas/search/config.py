@@ -71,7 +71,7 @@ class SearchConfig:
     size: int = 64
     fractions: tuple[float, float, float] = (0.45, 0.45, 0.1)
     held_out_limit: int = 200
-    steps: int = 160
+    steps: int = 120
     warmup_steps: int = 40
     architecture_every: int = 1
     batch_size: int = 16
