@@ -16,7 +16,7 @@ install: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Search on synthetic data, retrain what was found beside its rivals, draw it: about three minutes on two cores.
+# Search on synthetic data, retrain what was found beside its rivals, draw it: about four minutes on two cores.
 search: install
 	$(BIN)/python -m nas.search --out $(RUN)/search
 	$(BIN)/python -m retrain.compare --genotypes $(RUN)/search/genotype.yaml random:0 fpn --recipe quick --out $(RUN)/compare

@@ -9,7 +9,7 @@ from nas.search import SearchConfig, open_inputs, search
 
 _DESCRIPTION = "Search a fusion network for salient object detection; the result is RUN/genotype.yaml."
 _EXAMPLES = """\
-  python -m nas.search                                       two minutes on data it makes itself
+  python -m nas.search                                       two minutes, on data it makes itself
   python -m nas.search --out runs/a --steps 400 --seed 1
   python -m nas.search --out runs/a --resume                 continue an interrupted search
   python -m nas.search --backbone mobilenet_v2 --weights mobilenet_v2.pth --data DUTS=DUTS-TR --size 128
