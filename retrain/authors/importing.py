@@ -92,7 +92,8 @@ def _our_tensors(genotype: Genotype) -> dict[str, Tensor]:
 def _sources(genotype: Genotype, ours: Mapping[str, Tensor]) -> dict[str, _Source]:
     """The authors' key -> what of ours comes from it."""
     groups: dict[str, list[_Part]] = defaultdict(list)
-    rules = names_for(genotype).rules
+    # Compiled here, for `re` remembers only 512 patterns, and CSNet has more.
+    rules = [(re.compile(rule.ours), rule) for rule in names_for(genotype).rules]
     for key in ours:
         if not key.endswith(_COUNTER):
             theirs, part = _translate(key, rules, genotype)
@@ -119,11 +120,11 @@ def _offsets(widths: Mapping[str, int]) -> tuple[dict[str, slice], int]:
     return slices, start
 
 
-def _translate(key: str, rules: tuple[Rule, ...], genotype: Genotype) -> tuple[str, _Part]:
+def _translate(key: str, rules: list[tuple[re.Pattern[str], Rule]], genotype: Genotype) -> tuple[str, _Part]:
     """Our key -> the authors', and which part of it ours is."""
     module, _, leaf = key.rpartition(".")
-    for rule in rules:
-        match = re.fullmatch(rule.ours, module)
+    for pattern, rule in rules:
+        match = pattern.fullmatch(module)
         if match:
             groups = match.groupdict()
             word = rule.leaf if leaf == "weight" else leaf

@@ -53,23 +53,49 @@ def resnet50_taps(w: Weights, x: Tensor, conv1: str, bn1: str, layers: list[str]
     return taps
 
 
-def minet_resnet50(state: dict[str, Tensor], x: Tensor, blocks: dict) -> list[Tensor]:
-    """blocks: `blocks` of minet_layouts.json."""
+def vgg16_taps(w: Weights, x: Tensor) -> list[Tensor]:
+    """After the last ReLU of each slice `encoder{stride}`; every slice but the first begins with the pool."""
+    taps = []
+    for stride, positions in ((1, (0, 3)), (2, (1, 4)), (4, (1, 4, 7)), (8, (1, 4, 7)), (16, (1, 4, 7))):
+        if stride > 1:
+            x = F.max_pool2d(x, 2)
+        for n in positions:
+            x = F.relu(w.bn(f"encoder{stride}.{n + 1}", w.conv(f"encoder{stride}.{n}", x)))
+        taps.append(x)
+    return taps
+
+
+def minet_vgg16(state: dict[str, Tensor], x: Tensor, layouts: dict) -> list[Tensor]:
+    """layouts: minet_layouts.json."""
+    w = Weights(state)
+    aims = _aims(w, vgg16_taps(w, x), layouts["networks"]["minet-vgg16"]["aim"], layouts["blocks"])
+    return [w.conv("classifier", _minet_decoder(w, aims, (16, 8, 4, 2, 1), layouts["blocks"]["sim"]))]
+
+
+def minet_resnet50(state: dict[str, Tensor], x: Tensor, layouts: dict) -> list[Tensor]:
+    """layouts: minet_layouts.json."""
     w = Weights(state)
     taps = resnet50_taps(w, x, "div_2.0", "div_2.1", ["div_4.1", "div_8", "div_16", "div_32"])
-    wiring = [("two_main_high", "hl"), *[("three", "hml")] * 3, ("two_main_low", "hl")]
-    aims = []
-    for k, (block, branches) in enumerate(wiring):
-        sources = taps[max(0, k - 1) : k + 2]
-        known = {f"in_{branch}": tap for branch, tap in zip(branches, sources, strict=True)}
-        aims.append(_minet_block(w, f"trans.conv{k}", blocks[block], known))
-    d = None
-    for stride, aim in zip((32, 16, 8, 4, 2), reversed(aims), strict=True):
-        z = aim if d is None else aim + resize(d, aim)
-        z = _minet_block(w, f"sim{stride}", blocks["sim"], {"x": z})
-        d = _upconv(w, stride, z)
+    aims = _aims(w, taps, layouts["networks"]["minet-resnet50"]["aim"], layouts["blocks"])
+    d = _minet_decoder(w, aims, (32, 16, 8, 4, 2), layouts["blocks"]["sim"])
     d = _upconv(w, 1, F.interpolate(d, scale_factor=2, mode="bilinear", align_corners=False))
     return [w.conv("classifier", d)]
+
+
+def _aims(w: Weights, taps: list[Tensor], modules: list[dict], blocks: dict) -> list[Tensor]:
+    aims = []
+    for module in modules:
+        known = {f"in_{b}": taps[i] for b, i in zip("hml", module["inputs_hml"], strict=True) if i is not None}
+        aims.append(_minet_block(w, module["key"], blocks[module["block"]], known))
+    return aims
+
+
+def _minet_decoder(w: Weights, aims: list[Tensor], strides: tuple[int, ...], sim: dict) -> Tensor:
+    d = None
+    for stride, aim in zip(strides, reversed(aims), strict=True):
+        z = aim if d is None else aim + resize(d, aim)
+        d = _upconv(w, stride, _minet_block(w, f"sim{stride}", sim, {"x": z}))
+    return d
 
 
 def _upconv(w: Weights, stride: int, x: Tensor) -> Tensor:
@@ -169,6 +195,42 @@ def csnet(state: dict[str, Tensor], x: Tensor, layout: dict) -> list[Tensor]:
     last = head["fuse1x1"]
     (y,) = _octave_unit(w, "oct_fuse.fuse1x1", fused, last["in_widths"], last["out_widths"])
     return [resize(w.conv("cls_layer", y), x)]
+
+
+def csnet_keys(layout: dict) -> list[tuple[str, list[int], str]]:
+    """(key, shape, dtype) of the authors' state dict of any layout, for networks whose list is not published."""
+    keys = []
+
+    def add(key: str, *shape: int) -> None:
+        keys.append((key, list(shape), "float32"))
+
+    def norm(bn: str, prelu: str, width: int) -> None:
+        for leaf in ("weight", "bias", "running_mean", "running_var"):
+            add(f"{bn}.{leaf}", width)
+        add(f"{prelu}.weight", width)
+
+    def octave(key: str, ins: list[int], outs: list[int], kernel: int) -> None:
+        add(f"{key}.conv.weight", sum(outs), sum(ins), kernel, kernel)
+        for j, out in enumerate(outs):
+            norm(f"{key}.bns.{j}", f"{key}.prelus.{j}", out)
+
+    for unit in layout["units"]:
+        octave(f"{unit['key']}.conv1x1", unit["in_widths"], unit["out_widths"], unit["kernel"])
+        for part in ("conv3x3_1", "conv3x3_2"):
+            for b, width in enumerate(unit["out_widths"]):
+                add(f"{unit['key']}.{part}.convs.{b}.weight", width, 1, 3, 3)
+                norm(f"{unit['key']}.{part}.bns.{b}", f"{unit['key']}.{part}.prelus.{b}", width)
+    head = layout["head"]
+    octave("oct_fuse.fuse", head["fuse"]["in_widths"], head["fuse"]["out_widths"], 1)
+    for b, widths in enumerate(head["ms"]["dilation_widths"]):
+        for d, width in enumerate(widths):
+            if width:
+                add(f"oct_fuse.ms.convs.{b}.msconv.{d}.weight", width, head["fuse"]["out_widths"][b], 3, 3)
+        norm(f"oct_fuse.ms.convs.{b}.bn", f"oct_fuse.ms.convs.{b}.prelu", sum(widths))
+    octave("oct_fuse.fuse1x1", head["fuse1x1"]["in_widths"], head["fuse1x1"]["out_widths"], 1)
+    add("cls_layer.weight", 1, sum(head["fuse1x1"]["out_widths"]), 1, 1)
+    add("cls_layer.bias", 1)
+    return keys
 
 
 def _octave_unit(w: Weights, key: str, xs: list[Tensor], ins: list[int], outs: list[int]) -> list[Tensor]:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from reference import auto_msfnet_resnet50, csnet, minet_resnet50
+from reference import auto_msfnet_resnet50, csnet, csnet_keys, minet_resnet50, minet_vgg16
 
 pytestmark = pytest.mark.shared
 
@@ -37,27 +37,40 @@ def test_equals_the_authors_network_with_released_weights(shared, filler, import
 @pytest.mark.parametrize("name", RELEASED)
 def test_csnet_equals_a_second_implementation_with_released_weights(name, shared, filler, imported):
     data = _released(shared, name)
-    layout = json.loads((shared / "specs" / "csnet_layouts.json").read_text())[RELEASED[name]]
+    layout = _spec(shared, "csnet_layouts")[RELEASED[name]]
     x = filler.picture(2, 96, 128)
     _close(imported(name, data), lambda x: csnet(data["state_dict"], x, layout), x)
 
 
-@pytest.mark.parametrize("oracle", ["minet_resnet50", "light_minet_resnet50"])
-def test_minet_resnet50_equals_a_second_implementation(oracle, shared, filler, random_state, imported):
+@pytest.mark.parametrize("expand", [1, 2])
+def test_csnet_before_pruning_equals_a_second_implementation(expand, shared, filler, imported):
+    layout = _spec(shared, "csnet_layouts")[f"unpruned-expand{expand}"]
+    # What the authors scale by 100 is made small, or the outputs are a number and noise.
+    state = {
+        key: value / (100 if ".convs." in key and value.ndim == 4 else 1)
+        for key, value in filler.fill(csnet_keys(layout), 1.0).items()
+    }
+    net = imported(f"csnet_x{expand}", state)
+    _close(net, lambda x: csnet(state, x, layout), filler.picture(1, 96, 128))
+
+
+@pytest.mark.parametrize("oracle", ["light_minet_vgg16", "minet_resnet50", "light_minet_resnet50"])
+def test_minet_equals_a_second_implementation(oracle, shared, filler, random_state, imported):
     state = random_state(oracle)
-    blocks = json.loads((shared / "specs" / "minet_layouts.json").read_text())["blocks"]
-    _close(imported(ORACLES[oracle], state), lambda x: minet_resnet50(state, x, blocks), filler.picture(1, 64, 96))
+    reference = minet_vgg16 if oracle.endswith("vgg16") else minet_resnet50
+    layouts = _spec(shared, "minet_layouts")
+    _close(imported(ORACLES[oracle], state), lambda x: reference(state, x, layouts), filler.picture(1, 64, 96))
 
 
 def test_auto_msfnet_resnet50_equals_a_second_implementation(shared, filler, authors_state, imported):
     state = authors_state("automsf_resnet50")
-    cells = json.loads((shared / "specs" / "automsf_genotypes.json").read_text())["auto-msfnet-resnet50"]
+    cells = _spec(shared, "automsf_genotypes")["auto-msfnet-resnet50"]
     net = imported("auto_msfnet_resnet50", state)
     _close(net, lambda x: auto_msfnet_resnet50(state, x, cells), filler.picture(1, 96, 128))
 
 
-def test_light_minet_vgg16_takes_the_authors_keys(random_state, imported):
-    imported("light_minet_vgg16", random_state("light_minet_vgg16"))
+def _spec(shared, name):
+    return json.loads((shared / "specs" / f"{name}.json").read_text())
 
 
 def _released(shared, name):
