@@ -1,7 +1,22 @@
 """From a genotype to a network: decided or open, by the same code."""
 
 from nas.network.inherit import inherit
+from nas.network.mixture import Mixture
 from nas.network.network import Network, build
-from nas.network.norms import check_single_image, norm_statistics_frozen, reestimate_norms
+from nas.network.norms import (
+    check_single_image,
+    norm_statistics_frozen,
+    norm_statistics_restored,
+    reestimate_norms,
+)
 
-__all__ = ["Network", "build", "check_single_image", "inherit", "norm_statistics_frozen", "reestimate_norms"]
+__all__ = [
+    "Mixture",
+    "Network",
+    "build",
+    "check_single_image",
+    "inherit",
+    "norm_statistics_frozen",
+    "norm_statistics_restored",
+    "reestimate_norms",
+]

@@ -8,6 +8,7 @@ from torch import nn
 
 from genotypes import Size, incoming
 from nas.network.edge import OpenEdge, build_edge
+from nas.network.mixture import Mixture
 from nas.network.named import NamedModules
 from nas.network.resample import resample
 from search_spaces.posts import build_post
@@ -19,10 +20,10 @@ class CellModule(nn.Module):
     """The nodes of one cell of a flat graph.
 
     `edges` and `nodes` hold the modules under the names the genotype gives them; that makes the state-dict keys
-    `edges.{edge}.*` and `nodes.{node}.*`. Open edges take their weights from rows of a matrix, see `forward`.
+    `edges.{edge}.*` and `nodes.{node}.*`. Open edges take their weights from rows of a mixture.
     """
 
-    def __init__(self, graph: networkx.MultiDiGraph, cell: str, rows: Mapping[str, int]) -> None:
+    def __init__(self, graph: networkx.MultiDiGraph, cell: str, rows: Mapping[str, int], share: int = 1) -> None:
         super().__init__()
         self.edges = NamedModules()
         self.nodes = NamedModules()
@@ -33,34 +34,37 @@ class CellModule(nn.Module):
             for edge in node.edges:
                 if edge["op"] != "none":
                     source = graph.nodes[edge["source"]]
-                    self.edges[edge["name"]] = build_edge(edge["op"], source["width"], edge["width"])
+                    self.edges[edge["name"]] = build_edge(edge["op"], source["width"], edge["width"], share)
 
-    def forward(
-        self, features: dict[str, torch.Tensor], weights: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
-        """features: name -> [B, C, H, W], all that the cell reads; weights: [open edges, candidates] of the network.
+    def forward(self, features: dict[str, torch.Tensor], mixture: Mixture | None = None) -> dict[str, torch.Tensor]:
+        """features: name -> [B, C, H, W], all that the cell reads; mixture: of the network's open edges.
 
         Returns the features of the cell's nodes by their full names.
         """
         known = dict(features)
         for node in self.plan:
-            known[node.name] = self._node(node, known, weights)
+            known[node.name] = self._node(node, known, mixture)
         return {node.name: known[node.name] for node in self.plan}
 
-    def _node(self, node: "_NodePlan", known: dict[str, torch.Tensor], weights: torch.Tensor | None) -> torch.Tensor:
+    def _node(self, node: "_NodePlan", known: dict[str, torch.Tensor], mixture: Mixture | None) -> torch.Tensor:
         size = _size(node.size, known[node.size.of])
         terms = []
         for edge in node.edges:
-            if edge["op"] == "none" and node.combine == "sum":
+            gone = edge["op"] == "none" or self._inactive(edge, mixture)
+            if gone and node.combine == "sum":
                 continue
             x = known[edge["source"]]
-            if edge["op"] == "none":
+            if gone:
                 terms.append(x.new_zeros(x.shape[0], edge["width"], *size))
                 continue
             for step in edge["pre"]:
                 x = resample(x, step, size)
             module = self.edges[edge["name"]]
-            x = module(x, weights[edge["row"]]) if isinstance(module, OpenEdge) else module(x)
+            if isinstance(module, OpenEdge):
+                row, active = edge["row"], mixture.active
+                x = module(x, mixture.weights[row], None if active is None else active[row])
+            else:
+                x = module(x)
             for step in edge["post"]:
                 x = resample(x, step, size)
             terms.append(x)
@@ -72,6 +76,13 @@ class CellModule(nn.Module):
             x = known[node.size.of]
             total = x.new_zeros(x.shape[0], node.width, *size)
         return self.nodes[node.key](total)
+
+    def _inactive(self, edge: dict, mixture: Mixture | None) -> bool:
+        """Whether an open edge computes `none` alone: then it is not even resampled."""
+        if edge["row"] is None or mixture is None or mixture.active is None:
+            return False
+        module = self.edges[edge["name"]]
+        return module.share == 1 and all(module.candidates[i] == "none" for i in mixture.active[edge["row"]])
 
 
 class _NodePlan:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from genotypes import UserError
 
-__all__ = ["check_single_image", "norm_statistics_frozen", "reestimate_norms"]
+__all__ = ["check_single_image", "norm_statistics_frozen", "norm_statistics_restored", "reestimate_norms"]
 
 
 @contextmanager
@@ -41,9 +42,25 @@ def check_single_image(net: nn.Module, size: int) -> None:
         raise UserError(f"this network's norms need batch_size 2 or more ({error})") from None
 
 
+@contextmanager
+def norm_statistics_restored(net: nn.Module) -> Iterator[None]:
+    """Whatever happens to the norms' running statistics inside, they are afterwards what they were before."""
+    norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
+    before = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]
+    try:
+        yield
+    finally:
+        for norm, values in zip(norms, before, strict=True):
+            for name, value in norm.named_buffers():
+                value.copy_(values[name])
+
+
 @torch.no_grad()
-def reestimate_norms(net: nn.Module, batches: Iterable[torch.Tensor]) -> None:
-    """Replace all running statistics by the plain average over batches of inputs [B, 3, H, W]; leaves eval mode on."""
+def reestimate_norms(net: nn.Module, batches: Iterable[torch.Tensor], *arguments: Any) -> None:
+    """Replace all running statistics by the plain average over batches of inputs [B, 3, H, W]; leaves eval mode on.
+
+    arguments: what else the network's forward pass takes, such as a supernet's mixture.
+    """
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -51,7 +68,7 @@ def reestimate_norms(net: nn.Module, batches: Iterable[torch.Tensor]) -> None:
         norm.momentum = None  # PyTorch's word for a cumulative average
     net.train()
     for x in batches:
-        net(x)
+        net(x, *arguments)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     net.eval()

@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 
 from genotypes import Genotype, UserError
-from nas.network import Network, build, check_single_image
+from nas.network import Network, check_single_image
 from nas.run import open_device, seeded
 from nas.search.config import SearchConfig, export_space, open_space
+from nas.strategies import STRATEGIES
 from nas.task import Feed, PhotoSet, open_photos, split
 
 __all__ = ["Inputs", "open_inputs"]
@@ -37,7 +38,8 @@ def open_inputs(cfg: SearchConfig, *, progress: bool = True) -> Inputs:
     device = open_device(cfg.device)
     space, export = open_space(cfg), export_space(cfg)
     with seeded(cfg.seed):
-        net = build(space, cfg.weights).to(device, memory_format=torch.channels_last)
+        net = STRATEGIES[cfg.strategy].supernet(space, cfg.architecture, cfg.weights)
+    net = net.to(device, memory_format=torch.channels_last)
     if cfg.batch_size == 1:
         check_single_image(net, cfg.size)
     cache = Path(cfg.cache) if cfg.cache else None

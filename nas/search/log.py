@@ -60,7 +60,7 @@ def _predictions(state: SearchState, photos: PhotoSet, rows: torch.Tensor, step:
     device = next(state.net.parameters()).device
     images, masks = photos.batch(rows, device)
     x = images.float() / 255
-    maps = state.net(normalise(x, convention.mean, convention.std), state.strategy.weights(step))[0].sigmoid()
+    maps = state.net(normalise(x, convention.mean, convention.std), state.strategy.evaluated())[0].sigmoid()
     columns = torch.cat([x, (masks.float() / 255).expand_as(x), maps.expand_as(x)], dim=2)
     return torch.cat(list(columns), dim=2).cpu()
 

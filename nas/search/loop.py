@@ -10,20 +10,18 @@ from torch.func import functional_call
 from tqdm import tqdm
 
 from genotypes import Genotype, UserError, save
-from nas.network import inherit, norm_statistics_frozen, reestimate_norms
+from nas.network import Mixture, norm_statistics_frozen
 from nas.optim import set_progress
 from nas.run import Interrupted, Interrupts, RunFolder
 from nas.search import log
 from nas.search.config import SearchConfig
-from nas.search.held_out import score_held_out
+from nas.search.held_out import judge, score_held_out, score_path
 from nas.search.inputs import Inputs, open_inputs
 from nas.search.state import SearchState
 from nas.strategies.base import Loss
 from nas.task import multi_output_loss
 
 __all__ = ["SearchResult", "search"]
-
-_NORM_BATCHES = 20  # batches that re-estimate the norms of a derived network before it is judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +46,13 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
         if saved.get("space_hash") != inputs.space.hash:
             raise UserError(f"{run.path}: its checkpoint belongs to another space than its config.yaml describes")
         state.load_state_dict(saved)
-    net, strategy = state.net, state.strategy
+    strategy = state.strategy
     steps = cfg.steps if strategy.learns else 0
 
     def loss_of(x: torch.Tensor, y: torch.Tensor) -> Loss:
-        def loss(weights: torch.Tensor, params: dict[str, torch.Tensor]) -> torch.Tensor:
+        def loss(mixture: Mixture, params: dict[str, torch.Tensor]) -> torch.Tensor:
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=cfg.precision == "bf16"):
-                outputs = functional_call(net, params, (x, weights))
+                outputs = functional_call(state.net, params, (x, mixture))
             return multi_output_loss(outputs, y, cfg.loss)
 
         return loss
@@ -63,6 +61,8 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
     with bar, Interrupts() as interrupts:
         while state.step < steps:
             step = state.step
+            state.prepare()
+            net = state.net
             factor = set_progress(state.optimizer, cfg.optim, step / steps)
             train_loss = loss_of(*inputs.train(step))
             net.train()
@@ -72,7 +72,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
                     value = strategy.architecture_step(step, train_loss, valid_loss, cfg.optim.lr * factor)
                 state.sums["valid"] += value
                 state.sums["valid_count"] += 1
-            loss = train_loss(strategy.weights(step), dict(net.named_parameters()))
+            loss = train_loss(strategy.mixture(step), dict(net.named_parameters()))
             if not torch.isfinite(loss):
                 raise UserError(f"step {step}: the loss is {float(loss)}; try a smaller --optim.lr")
             state.optimizer.zero_grad(set_to_none=True)
@@ -98,8 +98,9 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
 
 def _evaluate(cfg: SearchConfig, state: SearchState, inputs: Inputs) -> dict[str, Any]:
     """A row of the history; the genotype that would be derived now is noted as a candidate."""
-    sums, choices = state.sums, state.strategy.choices()
-    scores = score_held_out(state.net, state.strategy.weights(state.step), inputs, cfg)
+    sums, choices, mixture = state.sums, state.strategy.choices(), state.strategy.evaluated()
+    score = score_held_out if mixture.active is None else score_path
+    scores = score(state.net, mixture, inputs, cfg)
     row = {
         "step": state.step,
         "train_loss": sums["train"] / max(1, sums["train_count"]),
@@ -109,9 +110,10 @@ def _evaluate(cfg: SearchConfig, state: SearchState, inputs: Inputs) -> dict[str
         "held_out_maxF": scores["maxF"],
         "held_out_MAE": scores["MAE"],
     }
-    row |= {f"derived_{op}": list(choices.values()).count(op) for op in ("none", "skip_connect")}
+    derived = list(choices.values()) if choices else []
+    row |= {f"derived_{op}": derived.count(op) for op in ("none", "skip_connect")}
     state.sums = dict.fromkeys(sums, 0)
-    if state.step > cfg.warmup_steps:
+    if choices and state.step > cfg.warmup_steps:
         state.remember(choices, cfg.select)
     return row
 
@@ -120,7 +122,7 @@ def _finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Input
     """Let the last derived genotypes compete with inherited weights, and write down the best."""
     state.remember(state.strategy.choices(), cfg.select)
     if state.strategy.learns:
-        judged = [(choices, _judge(cfg, state, inputs, choices)) for choices in state.derived]
+        judged = [(choices, judge(state.net, choices, inputs, cfg)) for choices in state.derived]
         choices, scores = min(judged, key=lambda pair: pair[1]["loss"])
     else:
         choices, scores = state.derived[-1], {}
@@ -128,10 +130,3 @@ def _finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Input
     log.products(run, genotype)
     run.close()
     return SearchResult(genotype=genotype, scores=scores, path=run.path)
-
-
-def _judge(cfg: SearchConfig, state: SearchState, inputs: Inputs, choices: dict[str, str]) -> dict[str, float]:
-    """Held-out scores of a derived network with the supernet's weights and norms estimated for it alone."""
-    net = inherit(state.net, inputs.space.decide(choices)).to(memory_format=torch.channels_last)
-    reestimate_norms(net, (inputs.train(step)[0] for step in range(_NORM_BATCHES)))
-    return score_held_out(net, None, inputs, cfg)

@@ -11,15 +11,25 @@ __all__ = ["SearchState"]
 
 
 class SearchState:
-    """Supernet, optimiser, strategy, the step to do next, running sums of losses and the genotypes derived so far."""
+    """Strategy with its supernet, optimiser, the step to do next, running sums of losses, genotypes derived so far."""
 
     def __init__(self, cfg: SearchConfig, net: Network) -> None:
-        self.net = net
+        self.cfg = cfg
+        self.strategy = STRATEGIES[cfg.strategy](net, cfg.architecture, seed=cfg.seed, steps=cfg.steps)
         self.optimizer = make_optimizer(net, cfg.optim)
-        self.strategy = STRATEGIES[cfg.strategy](net, cfg.architecture, cfg.seed)
         self.step = 0
         self.sums = {"train": 0.0, "valid": 0.0, "train_count": 0, "valid_count": 0}
         self.derived: list[dict[str, str]] = []
+
+    @property
+    def net(self) -> Network:
+        """The supernet; a strategy may change it on the way."""
+        return self.strategy.net
+
+    def prepare(self) -> None:
+        """Let the strategy change the supernet before the next step; what is new starts without momentum."""
+        if self.strategy.prepare(self.step):
+            self.optimizer = make_optimizer(self.net, self.cfg.optim)
 
     def remember(self, choices: dict[str, str], keep: int) -> None:
         """Keep the last `keep` different derived genotypes, the newest last."""
@@ -38,6 +48,9 @@ class SearchState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step, self.sums, self.derived = state["step"], state["sums"], state["derived"]
+        before = self.net
+        self.strategy.load_state_dict(state["strategy"])
+        if self.net is not before:
+            self.optimizer = make_optimizer(self.net, self.cfg.optim)
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.strategy.load_state_dict(state["strategy"])

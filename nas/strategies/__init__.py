@@ -1,13 +1,26 @@
 """Strategies: how the open edges of a supernet are closed. One a file, each citing its paper."""
 
-from nas.strategies.base import STRATEGIES, ArchitectureParameters, Strategy, StrategyConfig, register_strategy
+from nas.strategies.base import STRATEGIES, Loss, Strategy, StrategyConfig, register_strategy
+from nas.strategies.black_box import BlackBox
 from nas.strategies.darts import Darts, SecondOrderDarts
+from nas.strategies.differentiable import ArchitectureParameters, Differentiable
+from nas.strategies.drnas import DirichletSearch
+from nas.strategies.gdas import Gdas
+from nas.strategies.one_shot import OneShot
+from nas.strategies.pc_darts import PartialDarts
 from nas.strategies.random_choice import RandomChoice, random_choices
 
 __all__ = [
     "STRATEGIES",
     "ArchitectureParameters",
+    "BlackBox",
     "Darts",
+    "Differentiable",
+    "DirichletSearch",
+    "Gdas",
+    "Loss",
+    "OneShot",
+    "PartialDarts",
     "RandomChoice",
     "SecondOrderDarts",
     "Strategy",

@@ -1,70 +1,100 @@
-"""What a strategy must provide, and the parameters that the differentiable ones share."""
+"""What a strategy must provide."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import nn
 
-from genotypes import UserError
-from nas.network import Network
+from genotypes import Genotype, UserError
+from nas.network import Mixture, Network, build
 
-__all__ = ["STRATEGIES", "ArchitectureParameters", "Loss", "Strategy", "StrategyConfig", "register_strategy"]
+__all__ = ["STRATEGIES", "Loss", "Strategy", "StrategyConfig", "register_strategy"]
 
-# The loss of one batch, given the edge weights [E, O] and, by name, the network's parameters.
-Loss = Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
+# The loss of one batch, given the open edges' mixture and, by name, the network's parameters.
+Loss = Callable[[Mixture, dict[str, torch.Tensor]], torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StrategyConfig:
-    """How architecture parameters are updated and read.
+    """How architecture parameters are updated and read, and what single strategies need.
 
     Attributes:
         lr: learning rate of the architecture parameters (Adam).
-        weight_decay: coupled decay of the architecture parameters; pulls the softmax towards uniform.
-        radius: finite-difference step of second-order DARTS, over the norm of the gradient.
+        weight_decay: coupled decay of the architecture parameters; pulls the softmax towards uniform. Not for drnas.
+        radius: finite-difference step of darts_2nd, over the norm of the gradient.
         exclude_none: derive the best operation other than `none`.
+        partial: pc_darts and progressive drnas compute 1/partial of an edge's channels.
+        temperature: gdas' softmax temperature in the first and in the last step.
+        anchor: weight of drnas' divergence from the uniform Dirichlet distribution.
+        progressive: drnas halves candidates and `partial` after half of the steps.
+        score: how optuna scores a genotype, with weights inherited from a supernet or by a short training of its own.
     """
 
     lr: float = 6e-3
     weight_decay: float = 1e-3
     radius: float = 0.01
     exclude_none: bool = False
+    partial: int = 4
+    temperature: tuple[float, float] = (10.0, 0.1)
+    anchor: float = 1e-3
+    progressive: bool = False
+    score: Literal["inherited", "training"] = "training"
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or self.weight_decay < 0 or self.radius <= 0:
-            raise UserError("strategy: lr and radius must be positive, weight_decay not negative")
+        if self.lr <= 0 or self.weight_decay < 0 or self.radius <= 0 or self.anchor < 0:
+            raise UserError("strategy: lr and radius must be positive, weight_decay and anchor not negative")
+        if self.partial < 1:
+            raise UserError(f"strategy: partial must be at least 1, not {self.partial}")
+        if min(self.temperature) <= 0:
+            raise UserError(f"strategy: temperature must be positive, not {list(self.temperature)}")
 
 
 class Strategy(ABC):
     """Chooses an operation for every open edge of a supernet.
 
-    The search loop calls, at each step: `weights` for the weight update's mixture, then, once warm, and only if
-    `learns`, `architecture_step`. At the end it asks for `choices`. Everything else is shared.
+    The search loop asks, at each step, for the `mixture` of the weight update and then, once warm, for an
+    `architecture_step`. What it finds is `choices`, or, where a strategy names a `sampler`, the best trial of an Optuna
+    study of genotypes, each scored with the supernet's weights. Everything else is shared.
+
+    net: the supernet; seed: of all that the strategy draws; steps: the weight steps there will be.
     """
 
     learns = True  # False: the supernet need not be trained at all
+    sampler: str | None = None  # "evolution", "tpe", ...: which genotypes to try, see nas.trials
 
-    def __init__(self, net: Network, cfg: StrategyConfig, seed: int) -> None:
-        self.net, self.cfg, self.seed = net, cfg, seed
+    def __init__(self, net: Network, cfg: StrategyConfig, *, seed: int = 0, steps: int = 1) -> None:
+        self.net, self.cfg, self.seed, self.steps = net, cfg, seed, steps
+
+    @classmethod
+    def supernet(cls, space: Genotype, cfg: StrategyConfig, weights: str | None = None) -> Network:
+        """The supernet that the strategy works on; weights: file with the backbone's."""
+        return build(space, weights)
 
     @abstractmethod
-    def weights(self, step: int) -> torch.Tensor:
-        """How much each candidate counts in step `step`: [open edges, most candidates], no gradient."""
+    def mixture(self, step: int) -> Mixture:
+        """How much each candidate counts in step `step`, and which are computed; no gradient."""
 
     @abstractmethod
-    def choices(self) -> dict[str, str]:
-        """The operation of every open edge, as it would be derived now."""
+    def choices(self) -> dict[str, str] | None:
+        """The operation of every open edge, as it would be derived now; None before the trials that will tell."""
 
     def architecture_step(self, step: int, train: Loss, valid: Loss, lr: float) -> float:
         """Improve the architecture on `valid`; `train` and `lr` are those of the weights' next step. The valid loss."""
         return float("nan")
 
+    def prepare(self, step: int) -> bool:
+        """Change `self.net` before step `step`; True if it has other parameters now."""
+        return False
+
+    def evaluated(self) -> Mixture:
+        """What is scored while the search runs: the derived genotype's path, unless a mixture was trained."""
+        return self.net.path(self.choices())
+
     def probabilities(self) -> dict[str, dict[str, float]]:
         """Edge -> candidate -> probability: for logs and drawings."""
-        weights = self.weights(0).tolist()
+        weights = self.evaluated().weights.tolist()
         edges = self.net.open_edges.items()
         return {edge: dict(zip(ops, row, strict=False)) for (edge, ops), row in zip(edges, weights, strict=True)}
 
@@ -74,31 +104,6 @@ class Strategy(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 - a strategy without state is fine
         """Continue from `state_dict()`."""
-
-
-class ArchitectureParameters(nn.Module):
-    """One row of logits alpha for every open edge; an edge's candidates compete by softmax (DARTS, eq. 2).
-
-    alpha: float[open edges, most candidates]; where an edge has fewer candidates, `valid` is False.
-    """
-
-    def __init__(self, net: Network, seed: int) -> None:
-        super().__init__()
-        counts = torch.tensor([len(candidates) for candidates in net.open_edges.values()])
-        valid = torch.arange(int(counts.max())) < counts[:, None]
-        generator = torch.Generator().manual_seed(seed % 2**63)
-        self.alpha = nn.Parameter(1e-3 * torch.randn(valid.shape, generator=generator))
-        self.register_buffer("valid", valid)
-
-    def softmax(self, alpha: torch.Tensor) -> torch.Tensor:
-        """Probabilities of the candidates, zero where an edge has none: [open edges, most candidates]."""
-        return alpha.masked_fill(~self.valid, -torch.inf).softmax(-1)
-
-    def entropy(self) -> float:
-        """Mean entropy of the edges' softmax, over that of a uniform one: 1 undecided, 0 decided."""
-        p = self.softmax(self.alpha.detach())
-        entropy = -(p * p.clamp_min(1e-12).log()).sum(-1) / self.valid.sum(-1).float().log()
-        return float(entropy.mean())
 
 
 STRATEGIES: dict[str, type[Strategy]] = {}

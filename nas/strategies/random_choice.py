@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from nas.network import Mixture
 from nas.strategies.base import Strategy, register_strategy
 from nas.task import generator
 
@@ -25,8 +26,8 @@ class RandomChoice(Strategy):
 
     learns = False
 
-    def weights(self, step: int) -> torch.Tensor:
-        return self.net.uniform_weights(next(self.net.parameters()).detach())
+    def mixture(self, step: int) -> Mixture:
+        return self.net.path(self.choices())
 
     def choices(self) -> dict[str, str]:
         return random_choices(self.net.open_edges, self.seed)

@@ -118,8 +118,8 @@ def strategy(names: dict) -> None:
     assert found.is_decided and set(found.graph) == set(space.graph)
     net = nas.build(space)
     first, second = (STRATEGIES["marginal"](net, StrategyConfig(), 1) for _ in range(2))
-    weights = first.weights(3)
-    assert torch.equal(weights, second.weights(3)) and not torch.equal(weights, first.weights(4))
+    weights = first.mixture(3).weights
+    assert torch.equal(weights, second.mixture(3).weights) and not torch.equal(weights, first.mixture(4).weights)
     assert torch.equal(weights.sum(-1), torch.ones(len(weights)))
     for step in range(4):
         first.architecture_step(step, None, lambda path, params: path[:, 1].sum(), 0.1)

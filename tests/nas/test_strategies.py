@@ -5,7 +5,15 @@ import torch
 
 import nas
 from genotypes import UserError
-from nas.strategies import STRATEGIES, ArchitectureParameters, Darts, StrategyConfig, random_choices, register_strategy
+from nas.strategies import (
+    STRATEGIES,
+    ArchitectureParameters,
+    Darts,
+    Differentiable,
+    StrategyConfig,
+    random_choices,
+    register_strategy,
+)
 from search_spaces import fusion_cells
 
 OPERATIONS = ("none", "skip_connect", "conv_3x3")
@@ -19,11 +27,12 @@ def net():
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_every_strategy_decides_every_edge(net, name):
     strategy = STRATEGIES[name](net, StrategyConfig(), seed=1)
-    weights = strategy.weights(0)
+    weights = strategy.mixture(0).weights
     assert weights.shape == (31, 3) and not weights.requires_grad
     torch.testing.assert_close(weights.sum(-1), torch.ones(31))
     choices = strategy.choices()
-    assert net.genotype.decide(choices).is_decided
+    assert (choices is None) == (strategy.sampler is not None)
+    assert choices is None or net.genotype.decide(choices).is_decided
     probabilities = strategy.probabilities()
     assert list(probabilities) == list(net.open_edges)
     assert all(list(p) == list(OPERATIONS) for p in probabilities.values())
@@ -32,12 +41,12 @@ def test_every_strategy_decides_every_edge(net, name):
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_state_round_trip(net, name):
     first, second = (STRATEGIES[name](net, StrategyConfig(), seed=1) for _ in range(2))
-    if isinstance(first, Darts):
-        first.parameters.alpha.grad = torch.randn(31, 3)
+    if isinstance(first, Differentiable):
+        first.alpha.grad = torch.randn_like(first.alpha)
         first.optimizer.step()
-        assert not torch.equal(first.weights(0), second.weights(0))
+        assert first.probabilities() != second.probabilities()
     second.load_state_dict(first.state_dict())
-    assert torch.equal(first.weights(0), second.weights(0)) and first.choices() == second.choices()
+    assert torch.equal(first.mixture(0).weights, second.mixture(0).weights) and first.choices() == second.choices()
 
 
 def test_derivation_takes_the_largest_weight_none_included_unless_excluded(net):
@@ -60,8 +69,7 @@ def test_edges_with_fewer_candidates_do_not_see_the_padding():
     parameters = ArchitectureParameters(net, 0)
     weights = parameters.softmax(parameters.alpha.detach())
     assert weights[0, 2] == 0 and weights[0, :2].sum() == pytest.approx(1)
-    assert 0.999 < parameters.entropy() <= 1
-    assert Darts(net, StrategyConfig(), 0).choices()["fuse16.outer_f32"] in ("skip_connect", "conv_3x3")
+    assert Darts(net, StrategyConfig()).choices()["fuse16.outer_f32"] in ("skip_connect", "conv_3x3")
 
 
 def test_random_choices_depend_on_the_seed_alone_and_use_every_candidate(net):

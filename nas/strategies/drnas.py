@@ -1,0 +1,99 @@
+"""DrNAS: Dirichlet neural architecture search (Chen et al., ICLR 2021)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributions import Gamma
+from torch.nn import functional as F
+
+from genotypes import Genotype
+from nas.network import Mixture, Network, build
+from nas.network.grow import grow
+from nas.run import seeded
+from nas.strategies.base import StrategyConfig, register_strategy
+from nas.strategies.differentiable import Differentiable
+from nas.task import generator
+
+__all__ = ["DirichletSearch"]
+
+
+@register_strategy("drnas")
+class DirichletSearch(Differentiable):
+    """An edge's weights are a draw from Dirichlet(elu(alpha) + 1), differentiated through the draw (section 3.1).
+
+    A divergence from the uniform distribution, times `anchor`, keeps the draws diverse (section 3.2); it takes the
+    place of weight decay. With `progressive` (section 3.3) the first half of the search computes 1/k of the channels
+    with all candidates, the second 2/k with the better half of each edge's candidates.
+    """
+
+    def __init__(self, net: Network, cfg: StrategyConfig, *, seed: int = 0, steps: int = 1) -> None:
+        super().__init__(net, cfg, seed=seed, steps=steps)
+        self.pruned = False
+
+    @classmethod
+    def supernet(cls, space: Genotype, cfg: StrategyConfig, weights: str | None = None) -> Network:
+        return build(space, weights, share=cfg.partial if cfg.progressive else 1)
+
+    def make_optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=self.cfg.lr, betas=(0.5, 0.999))
+
+    def concentration(self, alpha: torch.Tensor) -> torch.Tensor:
+        """Of the Dirichlet distributions, all ones at alpha = 0: [open edges, most candidates], > 0."""
+        return F.elu(alpha) + 1 + 1e-4  # a concentration of 0 has no distribution
+
+    def expected(self, alpha: torch.Tensor) -> torch.Tensor:
+        mean = self.concentration(alpha).masked_fill(~self.parameters.valid, 0.0)
+        return mean / mean.sum(-1, keepdim=True)
+
+    def relax(self, alpha: torch.Tensor, step: int, stream: str) -> Mixture:
+        # Normalised Gamma draws are a Dirichlet draw, also where edges differ in their number of candidates. Torch
+        # draws them from its global generator only; on the CPU, so that every device sees the same ones.
+        with seeded(generator(self.seed, f"dirichlet/{stream}", step).initial_seed()):
+            draw = Gamma(self.concentration(alpha).cpu(), 1.0).rsample().to(alpha)
+        draw = draw.clamp_min(1e-10).masked_fill(~self.parameters.valid, 0.0)
+        return Mixture(draw / draw.sum(-1, keepdim=True), self._active())
+
+    def penalty(self, alpha: torch.Tensor) -> torch.Tensor:
+        """anchor * mean over the edges of KL(Dirichlet(concentration) || Dirichlet(1))."""
+        c, valid = self.concentration(alpha), self.parameters.valid
+        total, n = c.masked_fill(~valid, 0.0).sum(-1, keepdim=True), valid.sum(-1).to(c)
+        terms = (c - 1) * (c.digamma() - total.digamma()) - c.lgamma()
+        divergence = total.squeeze(-1).lgamma() - n.lgamma() + terms.masked_fill(~valid, 0.0).sum(-1)
+        return self.cfg.anchor * divergence.mean()
+
+    def evaluated(self) -> Mixture:
+        return Mixture(self.expected(self.alpha.detach()), self._active())
+
+    def prepare(self, step: int) -> bool:
+        if not self.cfg.progressive or self.pruned or 2 * step < self.steps:
+            return False
+        self._prune()
+        with seeded(generator(self.seed, "grow", 0).initial_seed()):
+            self.net = grow(self.net, self._grown_share())
+        return True
+
+    def _prune(self) -> None:
+        """Of every edge's candidates only the better half, rounded up, stays."""
+        valid = self.parameters.valid
+        order = self.parameters.logits(self.alpha.detach()).argsort(-1, descending=True)
+        rank = order.argsort(-1)
+        valid &= rank < (valid.sum(-1, keepdim=True) + 1) // 2
+        self.pruned = True
+
+    def _grown_share(self) -> int:
+        return max(1, self.cfg.partial // 2)
+
+    def _active(self) -> list[list[int]] | None:
+        return [row.nonzero().flatten().tolist() for row in self.parameters.valid.cpu()] if self.pruned else None
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"pruned": self.pruned, "valid": self.parameters.valid.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.pruned = state["pruned"]
+        self.parameters.valid.copy_(state["valid"])
+        if self.pruned:  # its weights come with the checkpoint
+            self.net = grow(self.net, self._grown_share())

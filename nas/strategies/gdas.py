@@ -1,0 +1,33 @@
+"""GDAS: one sampled operation an edge, with gradients through Gumbel-softmax (Dong and Yang, CVPR 2019)."""
+
+import torch
+
+from nas.network import Mixture
+from nas.strategies.base import register_strategy
+from nas.strategies.differentiable import Differentiable
+from nas.task import generator
+
+__all__ = ["Gdas"]
+
+
+@register_strategy("gdas")
+class Gdas(Differentiable):
+    """Each step computes one path through the supernet, drawn by softmax(alpha); its weights are one, straight-through.
+
+    Forward, an edge is its sampled operation. Backward, that operation's weight is the Gumbel-softmax (eq. 4), which
+    depends on all of the edge's alphas; what was not computed gives no gradient (section 3.2). The temperature falls
+    linearly over the search: 10 to 0.1, as in the authors' code.
+    """
+
+    def relax(self, alpha: torch.Tensor, step: int, stream: str) -> Mixture:
+        noise = torch.empty(alpha.shape).exponential_(generator=generator(self.seed, f"gumbel/{stream}", step))
+        logits = self.parameters.logits(alpha) - noise.clamp_min(1e-20).log().to(alpha)
+        first, last = self.cfg.temperature
+        soft = (logits / (first + (last - first) * min(1.0, step / self.steps))).softmax(-1)
+        index = soft.argmax(-1, keepdim=True)
+        hard = torch.zeros_like(soft).scatter_(-1, index, 1.0)
+        # One transfer to the host for all edges: it must know which modules to run.
+        return Mixture(hard + soft - soft.detach(), index.tolist())
+
+    def evaluated(self) -> Mixture:
+        return self.net.path(self.choices())
