@@ -1,0 +1,186 @@
+"""Each bilevel strategy's architecture gradient against finite differences, closed forms and torch's distributions."""
+
+import pytest
+import torch
+from torch.distributions import Dirichlet, kl_divergence
+from torch.func import functional_call
+
+import nas
+from nas.network import Mixture, norm_statistics_frozen
+from nas.run import seeded
+from nas.strategies import Darts, DirichletSearch, Gdas, OneShot, PartialDarts, StrategyConfig
+from nas.task import generator
+from search_spaces import fusion_cells, minet
+
+OPERATIONS = ("none", "skip_connect", "conv_3x3", "channel_attention")
+
+
+def supernet(strategy, operations=OPERATIONS, **config):
+    with seeded(0):
+        return strategy.supernet(fusion_cells("tiny", 8, operations), StrategyConfig(**config))
+
+
+def uneven():
+    """A supernet whose edges differ in their number of candidates."""
+    return nas.build(minet("tiny", 8, ("skip_connect", "conv2d_1x1_bias", "conv2d_3x3_bias")))
+
+
+@pytest.mark.parametrize("kind", [Darts, PartialDarts])
+def test_the_gradient_of_a_deterministic_mixture_is_the_slope_of_the_loss(kind):
+    net = supernet(kind).double().train()
+    strategy = kind(net, StrategyConfig(), seed=1)
+    parameters = dict(net.named_parameters())
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    alpha = 0.3 * torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def loss(alpha, p=parameters):
+        return sum(y.square().mean() for y in functional_call(net, p, (x, strategy.relax(alpha, 0, "architecture"))))
+
+    with norm_statistics_frozen(net):
+        alpha.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(alpha), alpha)
+        for seed in range(3):
+            way = torch.randn(alpha.shape, generator=torch.Generator().manual_seed(2 + seed), dtype=torch.float64)
+            with torch.no_grad():
+                slope = (loss(alpha + 1e-6 * way) - loss(alpha - 1e-6 * way)) / 2e-6
+            assert float(slope) == pytest.approx(float((gradient * way).sum()), rel=1e-5, abs=1e-9)
+
+
+def test_gdas_runs_one_operation_an_edge_and_differentiates_its_weight_alone():
+    net = supernet(Gdas)
+    strategy = Gdas(net, StrategyConfig(temperature=(2.0, 2.0)), seed=3, steps=10)
+    alpha = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    mixture = strategy.relax(alpha, 4, "architecture")
+    index = torch.tensor(mixture.active)
+    assert index.shape == (31, 1)
+    torch.testing.assert_close(mixture.weights, torch.zeros_like(alpha).scatter(1, index, 1.0))
+    # The loss depends on the drawn weight only: d loss / d alpha_j = c (1/T) s_i (delta_ij - s_j).
+    slopes = torch.randn(31, 1, generator=torch.Generator().manual_seed(1))
+    (gradient,) = torch.autograd.grad((slopes * mixture.weights.gather(1, index)).sum(), alpha)
+    noise = torch.empty(alpha.shape).exponential_(generator=generator(3, "gumbel/architecture", 4)).log()
+    s = ((alpha.detach() - noise) / 2.0).softmax(-1)
+    drawn = s.gather(1, index)
+    by_hand = slopes * drawn * (torch.zeros_like(s).scatter(1, index, 1.0) - s) / 2.0
+    torch.testing.assert_close(gradient, by_hand)
+
+
+def test_gdas_draws_by_the_softmax_and_cools_down():
+    strategy = Gdas(uneven(), StrategyConfig(), seed=0, steps=10)
+    alpha = torch.zeros_like(strategy.alpha)
+    alpha[:, 1] = 1.0
+    drawn = torch.tensor([strategy.relax(alpha, step, "weights").active for step in range(3000)])[..., 0]
+    p = strategy.expected(alpha)
+    for row in (0, 20, 55):
+        counts = torch.bincount(drawn[:, row], minlength=p.shape[1]) / 3000
+        torch.testing.assert_close(counts, p[row], atol=0.04, rtol=0)  # four standard deviations
+        assert counts[p[row] == 0].sum() == 0
+    hot, cold = (strategy.relax(strategy.alpha, step, "weights").weights for step in (0, 10))
+    (warm_gradient,) = torch.autograd.grad(hot.amax(), strategy.alpha)
+    assert torch.isfinite(warm_gradient).all() and cold.requires_grad
+
+
+def test_unsampled_operations_get_no_gradient_and_none_costs_nothing():
+    net = supernet(Gdas).train()
+    strategy = Gdas(net, StrategyConfig(), seed=0, steps=10)
+    mixture = strategy.mixture(0)
+    net(torch.randn(2, 3, 32, 32), mixture)[0].square().mean().backward()
+    for (edge, ops), (index,) in zip(net.open_edges.items(), mixture.active, strict=True):
+        cell, name = edge.split(".")
+        for op, module in net.cells[cell].edges[name].ops.items():
+            if op != ops[index]:
+                assert all(p.grad is None for p in module.parameters()), (edge, op)
+
+
+def test_drnas_draws_from_the_dirichlet_distribution():
+    strategy = DirichletSearch(uneven(), StrategyConfig(), seed=0)
+    alpha = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(0))
+    rows = [0, 20, 55]
+    draws = torch.stack([strategy.relax(alpha, step, "weights").weights[rows] for step in range(2000)])
+    torch.testing.assert_close(draws.sum(-1), torch.ones(2000, 3))
+    for i, row in enumerate(rows):
+        valid = strategy.parameters.valid[row]
+        law = Dirichlet(strategy.concentration(alpha)[row][valid])
+        torch.testing.assert_close(draws[:, i, valid].mean(0), law.mean, atol=0.03, rtol=0)
+        torch.testing.assert_close(draws[:, i, valid].var(0), law.variance, atol=0.012, rtol=0.15)
+        assert (draws[:, i, ~valid] == 0).all()
+    torch.testing.assert_close(
+        strategy.expected(alpha)[0][strategy.parameters.valid[0]],
+        Dirichlet(strategy.concentration(alpha)[0][strategy.parameters.valid[0]]).mean,
+    )
+
+
+def test_drnas_differentiates_through_its_draws():
+    """For a loss linear in the weights the mean of the gradients is the gradient of the mean, which is closed."""
+    strategy = DirichletSearch(supernet(DirichletSearch), StrategyConfig(), seed=0)
+    slopes = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(0))
+    alpha = torch.full_like(strategy.alpha, 0.5).requires_grad_()
+    (exact,) = torch.autograd.grad((slopes * strategy.expected(alpha)).sum(), alpha)
+    total = torch.zeros_like(alpha)
+    for step in range(400):
+        total += torch.autograd.grad((slopes * strategy.relax(alpha, step, "x").weights).sum(), alpha)[0]
+    error = (total / 400 - exact).norm() / exact.norm()
+    assert error < 0.2
+
+
+def test_drnas_anchor_is_the_divergence_from_uniform():
+    strategy = DirichletSearch(uneven(), StrategyConfig(anchor=1.0), seed=0)
+    alpha = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(0))
+    theirs = [
+        kl_divergence(Dirichlet(c[v]), Dirichlet(torch.ones(int(v.sum()))))
+        for c, v in zip(strategy.concentration(alpha), strategy.parameters.valid, strict=True)
+    ]
+    torch.testing.assert_close(strategy.penalty(alpha), torch.stack(theirs).mean(), rtol=1e-3, atol=1e-4)
+
+
+def test_progressive_drnas_halves_candidates_and_keeps_what_was_learnt():
+    cfg = StrategyConfig(progressive=True, partial=4)
+    net = supernet(DirichletSearch, progressive=True, partial=4)
+    strategy = DirichletSearch(net, cfg, seed=0, steps=10)
+    with torch.no_grad():
+        strategy.alpha[:] = torch.tensor([0.0, 3.0, 2.0, 1.0])
+    assert not strategy.prepare(4) and strategy.net is net
+    assert strategy.prepare(5) and not strategy.prepare(6)
+    assert strategy.mixture(5).active == [[1, 2]] * 31 and strategy.mixture(5).weights[:, 2:].count_nonzero() == 31
+    old, new = (n.cells["fuse8"].edges["outer_f32"].ops["conv_3x3"].op[1].weight for n in (net, strategy.net))
+    assert old.shape[:2] == (2, 2) and new.shape[:2] == (4, 4) and torch.equal(new[:2, :2], old)
+    again = DirichletSearch(supernet(DirichletSearch, progressive=True), cfg, seed=0, steps=10)
+    again.load_state_dict(strategy.state_dict())
+    assert again.net.state_dict().keys() == strategy.net.state_dict().keys()
+    assert again.choices() == strategy.choices() and not again.prepare(6)
+
+
+def test_partial_channels_pass_by_and_are_shuffled():
+    net = supernet(PartialDarts, partial=4)
+    edge = net.cells["fuse8"].edges["outer_f32"]
+    x, weights = torch.randn(2, 8, 5, 7), torch.tensor([0.4, 0.3, 0.2, 0.5])
+    edge.eval()
+    mixed = 0.3 * x[:, :2] + 0.2 * edge.ops["conv_3x3"](x[:, :2]) + 0.5 * edge.ops["channel_attention"](x[:, :2])
+    y = torch.cat([mixed, 1.4 * x[:, 2:]], dim=1)  # four groups of two channels
+    torch.testing.assert_close(edge(x, weights), y[:, [0, 2, 4, 6, 1, 3, 5, 7]])
+
+
+def test_edges_that_meet_share_their_weight():
+    strategy = PartialDarts(supernet(PartialDarts), StrategyConfig(), seed=0)
+    assert torch.equal(strategy.edge_weights(strategy.alpha), torch.ones(31))  # equal: as in the derived network
+    with torch.no_grad():
+        strategy.alpha[:, -1] = torch.randn(31, generator=torch.Generator().manual_seed(0))
+    weights = strategy.edge_weights(strategy.alpha.detach())
+    graph = strategy.net.genotype.graph
+    for node in graph:
+        meeting = [
+            i
+            for i, edge in enumerate(strategy.net.open_edges)
+            if any(data["id"] == edge for _, _, data in graph.in_edges(node, data=True))
+        ]
+        assert not meeting or float(weights[meeting].sum()) == pytest.approx(len(meeting), rel=1e-5)
+
+
+def test_one_shot_trains_every_candidate_equally_often():
+    strategy = OneShot(uneven(), StrategyConfig(), seed=0)
+    edges = strategy.net.open_edges
+    paths = [strategy.mixture(step) for step in range(12)]
+    for row, candidates in enumerate(edges.values()):
+        drawn = [mixture.active[row][0] for mixture in paths]
+        for start in range(0, 12, len(candidates)):
+            assert sorted(drawn[start : start + len(candidates)]) == list(range(len(candidates)))
+    assert all(isinstance(mixture, Mixture) and mixture.weights.sum(-1).eq(1).all() for mixture in paths)
