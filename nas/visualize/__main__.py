@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.text:
             print(text_table(genotype))
             return 0
-        path = options.output or _default_path(genotype.name, options.what)
+        path = _where(options.output, genotype.name, options.what)
         keys = ("what", "engine", "size", "hide_none")
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always", DrawingWarning)
@@ -81,12 +81,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _default_path(name: str, what: str) -> Path:
-    """NAME.svg here; UserError if that would overwrite a file which we did not draw."""
-    path = Path("".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name) + ".svg")
-    for target in (path, network_path(path)) if what == "both" else (path,):
-        if target.exists() and MARK.encode() not in target.read_bytes():
-            raise UserError(f"{target} exists and is no drawing of ours; say where to draw with -o FILE.svg")
+def _where(output: Path | None, name: str, what: str) -> Path:
+    """Where to draw: `output`, or NAME.svg here.
+
+    Raises UserError where a file that the user did not name exists and is no drawing of ours.
+    """
+    path = output
+    if path is None:
+        path = Path("".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name) + ".svg")
+    written = {path, network_path(path)} if what == "both" else {path}
+    for target in sorted(written - {output}):
+        if target.is_file() and MARK.encode() not in target.read_bytes():
+            advice = "say where to draw with -o FILE.svg" if output is None else "use another -o, or --what cells"
+            raise UserError(f"{target} exists and is no drawing of ours; {advice}")
     return path
 
 

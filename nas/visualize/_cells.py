@@ -1,5 +1,6 @@
 """The picture of a genotype's cells: one panel a cell, in the order in which the network computes them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from genotypes import Genotype, UserError, incoming
@@ -37,7 +38,7 @@ def cells_picture(
         title=genotype.name,
         subtitle=f"{backbone}{counts}, {state}, hash {genotype.hash[:12]}",
         panels=tuple(_panel(view, cells, order.index(cells[0]) + 1) for cells in groups.values()),
-        keys=(_operation_keys(view), stride_keys(genotype)),
+        keys=(_operation_keys(view), stride_keys(_strides(genotype))),
         notes=_notes(view),
     )
 
@@ -65,10 +66,13 @@ def check_probabilities(genotype: Genotype, probabilities: Probabilities) -> Pro
     return probabilities
 
 
-def stride_keys(genotype: Genotype) -> tuple[Key, ...]:
+def stride_keys(strides: Iterable[int]) -> tuple[Key, ...]:
     """The legend's patches, finest stride first."""
-    strides = sorted({node["stride"] for _, node in genotype.graph.nodes(data=True) if node["kind"] != "image"})
-    return tuple(Key(text=f"stride {stride}", fill=stride_colour(stride)) for stride in strides)
+    return tuple(Key(text=f"stride {stride}", fill=stride_colour(stride)) for stride in sorted(set(strides)))
+
+
+def _strides(genotype: Genotype) -> set[int]:
+    return {node["stride"] for _, node in genotype.graph.nodes(data=True) if node["kind"] != "image"}
 
 
 def _nodes_by_cell(genotype: Genotype) -> dict[str, list[str]]:

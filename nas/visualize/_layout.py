@@ -40,14 +40,27 @@ def dot_is_there() -> bool:
 
 
 def place(panel: Panel, engine: str, direction: str) -> Placed:
-    """Lay a panel out; engine "graphviz" or "matplotlib", direction "LR" (left to right) or "TB" (top to bottom).
+    """Lay a panel out; direction "LR" (left to right) or "TB" (top to bottom).
 
-    Raises DotError where dot fails.
+    engine: "graphviz" (dot), "matplotlib" (our own layout), or "auto": dot but where it reads worse. Raises DotError
+    where dot fails.
     """
-    if engine == "graphviz":
+    if engine == "graphviz" or (engine == "auto" and not _is_exchange(panel)):
         from nas.visualize._layout_dot import place_with_dot
 
         return place_with_dot(panel, direction)
     from nas.visualize._layout_layered import place_in_layers
 
     return place_in_layers(panel, direction)
+
+
+def _is_exchange(panel: Panel) -> bool:
+    """Whether three or more shapes all feed the same three or more, as in CSNet's fusion.
+
+    Every order of them crosses as often, so dot shuffles them; our own layout keeps them by stride.
+    """
+    targets: dict[str, set[str]] = {}
+    for link in panel.links:
+        targets.setdefault(link.source, set()).add(link.target)
+    wide = [frozenset(found) for found in targets.values() if len(found) >= 3]
+    return any(wide.count(found) >= 3 for found in set(wide))

@@ -26,6 +26,8 @@ def network_picture(genotype: Genotype) -> Picture:
             shapes[tap] = _box(tap, tap, f"{node['width']} ch", stride_colour(node["stride"]), form="pill")
             links.append(_link("backbone", tap, tap, node["stride"], tap))
     seen = set()
+    strides = {graph.nodes[tap]["stride"] for tap in genotype.backbone.taps} if genotype.backbone else set()
+    strides |= {graph.nodes[output]["stride"] for output in genotype.outputs}
     for name in readers:
         cell = graph.nodes[name]["cell"]
         if cell not in shapes:
@@ -35,6 +37,8 @@ def network_picture(genotype: Genotype) -> Picture:
             origin = graph.nodes[source]["cell"] or source
             if origin != cell and (source, cell) not in seen:
                 seen.add((source, cell))
+                if source != "image":
+                    strides.add(graph.nodes[source]["stride"])
                 links.append(_link(origin, cell, source, graph.nodes[source]["stride"], f"{source} to {cell}"))
     for number, output in enumerate(genotype.outputs, start=1):
         node = graph.nodes[output]
@@ -46,7 +50,7 @@ def network_picture(genotype: Genotype) -> Picture:
         title=genotype.name,
         subtitle=f"network overview, {len(genotype.cells)} cells, hash {genotype.hash[:12]}",
         panels=(panel,),
-        keys=(stride_keys(genotype),),
+        keys=(stride_keys(strides),),
         notes=("Arrows are features that a cell reads. A box has the colour of its outputs' stride, grey if several.",),
     )
 

@@ -43,8 +43,9 @@ def draw(
 
     what: "cells", "network" (the overview), or "both": cells at `path`, the overview at `network_path(path)`.
     probabilities: edge id -> operation -> probability, for open edges: they show their leading candidate.
-    engine: "graphviz" lays out with dot, "matplotlib" without; "auto" takes dot where it is and warns
-    (DrawingWarning) where it is not. size: "screen", or "paper" for the width of a two-column page (7.16 in).
+    engine: "graphviz" lays out with dot, "matplotlib" without; "auto" takes dot where it is (but for panels that dot
+    shuffles) and warns (DrawingWarning) where it is not. size: "screen", or "paper" for the width of a two-column
+    page (7.16 in).
 
     Raises UserError for a value that is none of these and for a missing dot, OSError if a file cannot be written.
 
@@ -98,7 +99,7 @@ def _page(genotype: Genotype, what: str, *, probabilities, engine: str, size: st
         raise UserError("engine 'graphviz' needs Graphviz' `dot`, which is not on the PATH; use 'auto' or 'matplotlib'")
     if engine != "matplotlib" and dot_is_there():
         try:
-            return compose(picture, "graphviz", size)
+            return compose(picture, engine, size)
         except DotError as error:
             if engine == "graphviz":
                 raise UserError(f"Graphviz' `dot` failed: {error}") from error

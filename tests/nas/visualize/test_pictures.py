@@ -59,6 +59,20 @@ def _near(point, placed, key) -> bool:
     return abs(point[0] - x) <= shape.size[0] / 2 + 4 and abs(point[1] - y) <= shape.size[1] / 2 + 4
 
 
+@pytest.mark.skipif(not dot_is_there(), reason="Graphviz' dot is not installed")
+@pytest.mark.parametrize("name", ["csf_res2net50", "csnet_x1"])
+def test_branches_that_all_feed_each_other_stay_in_order(name):
+    page = compose(cells_picture(genotypes.load(name)), "auto", "screen")
+    (fusion,) = (box.placed for box in page.boxes if box.placed.panel.title.endswith("fusion"))
+    for keys in (
+        [shape.key for shape in fusion.panel.shapes if shape.form == "pill"],
+        [shape.key for shape in fusion.panel.shapes if ".fuse" in shape.key],
+    ):
+        # Along the layer, whichever way the page reads; across it they are level.
+        places = [sum(fusion.shapes[key]) for key in keys]
+        assert len(keys) >= 3 and places == sorted(places)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_edge_is_drawn_once_and_the_legend_lists_what_occurs(name):
     genotype = genotypes.load(name)
@@ -156,7 +170,8 @@ def test_strides_run_from_light_to_dark():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_overview_shows_every_cell_and_every_output(name):
     genotype = genotypes.load(name)
-    (panel,) = network_picture(genotype).panels
+    picture = network_picture(genotype)
+    (panel,) = picture.panels
     keys = {shape.key for shape in panel.shapes}
     assert {cell.name for cell in genotype.cells} <= keys
     assert {f"output {number}" for number in range(1, len(genotype.outputs) + 1)} <= keys
@@ -166,3 +181,5 @@ def test_the_overview_shows_every_cell_and_every_output(name):
         if genotype.graph.nodes[source]["cell"] != genotype.graph.nodes[target]["cell"]
     }
     assert len([link for link in panel.links if " to " in link.key and "output" not in link.target]) == len(reads)
+    fills = {shape.fill for shape in panel.shapes} | {link.tooltip.rpartition(", ")[2] for link in panel.links}
+    assert all(key.fill in fills or key.text in fills for key in picture.keys[0])  # no stride that is not shown
