@@ -1,0 +1,153 @@
+"""When a search has collapsed, and which genotype was still good. Plain Python: numbers in, a verdict out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from genotypes import UserError
+
+__all__ = ["CollapseGuard", "GuardConfig", "Stop", "shares"]
+
+_FLAT = 1e-6  # averages of curvature below this are rounding of a loss of about 1: their ratio says nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardConfig:
+    """When a search counts as collapsed: it stops and returns the last good genotype.
+
+    Attributes:
+        on: whether a collapse stops the search.
+        share: largest share of `operations` among the derived edges.
+        patience: evaluations in a row that must exceed `share`.
+        operations: what a collapsed search fills its edges with.
+        ratio: the average eigenvalue of `window` evaluations ago, over the present one, must not fall below this.
+        window: evaluations that an average covers, and between the two averages.
+        iterations: products with the Hessian for an eigenvalue, each about 1.6 architecture steps; 0: no eigenvalues.
+        images: held-out images whose loss is differentiated, the same ones every time.
+    """
+
+    on: bool = True
+    share: float = 0.8
+    patience: int = 2
+    operations: tuple[str, ...] = ("skip_connect", "none")
+    ratio: float = 0.75
+    window: int = 5
+    iterations: int = 7
+    images: int = 8
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1 or not 0 < self.ratio < 1:
+            raise UserError(f"guard: share must be in (0, 1], ratio in (0, 1); got {self.share}, {self.ratio}")
+        for name, least in (("patience", 1), ("window", 1), ("iterations", 0), ("images", 2)):
+            if getattr(self, name) < least:
+                raise UserError(f"guard: {name} must be at least {least}, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """reason: why, in a sentence; step, choices: when the last good genotype was derived, and its operations."""
+
+    reason: str
+    step: int
+    choices: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    step: int
+    choices: dict[str, str]
+    eigenvalue: float
+
+
+def shares(choices: Mapping[str, str], operations: Sequence[str] = GuardConfig.operations) -> dict[str, float]:
+    """Operation -> the share of edges that have it, in 0..1 (0 where there are no edges)."""
+    chosen = list(choices.values())
+    return {op: chosen.count(op) / max(1, len(chosen)) for op in operations}
+
+
+class CollapseGuard:
+    """Watches the evaluations of a search, from the first one after which the architecture has moved.
+
+    Two rules, and whichever speaks first:
+
+    - RobustDARTS (Zela et al., ICLR 2020, section 4.3): with the average over the last `window` eigenvalues, stop when
+      the average of `window` evaluations ago, over the present one, is below `ratio`; good is the genotype derived
+      `window` evaluations ago. It needs twice `window` evaluations before it can say anything.
+    - Derived edges hold too much of nothing: stop when the share of `operations` exceeds its limit `patience` times in
+      a row; good is the last genotype within the limit. A search that was never within it has nothing to go back to,
+      and is not stopped: chance puts small spaces there. Edges whose candidates leave no alternative do not count.
+
+    candidates: edge -> its candidates, as `genotype.open_edges()`.
+    """
+
+    def __init__(self, cfg: GuardConfig, candidates: Mapping[str, Sequence[str]]) -> None:
+        self.cfg = cfg
+        self._edges = [edge for edge, ops in candidates.items() if set(ops) - set(cfg.operations)]
+        self._measured: list[_Seen] = []  # the last 2 * window evaluations with a finite eigenvalue
+        self._good: _Seen | None = None
+        self._exceeded = 0
+
+    def observe(
+        self, step: int, choices: Mapping[str, str], entropy: float = math.nan, eigenvalue: float = math.nan
+    ) -> Stop | None:
+        """Take in an evaluation; a Stop if the search has collapsed.
+
+        entropy: of the softmax, 1 undecided to 0 decided, for the reason's sentence; NaN: there is none.
+        eigenvalue: the dominant one; one that is not finite counts as not measured, and the window closes over it.
+        """
+        seen = _Seen(step=step, choices=dict(choices), eigenvalue=float(eigenvalue))
+        stop = self._judge_share(seen) or self._judge_eigenvalue(seen)
+        if stop is None or not self.cfg.on:
+            return None
+        decided = "" if math.isnan(entropy) else f"; the edges' softmax entropy was {entropy:.2f}"
+        reason = f"collapse at step {step}: {stop.reason}{decided}; back to the genotype of step {stop.step}"
+        return Stop(reason=reason, step=stop.step, choices=stop.choices)
+
+    def share(self, choices: Mapping[str, str]) -> float:
+        """The share that is limited: of `operations` together, among the edges that have an alternative."""
+        return sum(shares({edge: choices[edge] for edge in self._edges}, self.cfg.operations).values())
+
+    def _judge_share(self, seen: _Seen) -> Stop | None:
+        share = self.share(seen.choices)
+        if share <= self.cfg.share:
+            self._good, self._exceeded = seen, 0
+            return None
+        self._exceeded += 1
+        if self._good is None or self._exceeded < self.cfg.patience:
+            return None
+        names = " or ".join(self.cfg.operations)
+        often = f"{self._exceeded} evaluations in a row" if self._exceeded > 1 else "this evaluation"
+        reason = f"{share:.0%} of the derived edges are {names}, above the limit of {self.cfg.share:.0%} for {often}"
+        return Stop(reason=reason, step=self._good.step, choices=self._good.choices)
+
+    def _judge_eigenvalue(self, seen: _Seen) -> Stop | None:
+        if not math.isfinite(seen.eigenvalue):
+            return None
+        k = self.cfg.window
+        self._measured = [*self._measured, seen][-2 * k :]
+        if len(self._measured) < 2 * k:
+            return None
+        before, now = (sum(old.eigenvalue for old in part) / k for part in (self._measured[:k], self._measured[k:]))
+        if min(before, now) < _FLAT or before / now >= self.cfg.ratio:
+            return None
+        good = self._measured[k - 1]
+        reason = (
+            f"the dominant eigenvalue of the held-out loss rose from {before:.3g} to {now:.3g} (averages of {k} "
+            f"evaluations, {k} apart; their ratio {before / now:.2f} is below {self.cfg.ratio})"
+        )
+        return Stop(reason=reason, step=good.step, choices=good.choices)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was seen and still matters, as plain values."""
+        return {
+            "measured": [asdict(seen) for seen in self._measured],
+            "good": None if self._good is None else asdict(self._good),
+            "exceeded": self._exceeded,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        self._measured = [_Seen(**seen) for seen in state["measured"]]
+        self._good = None if state["good"] is None else _Seen(**state["good"])
+        self._exceeded = state["exceeded"]
