@@ -1,9 +1,15 @@
-"""A decided network takes over the weights of its supernet."""
+"""A decided network takes over the weights of its supernet, and a supernet those of a decided network."""
 
-from genotypes import Genotype
+from collections.abc import Mapping
+
+import torch
+
+from genotypes import Genotype, UserError
 from nas.network.network import Network, build
 
-__all__ = ["inherit"]
+__all__ = ["inherit", "inherit_state", "lend_state"]
+
+State = Mapping[str, torch.Tensor]
 
 
 def inherit(supernet: Network, genotype: Genotype) -> Network:
@@ -13,20 +19,49 @@ def inherit(supernet: Network, genotype: Genotype) -> Network:
     re-estimate them (`reestimate_norms`) before judging the network.
     """
     net = build(genotype)
-    source = supernet.state_dict()
-    chosen = {data["id"]: data["op"] for _, _, data in genotype.graph.edges(data=True)}
-    prefixes = {}
-    for edge in supernet.open_edges:
-        cell, name = edge.split(".", 1)
-        prefixes[f"cells.{cell}.edges.{name}."] = f"cells.{cell}.edges.{name}.ops.{chosen[edge]}."
-    state = net.state_dict()  # shares memory with the network
-    for key, value in state.items():
+    inherit_state(net, supernet.state_dict(), supernet.open_edges)
+    return net.to(next(supernet.parameters()).device)
+
+
+@torch.no_grad()
+def inherit_state(net: Network, source: State, open_edges: Mapping[str, tuple[str, ...]]) -> None:
+    """Fill a decided network from the state dict of a supernet in which `open_edges` were open.
+
+    Raises UserError where a tensor is missing or has another shape: the supernet was of another space, of another width
+    (`export_channels`), or its candidates saw a part of the channels only (pc_darts).
+    """
+    chosen = {data["id"]: data["op"] for _, _, data in net.genotype.graph.edges(data=True)}
+    prefixes = {_prefix(edge): f"{_prefix(edge)}ops.{chosen[edge]}." for edge in open_edges}
+    for key, value in net.state_dict().items():  # shares memory with the network
         prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), None)
         origin = key if prefix is None else prefixes[prefix] + key[len(prefix) :]
         if origin in source:
+            if source[origin].shape != value.shape:
+                raise UserError(
+                    f"{origin} of the supernet is {list(source[origin].shape)}, the network's {list(value.shape)}: "
+                    "weights fit only a genotype of the width that was searched, with all channels"
+                )
             value.copy_(source[origin])
         elif prefix is not None and value.ndim == 1:  # scale or shift of a norm that was not affine
             value.fill_(1.0 if key.endswith("weight") else 0.0)
         else:
-            raise KeyError(f"the supernet has no {origin}")
-    return net.to(next(supernet.parameters()).device)
+            raise UserError(f"the supernet has no {origin}: it belongs to another space")
+
+
+def lend_state(genotype: Genotype, source: State) -> dict[str, torch.Tensor]:
+    """A decided network's tensors under the keys that a supernet of its space has for the same operations."""
+    prefixes = {
+        _prefix(data["id"]): f"{_prefix(data['id'])}ops.{data['op']}." for _, _, data in genotype.graph.edges(data=True)
+    }
+    lent = {}
+    for key, value in source.items():
+        prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), None)
+        lent[key] = value  # edges that are decided in the space, too, keep their names
+        if prefix is not None:
+            lent[prefixes[prefix] + key[len(prefix) :]] = value
+    return lent
+
+
+def _prefix(edge: str) -> str:
+    cell, name = edge.split(".", 1)
+    return f"cells.{cell}.edges.{name}."

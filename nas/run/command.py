@@ -18,6 +18,8 @@ __all__ = ["parse_config", "run_command"]
 
 Config = TypeVar("Config")
 
+_SHORT = {"--from": "--start_from", "--storage": "--trials.storage"}
+
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Keeps the examples' lines as written."""
@@ -36,7 +38,7 @@ def parse_config(
     takes the place of the defaults, and an option that contradicts it is an error: a run is continued as it is.
     """
     parser = _parser(config_class, prog, description, examples)
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = [_spell_out(word, config_class) for word in (sys.argv[1:] if argv is None else argv)]
     if "--resume" not in argv:
         space = parser.parse_args(argv)
         return _instantiate(parser, space, config_class), _dump(parser, space), False
@@ -55,6 +57,13 @@ def parse_config(
         if key != "out" and old[key] != new[key]:
             raise UserError(f"--resume continues the run as it is: {key} was {old[key]!r}, now {new[key]!r}")
     return _instantiate(parser, after, config_class), _dump(parser, after), True
+
+
+def _spell_out(word: str, config_class: type) -> str:
+    """Short options that no field can be called: `from` is Python's, and storage belongs to the trials."""
+    name, equals, value = word.partition("=")
+    long = _SHORT.get(name)
+    return long + equals + value if long and long[2:].split(".")[0] in config_class.__dataclass_fields__ else word
 
 
 def _parser(config_class: type, prog: str, description: str, examples: str) -> ArgumentParser:

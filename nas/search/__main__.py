@@ -17,18 +17,35 @@ _EXAMPLES = """\
 """
 
 
+_SCORED_BY = {True: "with the supernet's weights (not retrained)", False: "after a short training"}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, text, resume = parse_config(SearchConfig, "nas.search", _DESCRIPTION, _EXAMPLES, argv)
     if cfg.out and not resume:
         check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
-    inputs = open_inputs(cfg)
+    inputs = open_inputs(cfg, folder=cfg.out if resume else None)
     run = RunFolder.open(cfg.out, "search", text, resume=resume)
     result = search(cfg, run, inputs=inputs)
+    inherited = STRATEGIES[cfg.strategy].learns and not (
+        cfg.strategy == "optuna" and cfg.architecture.score == "training"
+    )
     operations = Counter(data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["choice"])
     print(f"found   {result.genotype.name}: " + ", ".join(f"{n} {op}" for op, n in operations.most_common()))
+    if result.stopped:
+        print(f"stopped {result.stopped}")
     if result.scores:
         shown = ", ".join(f"{key} {value:.4f}" for key, value in result.scores.items())
-        print(f"scored  {shown} on the held-out part, with the supernet's weights (not retrained)")
+        print(f"scored  {shown} on the held-out part, {_SCORED_BY[inherited]}")
+    if result.rivals:
+        r = result.rivals
+        spread = f"loss {min(r.losses):.4f} to {max(r.losses):.4f}, mean {r.mean:.4f}"
+        print(f"random  {len(r.losses)} genotypes so scored: {spread}; the result beats {r.better:.0%} of them")
+    if result.cost is not None:
+        table = inputs.objective.table
+        print(f"costs   {result.cost:,.6g} {table.unit} at {table.size[0]} x {table.size[1]} ({table.kind})")
+    if result.front:
+        print(f"front   {len(result.front)} genotypes in {result.path / 'front'} (drawn: {result.path / 'front.svg'})")
     print(f"saved   {result.path / 'genotype.yaml'} (drawn: {result.path / 'cells.svg'})")
     print(f"next    python -m retrain.train --genotype {result.path / 'genotype.yaml'}")
 

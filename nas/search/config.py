@@ -5,9 +5,11 @@ from typing import Literal
 
 from genotypes import Genotype, Input, UserError, load
 from genotypes.vocabulary import BACKBONES, look_up
+from nas.guard import GuardConfig
 from nas.optim import OptimConfig
 from nas.strategies import STRATEGIES, StrategyConfig
 from nas.task import AugmentConfig, LossConfig
+from nas.trials import TrialsConfig
 from search_spaces import AUTO_MSFNET_OPERATIONS, fusion_cells
 
 __all__ = ["SearchConfig", "export_space", "open_space"]
@@ -29,7 +31,7 @@ class SearchConfig:
         export_size: input size in pixels that the exported genotype is meant for; default as searched.
         operations: candidates on every edge.
         wiring: code (as Auto-MSFNet's release) or figure7 (as its paper's figure).
-        strategy: how edges are decided: darts, darts_2nd, random.
+        strategy: how edges are decided: darts, darts_2nd, pc_darts, gdas, drnas, one_shot, optuna, random.
         data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         limit: use only so many photographs.
         cache: folder that keeps decoded photographs between runs.
@@ -42,6 +44,16 @@ class SearchConfig:
         batch_size: images a step, of each half.
         evaluate_every: steps between rows of the history, and between checkpoints.
         select: the last so many different genotypes compete on the held-out part for being the result.
+        rivals: random genotypes that are scored like what was found, to tell finding from luck; default 6, and as many
+            as trials where those are scored with inherited weights.
+        trials: the study of one_shot and optuna.
+        score_steps: steps of the short trainings of `--architecture.score training`.
+        cost: what a genotype may also be judged by: params, macs, or latency (measured on the device).
+        cost_weight: of the expected cost, over that of uniform choices, in the architecture's loss; with a budget, of
+            the share by which it is exceeded. For one_shot and optuna the cost is an objective of its own instead.
+        budget: what the exported genotype may cost: parameters, multiply-adds, or milliseconds.
+        start_from: folder of a search or training whose weights the supernet starts from (--from RUN).
+        guard: when a collapsing search is stopped.
         optim: how weights are updated.
         architecture: how architecture parameters are updated.
         loss: terms and the outputs' weights.
@@ -77,6 +89,14 @@ class SearchConfig:
     batch_size: int = 16
     evaluate_every: int = 20
     select: int = 3
+    rivals: int | None = None
+    trials: TrialsConfig = field(default_factory=TrialsConfig)
+    score_steps: int = 60
+    cost: Literal["params", "macs", "latency"] | None = None
+    cost_weight: float = 0.1
+    budget: float | None = None
+    start_from: str | None = None
+    guard: GuardConfig = field(default_factory=GuardConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     architecture: StrategyConfig = field(default_factory=StrategyConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -89,11 +109,17 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         positive = ("channels", "size", "steps", "architecture_every", "batch_size", "evaluate_every", "select")
-        for name in (*positive, "held_out_limit"):
+        for name in (*positive, "held_out_limit", "score_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.data_seed < 0:
             raise UserError(f"data_seed must be at least 0, not {self.data_seed}")
+        if self.rivals is not None and self.rivals < 0:
+            raise UserError(f"rivals must be at least 0, not {self.rivals}")
+        if self.cost_weight < 0:
+            raise UserError(f"cost_weight must not be negative, got {self.cost_weight}")
+        if self.budget is not None and (self.cost is None or self.budget <= 0):
+            raise UserError(f"budget {self.budget} needs --cost params, macs or latency, and must be positive")
         if self.size < 32:
             raise UserError(f"size must be at least 32 pixels, not {self.size}")
         if self.strategy not in STRATEGIES:

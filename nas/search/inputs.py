@@ -9,6 +9,8 @@ from genotypes import Genotype, UserError
 from nas.network import Network, check_single_image
 from nas.run import open_device, seeded
 from nas.search.config import SearchConfig, export_space, open_space
+from nas.search.objective import CostObjective, open_objective
+from nas.search.warm_start import warm_start
 from nas.strategies import STRATEGIES
 from nas.task import Feed, PhotoSet, open_photos, split
 
@@ -20,7 +22,7 @@ class Inputs:
     """Photographs and their parts, the open genotype, the supernet with its initial weights, and the device.
 
     export: the space at the exported genotype's width; train, valid: batches of the two halves;
-    held_out: rows of `photos` that neither half holds.
+    held_out: rows of `photos` that neither half holds; objective: what the search minds of cost, if anything.
     """
 
     device: torch.device
@@ -31,10 +33,11 @@ class Inputs:
     train: Feed
     valid: Feed
     held_out: torch.Tensor
+    objective: CostObjective | None
 
 
-def open_inputs(cfg: SearchConfig, *, progress: bool = True) -> Inputs:
-    """Open what a configuration names; UserError for whatever of it cannot be used."""
+def open_inputs(cfg: SearchConfig, *, folder: str | Path | None = None, progress: bool = True) -> Inputs:
+    """Open what a configuration names; UserError for whatever of it cannot be used. folder: of a run to resume."""
     device = open_device(cfg.device)
     space, export = open_space(cfg), export_space(cfg)
     with seeded(cfg.seed):
@@ -42,6 +45,9 @@ def open_inputs(cfg: SearchConfig, *, progress: bool = True) -> Inputs:
     net = net.to(device, memory_format=torch.channels_last)
     if cfg.batch_size == 1:
         check_single_image(net, cfg.size)
+    if cfg.start_from and not (folder and (Path(folder) / "checkpoint.pt").is_file()):
+        warm_start(net, cfg.start_from)
+    objective = open_objective(cfg, export, Path(folder) if folder else None)
     cache = Path(cfg.cache) if cfg.cache else None
     photos = open_photos(
         cfg.data, size=cfg.size, cache_dir=cache, limit=cfg.limit, seed=cfg.data_seed, progress=progress
@@ -61,4 +67,5 @@ def open_inputs(cfg: SearchConfig, *, progress: bool = True) -> Inputs:
         train=Feed(rows=weight_rows, stream="weights", **shared),
         valid=Feed(rows=architecture_rows, stream="architecture", **shared),
         held_out=held_out[: cfg.held_out_limit],
+        objective=objective,
     )

@@ -1,36 +1,27 @@
 """The search: weights on one half of the photographs, architecture on the other, selection on a held-out part."""
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.func import functional_call
 from tqdm import tqdm
 
-from genotypes import Genotype, UserError, save
+from genotypes import UserError, save
 from nas.network import Mixture, norm_statistics_frozen
 from nas.optim import set_progress
 from nas.run import Interrupted, Interrupts, RunFolder
 from nas.search import log
 from nas.search.config import SearchConfig
-from nas.search.held_out import judge, score_held_out, score_path
+from nas.search.finish import SearchResult, finish
+from nas.search.held_out import score_held_out, score_path
 from nas.search.inputs import Inputs, open_inputs
 from nas.search.state import SearchState
-from nas.strategies.base import Loss
+from nas.search.watch import curvature
+from nas.strategies import Loss
 from nas.task import multi_output_loss
 
 __all__ = ["SearchResult", "search"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchResult:
-    """The genotype found, its held-out scores with the supernet's weights (before retraining), and where it lies."""
-
-    genotype: Genotype
-    scores: dict[str, float]
-    path: Path
 
 
 def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, progress: bool = True) -> SearchResult:
@@ -38,8 +29,10 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
 
     inputs: what `open_inputs(cfg)` gave, where the caller has opened it already.
     """
-    inputs = inputs or open_inputs(cfg, progress=progress)
+    inputs = inputs or open_inputs(cfg, folder=run.path, progress=progress)
     save(inputs.export, run.path / "space.yaml")  # what was open: random rivals are drawn from it
+    if inputs.objective:
+        inputs.objective.save(run.path)
     state = SearchState(cfg, inputs.net)
     saved = run.load()  # to the CPU: the optimisers keep their step counts there, and move the rest
     if saved is not None:
@@ -59,7 +52,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
 
     bar = tqdm(total=steps, initial=state.step, desc="search", unit="step", disable=not progress)
     with bar, Interrupts() as interrupts:
-        while state.step < steps:
+        while state.step < steps and state.stop is None:
             step = state.step
             state.prepare()
             net = state.net
@@ -68,7 +61,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
             net.train()
             if step >= cfg.warmup_steps and step % cfg.architecture_every == 0:
                 with norm_statistics_frozen(net):
-                    valid_loss = loss_of(*inputs.valid(step))
+                    valid_loss = _with_cost(loss_of(*inputs.valid(step)), inputs)
                     value = strategy.architecture_step(step, train_loss, valid_loss, cfg.optim.lr * factor)
                 state.sums["valid"] += value
                 state.sums["valid_count"] += 1
@@ -88,17 +81,31 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
                 run.record(row)
                 log.write(run, state, row, inputs, last=state.step == steps)
                 run.save(state.state_dict())
-                shown = {"loss": row["train_loss"], "maxF": row["held_out_maxF"], "entropy": row["entropy"]}
-                bar.set_postfix({key: f"{value:.3f}" for key, value in shown.items()})
+                bar.set_postfix(_shown(row))
             if interrupts.signum and state.step < steps:
                 run.save(state.state_dict())
                 raise Interrupted(interrupts.signum, f"saved at step {state.step}; continue: --out {run.path} --resume")
-    return _finish(cfg, run, state, inputs)
+    return finish(cfg, run, state, inputs, progress=progress)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    """What the progress bar shows of a row of the history."""
+    keys = {"loss": "train_loss", "maxF": "held_out_maxF", "entropy": "entropy", "eig": "eigenvalue"}
+    shown = {name: f"{row[key]:.3f}" for name, key in keys.items() if not math.isnan(row[key])}
+    return shown | {"none": str(row["derived_none"]), "skip": str(row["derived_skip_connect"])}
+
+
+def _with_cost(valid: Loss, inputs: Inputs) -> Loss:
+    """What the architecture parameters descend: the loss, and the expected cost where the search minds it."""
+    if inputs.objective is None:
+        return valid
+    return lambda mixture, params: valid(mixture, params) + inputs.objective.penalty(mixture.weights)
 
 
 def _evaluate(cfg: SearchConfig, state: SearchState, inputs: Inputs) -> dict[str, Any]:
     """A row of the history; the genotype that would be derived now is noted as a candidate."""
-    sums, choices, mixture = state.sums, state.strategy.choices(), state.strategy.evaluated()
+    sums, mixture, objective = state.sums, state.strategy.evaluated(), inputs.objective
+    choices = state.derive(objective)
     score = score_held_out if mixture.active is None else score_path
     scores = score(state.net, mixture, inputs, cfg)
     row = {
@@ -112,21 +119,11 @@ def _evaluate(cfg: SearchConfig, state: SearchState, inputs: Inputs) -> dict[str
     }
     derived = list(choices.values()) if choices else []
     row |= {f"derived_{op}": derived.count(op) for op in ("none", "skip_connect")}
+    row["eigenvalue"] = curvature(cfg, state, inputs)
+    if objective:
+        row["derived_cost"] = objective.table.of(choices) if choices else math.nan
     state.sums = dict.fromkeys(sums, 0)
     if choices and state.step > cfg.warmup_steps:
         state.remember(choices, cfg.select)
+        state.stop = state.guard.observe(state.step, choices, row["entropy"], row["eigenvalue"])
     return row
-
-
-def _finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs) -> SearchResult:
-    """Let the last derived genotypes compete with inherited weights, and write down the best."""
-    state.remember(state.strategy.choices(), cfg.select)
-    if state.strategy.learns:
-        judged = [(choices, judge(state.net, choices, inputs, cfg)) for choices in state.derived]
-        choices, scores = min(judged, key=lambda pair: pair[1]["loss"])
-    else:
-        choices, scores = state.derived[-1], {}
-    genotype = inputs.export.decide(choices, name=f"{inputs.space.name}_{cfg.strategy}")
-    log.products(run, genotype)
-    run.close()
-    return SearchResult(genotype=genotype, scores=scores, path=run.path)

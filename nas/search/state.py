@@ -1,10 +1,13 @@
 """Everything a search changes while it runs: saved and restored as one."""
 
+import dataclasses
 from typing import Any
 
+from nas.guard import CollapseGuard, Stop
 from nas.network import Network
 from nas.optim import make_optimizer
 from nas.search.config import SearchConfig
+from nas.search.objective import CostObjective
 from nas.strategies import STRATEGIES
 
 __all__ = ["SearchState"]
@@ -20,6 +23,8 @@ class SearchState:
         self.step = 0
         self.sums = {"train": 0.0, "valid": 0.0, "train_count": 0, "valid_count": 0}
         self.derived: list[dict[str, str]] = []
+        self.guard = CollapseGuard(cfg.guard, net.open_edges)
+        self.stop: Stop | None = None
 
     @property
     def net(self) -> Network:
@@ -30,6 +35,10 @@ class SearchState:
         """Let the strategy change the supernet before the next step; what is new starts without momentum."""
         if self.strategy.prepare(self.step):
             self.optimizer = make_optimizer(self.net, self.cfg.optim)
+
+    def derive(self, objective: CostObjective | None) -> dict[str, str] | None:
+        """The operations that would be chosen now, within the budget if there is one; None before trials."""
+        return objective.derive(self.strategy) if objective else self.strategy.choices()
 
     def remember(self, choices: dict[str, str], keep: int) -> None:
         """Keep the last `keep` different derived genotypes, the newest last."""
@@ -44,10 +53,14 @@ class SearchState:
             "strategy": self.strategy.state_dict(),
             "sums": self.sums,
             "derived": self.derived,
+            "guard": self.guard.state_dict(),
+            "stop": dataclasses.asdict(self.stop) if self.stop else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step, self.sums, self.derived = state["step"], state["sums"], state["derived"]
+        self.guard.load_state_dict(state["guard"])
+        self.stop = Stop(**state["stop"]) if state["stop"] else None
         before = self.net
         self.strategy.load_state_dict(state["strategy"])
         if self.net is not before:

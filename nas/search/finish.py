@@ -1,0 +1,176 @@
+"""From a trained supernet to the genotype: a competition of derived genotypes, or a study of trials; beside random ones."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from genotypes import Genotype, UserError
+from nas.run import Interrupted, RunFolder
+from nas.search import log
+from nas.search.config import SearchConfig
+from nas.search.inputs import Inputs
+from nas.search.scoring import make_scorer, scored
+from nas.search.state import SearchState
+from nas.trials import Trial, Trials, draw_front, export_front, run_trials
+
+__all__ = ["Rivals", "SearchResult", "finish"]
+
+_RIVALS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rivals:
+    """Held-out losses of random genotypes, scored as the result was; better: the share of them that the result beats."""
+
+    losses: tuple[float, ...]
+    better: float
+
+    @property
+    def mean(self) -> float:
+        return sum(self.losses) / len(self.losses)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """The genotype found and where it lies.
+
+    scores: on the held-out part, before retraining, with what the strategy scores by; empty for `random`. cost: in the
+    objective's unit. stopped: why the search was ended early. front: files of the Pareto front.
+    """
+
+    genotype: Genotype
+    scores: dict[str, float]
+    path: Path
+    cost: float | None = None
+    rivals: Rivals | None = None
+    stopped: str | None = None
+    front: tuple[Path, ...] = ()
+
+
+def finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs, *, progress: bool) -> SearchResult:
+    """Decide, compare with chance, and write genotype.yaml, its drawing and scores.json."""
+    study = _Study(cfg, run, state, inputs, progress)
+    front: tuple[Path, ...] = ()
+    if state.strategy.sampler:
+        trials = study.run(state.strategy.sampler)
+        best = study.best(trials)
+        choices, scores = best.choices, study.scores(best.choices)
+        if len(trials.objectives) > 1:
+            front = study.show_front(trials, best)
+    elif not state.strategy.learns:
+        choices, scores = state.derive(inputs.objective), {}
+    elif state.stop:
+        choices, scores = state.stop.choices, study.scores(state.stop.choices)
+    else:
+        state.remember(state.derive(inputs.objective), cfg.select)
+        judged = [(choices, study.scores(choices)) for choices in state.derived]
+        choices, scores = min(judged, key=lambda pair: pair[1]["loss"])
+    rivals = study.rivals(scores["loss"]) if scores else None
+    genotype = inputs.export.decide(choices, name=f"{inputs.space.name}_{cfg.strategy}")
+    log.products(run, genotype)
+    cost = inputs.objective.table.of(choices) if inputs.objective else None
+    result = SearchResult(
+        genotype=genotype,
+        scores=scores,
+        path=run.path,
+        cost=cost,
+        rivals=rivals,
+        stopped=state.stop.reason if state.stop else None,
+        front=front,
+    )
+    run.write_text("scores.json", json.dumps(_summary(result), indent=1))
+    run.close()
+    return result
+
+
+class _Study:
+    """The genotypes that a search scores at its end, all in one way."""
+
+    def __init__(self, cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs, progress: bool) -> None:
+        self.cfg, self.run_folder, self.inputs, self.progress = cfg, run, inputs, progress
+        self.inherited, self.strategy = state.strategy.learns, state.strategy
+        self.scorer = make_scorer(cfg, state.net, inputs, inherited=self.inherited)
+        self.known: dict[tuple[str, ...], dict[str, float]] = {}
+
+    def scores(self, choices: Mapping[str, str], report: Any = lambda step, value: None) -> dict[str, float]:
+        key = tuple(choices.values())
+        if key not in self.known:
+            self.known[key] = self.scorer(choices, report)
+        return self.known[key]
+
+    def run(self, sampler: str, count: int | None = None, folder: str = "") -> Trials:
+        """A study of genotypes; objectives: the loss and, where the search minds it, the cost."""
+        cfg, objective = self.cfg.trials, self.inputs.objective
+        own = cfg.sampler is None or count is not None
+        if own and sampler == "evolution" and objective:
+            sampler = "nsga2"  # which is evolution with two objectives
+        cfg = replace(cfg, sampler=sampler if own else cfg.sampler, count=count or cfg.count)
+        if count is not None and cfg.study:
+            cfg = replace(cfg, study=f"{cfg.study}-random")
+        where = self.run_folder.path / folder
+        where.mkdir(exist_ok=True)
+
+        def score(choices: Mapping[str, str], report: Any) -> list[float]:
+            values = [self.scores(choices, report)["loss"]]
+            return [*values, objective.table.of(choices)] if objective else values
+
+        try:
+            return run_trials(
+                self.inputs.space.open_edges(),
+                score,
+                cfg,
+                seed=self.cfg.seed,
+                objectives=("loss", objective.table.kind) if objective else ("loss",),
+                scored=scored(self.cfg, self.inputs),
+                folder=where,
+                progress=self.progress,
+            )
+        except Interrupted as stop:
+            message = f"{stop}; continue: --out {self.run_folder.path} --resume"
+            raise Interrupted(stop.code - 128, message) from None
+
+    def best(self, trials: Trials) -> Trial:
+        """The trial of the least loss among those that keep the budget."""
+        objective = self.inputs.objective
+        exclude_none = self.cfg.architecture.exclude_none
+        allowed = [t for t in trials.complete if not (exclude_none and "none" in t.choices.values())]
+        affordable = [t for t in allowed if objective is None or objective.affordable(t.choices)]
+        if affordable:
+            return replace(trials, trials=tuple(affordable)).best
+        if objective is None or objective.budget is None:
+            return trials.best  # or its error: no trial was completed
+        least = min((objective.table.of(trial.choices) for trial in trials.complete), default=math.nan)
+        raise UserError(
+            f"none of {len(trials.complete)} genotypes keeps the budget of {objective.budget:,.10g} "
+            f"{objective.table.unit}; the cheapest takes {least:,.10g}: more --trials.count, or a larger --budget"
+        )
+
+    def show_front(self, trials: Trials, best: Trial) -> tuple[Path, ...]:
+        table = self.inputs.objective.table
+        labels = ("held-out loss", f"{table.kind} ({table.unit})")
+        draw_front(
+            trials, self.run_folder.path / "front.svg", labels=labels, title=self.inputs.space.name, marked=[best]
+        )
+        name = f"{self.inputs.space.name}_{self.cfg.strategy}"
+        return tuple(export_front(self.inputs.export, trials, self.run_folder.path / "front", name=name))
+
+    def rivals(self, loss: float) -> Rivals | None:
+        """Random genotypes under the same scorer: what the result must be measured by."""
+        count = self.cfg.rivals
+        if count is None:
+            count = self.cfg.trials.count if self.strategy.sampler and self.inherited else _RIVALS
+        if count == 0:
+            return None
+        losses = [trial.values[0] for trial in self.run("random", count, "random").complete]
+        return Rivals(losses=tuple(losses), better=sum(loss < other for other in losses) / len(losses))
+
+
+def _summary(result: SearchResult) -> dict[str, Any]:
+    found = {"genotype": result.genotype.name, "hash": result.genotype.hash, **result.scores}
+    if result.cost is not None:
+        found["cost"] = result.cost
+    rivals = {"losses": result.rivals.losses, "beaten": result.rivals.better} if result.rivals else None
+    return {"found": found, "random": rivals, "stopped": result.stopped}

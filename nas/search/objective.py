@@ -1,0 +1,107 @@
+"""Cost as part of what is searched for: the expected cost in the loss, and genotypes that keep a budget."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from genotypes import Genotype, UserError
+from nas.cost import CostTable, cost_table, within_budget
+from nas.search.config import SearchConfig
+from nas.strategies import Strategy
+
+__all__ = ["CostObjective", "open_objective"]
+
+
+COSTS = "costs.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CostObjective:
+    """What the exported genotype may cost, and how much the search minds.
+
+    table: of the exported space; weight, budget: see `SearchConfig`; exclude: operations that must not be derived.
+    """
+
+    table: CostTable
+    weight: float
+    budget: float | None
+    exclude: tuple[str, ...] = ()
+    usual: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        counts = torch.tensor([len(ops) for ops in self.table.candidates])
+        uniform = (torch.arange(self.table.table.shape[1]) < counts[:, None]).double() / counts[:, None]
+        object.__setattr__(self, "usual", float(self.table.expected(uniform)))
+
+    def penalty(self, weights: torch.Tensor) -> torch.Tensor:
+        """Added to the architecture's loss: the expected cost over that of uniform choices; with a budget, its excess.
+
+        Following ProxylessNAS (Cai et al., ICLR 2019, section 3.3), on a scale that no unit changes.
+        """
+        expected = self.table.expected(weights)
+        if self.budget is None:
+            return self.weight * expected / self.usual
+        return self.weight * (expected / self.budget - 1).clamp_min(0)
+
+    def derive(self, strategy: Strategy) -> dict[str, str] | None:
+        """The strategy's choices; with a budget, the most probable ones that keep it."""
+        choices = strategy.choices()
+        if choices is None or self.budget is None or self.table.of(choices) <= self.budget:
+            return choices
+        return within_budget(strategy.probabilities(), self.table, self.budget, exclude=self.exclude)
+
+    def affordable(self, choices: Mapping[str, str]) -> bool:
+        return self.budget is None or self.table.of(choices) <= self.budget
+
+    def save(self, folder: Path) -> None:
+        """Write the table as costs.json: what each candidate on each edge costs."""
+        table = self.table
+        data = {"kind": table.kind, "unit": table.unit, "size": table.size, "fixed": table.fixed, "edges": table.rows()}
+        (folder / COSTS).write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+
+def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None = None) -> CostObjective | None:
+    """What `cfg` says about cost; UserError for a budget that no genotype of the space keeps.
+
+    folder: of a run that is resumed; it keeps what it has measured.
+    """
+    if cfg.cost is None:
+        return None
+    kept = folder / COSTS if folder else None
+    if kept is not None and kept.is_file():
+        table = _read(kept, export)
+    else:
+        table = cost_table(export, cfg.cost, device=cfg.device, cache=Path(cfg.cache) if cfg.cache else None)
+    exclude = ("none",) if cfg.architecture.exclude_none else ()
+    if cfg.budget is not None:
+        least = table.of(table.cheapest(exclude))
+        if least > cfg.budget:
+            raise UserError(
+                f"budget {cfg.budget:,.10g}: no genotype of {export.name} costs so little; the cheapest takes "
+                f"{least:,.10g} {table.unit} at {table.size[0]} x {table.size[1]}"
+            )
+    return CostObjective(table=table, weight=cfg.cost_weight, budget=cfg.budget, exclude=exclude)
+
+
+def _read(path: Path, space: Genotype) -> CostTable:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        open_edges = space.open_edges()
+        rows = torch.zeros(len(open_edges), max(map(len, open_edges.values())), dtype=torch.float64)
+        for row, (edge, ops) in enumerate(open_edges.items()):
+            rows[row, : len(ops)] = torch.tensor([data["edges"][edge][op] for op in ops], dtype=torch.float64)
+        return CostTable(
+            space=space.name,
+            kind=str(data["kind"]),
+            unit=str(data["unit"]),
+            size=tuple(data["size"]),
+            edges=tuple(open_edges),
+            candidates=tuple(open_edges.values()),
+            fixed=float(data["fixed"]),
+            table=rows,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the costs of this run's space ({error})") from None
