@@ -1,5 +1,6 @@
 """Optimisers and schedules, shared by search and retraining."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
@@ -10,7 +11,27 @@ from torch import nn
 
 from genotypes import UserError
 
-__all__ = ["OptimConfig", "make_optimizer", "schedule", "set_progress"]
+__all__ = ["OptimConfig", "OptimGroup", "check_patterns", "make_optimizer", "schedule", "set_progress"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimGroup:
+    """Parameters that are updated differently.
+
+    Attributes:
+        match: regular expression; the parameters whose names begin with a match.
+        lr: factor on the learning rate.
+        weight_decay: factor on the weight decay, on norms and biases too; none leaves it as it is without the group.
+    """
+
+    match: str
+    lr: float = 1.0
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        check_patterns("optimiser: groups", (self.match,))
+        if self.lr < 0 or (self.weight_decay or 0) < 0:
+            raise UserError(f"optimiser: group {self.match!r}: lr and weight_decay are factors, not negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +42,12 @@ class OptimConfig:
         name: the optimiser.
         lr: learning rate of the cells at the schedule's peak.
         backbone_lr: factor on `lr` for the backbone.
-        momentum: of SGD; Adam and AdamW use 0.9 and 0.999.
+        momentum: of SGD.
+        betas: of Adam and AdamW.
         weight_decay: decoupled for AdamW, coupled else; not on norms and biases.
-        schedule: how the learning rate falls.
+        groups: parameters with a rate or decay of their own; a parameter takes the first that matches.
+        schedule: how the learning rate falls; `steps` divides it by 10 at each milestone.
+        milestones: shares of the training at which `steps` divides, rising.
         warmup: share of the steps in which it rises linearly from 0.
         clip: largest norm of the gradient; 0 for no limit.
     """
@@ -32,41 +56,77 @@ class OptimConfig:
     lr: float = 2e-3
     backbone_lr: float = 1.0
     momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
-    schedule: Literal["poly", "cosine", "constant"] = "poly"
+    groups: tuple[OptimGroup, ...] = ()
+    schedule: Literal["poly", "cosine", "constant", "steps"] = "poly"
+    milestones: tuple[float, ...] = ()
     warmup: float = 0.04
     clip: float = 5.0
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.backbone_lr < 0 or self.weight_decay < 0 or self.clip < 0:
             raise UserError("optimiser: lr must be positive; backbone_lr, weight_decay and clip not negative")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"optimiser: betas are decays in 0..1, not {self.betas}")
         if not 0 <= self.warmup < 1:
             raise UserError(f"optimiser: warmup is a share of the steps in 0..1, not {self.warmup}")
+        rising = list(self.milestones) == sorted(set(self.milestones)) and all(0 < m < 1 for m in self.milestones)
+        if not rising or (self.schedule == "steps") != bool(self.milestones):
+            expected = "rising shares in 0..1 with the schedule `steps`, none with another"
+            raise UserError(f"optimiser: milestones are {expected}; not {self.milestones} with {self.schedule!r}")
+
+
+def check_patterns(what: str, patterns: tuple[str, ...], net: nn.Module | None = None) -> None:
+    """UserError, beginning with `what`, for a pattern that is no regular expression or matches no parameter."""
+    for pattern in patterns:
+        try:
+            compiled = re.compile(pattern)
+        except re.error as error:
+            raise UserError(f"{what}: {pattern!r} is no regular expression: {error}") from None
+        if net is not None and not any(compiled.match(name) for name, _ in net.named_parameters()):
+            example = next(name for name, _ in net.named_parameters())
+            raise UserError(
+                f"{what}: {pattern!r} matches no parameter of this network; their names are like {example!r}"
+            )
 
 
 def make_optimizer(net: nn.Module, cfg: OptimConfig) -> torch.optim.Optimizer:
-    """An optimiser with four groups: cells and backbone, each with and without weight decay.
+    """An optimiser with four groups: cells and backbone, each with and without weight decay; and those of `cfg.groups`.
 
     Norm scales and biases (parameters of one dimension) are not decayed: that would pull them from where data put them.
+    Raises UserError for a group that matches nothing.
     """
-    groups = []
+    check_patterns("optimiser: groups", tuple(rule.match for rule in cfg.groups), net)
+    kinds: dict[tuple[int, bool, bool], list[nn.Parameter]] = {}
     backbone = {id(p) for p in net.backbone.parameters()} if getattr(net, "backbone", None) is not None else set()
-    for inside, factor in ((False, 1.0), (True, cfg.backbone_lr)):
-        for vector, decay in ((False, cfg.weight_decay), (True, 0.0)):
-            params = [p for p in net.parameters() if (id(p) in backbone) == inside and (p.ndim < 2) == vector]
-            if params:
-                groups.append({"params": params, "lr": cfg.lr * factor, "peak": cfg.lr * factor, "weight_decay": decay})
+    for name, p in net.named_parameters():
+        rule = next((i for i, rule in enumerate(cfg.groups) if re.match(rule.match, name)), -1)
+        kinds.setdefault((rule, id(p) in backbone, p.ndim < 2), []).append(p)
+    groups = []
+    for index, inside, vector in sorted(kinds):
+        rule = cfg.groups[index] if index >= 0 else OptimGroup(match="")
+        decay = (0.0 if vector else 1.0) if rule.weight_decay is None else rule.weight_decay
+        lr = cfg.lr * rule.lr * (cfg.backbone_lr if inside else 1.0)
+        params = kinds[index, inside, vector]
+        groups.append({"params": params, "lr": lr, "peak": lr, "weight_decay": cfg.weight_decay * decay})
     if cfg.name == "sgd":
         return torch.optim.SGD(groups, momentum=cfg.momentum)
-    return {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[cfg.name](groups, foreach=True)
+    return {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[cfg.name](groups, betas=cfg.betas, foreach=True)
 
 
-def schedule(name: str, warmup: float) -> Callable[[float], float]:
+def schedule(name: str, warmup: float, milestones: tuple[float, ...] = ()) -> Callable[[float], float]:
     """A function of progress in [0, 1) that gives the factor on the learning rate, in [0, 1].
 
     poly: (1 - t)^0.9 (Liu et al., ParseNet, 2015); cosine: Loshchilov and Hutter, ICLR 2017; t: after the warm-up.
+    steps: a tenth from each milestone on, which are shares of the whole.
     """
-    shapes = {"poly": lambda t: (1 - t) ** 0.9, "cosine": lambda t: (1 + cos(pi * t)) / 2, "constant": lambda t: 1.0}
+    shapes = {
+        "poly": lambda t: (1 - t) ** 0.9,
+        "cosine": lambda t: (1 + cos(pi * t)) / 2,
+        "constant": lambda t: 1.0,
+        "steps": lambda t: 0.1 ** sum(warmup + t * (1 - warmup) >= milestone for milestone in milestones),
+    }
 
     def factor(progress: float) -> float:
         if progress < warmup:
@@ -78,7 +138,7 @@ def schedule(name: str, warmup: float) -> Callable[[float], float]:
 
 def set_progress(optimizer: torch.optim.Optimizer, cfg: OptimConfig, progress: float) -> float:
     """Set every group's learning rate for `progress` in [0, 1); returns the factor."""
-    factor = schedule(cfg.schedule, cfg.warmup)(progress)
+    factor = schedule(cfg.schedule, cfg.warmup, cfg.milestones)(progress)
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * factor
     return factor

@@ -9,7 +9,7 @@ from typing import Literal
 from jsonargparse import ArgumentError, ArgumentParser
 
 from genotypes import UserError
-from nas.optim import OptimConfig
+from nas.optim import OptimConfig, check_patterns
 from nas.task import AugmentConfig, LossConfig
 
 __all__ = ["Recipe", "load_recipe", "recipe_names", "recipe_path", "spell_out_recipe"]
@@ -31,6 +31,9 @@ class Recipe:
         augment: how batches are varied.
         ema: decay of the moving average of weights that is scored and saved; 0 takes the weights themselves.
         freeze_backbone_norms: keep statistics, scales and shifts of the backbone's norms as they came.
+        norms: train, or eval: all BatchNorms compute with the running statistics that came, and keep them.
+        frozen: regular expressions; parameters whose names begin with a match keep their values.
+        dynamic_decay: strength of CSNet's decay of norm scales by their features (ECCV 2020); 0 for none.
         precision: fp32, or bf16 autocast.
     """
 
@@ -43,6 +46,9 @@ class Recipe:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     ema: float = 0.98
     freeze_backbone_norms: bool = False
+    norms: Literal["train", "eval"] = "train"
+    frozen: tuple[str, ...] = ()
+    dynamic_decay: float = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
@@ -54,6 +60,9 @@ class Recipe:
             raise UserError(f"recipe: give steps or epochs, the other 0; not steps {self.steps}, epochs {self.epochs}")
         if not 0 <= self.ema < 1:
             raise UserError(f"recipe: ema is a decay in 0..1 (0: none), not {self.ema}")
+        if not 0 <= self.dynamic_decay < math.inf:
+            raise UserError(f"recipe: dynamic_decay is a strength from 0 up, not {self.dynamic_decay}")
+        check_patterns("recipe: frozen", self.frozen)
 
     def total_steps(self, images: int) -> int:
         """Weight steps for a training part of so many images."""

@@ -1,15 +1,18 @@
 """Everything a training changes while it runs: built once, saved and restored as one."""
 
 import copy
+import re
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nas.network import Network
-from nas.optim import make_optimizer
+from nas.optim import check_patterns, make_optimizer
 from retrain.recipe import Recipe
+from retrain.train.dynamic_decay import DynamicDecay
 
 __all__ = ["TrainState"]
 
@@ -21,12 +24,18 @@ class TrainState:
         self.net = net.to(device, memory_format=torch.channels_last)
         self.decay = recipe.ema
         self.average: Network | None = copy.deepcopy(self.net).requires_grad_(False) if recipe.ema else None
-        self.frozen = []
+        self.still = _norms(net) if recipe.norms == "eval" else []
         if recipe.freeze_backbone_norms and net.backbone is not None:
-            self.frozen = [module for module in net.backbone.modules() if isinstance(module, _BatchNorm)]
-            for norm in self.frozen:
+            self.still += _norms(net.backbone)
+            for norm in _norms(net.backbone):
                 norm.requires_grad_(False)
+        check_patterns("recipe: frozen", recipe.frozen, net)
+        for name, parameter in net.named_parameters():
+            if any(re.match(pattern, name) for pattern in recipe.frozen):
+                parameter.requires_grad_(False)
         self.optimizer = make_optimizer(self.net, recipe.optim)
+        if recipe.dynamic_decay:
+            DynamicDecay(self.net, recipe.dynamic_decay).attach(self.optimizer)
         self.step = 0
         self.sums = {"loss": 0.0, "count": 0}
         self.seconds = 0.0
@@ -38,7 +47,7 @@ class TrainState:
 
     def train_mode(self) -> None:
         self.net.train()
-        for norm in self.frozen:
+        for norm in self.still:
             norm.eval()
 
     def advance(self) -> None:
@@ -75,3 +84,7 @@ class TrainState:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _norms(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, _BatchNorm)]

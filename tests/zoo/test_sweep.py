@@ -42,7 +42,9 @@ def test_odd_sizes_train_and_eval(name):
 
 
 # One of each structure: those left out differ in widths alone.
-@pytest.mark.parametrize("name", ["csnet_l_x2", "csf_res2net50", *LARGE, "light_minet_resnet50"])
+@pytest.mark.parametrize(
+    "name", ["csnet_x1", "csnet_l_x2", "csf_res2net50", *LARGE, "minet_vgg16", "light_minet_resnet50"]
+)
 def test_exports_with_the_same_numbers(name):
     net = _network(name).eval()
     x = _photo(1, 64, 48)

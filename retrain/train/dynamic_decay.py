@@ -1,0 +1,48 @@
+"""CSNet's dynamic weight decay (Gao et al., ECCV 2020): what makes the scales of useless channels vanish."""
+
+import torch
+from torch import nn
+
+from genotypes import UserError
+from nas.network import Network
+
+__all__ = ["DynamicDecay"]
+
+_TEMPLATES = ("octave_block", "octave_stage")
+
+
+class DynamicDecay:
+    """Adds strength * S_c * scale_c to the gradient of every norm's scale in the octave blocks.
+
+    That is the gradient of strength / 2 * sum_c S_c * scale_c^2, where S_c is the mean over the batch of the channel's
+    absolute global average after norm and activation, held constant. The fusion head's norms are left alone.
+
+    Raises UserError for a network without octave blocks.
+    """
+
+    def __init__(self, net: Network, strength: float) -> None:
+        self.strength = strength
+        self.features: dict[nn.Parameter, torch.Tensor] = {}  # scale -> S [C] of the last forward pass
+        blocks = [net.cells[cell.name] for cell in net.genotype.cells if cell.template in _TEMPLATES]
+        if not blocks:
+            needed = " or ".join(_TEMPLATES)
+            raise UserError(f"recipe: dynamic_decay needs cells of {needed}; {net.genotype.name} has none")
+        for block in blocks:
+            for post in block.nodes.values():
+                post.register_forward_hook(self._remember)
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let every step of the optimiser begin with `add`."""
+        optimizer.register_step_pre_hook(lambda *_: self.add())
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """To the gradients that lie ready, by the features of the last forward pass in training mode."""
+        for scale, feature in self.features.items():
+            if scale.grad is not None:
+                scale.grad += self.strength * feature * scale
+        self.features.clear()
+
+    def _remember(self, post: nn.Module, _: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+        if post.training:
+            self.features[post.norm.weight] = out.detach().float().mean((2, 3)).abs().mean(0)

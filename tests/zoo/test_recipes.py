@@ -1,0 +1,168 @@
+"""The papers' recipes on the papers' networks: what is frozen, what is decayed, batches of one image."""
+
+import copy
+
+import pytest
+import torch
+
+import genotypes
+import nas
+from genotypes import UserError
+from nas.network import check_single_image
+from nas.optim import OptimConfig, OptimGroup, make_optimizer, set_progress
+from retrain import Recipe, load_recipe
+from retrain.train.dynamic_decay import DynamicDecay
+from retrain.train.state import TrainState
+from search_spaces.csnet import csnet_of_widths
+
+CPU = torch.device("cpu")
+
+
+def _thin():
+    stages = [[[4, 4]], [[4, 0], [5, 3]], [[6, 0], [7]], [[9, 0], [8]], [[9, 3], [10]]]
+    dilated = [[1, 1, 0, 0, 2], [1, 0, 0, 0, 0], [0, 0, 3, 0, 0]]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nas.build(csnet_of_widths(stages, [4, 5, 6], dilated, 7, name="thin"))
+
+
+def _picture(batch: int = 2, size: int = 64) -> torch.Tensor:
+    return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def test_csf_freezes_what_its_authors_code_froze():
+    with torch.device("meta"):  # names and sizes only
+        net = nas.build(genotypes.load("csf_res2net50"))
+    TrainState(net, load_recipe("csf"), torch.device("meta")).train_mode()
+    trained = {name for name, p in net.named_parameters() if p.requires_grad}
+    # networks.md 4.1.
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 33_707_781
+    assert {"conv1.1.weight", "layer2.0.downsample.2.bias", "layer1.0.conv1.weight"} <= {n[9:] for n in trained}
+    assert not {"bn1.weight", "layer4.2.bns.1.bias", "layer2.0.downsample.1.weight"} & {n[9:] for n in trained}
+    assert not any(module.training for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d))
+
+
+def test_one_image_is_a_batch_with_norms_in_eval_mode():
+    net = nas.build(genotypes.load("fpn_tiny"))
+    check_single_image(net, 64)
+    recipe = Recipe(norms="eval", frozen=(r"backbone\.features\.0",), batch_size=1, ema=0.0)
+    state = TrainState(net, recipe, CPU)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    state.train_mode()
+    sum(y.square().mean() for y in net(_picture(1, 65))).backward()
+    state.optimizer.step()
+    changed = {key for key, value in net.state_dict().items() if not torch.equal(value, before[key])}
+    trained = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert changed == trained < set(dict(net.named_parameters()))  # no statistics among them
+
+
+def test_a_norm_in_eval_mode_does_not_see_the_batch():
+    net = nas.build(genotypes.load("fpn_tiny"))
+    TrainState(net, Recipe(norms="eval", ema=0.0), CPU).train_mode()
+    x = _picture(3)
+    alone, together = net(x[:1])[0], net(x)[0][:1]
+    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
+    TrainState(net, Recipe(ema=0.0), CPU).train_mode()
+    assert (net(x[:1])[0] - net(x)[0][:1]).abs().max() > 1e-3
+
+
+def test_dynamic_decay_is_the_gradient_of_its_formula():
+    net, x = _thin(), _picture()
+    reference = copy.deepcopy(net).train()
+    loss = reference(x)[0].square().mean()
+    # lambda / 2 * sum_c S_c scale_c^2 (papers.md 4), from what the cells return.
+    features = {"image": x}
+    for name, cell in reference.cells.items():
+        found = cell(features)
+        features |= found
+        if name.startswith("stage"):
+            for key, value in found.items():
+                scale = reference.get_submodule(f"cells.{name}.nodes.{key.partition('.')[2]}").norm.weight
+                pooled = value.detach().mean((2, 3)).abs().mean(0)
+                loss = loss + 3.0 / 2 * (pooled * scale**2).sum()
+    loss.backward()
+
+    decay = DynamicDecay(net.train(), 3.0)
+    net(x)[0].square().mean().backward()
+    plain = net.cells["fusion"].nodes["out"].norm.weight.grad.clone()
+    decay.add()
+    for (name, p), q in zip(net.named_parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-7, msg=name)
+    assert torch.equal(plain, net.cells["fusion"].nodes["out"].norm.weight.grad)  # the head is left alone
+
+
+def test_dynamic_decay_takes_part_in_every_step_of_a_training():
+    scales = []
+    for strength in (0.0, 3.0):
+        net = _thin()
+        optim = OptimConfig(name="sgd", lr=0.1, momentum=0.0, weight_decay=0.0)
+        state = TrainState(net, Recipe(optim=optim, ema=0.0, dynamic_decay=strength), CPU)
+        for _ in range(2):
+            state.train_mode()
+            state.optimizer.zero_grad()
+            (net(_picture())[0].mean() * 0).backward()  # nothing to learn: what moves is decay
+            state.optimizer.step()
+        scales.append(net.cells["stage1"].nodes["out0"].norm.weight.detach())
+    assert torch.equal(scales[0], torch.ones(5)) and (scales[1] < 1).all()
+    with pytest.raises(UserError, match="dynamic_decay needs cells of octave_block or octave_stage; fpn_tiny has none"):
+        TrainState(nas.build(genotypes.load("fpn_tiny")), Recipe(dynamic_decay=1.0), CPU)
+
+
+def test_csnets_recipe_gives_each_parameter_the_authors_rate_and_decay():
+    recipe, net = load_recipe("csnet"), nas.build(genotypes.load("csnet_x1"))
+    optimizer = TrainState(net, recipe, CPU).optimizer
+    of = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    rates = {name: of[id(p)] for name, p in net.named_parameters()}
+    assert rates.keys() == {name for name, _ in net.named_parameters()}
+    for name, expected in {
+        "cells.stage0.edges.local1.weight": (1e-2, 5e-7),  # depthwise
+        "cells.stage2.edges.b3_out0.weight": (1e-2, 5e-7),
+        "cells.fusion.edges.multi2_d16.weight": (1e-2, 5e-7),
+        "cells.stage2.edges.b3_mix0_from1.weight": (1e-4, 5e-3),
+        "cells.stage2.nodes.b3_mix0.norm.weight": (1e-4, 0.0),
+        "cells.stage2.nodes.out0.norm.weight": (1e-4, 5e-3),
+        "cells.stage2.nodes.b3_mix0.norm.bias": (1e-4, 5e-3),
+        "cells.fusion.nodes.out.norm.weight": (1e-4, 5e-3),
+        "cells.head.edges.conv.bias": (1e-4, 5e-3),
+    }.items():
+        assert rates[name] == pytest.approx(expected), name
+    # Two layers a branch: 18 blocks of two branches, three of which have but one; and the head's dilated ones.
+    assert sum(rate == pytest.approx((1e-2, 5e-7)) for rate in rates.values()) == 2 * (18 * 2 - 3) + 15
+    assert [round(set_progress(optimizer, recipe.optim, t), 6) for t in (0, 0.66, 0.67, 0.83, 0.84)] == [
+        1,
+        1,
+        0.1,
+        0.1,
+        0.01,
+    ]
+    assert optimizer.defaults["betas"] == (0.9, 0.99)
+
+
+def test_groups_without_rules_are_cells_and_backbone_with_and_without_decay():
+    net = nas.build(genotypes.load("fpn_tiny"))
+    groups = make_optimizer(net, OptimConfig(lr=1.0, backbone_lr=0.1, weight_decay=0.5)).param_groups
+    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(1.0, 0.5), (1.0, 0.0), (0.1, 0.5), (0.1, 0.0)]
+    assert sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Recipe(dynamic_decay=-1.0), "dynamic_decay"),
+        (lambda: Recipe(frozen=("(",)), r"frozen: '\(' is no regular expression"),
+        (lambda: OptimGroup(match="["), "no regular expression"),
+        (lambda: OptimGroup(match="a", lr=-1.0), "not negative"),
+        (lambda: OptimConfig(betas=(0.9, 1.0)), "betas"),
+        (lambda: OptimConfig(milestones=(0.5,)), "milestones are rising shares"),
+        (lambda: OptimConfig(schedule="steps"), "milestones are rising shares"),
+        (lambda: OptimConfig(schedule="steps", milestones=(0.5, 0.2)), "milestones are rising shares"),
+        (lambda: TrainState(_thin(), Recipe(frozen=("backbone",)), CPU), "'backbone' matches no parameter"),
+        (
+            lambda: TrainState(_thin(), Recipe(optim=OptimConfig(groups=(OptimGroup(match="stem"),))), CPU),
+            "groups: 'stem' matches no parameter of this network; their names are like 'cells.stage0",
+        ),
+    ],
+)
+def test_mistakes(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
