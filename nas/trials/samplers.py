@@ -1,0 +1,114 @@
+"""What to try next: a function of seed, the trial's number and the trials before it; so resuming changes nothing."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from genotypes import UserError
+
+__all__ = ["SAMPLERS", "RegularisedEvolution", "SeededSampler", "make_sampler"]
+
+_ATTEMPTS = 20  # draws that are thrown away because their genotype has been tried; then a repeat is accepted
+
+
+def make_sampler(
+    name: str, space: Mapping[str, CategoricalDistribution], *, seed: int, population: int, objectives: int
+) -> "SeededSampler":
+    """The sampler of that name for parameters `space`; UserError if there is none, or not for so many objectives.
+
+    population: see `TrialsConfig`.
+    """
+    if name not in SAMPLERS:
+        raise UserError(f"unknown sampler {name!r}; known: {', '.join(sorted(SAMPLERS))}")
+    if name == "evolution" and objectives > 1:
+        raise UserError("sampler evolution has one objective; for a front of loss against cost take nsga2 or tpe")
+    return SeededSampler(space, seed, lambda draw_seed: SAMPLERS[name](draw_seed, population))
+
+
+class SeededSampler(BaseSampler):
+    """Makes one of Optuna's samplers anew for every draw, with a seed that is a function of (seed, trial number).
+
+    Optuna's samplers keep a random state in memory, which an interruption would lose. Beside that, no genotype is drawn
+    twice as long as others are found: its score would be the same. make: seed of a draw -> sampler.
+    """
+
+    def __init__(
+        self, space: Mapping[str, CategoricalDistribution], seed: int, make: Callable[[int], BaseSampler]
+    ) -> None:
+        self._space = {name: choices for name, choices in space.items() if not choices.single()}
+        self._seed = seed
+        self._make = make
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        return self._space
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
+        others = study.get_trials(deepcopy=False)
+        tried = {self._key(other.params) for other in others if other.number != trial.number and other.params}
+        for attempt in range(_ATTEMPTS):
+            seeds = np.random.SeedSequence([self._seed, trial.number, attempt]).generate_state(2)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # options that Optuna calls experimental
+                sampler = self._make(int(seeds[0]))
+                params = sampler.sample_relative(study, trial, self._space)
+            rng = np.random.default_rng(seeds[1])
+            for name, choices in self._space.items():  # startup trials, NSGA-II's mutations
+                if name not in params:
+                    params[name] = choices.choices[rng.integers(len(choices.choices))]
+            if self._key(params) not in tried:
+                break
+        return params
+
+    def _key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(params.get(name) for name in self._space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: CategoricalDistribution
+    ) -> Any:
+        raise RuntimeError(f"{param_name} is not a parameter of this study")
+
+
+class RegularisedEvolution(BaseSampler):
+    """Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019.
+
+    The parent is the best of a random few of the last `population` completed trials; the child differs from it in
+    one parameter. Its state is the study. The first `population` trials are random.
+    """
+
+    def __init__(self, seed: int, population: int, tournament: float) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._population = population
+        self._tournament = tournament
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        return {}
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(done) < self._population or not search_space:
+            return {}
+        alive: Sequence[FrozenTrial] = done[-self._population :]
+        some = self._rng.choice(len(alive), max(2, round(self._tournament * len(alive))), replace=False)
+        params = dict(alive[min(some, key=lambda index: (alive[index].value, index))].params)
+        name = list(search_space)[self._rng.integers(len(search_space))]
+        others = [choice for choice in search_space[name].choices if choice != params[name]]
+        return params | {name: others[self._rng.integers(len(others))]}
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        return param_distribution.choices[self._rng.integers(len(param_distribution.choices))]
+
+
+SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
+    "evolution": lambda seed, population: RegularisedEvolution(seed, population, tournament=0.3),
+    "nsga2": lambda seed, population: optuna.samplers.NSGAIISampler(seed=seed, population_size=population),
+    "random": lambda seed, population: optuna.samplers.RandomSampler(seed=seed),
+    "tpe": lambda seed, population: optuna.samplers.TPESampler(
+        seed=seed, n_startup_trials=population, multivariate=True, constant_liar=False
+    ),
+}

@@ -1,0 +1,274 @@
+"""A study: genotypes tried one after another, by any number of workers on one storage.
+
+Whatever is interrupted, killed or started again, the study ends with `count` trials. With one worker they are bit for
+bit those of an undisturbed run: a draw depends on seed, number and earlier trials alone, and a trial that was under way
+is tried again under its own number with its own choices.
+"""
+
+import hashlib
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import OptunaError, TrialPruned
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+from tqdm import tqdm
+
+from genotypes import UserError
+from nas.run import Interrupted, Interrupts
+from nas.trials.config import TrialsConfig
+from nas.trials.pruners import make_pruner
+from nas.trials.records import REPEAT, Trials, read_trial, write_trials
+from nas.trials.samplers import make_sampler
+from nas.trials.storage import STORAGE_ERRORS, open_storage, reason, storage_name
+from nas.trials.workers import Heartbeat, Watch
+
+__all__ = ["Report", "Score", "run_trials"]
+
+Report = Callable[[int, float], None]  # (step, value so far): may end the trial
+Score = Callable[[dict[str, Any], Report], Sequence[float]]  # (choices, report) -> one value an objective
+
+_SEARCHED = "searched"  # user attribute of a study: what its trials are about
+_PAUSE = 0.5  # seconds between looks at the trials of others
+
+
+class _Stopped(Exception):
+    """Raised by `report` when a signal has come."""
+
+
+def run_trials(
+    space: Mapping[str, Sequence[Any]],
+    score: Score,
+    cfg: TrialsConfig,
+    *,
+    seed: int = 0,
+    objectives: Sequence[str] = ("loss",),
+    scored: str = "",
+    folder: Path | None = None,
+    interrupts: Interrupts | None = None,
+    to_continue: str = "run the same command again",
+    progress: bool = True,
+) -> Trials:
+    """Work on a study until `cfg.count` of its trials are finished, by this process or others; all of them.
+
+    space: open edge (or width) -> candidates; each is a categorical parameter of the same name.
+    score: gives the objectives of a genotype, smaller is better. It may call `report(step, value)` on its way, for
+        the pruner and for interruptions; what it raises then is not to be caught. NaN counts as infinite: a training
+        that diverged. It is not called for a genotype that the study knows. Any other exception ends the
+        run; the trial stays to be tried again.
+    objectives: names of the values: the loss, perhaps a cost.
+    scored: what tells these scores from others of the same space (data, steps, ...); goes into the study's name.
+    folder: of the run, for study.journal (see `TrialsConfig.storage`) and trials.csv; none: nothing is written.
+    interrupts: those of the caller, if it has any. to_continue: what an interrupted user is told to do.
+
+    Raises Interrupted when asked to stop, UserError for a storage that cannot be opened and a study of another space.
+    """
+    objectives = tuple(objectives)
+    parameters = {edge: CategoricalDistribution(tuple(candidates)) for edge, candidates in space.items()}
+    sampler = make_sampler(
+        cfg.sampler or "tpe", parameters, seed=seed, population=cfg.population, objectives=len(objectives)
+    )
+    pruner = make_pruner(cfg.pruner, objectives=len(objectives))
+    searched = {
+        "space": {edge: list(candidates) for edge, candidates in space.items()},
+        "objectives": list(objectives),
+        "scored": scored,
+    }
+    shown = storage_name(cfg.storage, folder)
+    with _quiet_optuna():
+        storage = open_storage(cfg.storage, folder)
+        try:
+            name = cfg.study or _name(searched, cfg, seed)
+            study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                directions=["minimize"] * len(objectives),
+                sampler=sampler,
+                pruner=pruner,
+                load_if_exists=True,
+            )
+            _check(study, searched, f"study {name!r} in {shown}")
+            with nullcontext(interrupts) if interrupts else Interrupts() as caught:
+                return _Worker(study, storage, parameters, score, cfg, objectives, folder, caught).run(
+                    progress, to_continue
+                )
+        except STORAGE_ERRORS as error:
+            raise UserError(f"storage {shown}: {reason(error)}; once it is back, the same command goes on") from error
+
+
+class _Worker:
+    """This process's part of a study."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        storage: BaseStorage,
+        parameters: Mapping[str, CategoricalDistribution],
+        score: Score,
+        cfg: TrialsConfig,
+        objectives: tuple[str, ...],
+        folder: Path | None,
+        interrupts: Interrupts,
+    ) -> None:
+        self._study, self._storage, self._parameters, self._score = study, storage, parameters, score
+        self._cfg, self._objectives, self._folder, self._interrupts = cfg, objectives, folder, interrupts
+        self._watch = Watch(cfg.stale_after)
+        self._alone = isinstance(storage, InMemoryStorage)
+
+    def run(self, progress: bool, to_continue: str) -> Trials:
+        with tqdm(total=self._cfg.count, desc="trials", unit="trial", disable=not progress) as bar:
+            while True:
+                self._recover_lost()
+                trials = self._counted()
+                finished = sum(trial.state.is_finished() for trial in trials)
+                self._show(bar, trials, finished)
+                if finished == self._cfg.count:
+                    return self._record()
+                if self._interrupts.signum:
+                    raise Interrupted(
+                        self._interrupts.signum,
+                        f"{finished} of {self._cfg.count} trials are finished; to continue: {to_continue}",
+                    )
+                if len(trials) < self._cfg.count or any(trial.state == TrialState.WAITING for trial in trials):
+                    self._try_one()
+                else:  # the rest is others' work, unless they die
+                    bar.set_description_str("waiting for other workers")
+                    time.sleep(_PAUSE)
+
+    def _counted(self) -> list[FrozenTrial]:
+        """The trials that count: the first `count`, without failed ones (see `_try_one`)."""
+        trials = self._study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.state != TrialState.FAIL][: self._cfg.count]
+
+    def _recover_lost(self) -> None:
+        if not self._alone:
+            for trial in self._watch.lost(self._study.get_trials(deepcopy=False)):
+                self._give_back(trial)
+
+    def _give_back(self, trial: FrozenTrial | optuna.Trial) -> None:
+        """Let anybody try it again: the same trial, with the choices that it has."""
+        try:
+            self._storage.set_trial_user_attr(trial._trial_id, "worker", None)
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        except (OptunaError, RuntimeError):
+            pass  # finished by now
+
+    def _try_one(self) -> None:
+        trial = self._study.ask()
+        every = self._cfg.stale_after / 4
+        try:
+            with nullcontext() if self._alone else Heartbeat(self._storage, trial._trial_id, every):
+                if trial.number not in {counted.number for counted in self._counted()}:
+                    # Several workers asked for the last trial at once.
+                    self._study.tell(trial, state=TrialState.FAIL)
+                    return
+                choices = {edge: trial.suggest_categorical(edge, d.choices) for edge, d in self._parameters.items()}
+                values = self._known(trial, choices) or self._values(self._score(choices, self._reporter(trial)))
+        except TrialPruned:
+            self._tell(trial, state=TrialState.PRUNED)
+        except _Stopped:
+            self._give_back(trial)
+        except BaseException:
+            self._give_back(trial)
+            raise
+        else:
+            self._tell(trial, values)
+        if self._folder:
+            self._record()
+
+    def _known(self, trial: optuna.Trial, choices: dict[str, Any]) -> list[float] | None:
+        """The values of the first complete trial of the same genotype, if there is one."""
+        for other in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            if other.params == choices:
+                trial.set_user_attr(REPEAT, other.user_attrs.get(REPEAT, other.number))
+                return other.values
+        return None
+
+    def _values(self, values: Sequence[float]) -> list[float]:
+        values = [float(value) for value in values]
+        if len(values) != len(self._objectives):
+            raise ValueError(f"score gave {len(values)} values; objectives: {', '.join(self._objectives)}")
+        return [math.inf if math.isnan(value) else value for value in values]
+
+    def _reporter(self, trial: optuna.Trial) -> Report:
+        before = set(self._study._storage.get_trial(trial._trial_id).intermediate_values)
+
+        def report(step: int, value: float) -> None:
+            if self._cfg.pruner != "none":
+                if step not in before:  # an interrupted try of this trial has reported it
+                    trial.report(math.inf if math.isnan(value) else float(value), step)
+                if trial.should_prune():
+                    raise TrialPruned
+            if self._interrupts.signum:
+                raise _Stopped
+
+        return report
+
+    def _tell(self, trial: optuna.Trial, values: list[float] | None = None, **state: Any) -> None:
+        try:
+            self._study.tell(trial, values, **state)
+        except (OptunaError, RuntimeError, ValueError):
+            # Taken for dead (a suspended machine), this worker has lost the trial to another, who finds the same.
+            if self._storage.get_trial(trial._trial_id).state == TrialState.RUNNING:
+                raise
+
+    def _record(self) -> Trials:
+        found = tuple(read_trial(trial, tuple(self._parameters)) for trial in self._counted())
+        trials = Trials(trials=found, objectives=self._objectives)
+        if self._folder:
+            write_trials(trials, self._folder / "trials.csv")
+        return trials
+
+    def _show(self, bar: tqdm, trials: list[FrozenTrial], finished: int) -> None:
+        bar.n = finished
+        best = min((t.values[0] for t in trials if t.state == TrialState.COMPLETE), default=None)
+        bar.set_description_str("trials", refresh=False)
+        if best is not None:
+            bar.set_postfix_str(f"best {self._objectives[0]} {best:.4g}", refresh=False)
+        bar.update(0)
+
+
+def _name(searched: dict[str, Any], cfg: TrialsConfig, seed: int) -> str:
+    digest = hashlib.sha256(json.dumps(searched, sort_keys=True).encode()).hexdigest()[:12]
+    pruner = "" if cfg.pruner == "none" else f"-{cfg.pruner}"
+    return f"{cfg.sampler or 'tpe'}{pruner}-seed{seed}-{digest}"
+
+
+def _check(study: optuna.Study, searched: dict[str, Any], shown: str) -> None:
+    """UserError if the study that is there is about something else; a new one is told what it is about."""
+    has_trials = bool(study.get_trials(deepcopy=False))  # asked first: another worker may be making the study now
+    there = study.user_attrs.get(_SEARCHED)
+    if there is None:
+        if has_trials or len(study.directions) != len(searched["objectives"]):
+            raise UserError(f"{shown} was made by another program; choose another --study")
+        study.set_user_attr(_SEARCHED, searched)
+        study.set_metric_names(searched["objectives"])
+        return
+    for key, what in (("objectives", "objectives"), ("scored", "kind of scores")):
+        if there[key] != searched[key]:
+            raise UserError(f"{shown} is about other {what}: {there[key]!r}, here {searched[key]!r}")
+    for edge in there["space"] | searched["space"]:
+        before, now = there["space"].get(edge), searched["space"].get(edge)
+        if before != now:
+            raise UserError(f"{shown} is about another space: candidates of {edge} are {before} there, {now} here")
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Optuna tells of every study it makes and of every option that it calls experimental."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,0 +1,231 @@
+"""Studies: the same whatever interrupts them, as many trials as asked for, better than chance, mistakes told."""
+
+import csv
+import math
+import os
+import signal
+import sys
+
+import optuna
+import pytest
+from toy_trials import cost_of, facts, toy
+
+from genotypes import UserError
+from nas.run import Interrupted
+from nas.trials import TrialsConfig, run_trials
+
+
+class Crash(Exception):
+    pass
+
+
+def run(space, score, tmp_path=None, objectives=("loss",), seed=0, **options):
+    cfg = TrialsConfig(**{"population": 6, **options})
+    return run_trials(space, score, cfg, folder=tmp_path, objectives=objectives, seed=seed, progress=False)
+
+
+def with_cost(space, score):
+    return lambda choices, report: (*score(choices, report), cost_of(space, choices))
+
+
+def learning(score):
+    """A short training: three values on the way, each nearer to the last."""
+
+    def trained(choices, report):
+        (last,) = score(choices, report)
+        for step in range(3):
+            report(step, last + 1 / (step + 1))
+        return (last,)
+
+    return trained
+
+
+CASES = [(sampler, 1, "none") for sampler in ("tpe", "nsga2", "random", "evolution")]
+CASES += [("nsga2", 2, "none"), ("tpe", 2, "none")]
+CASES += [("tpe", 1, pruner) for pruner in ("median", "successive_halving", "hyperband")]
+
+
+@pytest.mark.parametrize(("sampler", "objectives", "pruner"), CASES)
+def test_interrupted_anywhere_a_study_ends_the_same(tmp_path, sampler, objectives, pruner):
+    space, score = toy()
+    score = score if objectives == 1 else with_cost(space, score)
+    score = score if pruner == "none" else learning(score)
+    names = ("loss", "cost")[:objectives]
+    calm = run(space, score, None, names, count=20, sampler=sampler, pruner=pruner)
+    calls = 0
+
+    def crashing(choices, report):
+        nonlocal calls
+        calls += 1
+
+        def report_or_crash(step, value):
+            report(step, value)
+            if calls % 4 == 0 and step == 1:
+                raise Crash
+
+        values = score(choices, report_or_crash)
+        if calls % 4 == 0:
+            raise Crash
+        return values
+
+    crashes = 0
+    while True:
+        try:
+            again = run(space, crashing, tmp_path, names, count=20, sampler=sampler, pruner=pruner)
+            break
+        except Crash:
+            crashes += 1
+    assert crashes >= 3
+    assert facts(again) == facts(calm)
+    if pruner != "none":
+        assert any(trial.state == "pruned" for trial in calm.trials)
+
+
+def test_a_finished_study_computes_nothing_more_and_can_be_lengthened(tmp_path):
+    space, score = toy()
+    ten = run(space, score, tmp_path, count=10)
+    counted = []
+    assert facts(run(space, lambda *_: counted.append(1), tmp_path, count=10)) == facts(ten)
+    assert facts(run(space, lambda *_: counted.append(1), tmp_path, count=4)) == facts(ten)[:4]
+    assert not counted
+    assert facts(run(space, score, tmp_path, count=13)) == facts(run(space, score, count=13))
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in a training that reports", "in one that does not"])
+def test_a_signal_stops_and_the_same_command_goes_on(tmp_path, inside):
+    space, score = toy()
+    calls = []
+
+    def signalled(choices, report):
+        calls.append(choices)
+        if len(calls) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        if inside:
+            report(0, 1.0)
+        return score(choices, report)
+
+    with pytest.raises(Interrupted, match=f"{4 if inside else 5} of 8 trials .*the same command") as caught:
+        run(space, signalled, tmp_path, count=8)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert facts(run(space, signalled, tmp_path, count=8)) == facts(run(space, score, count=8))
+    assert len(calls) == 9 if inside else 8
+
+
+def test_no_genotype_is_scored_twice():
+    space, score = toy(edges=2, candidates=3)
+    scored = []
+
+    def counting(choices, report):
+        scored.append(tuple(choices.values()))
+        return score(choices, report)
+
+    found = run(space, counting, count=14, sampler="random")
+    assert sorted(scored) == sorted({(a, b) for a in space["cell.e0"] for b in space["cell.e1"]})
+    assert sum(trial.repeat_of is not None for trial in found.trials) == 14 - 9
+    for trial in found.trials:
+        if trial.repeat_of is not None:
+            first = found.trials[trial.repeat_of]
+            assert (first.values, first.choices, first.repeat_of) == (trial.values, trial.choices, None)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "evolution", "nsga2"])
+def test_a_sampler_beats_random(sampler):
+    def mean(name):
+        found = [run(*toy(seed=seed), count=60, population=10, sampler=name, seed=seed) for seed in range(6)]
+        return sum(trials.best.values[0] for trials in found) / len(found)
+
+    assert mean(sampler) < mean("random") - 1.0  # of a standard deviation of about 2.8
+
+
+def test_a_diverged_training_is_the_worst_and_no_error(tmp_path):
+    space, score = toy()
+    for sampler in ("tpe", "evolution", "nsga2"):
+        calls = []
+
+        def sometimes(choices, report, calls=calls):
+            calls.append(1)
+            return (math.nan,) if len(calls) % 3 == 0 else score(choices, report)
+
+        found = run(space, sometimes, tmp_path, count=20, sampler=sampler)
+        assert sum(trial.values == (math.inf,) for trial in found.trials) == 6
+        assert math.isfinite(found.best.values[0])
+
+
+def test_the_table_says_what_was_tried(tmp_path):
+    space, score = toy(edges=2)
+    found = run(space, with_cost(space, score), tmp_path, ("loss", "macs"), count=7, sampler="nsga2")
+    with open(tmp_path / "trials.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(float(row["loss"]), float(row["macs"])) for row in rows] == [trial.values for trial in found.trials]
+    assert [{edge: row[edge] for edge in space} for row in rows] == [trial.choices for trial in found.trials]
+    assert {row["state"] for row in rows} == {"complete"}
+
+
+def test_widths_are_integers_all_the_way(tmp_path):
+    space = {"cell.widths.0": (4, 8, 16)}
+    found = run(space, lambda choices, report: (float(choices["cell.widths.0"]),), tmp_path, count=6)
+    assert found.best.choices == {"cell.widths.0": 4} and type(found.best.choices["cell.widths.0"]) is int
+
+
+def test_optuna_is_left_as_it_was(tmp_path, capfd):
+    before = optuna.logging.get_verbosity()
+    run(*toy(edges=2), tmp_path, count=5, storage=f"sqlite:///{tmp_path}/a.db", sampler="tpe", population=3)
+    assert optuna.logging.get_verbosity() == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_two_searches_never_mix_in_a_storage(tmp_path):
+    url = f"sqlite:///{tmp_path}/studies.db"
+    space, score = toy(edges=3)
+    for seed in (0, 1):
+        run(space, score, seed=seed, count=2, storage=url)
+    run(*toy(edges=2), count=2, storage=url)
+    run(space, with_cost(space, score), objectives=("loss", "cost"), count=2, storage=url)
+    run_trials(space, score, TrialsConfig(count=2, storage=url), scored="longer", progress=False)
+    summaries = optuna.get_all_study_summaries(url)
+    assert [summary.n_trials for summary in summaries] == [2] * 5
+    named = {"storage": url, "study": summaries[0].study_name}
+    with pytest.raises(UserError, match=r"another space: candidates of cell.e2 are .* there, None here"):
+        run(*toy(edges=2), **named)
+    with pytest.raises(UserError, match="other objectives"):
+        run(space, with_cost(space, score), objectives=("loss", "cost"), **named)
+    optuna.create_study(storage=url, study_name="mine").ask()
+    with pytest.raises(UserError, match="another program"):
+        run(space, score, storage=url, study="mine")
+
+
+def test_mistakes_are_told(tmp_path, monkeypatch):
+    space, score = toy()
+    for name in ("psycopg2", "pymysql"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    own = tmp_path / "train.log"
+    own.write_text("step 1\nstep 2")
+    (tmp_path / "text.db").write_text("this is no database, however long one reads it" * 40)
+    for options, message in [
+        ({"sampler": "cma"}, "unknown sampler 'cma'; known: evolution, nsga2"),
+        ({"pruner": "axe"}, "unknown pruner 'axe'; known: hyperband"),
+        ({"count": 0}, "count must be at least 1"),
+        ({"storage": "redis://here"}, "unknown kind 'redis'; expected sqlite:///FILE"),
+        ({"storage": "study.db"}, r"storage 'study.db': expected sqlite:///FILE"),
+        ({"storage": "postgresql://me:secret@host/db"}, r"me:\*\*\*@host.* pip install psycopg2-binary"),
+        ({"storage": "mysql+pymysql://me:secret@host/db"}, r"\*\*\*@host.* pip install pymysql"),
+        ({"storage": f"sqlite:///{tmp_path}/no/a.db"}, "cannot be opened: unable to open database file"),
+        ({"storage": f"sqlite:///{tmp_path}/text.db"}, "cannot be opened: file is not a database"),
+        ({"storage": f"{tmp_path}/no/a.journal"}, "there is no folder"),
+        ({"storage": str(own)}, "not a journal of Optuna"),
+    ]:
+        with pytest.raises(UserError, match=message) as caught:
+            run(space, score, **options)
+        assert "secret" not in str(caught.value)
+    assert own.read_text() == "step 1\nstep 2"
+    for options, message in [({"sampler": "evolution"}, "nsga2 or tpe"), ({"pruner": "median"}, "one objective")]:
+        with pytest.raises(UserError, match=message):
+            run(space, with_cost(space, score), objectives=("loss", "cost"), **options)
+
+
+def test_a_journal_cut_short_is_mended(tmp_path):
+    space, score = toy()
+    run(space, score, tmp_path, count=3)
+    with open(tmp_path / "study.journal", "ab") as file:
+        file.write(b'{"op_code":4,"worker_id":"')  # the disk was full
+    assert facts(run(space, score, tmp_path, count=6)) == facts(run(space, score, count=6))
