@@ -21,9 +21,10 @@ class GuardConfig:
         share: largest share of `operations` among the derived edges.
         patience: evaluations in a row that must exceed `share`.
         operations: what a collapsed search fills its edges with.
-        ratio: the average eigenvalue of `window` evaluations ago, over the present one, must not fall below this.
+        ratio: the average eigenvalue of `window` evaluations ago, over the present one, must not fall below this while
+            the held-out loss does not fall either.
         window: evaluations that an average covers, and between the two averages.
-        iterations: products with the Hessian for an eigenvalue, each about 1.6 architecture steps; 0: no eigenvalues.
+        iterations: products with the Hessian for an eigenvalue, each about 1.2 architecture steps; 0: no eigenvalues.
         images: held-out images whose loss is differentiated, the same ones every time.
     """
 
@@ -58,6 +59,7 @@ class _Seen:
     step: int
     choices: dict[str, str]
     eigenvalue: float
+    loss: float
 
 
 def shares(choices: Mapping[str, str], operations: Sequence[str] = GuardConfig.operations) -> dict[str, float]:
@@ -73,7 +75,9 @@ class CollapseGuard:
 
     - RobustDARTS (Zela et al., ICLR 2020, section 4.3): with the average over the last `window` eigenvalues, stop when
       the average of `window` evaluations ago, over the present one, is below `ratio`; good is the genotype derived
-      `window` evaluations ago. It needs twice `window` evaluations before it can say anything.
+      `window` evaluations ago. It needs twice `window` evaluations before it can say anything. Our addition: as long as
+      the average held-out loss falls, it is silent. A search of a few hundred steps, unlike one of 50 epochs, is still
+      learning to see when it ends, and in a healthy one the curvature grows with the contrast of its maps.
     - Derived edges hold too much of nothing: stop when the share of `operations` exceeds its limit `patience` times in
       a row; good is the last genotype within the limit. A search that was never within it has nothing to go back to,
       and is not stopped: chance puts small spaces there. Edges whose candidates leave no alternative do not count.
@@ -89,14 +93,20 @@ class CollapseGuard:
         self._exceeded = 0
 
     def observe(
-        self, step: int, choices: Mapping[str, str], entropy: float = math.nan, eigenvalue: float = math.nan
+        self,
+        step: int,
+        choices: Mapping[str, str],
+        entropy: float = math.nan,
+        eigenvalue: float = math.nan,
+        loss: float = math.nan,
     ) -> Stop | None:
         """Take in an evaluation; a Stop if the search has collapsed.
 
         entropy: of the softmax, 1 undecided to 0 decided, for the reason's sentence; NaN: there is none.
         eigenvalue: the dominant one; one that is not finite counts as not measured, and the window closes over it.
+        loss: on the held-out part; NaN: not known, then the eigenvalue decides alone.
         """
-        seen = _Seen(step=step, choices=dict(choices), eigenvalue=float(eigenvalue))
+        seen = _Seen(step=step, choices=dict(choices), eigenvalue=float(eigenvalue), loss=float(loss))
         stop = self._judge_share(seen) or self._judge_eigenvalue(seen)
         if stop is None or not self.cfg.on:
             return None
@@ -128,14 +138,18 @@ class CollapseGuard:
         self._measured = [*self._measured, seen][-2 * k :]
         if len(self._measured) < 2 * k:
             return None
-        before, now = (sum(old.eigenvalue for old in part) / k for part in (self._measured[:k], self._measured[k:]))
-        if min(before, now) < _FLAT or before / now >= self.cfg.ratio:
+        windows = self._measured[:k], self._measured[k:]
+        before, now = (sum(old.eigenvalue for old in window) / k for window in windows)
+        loss_before, loss_now = (sum(old.loss for old in window) / k for window in windows)
+        if min(before, now) < _FLAT or before / now >= self.cfg.ratio or loss_now < loss_before:
             return None
         good = self._measured[k - 1]
         reason = (
             f"the dominant eigenvalue of the held-out loss rose from {before:.3g} to {now:.3g} (averages of {k} "
             f"evaluations, {k} apart; their ratio {before / now:.2f} is below {self.cfg.ratio})"
         )
+        if not math.isnan(loss_now - loss_before):
+            reason += f" while that loss went from {loss_before:.3f} to {loss_now:.3f}"
         return Stop(reason=reason, step=good.step, choices=good.choices)
 
     def state_dict(self) -> dict[str, Any]:

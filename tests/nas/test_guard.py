@@ -113,12 +113,12 @@ def choices(trivial):
     return {edge: "skip_connect" if i < trivial else "conv_3x3" for i, edge in enumerate(EDGES)}
 
 
-def watch(guard, eigenvalues=(), trivial=(), start=0):
+def watch(guard, eigenvalues=(), trivial=(), losses=(), start=0):
     """The first Stop, and the number of evaluations it took; step 10 n of evaluation n has n % 3 skip connections."""
-    count = max(len(eigenvalues), len(trivial))
+    nan, count = math.nan, max(len(eigenvalues), len(trivial))
     for n in range(start, count):
         edges = choices(trivial[n] if trivial else n % 3)
-        stop = guard.observe(10 * n, edges, 0.9, eigenvalues[n] if eigenvalues else math.nan)
+        stop = guard.observe(10 * n, edges, 0.9, eigenvalues[n] if eigenvalues else nan, losses[n] if losses else nan)
         if stop is not None:
             return stop, n + 1
     return None, count
@@ -132,6 +132,16 @@ def test_robust_darts_rule_by_hand():
         assert part in stop.reason
     assert watch(CollapseGuard(GuardConfig(window=2), EDGES), [1, 1, 1.3, 1.3, 1.3, 1.3])[0] is None
     assert watch(CollapseGuard(GuardConfig(window=2, ratio=0.69), EDGES), [1, 1, 1.3, 1.3, 2.0])[0] is None
+
+
+def test_a_falling_loss_keeps_the_eigenvalue_rule_silent():
+    values = [1, 1, 1.3, 1.3, 2.0, 2.0]
+    stop, seen = watch(CollapseGuard(GuardConfig(window=2), EDGES), values, losses=[3, 3, 3, 3, 3, 3])
+    assert seen == 5 and "from 3.000 to 3.000" in stop.reason  # level is not falling
+    assert watch(CollapseGuard(GuardConfig(window=2), EDGES), values, losses=[3, 3, 3, 2.9, 2.8, 2.7])[0] is None
+    # It speaks as soon as the averages rise: of evaluations 3 and 4 against 5 and 6, not of 2 and 3 against 4 and 5.
+    stop, seen = watch(CollapseGuard(GuardConfig(window=2), EDGES), values, losses=[3, 4, 3, 2.9, 2.9, 3.2])
+    assert seen == 6 and stop.step == 30 and "from 2.950 to 3.050" in stop.reason
 
 
 def test_falling_and_level_eigenvalues_never_stop():
