@@ -38,7 +38,7 @@ def test_the_papers_recipes_say_what_the_papers_say() -> None:
     minet = load_recipe("minet")
     assert (minet.batch_size, minet.epochs, minet.optim.name, minet.optim.lr) == (4, 50, "sgd", 1e-3)
     assert minet.loss.terms == {"bce": 1.0, "cel": 1.0} and minet.loss.side_weights == (1.0, 0.0)
-    assert load_recipe("csf").freeze_backbone_norms
+    assert load_recipe("csf").norms == "eval" and load_recipe("csf").frozen
     assert set(load_recipe("auto_msfnet").loss.terms) == {"bce", "boundary"}
 
 

@@ -1,0 +1,28 @@
+"""An exhaustive table: every network of a small space, trained with several seeds. Searches are judged against it."""
+
+from nas.benchmark.analysis import RegretCurve, kendall_tau, rank_agreement, regret_curve
+from nas.benchmark.planted import planted_photographs, planted_set, planted_supernet, teacher, teacher_choices
+from nas.benchmark.space import members, space
+from nas.benchmark.table import Benchmark, Entry, load
+from nas.benchmark.training import Protocol, Trainer, Training, photographs
+
+__all__ = [
+    "load",
+    "Benchmark",
+    "Entry",
+    "space",
+    "members",
+    "kendall_tau",
+    "rank_agreement",
+    "regret_curve",
+    "RegretCurve",
+    "Protocol",
+    "Trainer",
+    "Training",
+    "photographs",
+    "planted_set",
+    "planted_photographs",
+    "planted_supernet",
+    "teacher",
+    "teacher_choices",
+]
