@@ -16,7 +16,8 @@ class TrialsConfig:
     Attributes:
         count: trials of the study, of all its workers together.
         sampler: what to try next: evolution, nsga2, random or tpe; none: the strategy's own.
-        population: random trials first; then the size of evolution's and nsga2's population.
+        population: random trials first; then the size of evolution's and nsga2's population; none: 20 for evolution, 10
+            for the others.
         pruner: which short trainings end early: none, median, hyperband or successive_halving (for one objective).
         storage: where the study lies: sqlite:///FILE, postgresql://..., mysql+pymysql://..., or a file ending in
             .journal or .log that the workers share; none: a journal in the run's folder.
@@ -27,7 +28,7 @@ class TrialsConfig:
 
     count: int = 60
     sampler: str | None = None
-    population: int = 20
+    population: int | None = None
     pruner: str = "none"
     storage: str | None = None
     study: str | None = None
@@ -36,7 +37,7 @@ class TrialsConfig:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise UserError(f"count must be at least 1 trial, not {self.count}")
-        if self.population < 2:
+        if self.population is not None and self.population < 2:
             raise UserError(f"population must be at least 2 trials, not {self.population}")
         if not self.stale_after > 0:
             raise UserError(f"stale_after must be more than 0 seconds, not {self.stale_after}")
