@@ -1,4 +1,4 @@
-"""What a genotype costs: parameters and multiply-adds counted, latency and memory measured.
+"""What a genotype costs: parameters and multiply-adds counted, latency and memory measured; and what each choice would.
 
 >>> import genotypes, nas.cost
 >>> cost = nas.cost.count(genotypes.load("fpn_tiny"))
@@ -9,6 +9,18 @@
 """
 
 from nas.cost.counting import Cost, PartCost, count
+from nas.cost.deriving import within_budget
+from nas.cost.lookup import COST_KINDS, CostTable, cost_table
 from nas.cost.measuring import Measurement, measure
 
-__all__ = ["Cost", "Measurement", "PartCost", "count", "measure"]
+__all__ = [
+    "COST_KINDS",
+    "Cost",
+    "CostTable",
+    "Measurement",
+    "PartCost",
+    "cost_table",
+    "count",
+    "measure",
+    "within_budget",
+]

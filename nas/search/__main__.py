@@ -14,6 +14,12 @@ _EXAMPLES = """\
   python -m nas.search --out runs/a --resume                 continue an interrupted search
   python -m nas.search --backbone mobilenet_v2 --weights mobilenet_v2.pth --data DUTS=DUTS-TR --size 128
   python -m nas.search --config runs/a/config.yaml --out runs/b      the same search again
+  python -m nas.search --strategy gdas --steps 1000                  one sampled path a step: fast and small
+  python -m nas.search --cost latency --budget 4.0                   what it finds takes 4 ms at most, on this device
+  python -m nas.search --strategy one_shot --cost macs               a Pareto front of loss against multiply-adds
+  python -m nas.search --strategy optuna --storage sqlite:///study.db --trials.count 200
+                                                             start it on more machines: they share one study
+  python -m nas.search --from runs/a --out runs/b            start from the weights of an earlier run
 """
 
 
@@ -27,16 +33,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     inputs = open_inputs(cfg, folder=cfg.out if resume else None)
     run = RunFolder.open(cfg.out, "search", text, resume=resume)
     result = search(cfg, run, inputs=inputs)
-    inherited = STRATEGIES[cfg.strategy].learns and not (
-        cfg.strategy == "optuna" and cfg.architecture.score == "training"
-    )
     operations = Counter(data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["choice"])
     print(f"found   {result.genotype.name}: " + ", ".join(f"{n} {op}" for op, n in operations.most_common()))
     if result.stopped:
         print(f"stopped {result.stopped}")
     if result.scores:
         shown = ", ".join(f"{key} {value:.4f}" for key, value in result.scores.items())
-        print(f"scored  {shown} on the held-out part, {_SCORED_BY[inherited]}")
+        print(f"scored  {shown} on the held-out part, {_SCORED_BY[result.inherited]}")
     if result.rivals:
         r = result.rivals
         spread = f"loss {min(r.losses):.4f} to {max(r.losses):.4f}, mean {r.mean:.4f}"

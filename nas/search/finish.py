@@ -1,4 +1,4 @@
-"""From a trained supernet to the genotype: a competition of derived genotypes, or a study of trials; beside random ones."""
+"""From a trained supernet to the genotype: derived ones compete, or a study tries many; beside random ones."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genotypes import Genotype, UserError
-from nas.run import Interrupted, RunFolder
+from nas.run import RunFolder
 from nas.search import log
 from nas.search.config import SearchConfig
 from nas.search.inputs import Inputs
@@ -23,7 +23,7 @@ _RIVALS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Rivals:
-    """Held-out losses of random genotypes, scored as the result was; better: the share of them that the result beats."""
+    """losses: of random genotypes, scored as the result was; better: the share of them that the result beats."""
 
     losses: tuple[float, ...]
     better: float
@@ -37,13 +37,15 @@ class Rivals:
 class SearchResult:
     """The genotype found and where it lies.
 
-    scores: on the held-out part, before retraining, with what the strategy scores by; empty for `random`. cost: in the
-    objective's unit. stopped: why the search was ended early. front: files of the Pareto front.
+    scores: on the held-out part, before retraining; empty for `random`. inherited: with the weights of the supernet,
+    else after a short training. cost: in the objective's unit. stopped: why the search was ended early. front: files
+    of the Pareto front.
     """
 
     genotype: Genotype
     scores: dict[str, float]
     path: Path
+    inherited: bool = True
     cost: float | None = None
     rivals: Rivals | None = None
     stopped: str | None = None
@@ -76,6 +78,7 @@ def finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs
         genotype=genotype,
         scores=scores,
         path=run.path,
+        inherited=state.strategy.learns,
         cost=cost,
         rivals=rivals,
         stopped=state.stop.reason if state.stop else None,
@@ -106,7 +109,7 @@ class _Study:
         cfg, objective = self.cfg.trials, self.inputs.objective
         own = cfg.sampler is None or count is not None
         if own and sampler == "evolution" and objective:
-            sampler = "nsga2"  # which is evolution with two objectives
+            sampler = "nsga2"  # evolution with two objectives
         cfg = replace(cfg, sampler=sampler if own else cfg.sampler, count=count or cfg.count)
         if count is not None and cfg.study:
             cfg = replace(cfg, study=f"{cfg.study}-random")
@@ -117,20 +120,17 @@ class _Study:
             values = [self.scores(choices, report)["loss"]]
             return [*values, objective.table.of(choices)] if objective else values
 
-        try:
-            return run_trials(
-                self.inputs.space.open_edges(),
-                score,
-                cfg,
-                seed=self.cfg.seed,
-                objectives=("loss", objective.table.kind) if objective else ("loss",),
-                scored=scored(self.cfg, self.inputs),
-                folder=where,
-                progress=self.progress,
-            )
-        except Interrupted as stop:
-            message = f"{stop}; continue: --out {self.run_folder.path} --resume"
-            raise Interrupted(stop.code - 128, message) from None
+        return run_trials(
+            self.inputs.space.open_edges(),
+            score,
+            cfg,
+            seed=self.cfg.seed,
+            objectives=("loss", objective.table.kind) if objective else ("loss",),
+            scored=scored(self.cfg, self.inputs),
+            folder=where,
+            progress=self.progress,
+            to_continue=f"--out {self.run_folder.path} --resume",
+        )
 
     def best(self, trials: Trials) -> Trial:
         """The trial of the least loss among those that keep the budget."""

@@ -23,6 +23,7 @@ class TrainConfig:
         test: sets to score at the end, NAME=DIR each; they take no part in training.
         weights: file with the backbone's pre-trained weights; none: it starts at random.
         init: weight file of the same network to start from, written by retrain.train or retrain.authors.
+        start_from: folder of a search whose genotype is trained, starting from the supernet's weights (--from RUN).
         limit: use only so many photographs.
         cache: folder that keeps decoded photographs between runs.
         held_out: share of the photographs that is scored and never trained on.
@@ -42,6 +43,7 @@ class TrainConfig:
     test: tuple[str, ...] = ()
     weights: str | None = None
     init: str | None = None
+    start_from: str | None = None
     limit: int | None = None
     cache: str | None = None
     held_out: float = 0.1
@@ -57,8 +59,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is a share of the photographs in 0..1, not {self.held_out}")
-        if self.weights and self.init:
-            raise UserError("give --weights (the backbone's) or --init (the whole network's), not both")
+        if sum(map(bool, (self.weights, self.init, self.start_from))) > 1:
+            raise UserError(
+                "give one of --weights (the backbone's), --init (the whole network's) and --from (a search's)"
+            )
         for name, least in (("held_out_limit", 1), ("evaluate_every", 0), ("workers", 0), ("data_seed", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")

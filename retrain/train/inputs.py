@@ -9,8 +9,9 @@ import torch
 import genotypes
 from genotypes import Genotype, UserError
 from nas.network import Network, build, check_single_image
+from nas.network.inherit import inherit_state
 from nas.network.weights import load_weights
-from nas.run import open_device, seeded
+from nas.run import load_checkpoint, open_device, seeded
 from nas.task import Pair, PhotoSet, open_photos, split
 from retrain.test_sets import open_test_sets
 from retrain.train.config import TrainConfig
@@ -49,6 +50,9 @@ def open_inputs(
         net = build(genotype, cfg.weights)
     if cfg.init:
         _start_from(net, cfg.init)
+    resumed = cfg.out and (Path(cfg.out) / "checkpoint.pt").is_file()
+    if cfg.start_from and not resumed:
+        _inherit(net, Path(cfg.start_from))
     if cfg.recipe.batch_size == 1:
         check_single_image(net, cfg.recipe.size)
     tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",))
@@ -78,10 +82,11 @@ def open_inputs(
 
 def _load(cfg: TrainConfig) -> Genotype:
     """The run's own copy where there is one (a run is continued as it began), else what the configuration names."""
-    if not cfg.genotype:
+    named = cfg.genotype or (cfg.start_from and str(Path(cfg.start_from) / "genotype.yaml"))
+    if not named:
         raise UserError(f"give --genotype NAME or FILE; names: {', '.join(genotypes.names())}")
     own = Path(cfg.out) / "genotype.yaml" if cfg.out else None
-    return genotypes.load(own if own is not None and own.is_file() else cfg.genotype)
+    return genotypes.load(own if own is not None and own.is_file() else named)
 
 
 def _start_from(net: Network, path: str) -> None:
@@ -89,6 +94,24 @@ def _start_from(net: Network, path: str) -> None:
     if genotype != net.genotype:
         raise UserError(f"{path} holds weights of another network ({genotype.name}), not of {net.genotype.name}")
     net.load_state_dict(state)
+
+
+def _inherit(net: Network, run: Path) -> None:
+    """The weights that a search's supernet holds for the chosen operations."""
+    space, checkpoint = run / "space.yaml", run / "checkpoint.pt"
+    for file in (space, checkpoint):
+        if not file.is_file():
+            raise UserError(f"--from {run}: no search with a trained supernet ({file.name} is missing)")
+    state = load_checkpoint(checkpoint).get("net")
+    if not isinstance(state, dict):
+        raise UserError(f"{checkpoint}: not the checkpoint of a search")
+    opened = genotypes.load(space)
+    chosen = {data["id"]: data["op"] for _, _, data in net.genotype.graph.edges(data=True)}
+    open_edges = opened.open_edges()
+    decided = opened.decide({edge: chosen[edge] for edge in open_edges}) if open_edges.keys() <= chosen.keys() else None
+    if decided != net.genotype:
+        raise UserError(f"{net.genotype.name} is not a genotype of the space that {run} has searched")
+    inherit_state(net, state, open_edges)
 
 
 def _decided(cfg: TrainConfig, genotype: Genotype) -> Genotype:

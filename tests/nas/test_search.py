@@ -1,68 +1,18 @@
 """The search as a user runs it: products, resume to the same bits, interruption, bad input."""
 
 import csv
-import os
-import signal
 import subprocess
 import sys
 
 import pytest
 import torch
+from tiny_search import SMALL, config, run_search
 
 import genotypes
 from genotypes import UserError
-from nas.run import Interrupted, RunFolder, load_checkpoint, parse_config, run_command
+from nas.run import RunFolder, load_checkpoint, parse_config, run_command
 from nas.search import SearchConfig, export_space, open_space, search
 from nas.search.__main__ import main
-
-SMALL = {
-    "channels": 8,
-    "operations": ("none", "skip_connect", "conv_3x3", "channel_attention"),
-    "data": "synthetic:60",
-    "size": 32,
-    "steps": 8,
-    "warmup_steps": 2,
-    "batch_size": 4,
-    "evaluate_every": 3,
-}
-
-
-def config(**changes):
-    return SearchConfig(**SMALL | changes)
-
-
-def run_search(path, cfg, resume=False):
-    run = RunFolder.open(str(path), "search", "", resume=resume)
-    return search(cfg, run, progress=False)
-
-
-@pytest.mark.parametrize("strategy", ["darts", "darts_2nd"])
-@pytest.mark.parametrize("stop_at", [3, 5])  # at a checkpoint, and between two
-def test_an_interrupted_search_ends_as_if_never_interrupted(tmp_path, monkeypatch, strategy, stop_at):
-    cfg = config(strategy=strategy)
-    whole = run_search(tmp_path / "whole", cfg)
-
-    from nas.strategies import Darts
-
-    step, calls = Darts.architecture_step, []
-
-    def stop_later(self, number, *args, **kwargs):
-        calls.append(number)
-        if number == stop_at - 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, number, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Darts, "architecture_step", stop_later)
-        with pytest.raises(Interrupted, match=f"saved at step {stop_at}"):
-            run_search(tmp_path / "parts", cfg)
-    parts = run_search(tmp_path / "parts", cfg, resume=True)
-
-    assert parts.genotype == whole.genotype and parts.scores == whole.scores
-    assert (tmp_path / "parts/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
-    ours, theirs = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("parts", "whole"))
-    assert all(torch.equal(ours["net"][key], value) for key, value in theirs["net"].items())
-    assert torch.equal(ours["strategy"]["alpha"], theirs["strategy"]["alpha"])
 
 
 def test_a_killed_search_continues_from_its_last_checkpoint(tmp_path, monkeypatch):

@@ -1,0 +1,182 @@
+"""Searches the benchmark's space with every strategy and looks up, in a table of all its members, what each has found.
+
+    python benchmarks/strategies.py --seeds 10 --out runs/strategies
+    python benchmarks/strategies.py --seeds 10 --out runs/planted --teacher 0 --table runs/planted.npz
+    python benchmarks/strategies.py --strategies darts gdas --seeds 2 --set architecture.lr=0.03 --out runs/lr
+
+A search sees the table's training photographs only: 45 % for the weights, 45 % for the architecture, 10 % held out. The
+table's scores come from other photographs. One row a search is appended to ranks.csv; a killed run goes on.
+
+rank: of what was found among all members, 1 is best. rival_rank: of the one random genotype with the same seed.
+tau: Kendall's, between the trained supernet's shared-weights loss and the table's loss, over all members (the first
+--tau_seeds seeds). gap: loss of the found genotype with shared weights less the mixture's before it was derived.
+"""
+
+import argparse
+import csv
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import yaml
+
+import nas.benchmark
+from nas.optim import OptimConfig
+from nas.run import RunFolder, seeded
+from nas.search import SearchConfig, search
+from nas.search.held_out import judge
+from nas.search.inputs import Inputs
+from nas.strategies import STRATEGIES, StrategyConfig, random_choices
+from nas.task import AugmentConfig, Feed, split
+from nas.trials import TrialsConfig
+
+FIELDS = ("strategy", "seed", "rank", "rival_rank", "loss", "regret", "shared_loss", "gap", "tau", "seconds")
+FIELDS += ("genotype",)
+LEARNERS = tuple(name for name in sorted(STRATEGIES) if name not in ("random", "optuna"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--strategies", nargs="+", default=LEARNERS, choices=sorted(STRATEGIES))
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--tau_seeds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=320, help="weight steps of a search")
+    parser.add_argument("--teacher", type=int, help="plant an optimum: the teacher's seed")
+    parser.add_argument("--table", type=Path, help="the table to look up in (default: the one that is installed)")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other options of the search")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    table = nas.benchmark.load(args.table) if args.table else nas.benchmark.load()
+    if table.teacher != args.teacher:
+        parser.error(f"the table's masks are of teacher {table.teacher}, not {args.teacher}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows = args.out / "ranks.csv"
+    done = {(row["strategy"], int(row["seed"])) for row in read(rows)}
+    photos = photographs(args.teacher)
+    for seed in range(args.seeds):  # seed by seed, so that an early end leaves a fair comparison
+        for strategy in args.strategies:
+            if (strategy, seed) in done:
+                continue
+            cfg = configure(strategy, seed, args)
+            row = one(cfg, photos, table, teacher=args.teacher, tau=seed < args.tau_seeds)
+            append(rows, row)
+            print({key: row[key] for key in FIELDS[:-1]}, flush=True)
+
+
+def photographs(teacher: int | None):
+    """The table's training photographs."""
+    protocol = nas.benchmark.Protocol()
+    if teacher is None:
+        return nas.benchmark.photographs(protocol)[0]
+    return nas.benchmark.planted_photographs(teacher, protocol)[0]
+
+
+def configure(strategy: str, seed: int, args: argparse.Namespace) -> SearchConfig:
+    protocol = nas.benchmark.Protocol()
+    cfg = SearchConfig(
+        space=str(Path(nas.benchmark.__file__).with_name("space.yaml")),
+        strategy=strategy,
+        size=protocol.size,
+        batch_size=protocol.batch_size,
+        steps=args.steps,
+        warmup_steps=args.steps // 4,
+        evaluate_every=args.steps // 8,
+        optim=OptimConfig(lr=protocol.lr),
+        augment=AugmentConfig(flip=0.5, crop=0.0),
+        architecture=StrategyConfig(lr=0.03),
+        trials=TrialsConfig(count=60),
+        rivals=0,
+        seed=seed,
+    )
+    for text in args.set:
+        key, _, value = text.partition("=")
+        cfg = replace(cfg, key.split("."), yaml.safe_load(value))
+    return cfg
+
+
+def replace(cfg, keys, value):
+    """A copy of nested frozen dataclasses with one field changed."""
+    inner = value if len(keys) == 1 else replace(getattr(cfg, keys[0]), keys[1:], value)
+    return dataclasses.replace(cfg, **{keys[0]: inner})
+
+
+def one(cfg: SearchConfig, photos, table, *, teacher: int | None, tau: bool) -> dict:
+    """Search, and look up what was found."""
+    inputs = open_inputs(cfg, photos, table)
+    if teacher is not None:  # as the table's trainings started; pc_darts has too few channels and starts at random
+        start = nas.benchmark.planted_supernet(teacher).state_dict()
+        with torch.no_grad():
+            for name, value in inputs.net.state_dict().items():
+                if name in start and start[name].shape == value.shape:
+                    value.copy_(start[name])
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunFolder.open(folder, "search", "")
+        result = search(cfg, run, inputs=inputs, progress=False)
+        seconds = time.process_time() - began
+        mixture = run.history[-1]["held_out_loss"] if run.history else float("nan")
+    edges = table.space.open_edges()
+    found = {data["id"]: data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["id"] in edges}
+    found = {edge: found[edge] for edge in edges}
+    agreement = ""
+    if tau:
+        predicted = [(i, judge(inputs.net, table.choices(i), inputs, cfg)["loss"]) for i in range(len(table))]
+        agreement = round(nas.benchmark.rank_agreement(table, predicted), 4)
+    shared = result.scores.get("loss", float("nan"))
+    return {
+        "strategy": cfg.strategy,
+        "seed": cfg.seed,
+        "rank": table.rank(found),
+        "rival_rank": table.rank(random_choices(edges, 1000 + cfg.seed)),
+        "loss": round(table.query(found).loss, 5),
+        "regret": round(table.regret(found), 5),
+        "shared_loss": round(shared, 5),
+        "gap": round(shared - mixture, 5),
+        "tau": agreement,
+        "seconds": round(seconds, 1),
+        "genotype": " ".join(found.values()),
+    }
+
+
+def open_inputs(cfg: SearchConfig, photos, table) -> Inputs:
+    """As `nas.search.open_inputs`, with photographs that no folder holds."""
+    device = torch.device("cpu")
+    weights, architecture, held_out = split(len(photos), cfg.fractions, cfg.data_seed)
+    shared = {"photos": photos, "batch_size": cfg.batch_size, "augment": cfg.augment, "convention": table.space.input}
+    shared |= {"device": device, "seed": cfg.seed}
+    with seeded(cfg.seed):
+        net = STRATEGIES[cfg.strategy].supernet(table.space, cfg.architecture)
+    return Inputs(
+        device=device,
+        space=table.space,
+        export=table.space,
+        net=net.to(memory_format=torch.channels_last),
+        photos=photos,
+        train=Feed(rows=weights, stream="weights", **shared),
+        valid=Feed(rows=architecture, stream="architecture", **shared),
+        held_out=held_out,
+        objective=None,
+    )
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def append(path: Path, row: dict) -> None:
+    new = not path.exists()
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()

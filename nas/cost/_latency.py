@@ -1,0 +1,134 @@
+"""Milliseconds of every candidate in its place, and of what is around them.
+
+A candidate is timed alone, a network is more than the sum of its edges: backbone, heads, and caches that are colder. So
+a few whole networks are timed too, in turn with the candidates, and a straight line from sums to whole times is fitted:
+its offset is what no choice changes, its slope what being inside a network costs.
+"""
+
+import random
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from genotypes import Genotype
+from nas.cost._places import Place, PlacedOperation, find_places
+from nas.cost.measuring import _now, _told_of_too_little_memory, prepare
+from nas.run import seeded
+
+__all__ = ["Call", "measure_latencies"]
+
+_WARM_UP = 3
+_RANDOM_NETWORKS = 4
+_SLOPES = (0.5, 2.0)
+_QUEUED = 10  # a GPU takes the next operation while it computes the last, as it does inside a network
+_FIRST_LOOK = 3
+Call = Callable[[], Callable[[], object]]  # makes ready, untimed, and returns what is timed
+_Ms = dict[str, dict[str, float]]
+
+
+def measure_latencies(
+    space: Genotype, size: tuple[int, int], device: torch.device, repeats: int, others: Sequence[Call] = ()
+) -> tuple[float, _Ms, list[float]]:
+    """For one image of (H, W) `size`: milliseconds that no choice changes, open edge -> candidate -> milliseconds, and
+    the milliseconds of `others`, timed in turn with the candidates: a test of the table under one and the same load.
+    """
+    places = find_places(space, size)
+    open_edges = space.open_edges()
+    kinds = {(op, places[edge]) for edge, candidates in open_edges.items() for op in candidates}
+    queued = 1 if device.type == "cpu" else _QUEUED
+
+    def by_edge(times: Sequence[float]) -> _Ms:
+        ms = {kind: time / queued for kind, time in zip(timed, times, strict=True)}
+        return {edge: {op: ms[op, places[edge]] for op in candidates} for edge, candidates in open_edges.items()}
+
+    with _told_of_too_little_memory(space, size), torch.inference_mode():
+        timed = _candidates(sorted(kinds, key=repr), device, queued)
+        # Which networks are cheap must be known before they are built: a first, short look at the candidates.
+        references = _references(by_edge(_lower_quartiles(timed.values(), _FIRST_LOOK, device)))
+        networks = _networks(space, references, size, device)
+        times = _lower_quartiles([*timed.values(), *networks, *others], repeats, device)
+    ends = len(timed), len(timed) + len(networks)
+    alone = by_edge(times[: ends[0]])
+    sums = [sum(alone[edge][op] for edge, op in choices.items()) for choices in references]
+    fixed, slope = _line(np.array(sums), np.array(times[ends[0] : ends[1]]))
+    scaled = {edge: {op: slope * ms for op, ms in row.items()} for edge, row in alone.items()}
+    return fixed, scaled, times[ends[1] :]
+
+
+def _lower_quartiles(calls: Collection[Call], repeats: int, device: torch.device) -> list[float]:
+    """Milliseconds of each call, timed `repeats` times in turn.
+
+    In turn, so that a busy minute slows all alike; and the lower quartile, since other programs only ever slow a call.
+    """
+    times = np.empty((repeats, len(calls)))
+    for repeat in range(-_WARM_UP, repeats):
+        for index, call in enumerate(calls):
+            run = call()
+            start = _seconds(device)
+            run()
+            stop = _seconds(device)
+            if repeat >= 0:
+                times[repeat, index] = 1000 * (stop - start)
+    return [float(ms) for ms in np.percentile(times, 25, axis=0)]
+
+
+def _seconds(device: torch.device) -> float:
+    """A clock. On one thread of the CPU the thread's own: what other programs take is none of the network's."""
+    if device.type == "cpu" and torch.get_num_threads() == 1:
+        return time.thread_time()
+    return _now(device)
+
+
+def _candidates(kinds: Sequence[tuple[str, Place]], device: torch.device, queued: int) -> dict[tuple, Call]:
+    """Candidate and place -> the call that is timed, which runs it `queued` times."""
+    generator, features = torch.Generator().manual_seed(0), {}
+
+    def feature(width: int, size: tuple[int, int]) -> torch.Tensor:
+        if (width, size) not in features:
+            drawn = torch.randn(1, width, *size, generator=generator)
+            features[width, size] = drawn.to(device, memory_format=torch.channels_last)
+        return features[width, size]
+
+    def call(op: str, place: Place) -> Call:
+        with seeded(0):
+            module = PlacedOperation(op, place).eval().to(device, memory_format=torch.channels_last)
+        x, total = feature(place.in_width, place.source), feature(place.width, place.target)
+
+        def ready() -> Callable[[], object]:
+            fresh = x.clone()  # in a network the feature has just been written too, while the weights lie in no cache
+            return lambda: [module(fresh, total) for _ in range(queued)]
+
+        return ready
+
+    return {(op, place): call(op, place) for op, place in kinds}
+
+
+def _references(ms: _Ms) -> list[dict[str, str]]:
+    """The cheapest and the dearest network, between which all lie, and some in their midst."""
+    extremes = [{edge: pick(row, key=row.__getitem__) for edge, row in ms.items()} for pick in (min, max)]
+    rng = random.Random(0)
+    return extremes + [{edge: rng.choice(list(row)) for edge, row in ms.items()} for _ in range(_RANDOM_NETWORKS)]
+
+
+def _networks(
+    space: Genotype, references: Sequence[Mapping[str, str]], size: tuple[int, int], device: torch.device
+) -> list[Call]:
+    calls, backbone = [], None
+    for choices in references:
+        net, x = prepare(space.decide(choices), device, size)
+        backbone = net.backbone if backbone is None else backbone
+        net.backbone = backbone  # one for all: some hold gigabytes
+        calls.append(lambda net=net, x=x: lambda: net(x))
+    return calls
+
+
+def _line(sums: np.ndarray, times: np.ndarray) -> tuple[float, float]:
+    """(offset, slope) of the straight line through the points with the least squared relative errors."""
+    weights = times**-2.0
+    middle, height = np.average(sums, weights=weights), np.average(times, weights=weights)
+    spread = np.sum(weights * (sums - middle) ** 2)
+    slope = np.sum(weights * (sums - middle) * (times - height)) / spread if spread > 0 else 1.0
+    slope = float(np.clip(slope, *_SLOPES))  # where the choices hardly matter, noise would choose it
+    return max(0.0, float(height - slope * middle)), slope

@@ -1,0 +1,171 @@
+"""What every candidate on every open edge of a space costs: parameters, multiply-adds, or milliseconds.
+
+Costs add up: a network's is what no choice changes plus an entry for each edge. For parameters and multiply-adds that
+is exact, for latency an estimate. So the expected cost under a search's weights is differentiable (ProxylessNAS, Cai et
+al., ICLR 2019, section 3.3).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from genotypes import Genotype, UserError
+from nas.cost._cache import LatencyCache
+from nas.cost._latency import measure_latencies
+from nas.cost._places import Place, find_places, some_choices
+from nas.cost.counting import check_size, count
+from nas.network.resample import resample
+from nas.run import open_device
+from search_spaces.operations import build_operation
+
+__all__ = ["COST_KINDS", "CostTable", "cost_table"]
+
+COST_KINDS = {"params": "parameters", "macs": "multiply-adds", "latency": "ms"}  # kind -> unit
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CostTable:
+    """The costs of a space's candidates for one image of (H, W) `size`.
+
+    kind: "params", "macs" or "latency"; unit: "parameters", "multiply-adds" or "ms", of all numbers here.
+    edges: E open edges in the order of `Genotype.open_edges`; candidates: of each. fixed: what no choice changes.
+    table: float64 [E, O], O the most candidates of an edge, zeros beyond an edge's own.
+
+    >>> import nas.cost, search_spaces
+    >>> space = search_spaces.fusion_cells("tiny", 8, ["none", "skip_connect", "conv_3x3"])
+    >>> table = nas.cost.cost_table(space, "params")
+    >>> everywhere = dict.fromkeys(table.edges, "conv_3x3")
+    >>> table.of(everywhere) == nas.cost.count(space.decide(everywhere)).params
+    True
+    """
+
+    space: str
+    kind: str
+    unit: str
+    size: tuple[int, int]
+    edges: tuple[str, ...]
+    candidates: tuple[tuple[str, ...], ...]
+    fixed: float
+    table: torch.Tensor
+
+    def of(self, choices: Mapping[str, str]) -> float:
+        """The cost of the whole network; choices: a candidate for every edge. KeyError for one left out."""
+        cost = self.fixed
+        for edge, ops, row in zip(self.edges, self.candidates, self.table.tolist(), strict=True):
+            cost += row[ops.index(choices[edge])]
+        return cost
+
+    def expected(self, weights: torch.Tensor) -> torch.Tensor:
+        """The expected cost, a scalar, where each edge draws its candidate with probabilities weights [E, O].
+
+        Rows are divided by their sums first: some strategies scale them. Differentiable in the weights.
+        """
+        sums = weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+        return self.fixed + (weights / sums * self.table.to(weights)).sum()
+
+    def cheapest(self, exclude: Collection[str] = ()) -> dict[str, str]:
+        """The choices that cost least, among candidates that are not excluded; UserError if an edge has no other."""
+        return self._extreme(min, exclude)
+
+    def dearest(self, exclude: Collection[str] = ()) -> dict[str, str]:
+        """The choices that cost most, among candidates that are not excluded; UserError if an edge has no other."""
+        return self._extreme(max, exclude)
+
+    def rows(self, exclude: Collection[str] = ()) -> dict[str, dict[str, float]]:
+        """Edge -> candidate that is not excluded -> cost; UserError for an edge that has only excluded ones."""
+        found = {
+            edge: {op: cost for op, cost in zip(ops, row, strict=False) if op not in exclude}
+            for edge, ops, row in zip(self.edges, self.candidates, self.table.tolist(), strict=True)
+        }
+        for edge, row in found.items():
+            if not row:
+                raise UserError(
+                    f"{edge} has no candidate but {', '.join(exclude)}: nothing is left when that is excluded"
+                )
+        return found
+
+    def _extreme(self, pick: type[min] | type[max], exclude: Collection[str]) -> dict[str, str]:
+        return {edge: pick(row, key=row.__getitem__) for edge, row in self.rows(exclude).items()}
+
+
+def cost_table(
+    space: Genotype,
+    kind: str,
+    *,
+    device: str | torch.device = "cpu",
+    size: tuple[int, int] | None = None,
+    cache: Path | None = None,
+    repeats: int = 50,
+) -> CostTable:
+    """The cost of each candidate of a genotype with open edges, for one image of (H, W) `size` (None: its own).
+
+    kind: "params" or "macs" are counted, in a second or two, and exact. "latency" is measured on the device as
+    `nas.cost.measure` measures, in the deployed form, each candidate `repeats` times; an entry includes the edge's
+    resampling. cache: a folder that keeps measured tables for each machine, number of threads and version of torch;
+    with a table of this space and size in it, nothing is measured. It knows a plugin's operation by its name: after a
+    change of what it computes, delete the cache.
+
+    Raises UserError for an unknown kind, a size below 32, open widths, an absent device, a cache that is none, and
+    where memory does not suffice.
+    """
+    if kind not in COST_KINDS:
+        raise UserError(f"unknown cost {kind!r}; there are: {', '.join(COST_KINDS)}")
+    if repeats < 1:
+        raise UserError(f"repeats {repeats}: expected 1 or more")
+    size = check_size(size or space.input.size)
+    if kind == "latency":
+        fixed, rows = _latencies(space, size, open_device(str(device)), cache, repeats)
+    else:
+        fixed, rows = _counts(space, kind, size)
+    open_edges = space.open_edges()
+    table = torch.zeros(len(open_edges), max(map(len, open_edges.values()), default=0), dtype=torch.float64)
+    for row, (edge, ops) in enumerate(open_edges.items()):
+        table[row, : len(ops)] = torch.tensor([rows[edge][op] for op in ops], dtype=torch.float64)
+    return CostTable(
+        space=space.name,
+        kind=kind,
+        unit=COST_KINDS[kind],
+        size=size,
+        edges=tuple(open_edges),
+        candidates=tuple(open_edges.values()),
+        fixed=fixed,
+        table=table,
+    )
+
+
+def _latencies(
+    space: Genotype, size: tuple[int, int], device: torch.device, cache: Path | None, repeats: int
+) -> tuple[float, dict[str, dict[str, float]]]:
+    if cache is None:
+        return measure_latencies(space, size, device, repeats)[:2]
+    kept = LatencyCache(cache, device)
+    key = f"{space.hash} {size[0]}x{size[1]}"
+    if kept.get(key, space.open_edges()) is None:
+        kept.put(key, *measure_latencies(space, size, device, repeats)[:2])
+    return kept.get(key, space.open_edges())
+
+
+def _counts(space: Genotype, kind: str, size: tuple[int, int]) -> tuple[float, dict[str, dict[str, float]]]:
+    places, open_edges = find_places(space, size), space.open_edges()
+    kinds = {(op, places[edge]) for edge, candidates in open_edges.items() for op in candidates}
+    counted = {(op, place): _count_one(op, place, kind) for op, place in kinds}
+    rows = {edge: {op: counted[op, places[edge]] for op in candidates} for edge, candidates in open_edges.items()}
+    choices = some_choices(space)
+    whole = getattr(count(space.decide(choices), size), kind)
+    return float(whole - sum(rows[edge][op] for edge, op in choices.items())), rows
+
+
+def _count_one(op: str, place: Place, kind: str) -> int:
+    with torch.device("meta"), torch.no_grad():
+        module = build_operation(op, place.in_width, place.width).eval()
+        if kind == "params":
+            return sum(p.numel() for p in module.parameters())
+        x = torch.empty(1, place.in_width, *place.source)
+        for step in place.pre:
+            x = resample(x, step, place.target)
+        with FlopCounterMode(display=False) as counter:  # resizes and sums have no multiply-adds as we count them
+            module(x)
+    return counter.get_total_flops() // 2  # torch counts a multiply-add as 2

@@ -1,0 +1,247 @@
+"""Every strategy through the whole search: resume to the same bits, cost and budget, fronts, collapse, warm starts."""
+
+import csv
+import json
+import os
+import signal
+
+import pytest
+import torch
+from tiny_search import SMALL, config, run_search
+
+import genotypes
+from genotypes import UserError
+from nas.cost import cost_table, count
+from nas.guard import GuardConfig
+from nas.network.inherit import lend_state
+from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
+from nas.search import SearchConfig, open_inputs, open_space, search
+from nas.search.__main__ import main
+from nas.strategies import STRATEGIES, StrategyConfig
+from nas.trials import TrialsConfig
+from search_spaces import minet
+
+LEARNING = ["darts", "darts_2nd", "pc_darts", "gdas", "drnas", "one_shot"]
+FEW = TrialsConfig(count=6, population=3)
+FAST = GuardConfig(iterations=1, images=2)
+
+
+def settings(strategy):
+    return config(
+        strategy=strategy, architecture=StrategyConfig(progressive=True, partial=2), trials=FEW, cost="params"
+    )
+
+
+def stop_in_step(patch, number):
+    """SIGTERM while the given step is under way."""
+    from nas.search import loop
+
+    progress = loop.set_progress
+
+    def later(optimizer, cfg, share):
+        if round(share * SMALL["steps"]) == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return progress(optimizer, cfg, share)
+
+    patch.setattr(loop, "set_progress", later)
+
+
+@pytest.mark.parametrize("strategy, stop_at", [("darts", 3), *((name, 5) for name in LEARNING)])
+def test_an_interrupted_search_ends_as_if_never_interrupted(tmp_path, monkeypatch, strategy, stop_at):
+    """At a checkpoint (3), and between two, in the second stage of a progressive search (5)."""
+    cfg = settings(strategy)
+    whole = run_search(tmp_path / "whole", cfg)
+    with monkeypatch.context() as patch:
+        stop_in_step(patch, stop_at - 1)
+        with pytest.raises(Interrupted, match=f"saved at step {stop_at}"):
+            run_search(tmp_path / "parts", cfg)
+    parts = run_search(tmp_path / "parts", cfg, resume=True)
+
+    assert parts.genotype == whole.genotype and parts.scores == whole.scores and parts.rivals == whole.rivals
+    for name in ("history.csv", "scores.json", "genotype.yaml"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    ours, theirs = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("parts", "whole"))
+    assert all(torch.equal(ours["net"][key], value) for key, value in theirs["net"].items())
+    if "alpha" in theirs["strategy"]:
+        assert torch.equal(ours["strategy"]["alpha"], theirs["strategy"]["alpha"])
+
+
+@pytest.mark.parametrize("score", ["training", "inherited"])
+def test_an_interrupted_study_goes_on_with_the_same_trials(tmp_path, monkeypatch, score):
+    cfg = config(strategy="optuna", architecture=StrategyConfig(score=score), trials=FEW, score_steps=4, steps=3)
+    whole = run_search(tmp_path / "whole", cfg)
+    from nas.search import scoring
+
+    held_out, calls = scoring.score_held_out if score == "training" else scoring.judge, []
+
+    def stop_later(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return held_out(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, held_out.__name__, stop_later)
+        with pytest.raises(Interrupted, match=r"--out .* --resume"):
+            run_search(tmp_path / "parts", cfg)
+    parts = run_search(tmp_path / "parts", cfg, resume=True)
+    assert parts.genotype == whole.genotype and parts.scores == whole.scores
+    ours, theirs = (read_trials(tmp_path / name / "trials.csv") for name in ("parts", "whole"))
+    assert len(theirs) == 6 and ours == theirs
+
+
+def read_trials(path):
+    with open(path) as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("strategy", ["darts", "gdas", "random"])
+def test_what_is_found_keeps_the_budget(tmp_path, strategy):
+    table = cost_table(open_space(config()), "params")
+    least, most = table.of(table.cheapest()), table.of(table.dearest())
+    budget = round(least + 0.2 * (most - least))
+    result = run_search(tmp_path / "run", config(strategy=strategy, cost="params", budget=budget))
+    assert count(result.genotype).params == result.cost <= budget
+    with pytest.raises(UserError, match=r"budget 10: no genotype .* costs so little"):
+        open_inputs(config(cost="params", budget=10), progress=False)
+    with pytest.raises(UserError, match="budget"):
+        config(budget=10)
+
+
+def test_cost_pulls_the_architecture_towards_cheap_operations(tmp_path):
+    """With a loss that cost outweighs, the search finds the cheapest genotype; without, it does not."""
+    table = cost_table(open_space(config()), "macs")
+    strong = {"cost": "macs", "architecture": StrategyConfig(lr=0.1), "select": 1, "guard": GuardConfig(on=False)}
+    cheap = run_search(tmp_path / "a", config(cost_weight=1000.0, **strong))
+    free = run_search(tmp_path / "b", config(cost_weight=0.0, **strong))
+    assert cheap.cost == table.of(table.cheapest()) < free.cost
+
+
+def test_a_front_of_loss_against_cost_is_drawn_and_exported(tmp_path):
+    result = run_search(tmp_path / "run", config(strategy="one_shot", cost="macs", trials=FEW))
+    assert (tmp_path / "run/front.svg").read_text().lstrip().startswith("<?xml")
+    front = [genotypes.load(path) for path in result.front]
+    costs = [count(genotype).macs for genotype in front]
+    assert front and costs == sorted(costs) and result.genotype in front
+    trials = read_trials(tmp_path / "run/trials.csv")
+    assert len(trials) == 6 and min(float(trial["loss"]) for trial in trials) == result.scores["loss"]
+    assert min(float(trial["macs"]) for trial in trials) == costs[0]
+
+
+def test_a_study_that_finds_nothing_affordable_says_so(tmp_path):
+    table = cost_table(open_space(config()), "params")
+    budget = table.of(table.cheapest())
+    cfg = config(strategy="optuna", trials=TrialsConfig(count=2), score_steps=1, cost="params", budget=budget)
+    with pytest.raises(UserError, match=f"none of 2 genotypes keeps the budget of {budget:,.10g} parameters"):
+        run_search(tmp_path / "run", cfg)
+
+
+def test_the_result_is_reported_beside_random_genotypes(tmp_path):
+    result = run_search(tmp_path / "run", config(rivals=4))
+    assert len(result.rivals.losses) == 4
+    assert result.rivals.better == sum(result.scores["loss"] < loss for loss in result.rivals.losses) / 4
+    written = json.loads((tmp_path / "run/scores.json").read_text())
+    assert written["random"]["losses"] == list(result.rivals.losses) and written["stopped"] is None
+    assert len(read_trials(tmp_path / "run/random/trials.csv")) == 4
+
+
+def test_a_stopped_search_returns_the_last_good_genotype(tmp_path, monkeypatch):
+    """The share rule, provoked: from step 5 on, the architecture parameters are pushed to nothing but skips."""
+    from nas.strategies import Darts
+
+    step = Darts.architecture_step
+
+    def push(self, number, *args, **kwargs):
+        value = step(self, number, *args, **kwargs)
+        if number >= 5:
+            with torch.no_grad():
+                self.alpha[:, 1] = 5.0
+        return value
+
+    monkeypatch.setattr(Darts, "architecture_step", push)
+    cfg = config(steps=20, evaluate_every=1, guard=GuardConfig(iterations=0, patience=2))
+    result = run_search(tmp_path / "run", cfg)
+    assert "100% of the derived edges are skip_connect or none" in result.stopped
+    assert "back to the genotype of step 5" in result.stopped
+    with open(tmp_path / "run/history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7 and int(rows[-1]["derived_skip_connect"]) == 31
+    assert len({data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["choice"]}) > 1
+    again = run_search(tmp_path / "run", cfg, resume=True)  # finished: nothing is computed but the end
+    assert again.genotype == result.genotype and again.stopped == result.stopped
+    free = run_search(tmp_path / "free", config(steps=8, evaluate_every=1, guard=GuardConfig(on=False)))
+    assert free.stopped is None
+
+
+def test_a_search_starts_from_the_weights_of_another(tmp_path):
+    first = run_search(tmp_path / "first", config())
+    supernet = load_checkpoint(first.path / "checkpoint.pt")["net"]
+    assert (
+        run_command(
+            main, [*options(), "--strategy=gdas", "--steps=1", f"--from={first.path}", f"--out={tmp_path / 'second'}"]
+        )
+        == 0
+    )
+    inputs = open_inputs(config(start_from=str(first.path), seed=7), progress=False)
+    assert all(torch.equal(value, supernet[name]) for name, value in inputs.net.state_dict().items())
+    with pytest.raises(UserError, match="absent: no run with weights"):
+        open_inputs(config(start_from="absent"), progress=False)
+    with pytest.raises(UserError, match="none of its weights fit"):
+        open_inputs(config(start_from=str(first.path), channels=12), progress=False)
+
+
+def test_a_trained_network_lends_its_weights_to_the_operations_it_chose():
+    space = open_space(config())
+    choices = dict.fromkeys(space.open_edges(), "conv_3x3")
+    decided = {"cells.fuse8.edges.p_n1.op.1.weight": torch.ones(1), "backbone.x": torch.zeros(1)}
+    lent = lend_state(space.decide(choices), decided)
+    assert set(lent) == {*decided, "cells.fuse8.edges.p_n1.ops.conv_3x3.op.1.weight"}
+
+
+def test_two_machines_with_one_storage_share_one_study(tmp_path):
+    """The command again, with another folder: what the first has done is not done again."""
+    shared = [*options(), "--strategy=optuna", "--score_steps=2", "--trials.count=4", f"--storage={tmp_path}/s.journal"]
+    assert run_command(main, [*shared, f"--out={tmp_path / 'a'}"]) == 0
+    assert run_command(main, [*shared, f"--out={tmp_path / 'b'}"]) == 0
+    ours, theirs = ((tmp_path / name / "trials.csv").read_text() for name in "ab")
+    assert ours == theirs and len(ours.splitlines()) == 5
+
+
+def options():
+    return [f"--{key}={list(value) if isinstance(value, tuple) else value}" for key, value in SMALL.items()]
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_every_strategy_works_on_minet_and_on_a_space_in_yaml(tmp_path, name):
+    genotypes.save(minet("tiny", 8, ("skip_connect", "none", "conv2d_3x3_bias")), tmp_path / "minet.yaml")
+    (tmp_path / "own.yaml").write_text(OWN)
+    few = {"steps": 4, "warmup_steps": 1, "score_steps": 1, "trials": TrialsConfig(count=2), "rivals": 1}
+    rest = {key: value for key, value in SMALL.items() if key not in ("channels", "operations")} | few
+    for space in ("minet", "own"):
+        cfg = SearchConfig(
+            **rest, space=str(tmp_path / f"{space}.yaml"), strategy=name, guard=GuardConfig(iterations=1)
+        )
+        result = search(cfg, RunFolder.open(str(tmp_path / space), "search", ""), progress=False)
+        assert result.genotype.is_decided and (result.path / "cells.svg").exists()
+
+
+OWN = """\
+format: 1
+name: own
+input: {size: [32, 32]}
+cells:
+- name: net
+  template: graph
+  inputs: [image]
+  nodes:
+  - {name: fine, stride: 1, width: 8, post: bn_relu, edges: [{name: stem, source: image, op: conv2d_3x3}]}
+  - name: both
+    stride: 1
+    width: 12
+    combine: concat
+    edges:
+    - {name: keep, source: fine, op: [skip_connect, none, channel_attention]}
+    - {name: narrow, source: fine, op: [conv2d_1x1, conv2d_3x3], width: 4}
+- {name: head, template: head, inputs: [net.both]}
+outputs: [head.logits]
+"""
