@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             writer.writerows(rows)
 
 
-def configuration(name: str, seed: int, *, strategy: str = "darts", steps: int = 100, **guard: Any) -> SearchConfig:
+def configuration(name: str, seed: int, *, strategy: str = "darts", steps: int = 120, **guard: Any) -> SearchConfig:
     """The search `few` or `enough`; guard: options of GuardConfig."""
     data, fractions = _PHOTOGRAPHS[name]
     return SearchConfig(
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.collapse", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--strategy", default="darts", help="a differentiable strategy (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=100, help="of each search (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=120, help="of each search (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="searches of each kind (default %(default)s)")
     parser.add_argument("--go_on", action="store_true", help="watch, but never stop")
     parser.add_argument("--output", type=Path, metavar="CSV", help="the histories as a table")
