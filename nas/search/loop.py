@@ -125,5 +125,5 @@ def _evaluate(cfg: SearchConfig, state: SearchState, inputs: Inputs) -> dict[str
     state.sums = dict.fromkeys(sums, 0)
     if choices and state.step > cfg.warmup_steps:
         state.remember(choices, cfg.select)
-        state.stop = state.guard.observe(state.step, choices, row["entropy"], row["eigenvalue"])
+        state.stop = state.guard.observe(state.step, choices, row["entropy"], row["eigenvalue"], row["held_out_loss"])
     return row
