@@ -7,6 +7,7 @@ alone would not do: in trainings too short to copy a random teacher, networks ra
 """
 
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -69,7 +70,7 @@ def _plant(seed: int, size: int) -> tuple[Network, Network]:
             if weight.ndim == 4:  # larger than a training starts with: the ReLUs must matter
                 torch.nn.init.kaiming_normal_(weight)
     net = inherit(supernet, space().decide(teacher_choices(seed)))
-    x = _inputs(synthetic_set(_CALIBRATION[0], size, _CALIBRATION[1]), net)
+    x = _inputs(_calibration(size), net)
     reestimate_norms(net, [x])
     with torch.no_grad():
         logits = net(x)[0]
@@ -78,6 +79,11 @@ def _plant(seed: int, size: int) -> tuple[Network, Network]:
             head.bias.sub_(threshold).mul_(factor)
             head.weight.mul_(factor)
     return supernet, net
+
+
+@cache
+def _calibration(size: int) -> PhotoSet:
+    return synthetic_set(_CALIBRATION[0], size, _CALIBRATION[1])
 
 
 def _inputs(photos: PhotoSet, net: Network) -> torch.Tensor:
