@@ -14,6 +14,7 @@ from genotypes import UserError
 from nas.cost import cost_table, count
 from nas.guard import GuardConfig
 from nas.network.inherit import lend_state
+from nas.optim import OptimConfig
 from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
 from nas.search import SearchConfig, open_inputs, open_space, search
 from nas.search.__main__ import main
@@ -171,6 +172,30 @@ def test_a_stopped_search_returns_the_last_good_genotype(tmp_path, monkeypatch):
     assert again.genotype == result.genotype and again.stopped == result.stopped
     free = run_search(tmp_path / "free", config(steps=8, evaluate_every=1, guard=GuardConfig(on=False)))
     assert free.stopped is None
+
+
+@pytest.mark.slow
+def test_a_provoked_collapse_is_caught(tmp_path):
+    """Weights trained far too long on eight photographs, as in benchmarks/collapse.py: the curvature gives it away."""
+    cfg = config(
+        data="synthetic:180",
+        fractions=(8 / 180, 86 / 180, 86 / 180),
+        batch_size=8,
+        steps=120,
+        warmup_steps=25,
+        evaluate_every=5,
+        rivals=0,
+        optim=OptimConfig(lr=5e-3, schedule="constant"),
+        architecture=StrategyConfig(lr=0.03),
+        guard=GuardConfig(window=3),
+        seed=1,
+    )
+    result = run_search(tmp_path / "run", cfg)
+    assert "the dominant eigenvalue of the held-out loss rose" in result.stopped
+    with open(tmp_path / "run/history.csv") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps[-1] < 120  # long before the end
+    assert result.genotype.is_decided and (result.path / "genotype.yaml").exists()
 
 
 def test_a_search_starts_from_the_weights_of_another(tmp_path):

@@ -1,0 +1,68 @@
+"""Draws the plots of docs/strategies.md from the files in benchmarks/results.
+
+python benchmarks/plots.py
+"""
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+RESULTS = Path(__file__).parent / "results"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+COLOURS = {"random": "#9aa5b1", "evolution": "#2f855a", "tpe": "#1f5fa8", "nsga2": "#d9822b"}
+
+
+def main() -> None:
+    matplotlib.rcParams.update({"svg.hashsalt": "plots", "font.size": 9})
+    ranks("ranks.csv", "What each strategy found among 243 genotypes (1 is best)", IMAGES / "strategy_ranks.svg")
+    if (RESULTS / "planted.csv").exists():
+        ranks("planted.csv", "The same where a hidden network drew the masks", IMAGES / "strategy_planted.svg")
+    regret(IMAGES / "black_box.svg")
+
+
+def ranks(name: str, title: str, path: Path) -> None:
+    """One dot a search, a bar at the median; random genotypes with the same seeds in grey."""
+    found = defaultdict(list)
+    with open(RESULTS / name, newline="") as file:
+        for row in csv.DictReader(file):
+            found[row["strategy"]].append(int(row["rank"]))
+            found["random"].append(int(row["rival_rank"])) if row["strategy"] == "darts" else None
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for place, strategy in enumerate(names := ["random", *(name for name in found if name != "random")]):
+        values = found[strategy]
+        spread = [place + 0.3 * ((i * 0.618) % 1 - 0.5) for i in range(len(values))]
+        axes.scatter(spread, values, s=16, color=COLOURS["random" if strategy == "random" else "tpe"], alpha=0.8)
+        middle = (
+            sorted(values)[len(values) // 2] if len(values) % 2 else sum(sorted(values)[len(values) // 2 - 1 :][:2]) / 2
+        )
+        axes.hlines(middle, place - 0.3, place + 0.3, color="#1a202c", linewidth=1.5)
+    axes.axhspan(0, 0.05 * 243, color="#e6f4ea", zorder=0, label="best 5 %")
+    axes.set(xticks=range(len(names)), xticklabels=names, ylabel="rank", title=title, ylim=(243, 0))
+    axes.legend(loc="lower right", frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def regret(path: Path) -> None:
+    """Mean regret after each trial, with one standard error."""
+    curves = defaultdict(list)
+    with open(RESULTS / "black_box.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            curves[row["sampler"]].append([float(row[key]) for key in ("trial", "regret", "standard_error")])
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for sampler, points in curves.items():
+        trial, mean, error = zip(*points, strict=True)
+        low, high = zip(*((m - e, m + e) for m, e in zip(mean, error, strict=True)), strict=True)
+        axes.plot(trial, mean, color=COLOURS[sampler], label=sampler)
+        axes.fill_between(trial, low, high, color=COLOURS[sampler], alpha=0.2, linewidth=0)
+    axes.set(xlabel="trials", ylabel="regret (loss)", yscale="log", title="Black-box samplers on the exhaustive table")
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
