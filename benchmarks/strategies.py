@@ -1,7 +1,7 @@
 """Searches the benchmark's space with every strategy and looks up, in a table of all its members, what each has found.
 
     python benchmarks/strategies.py --seeds 10 --out runs/strategies
-    python benchmarks/strategies.py --seeds 10 --out runs/planted --teacher 0 --table runs/planted.npz
+    python benchmarks/strategies.py --seeds 10 --out runs/planted --teacher 2 --table planted
     python benchmarks/strategies.py --strategies darts gdas --seeds 2 --set architecture.lr=0.03 --out runs/lr
 
 A search sees the table's training photographs only: 45 % for the weights, 45 % for the architecture, 10 % held out. The
@@ -44,12 +44,12 @@ def main() -> None:
     parser.add_argument("--tau_seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=320, help="weight steps of a search")
     parser.add_argument("--teacher", type=int, help="plant an optimum: the teacher's seed")
-    parser.add_argument("--table", type=Path, help="the table to look up in (default: the one that is installed)")
+    parser.add_argument("--table", default="fusion", help="where to look up: fusion, planted, or a file")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other options of the search")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    table = nas.benchmark.load(args.table) if args.table else nas.benchmark.load()
+    table = nas.benchmark.load(args.table)
     if table.teacher != args.teacher:
         parser.error(f"the table's masks are of teacher {table.teacher}, not {args.teacher}")
     args.out.mkdir(parents=True, exist_ok=True)

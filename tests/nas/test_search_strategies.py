@@ -178,8 +178,8 @@ def test_a_stopped_search_returns_the_last_good_genotype(tmp_path, monkeypatch):
 def test_a_provoked_collapse_is_caught(tmp_path):
     """Weights trained far too long on eight photographs, as in benchmarks/collapse.py: the curvature gives it away."""
     cfg = config(
-        data="synthetic:180",
-        fractions=(8 / 180, 86 / 180, 86 / 180),
+        data="synthetic:100",
+        fractions=(0.08, 0.72, 0.2),
         batch_size=8,
         steps=120,
         warmup_steps=25,
@@ -211,7 +211,7 @@ def test_a_search_starts_from_the_weights_of_another(tmp_path):
     assert all(torch.equal(value, supernet[name]) for name, value in inputs.net.state_dict().items())
     with pytest.raises(UserError, match="absent: no run with weights"):
         open_inputs(config(start_from="absent"), progress=False)
-    with pytest.raises(UserError, match="none of its weights fit"):
+    with pytest.raises(UserError, match="expected a run on this space"):
         open_inputs(config(start_from=str(first.path), channels=12), progress=False)
 
 
