@@ -38,8 +38,8 @@ def warm_start(net: Network, run: str) -> tuple[int, int]:
     share = sum(cells.get(name, 0) for name in fitting) / sum(cells.values())
     if share < _LEAST:
         raise UserError(
-            f"--from {run}: its weights fit {share:.1%} of the cells of {net.genotype.name}; expected a run on this space, "
-            "with as many channels"
+            f"--from {run}: its weights fit {share:.1%} of the cells of {net.genotype.name}; "
+            "expected a run on this space, with as many channels"
         )
     for name in fitting:
         own[name].copy_(source[name])

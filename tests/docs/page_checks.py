@@ -117,7 +117,7 @@ def strategy(names: dict) -> None:
     found, space = (genotypes.load(f"runs/strategy/{name}.yaml") for name in ("genotype", "space"))
     assert found.is_decided and set(found.graph) == set(space.graph)
     net = nas.build(space)
-    first, second = (STRATEGIES["marginal"](net, StrategyConfig(), 1) for _ in range(2))
+    first, second = (STRATEGIES["marginal"](net, StrategyConfig(), seed=1) for _ in range(2))
     weights = first.mixture(3).weights
     assert torch.equal(weights, second.mixture(3).weights) and not torch.equal(weights, first.mixture(4).weights)
     assert torch.equal(weights.sum(-1), torch.ones(len(weights)))

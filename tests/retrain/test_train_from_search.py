@@ -1,0 +1,52 @@
+"""`retrain.train --from RUN`: a training that starts from the weights of a search's supernet."""
+
+import shutil
+
+import pytest
+import torch
+from tiny_training import config
+
+from genotypes import UserError
+from nas.guard import GuardConfig
+from nas.network import build, inherit
+from nas.run import RunFolder, load_checkpoint, run_command
+from nas.search import SearchConfig, open_space, search
+from retrain.train import open_inputs
+from retrain.train.__main__ import main
+
+SEARCH = {"operations": ("skip_connect", "conv_3x3"), "channels": 8, "data": "synthetic:60", "size": 32, "steps": 2}
+SEARCH |= {"warmup_steps": 0, "batch_size": 4, "rivals": 0, "guard": GuardConfig(on=False)}
+
+
+def run_search(path, **changes):
+    return search(SearchConfig(**SEARCH | changes), RunFolder.open(str(path), "search", ""), progress=False)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    return run_search(tmp_path_factory.mktemp("from") / "search")
+
+
+def test_a_training_starts_from_the_chosen_operations_of_the_supernet(searched, tmp_path):
+    supernet = build(open_space(SearchConfig(**SEARCH)))
+    supernet.load_state_dict(load_checkpoint(searched.path / "checkpoint.pt")["net"])
+    expected = inherit(supernet, searched.genotype).state_dict()
+    ours = open_inputs(config(start_from=str(searched.path)), progress=False)
+    assert ours.genotype == searched.genotype
+    assert all(torch.equal(value, expected[name]) for name, value in ours.net.state_dict().items())
+    options = ["--data", "synthetic:40", "--recipe.size", "32", "--recipe.steps", "2", "--workers", "0"]
+    assert run_command(main, ["--from", str(searched.path), *options, "--out", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run/weights.safetensors").exists()
+
+
+def test_mistakes(searched, small_file, tmp_path):
+    with pytest.raises(UserError, match="no search with a trained supernet"):
+        open_inputs(config(genotype=str(small_file), start_from=str(tmp_path)), progress=False)
+    with pytest.raises(UserError, match="is not a genotype of the space"):
+        open_inputs(config(genotype=str(small_file), start_from=str(searched.path)), progress=False)
+    with pytest.raises(UserError, match="give one of --weights"):
+        config(start_from="a", init="b")
+    wider = run_search(tmp_path / "wider", export_channels=12)
+    with pytest.raises(UserError, match="the width that was searched"):
+        open_inputs(config(start_from=str(wider.path)), progress=False)
+    shutil.rmtree(wider.path)
