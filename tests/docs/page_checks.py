@@ -122,7 +122,7 @@ def strategy(names: dict) -> None:
     assert torch.equal(weights, second.mixture(3).weights) and not torch.equal(weights, first.mixture(4).weights)
     assert torch.equal(weights.sum(-1), torch.ones(len(weights)))
     for step in range(4):
-        first.architecture_step(step, None, lambda path, params: path[:, 1].sum(), 0.1)
+        first.architecture_step(step, None, lambda path, params: path.weights[:, 1].sum(), 0.1)
     second.load_state_dict(first.state_dict())
     assert first.choices() == second.choices() and space.decide(first.choices()).is_decided
 
