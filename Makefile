@@ -16,7 +16,7 @@ install: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Search on synthetic data, retrain what was found beside its rivals, draw it: about four minutes on two cores. The rival is
+# Search on synthetic data, retrain what was found beside its rivals, draw it: under five minutes on two cores. The rival is
 # retrained below, and so short a search ends before the guard's rule for eigenvalues can speak: neither is paid for twice.
 search: install
 	$(BIN)/python -m nas.search --rivals 0 --guard.iterations 0 --out $(RUN)/search
