@@ -94,9 +94,12 @@ class Strategy(ABC):
 
     def probabilities(self) -> dict[str, dict[str, float]]:
         """Edge -> candidate -> probability: for logs and drawings."""
-        weights = self.evaluated().weights.tolist()
+        return self.by_edge(self.evaluated().weights)
+
+    def by_edge(self, rows: torch.Tensor) -> dict[str, dict[str, float]]:
+        """[open edges, most candidates] as edge -> candidate -> number, without the padding."""
         edges = self.net.open_edges.items()
-        return {edge: dict(zip(ops, row, strict=False)) for (edge, ops), row in zip(edges, weights, strict=True)}
+        return {edge: dict(zip(ops, row, strict=False)) for (edge, ops), row in zip(edges, rows.tolist(), strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes during a search: tensors and plain values."""

@@ -91,9 +91,7 @@ class Differentiable(Strategy):
         return Mixture(self.expected(self.alpha.detach()))
 
     def probabilities(self) -> dict[str, dict[str, float]]:
-        rows = self.expected(self.alpha.detach()).tolist()
-        edges = self.net.open_edges.items()
-        return {edge: dict(zip(ops, row, strict=False)) for (edge, ops), row in zip(edges, rows, strict=True)}
+        return self.by_edge(self.expected(self.alpha.detach()))
 
     def choices(self) -> dict[str, str]:
         found = {}
