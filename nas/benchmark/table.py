@@ -1,4 +1,4 @@
-"""The table: what every network of the space scored, read from one file and queried in microseconds."""
+"""The table: what every network of the space scored, read from one file and queried in less than a millisecond."""
 
 import json
 from collections.abc import Mapping
