@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="tiny")
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--partial", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu")
