@@ -27,6 +27,7 @@ class StrategyConfig:
         exclude_none: derive the best operation other than `none`.
         partial: pc_darts and progressive drnas compute 1/partial of an edge's channels.
         temperature: gdas' softmax temperature in the first and in the last step.
+        probes: candidates of an edge that gdas' architecture steps compute beside the sampled one.
         anchor: weight of drnas' divergence from the uniform Dirichlet distribution.
         progressive: drnas halves candidates and `partial` after half of the steps.
         score: how optuna scores a genotype, with weights inherited from a supernet or by a short training of its own.
@@ -38,6 +39,7 @@ class StrategyConfig:
     exclude_none: bool = False
     partial: int = 4
     temperature: tuple[float, float] = (10.0, 0.1)
+    probes: int = 1
     anchor: float = 1e-3
     progressive: bool = False
     score: Literal["inherited", "training"] = "training"
@@ -47,6 +49,8 @@ class StrategyConfig:
             raise UserError("strategy: lr and radius must be positive, weight_decay and anchor not negative")
         if self.partial < 1:
             raise UserError(f"strategy: partial must be at least 1, not {self.partial}")
+        if self.probes < 0:
+            raise UserError(f"strategy: probes must be at least 0, not {self.probes}")
         if min(self.temperature) <= 0:
             raise UserError(f"strategy: temperature must be positive, not {list(self.temperature)}")
 

@@ -21,8 +21,8 @@ class ArchitectureParameters(nn.Module):
 
     def __init__(self, net: Network, seed: int) -> None:
         super().__init__()
-        counts = torch.tensor([len(candidates) for candidates in net.open_edges.values()])
-        valid = torch.arange(int(counts.max())) < counts[:, None]
+        self.counts = [len(candidates) for candidates in net.open_edges.values()]
+        valid = torch.arange(max(self.counts)) < torch.tensor(self.counts)[:, None]
         generator = torch.Generator().manual_seed(seed % 2**63)
         self.alpha = nn.Parameter(1e-3 * torch.randn(valid.shape, generator=generator))
         self.register_buffer("valid", valid)

@@ -17,6 +17,12 @@ class Gdas(Differentiable):
     Forward, an edge is its sampled operation. Backward, that operation's weight is the Gumbel-softmax (eq. 4), which
     depends on all of the edge's alphas; what was not computed gives no gradient (section 3.2). The temperature falls
     linearly over the search: 10 to 0.1, as in the authors' code.
+
+    `probes` is ours. The slope of the loss in a path's own weights only says whether an operation should be louder, and
+    where a norm follows it is zero (benchmarks/gdas_signal.py). So architecture steps also compute `probes` other
+    candidates of each edge, with weight zero: the path and its loss stay what they are, and the slopes of those weights
+    say what they would change. They are the next in the order of the sampled path's noise, which draws without
+    replacement (Kool et al., ICML 2019). Weight steps compute the path alone, and `probes: 0` is the paper's method.
     """
 
     def relax(self, alpha: torch.Tensor, step: int, stream: str) -> Mixture:
@@ -24,10 +30,13 @@ class Gdas(Differentiable):
         logits = self.parameters.logits(alpha) - noise.clamp_min(1e-20).log().to(alpha)
         first, last = self.cfg.temperature
         soft = (logits / (first + (last - first) * min(1.0, step / self.steps))).softmax(-1)
-        index = soft.argmax(-1, keepdim=True)
-        hard = torch.zeros_like(soft).scatter_(-1, index, 1.0)
+        computed = 1 + self.cfg.probes if stream == "architecture" else 1
+        order = logits.detach().argsort(-1, descending=True)[:, :computed]  # an edge's missing candidates come last
+        hard = torch.zeros_like(soft).scatter_(-1, order[:, :1], 1.0)
         # One transfer to the host for all edges: it must know which modules to run.
-        return Mixture(hard + soft - soft.detach(), index.tolist())
+        counts = self.parameters.counts
+        active = [row[:count] for row, count in zip(order.tolist(), counts, strict=True)]
+        return Mixture(hard + soft - soft.detach(), active)
 
     def evaluated(self) -> Mixture:
         return self.net.path(self.choices())

@@ -1,5 +1,6 @@
 """What to try next: a function of seed, the trial's number and the trials before it; so resuming changes nothing."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -64,7 +65,15 @@ class SeededSampler(BaseSampler):
                 if name not in params:
                     params[name] = choices.choices[rng.integers(len(choices.choices))]
             if self._key(params) not in tried:
-                break
+                return params
+        return self._untried_near(params, tried, rng)
+
+    def _untried_near(self, params: dict[str, Any], tried: set, rng: np.random.Generator) -> dict[str, Any]:
+        """Where the sampler's model is so sure that it only repeats itself: a walk from its choice, an edge a step."""
+        if len(tried) >= math.prod(len(choices.choices) for choices in self._space.values()):
+            return params
+        while self._key(params) in tried:
+            params = change_one(params, self._space, rng)
         return params
 
     def _key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -98,12 +107,19 @@ class RegularisedEvolution(BaseSampler):
         alive: Sequence[FrozenTrial] = done[-self._population :]
         some = self._rng.choice(len(alive), max(2, round(self._tournament * len(alive))), replace=False)
         params = dict(alive[min(some, key=lambda index: (alive[index].value, index))].params)
-        name = list(search_space)[self._rng.integers(len(search_space))]
-        others = [choice for choice in search_space[name].choices if choice != params[name]]
-        return params | {name: others[self._rng.integers(len(others))]}
+        return change_one(params, search_space, self._rng)
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
         return param_distribution.choices[self._rng.integers(len(param_distribution.choices))]
+
+
+def change_one(
+    params: Mapping[str, Any], space: Mapping[str, CategoricalDistribution], rng: np.random.Generator
+) -> dict[str, Any]:
+    """`params` with another choice for one parameter, both drawn uniformly."""
+    name = list(space)[rng.integers(len(space))]
+    others = [choice for choice in space[name].choices if choice != params[name]]
+    return dict(params) | {name: others[rng.integers(len(others))]}
 
 
 SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
