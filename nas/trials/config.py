@@ -16,8 +16,7 @@ class TrialsConfig:
     Attributes:
         count: trials of the study, of all its workers together.
         sampler: what to try next: evolution, nsga2, random or tpe; none: the strategy's own.
-        population: random trials first; then the size of evolution's and nsga2's population; none: 20 for evolution, 10
-            for the others.
+        population: random trials first; then the size of evolution's and nsga2's population; none: 10.
         pruner: which short trainings end early: none, median, hyperband or successive_halving (for one objective).
         storage: where the study lies: sqlite:///FILE, postgresql://..., mysql+pymysql://..., or a file ending in
             .journal or .log that the workers share; none: a journal in the run's folder.

@@ -19,7 +19,12 @@ __all__ = ["STORAGE_ERRORS", "open_storage", "reason", "storage_name"]
 STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)  # what a database that goes away raises
 
 _FORMS = "expected sqlite:///FILE, postgresql://..., mysql+pymysql://..., or a file that ends in .journal or .log"
-_PACKAGES = {"postgresql": "psycopg2-binary", "mysql": "pymysql, and write mysql+pymysql://..."}
+# What SQLAlchemy's drivers are called to pip. The one that postgresql:// means differs between its versions.
+_PACKAGES = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "mysqldb": "pymysql, and write mysql+pymysql://...",
+}
 _TRIES = 5  # workers that start together make the same tables at the same time; all but one are told no
 
 
@@ -47,7 +52,8 @@ def storage_name(storage: str | None, folder: Path | None = None) -> str:
 def _open_database(url: str) -> BaseStorage:
     shown = storage_name(url)
     try:
-        dialect, _, driver = make_url(url).drivername.partition("+")
+        parsed = make_url(url)
+        dialect = parsed.get_backend_name()
     except (ArgumentError, ValueError):
         raise UserError(f"storage {shown!r}: {_FORMS}") from None
     if dialect not in ("sqlite", "postgresql", "mysql"):
@@ -58,7 +64,8 @@ def _open_database(url: str) -> BaseStorage:
         try:
             return get_storage(RDBStorage(url, engine_kwargs=options))
         except ImportError:
-            package = driver or _PACKAGES.get(dialect, dialect)
+            driver = parsed.get_driver_name()
+            package = _PACKAGES.get(driver, driver)
             raise UserError(f"storage {shown}: its driver is not installed: pip install {package}") from None
         except (*STORAGE_ERRORS, RuntimeError) as error:  # RuntimeError: tables of another Optuna
             if not left or not isinstance(error, DBAPIError):

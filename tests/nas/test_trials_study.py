@@ -13,6 +13,7 @@ from toy_trials import cost_of, facts, toy
 from genotypes import UserError
 from nas.run import Interrupted
 from nas.trials import TrialsConfig, run_trials
+from nas.trials.samplers import SAMPLERS
 
 
 class Crash(Exception):
@@ -111,6 +112,13 @@ def test_a_signal_stops_and_the_same_command_goes_on(tmp_path, inside):
     assert len(calls) == 9 if inside else 8
 
 
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_every_genotype_is_tried_before_one_is_repeated(sampler):
+    space, score = toy(edges=3, candidates=3)
+    found = run(space, score, count=27, sampler=sampler)
+    assert len({tuple(trial.choices.values()) for trial in found.trials}) == 27
+
+
 def test_no_genotype_is_scored_twice():
     space, score = toy(edges=2, candidates=3)
     scored = []
@@ -196,7 +204,7 @@ def test_two_searches_never_mix_in_a_storage(tmp_path):
 
 def test_mistakes_are_told(tmp_path, monkeypatch):
     space, score = toy()
-    for name in ("psycopg2", "pymysql"):
+    for name in ("psycopg", "psycopg2", "pymysql"):
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     own = tmp_path / "train.log"
     own.write_text("step 1\nstep 2")
@@ -207,7 +215,8 @@ def test_mistakes_are_told(tmp_path, monkeypatch):
         ({"count": 0}, "count must be at least 1"),
         ({"storage": "redis://here"}, "unknown kind 'redis'; expected sqlite:///FILE"),
         ({"storage": "study.db"}, r"storage 'study.db': expected sqlite:///FILE"),
-        ({"storage": "postgresql://me:secret@host/db"}, r"me:\*\*\*@host.* pip install psycopg2-binary"),
+        ({"storage": "postgresql://me:secret@host/db"}, r"me:\*\*\*@host.* pip install '?psycopg"),
+        ({"storage": "postgresql+psycopg2://me:secret@host/db"}, "pip install psycopg2-binary"),
         ({"storage": "mysql+pymysql://me:secret@host/db"}, r"\*\*\*@host.* pip install pymysql"),
         ({"storage": f"sqlite:///{tmp_path}/no/a.db"}, "cannot be opened: unable to open database file"),
         ({"storage": f"sqlite:///{tmp_path}/text.db"}, "cannot be opened: file is not a database"),

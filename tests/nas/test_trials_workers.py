@@ -32,7 +32,8 @@ def work(storage, log, hang_at=None):
         note(log, "end", choices)
         return score(choices, report)
 
-    return run_trials(space, noted, TrialsConfig(count=COUNT, storage=storage, population=4), progress=False)
+    cfg = TrialsConfig(count=COUNT, storage=storage, population=4)
+    return run_trials(space, noted, cfg, scored=str(log.parent), progress=False)  # a study of its own on a server
 
 
 def note(log, what, choices):
@@ -53,9 +54,15 @@ def kill_when_it_hangs(process, log, begun):
     process.join(10)
 
 
-@pytest.fixture(params=["sqlite:///{}/study.db", "{}/study.journal"], ids=["sqlite", "journal"])
+@pytest.fixture(params=["sqlite", "journal", "postgresql", "mysql"])
 def storage(request, tmp_path):
-    return request.param.format(tmp_path)
+    """Servers are the developer's: SOD_TEST_POSTGRESQL=postgresql://..., SOD_TEST_MYSQL=mysql+pymysql://..."""
+    if request.param in ("sqlite", "journal"):
+        return {"sqlite": f"sqlite:///{tmp_path}/study.db", "journal": f"{tmp_path}/study.journal"}[request.param]
+    variable = f"SOD_TEST_{request.param.upper()}"
+    if variable not in os.environ:
+        pytest.skip(f"needs a {request.param} server: set {variable} to its URL")
+    return os.environ[variable]
 
 
 def test_a_killed_workers_trial_is_recovered_by_the_other(storage, tmp_path):
