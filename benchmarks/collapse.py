@@ -2,7 +2,10 @@
 
 `few`: the supernet's weights see a handful of pictures, again and again, far too long; the architecture descends its
 loss on pictures that the weights never saw. `enough`: the weights see as many pictures as the architecture. The first
-is to be stopped, the second not. With `--go_on` neither is, which shows what the guard prevents.
+is to be stopped, the second not. With `--go_on` neither is, which shows what the guard prevents; the last lines then
+say when the rule, and RobustDARTS' rule without our condition on the loss, would have stopped each.
+
+    python -m benchmarks.collapse --go_on --seeds 6 --first_seed 100
 
 ratio: average eigenvalue of the guard's earlier window over the later one's; below 0.75, RobustDARTS stops. change: of
 the held-out loss, from the earlier window's average to the later one's; below 0, we do not. trivial: share of `none`
@@ -37,8 +40,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--seeds {options.seeds}: expected 1 or more")
     rows = []
     for name in _PHOTOGRAPHS:
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             rows += _run(name, seed, options)
+    if options.go_on:
+        _judge(rows)
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         with options.output.open("w", newline="", encoding="utf-8") as file:
@@ -94,6 +99,19 @@ def _run(name: str, seed: int, options: argparse.Namespace) -> list[dict[str, An
     return rows
 
 
+def _judge(rows: list[dict[str, Any]]) -> None:
+    """Prints the first step of each search at which each rule would have stopped it."""
+    rules = {"the guard": lambda row: row["change"] >= 0, "RobustDARTS alone": lambda row: True}
+    for rule, agrees in rules.items():
+        for name in _PHOTOGRAPHS:
+            stops = {row["seed"]: "-" for row in rows if row["photographs"] == name}
+            for row in reversed(rows):
+                if row["photographs"] == name and row["ratio"] < GuardConfig.ratio and agrees(row):
+                    stops[row["seed"]] = row["step"]
+            caught = sum(step != "-" for step in stops.values())
+            print(f"{rule}, {name}: stopped {caught} of {len(stops)}, at steps {', '.join(map(str, stops.values()))}")
+
+
 def _windows(history: list[dict[str, Any]], row: dict[str, Any], key: str, cfg: SearchConfig) -> tuple[float, float]:
     """Averages of `key` over the guard's two windows that end at `row`; NaN before there are two."""
     k = cfg.guard.window
@@ -108,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strategy", default="darts", help="a differentiable strategy (default %(default)s)")
     parser.add_argument("--steps", type=int, default=120, help="of each search (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="searches of each kind (default %(default)s)")
+    parser.add_argument("--first_seed", type=int, default=0, help="(default %(default)s)")
     parser.add_argument("--go_on", action="store_true", help="watch, but never stop")
     parser.add_argument("--output", type=Path, metavar="CSV", help="the histories as a table")
     return parser

@@ -6,6 +6,7 @@ from torch.distributions import Dirichlet, kl_divergence
 from torch.func import functional_call
 
 import nas
+from nas.benchmark import space as benchmark_space
 from nas.network import Mixture, norm_statistics_frozen
 from nas.run import seeded
 from nas.strategies import Darts, DirichletSearch, Gdas, OneShot, PartialDarts, StrategyConfig
@@ -46,22 +47,49 @@ def test_the_gradient_of_a_deterministic_mixture_is_the_slope_of_the_loss(kind):
             assert float(slope) == pytest.approx(float((gradient * way).sum()), rel=1e-5, abs=1e-9)
 
 
-def test_gdas_runs_one_operation_an_edge_and_differentiates_its_weight_alone():
+@pytest.mark.parametrize("probes", [0, 1])
+def test_gdas_runs_one_path_and_differentiates_its_weights_and_those_of_its_probes(probes):
     net = supernet(Gdas)
-    strategy = Gdas(net, StrategyConfig(temperature=(2.0, 2.0)), seed=3, steps=10)
+    strategy = Gdas(net, StrategyConfig(temperature=(2.0, 2.0), probes=probes), seed=3, steps=10)
     alpha = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     mixture = strategy.relax(alpha, 4, "architecture")
     index = torch.tensor(mixture.active)
-    assert index.shape == (31, 1)
-    torch.testing.assert_close(mixture.weights, torch.zeros_like(alpha).scatter(1, index, 1.0))
-    # The loss depends on the drawn weight only: d loss / d alpha_j = c (1/T) s_i (delta_ij - s_j).
-    slopes = torch.randn(31, 1, generator=torch.Generator().manual_seed(1))
-    (gradient,) = torch.autograd.grad((slopes * mixture.weights.gather(1, index)).sum(), alpha)
+    assert index.shape == (31, 1 + probes) and all(len(set(row)) == 1 + probes for row in mixture.active)
+    torch.testing.assert_close(mixture.weights, torch.zeros_like(alpha).scatter(1, index[:, :1], 1.0))
     noise = torch.empty(alpha.shape).exponential_(generator=generator(3, "gumbel/architecture", 4)).log()
+    assert (index[:, 0] == (alpha.detach() - noise).argmax(-1)).all()
+    # The loss depends on the computed weights only: d loss / d alpha_j = sum_i c_i (1/T) s_i (delta_ij - s_j).
+    slopes = torch.randn(31, 1 + probes, generator=torch.Generator().manual_seed(1))
+    (gradient,) = torch.autograd.grad((slopes * mixture.weights.gather(1, index)).sum(), alpha)
     s = ((alpha.detach() - noise) / 2.0).softmax(-1)
-    drawn = s.gather(1, index)
-    by_hand = slopes * drawn * (torch.zeros_like(s).scatter(1, index, 1.0) - s) / 2.0
-    torch.testing.assert_close(gradient, by_hand)
+    c = torch.zeros_like(s).scatter_(1, index, slopes)
+    torch.testing.assert_close(gradient, s * (c - (c * s).sum(-1, keepdim=True)) / 2.0)
+    assert all(len(row) == 1 for row in strategy.relax(alpha, 4, "weights").active)
+
+
+def test_gdas_never_probes_what_an_edge_does_not_have():
+    strategy = Gdas(uneven(), StrategyConfig(probes=5), seed=0, steps=10)
+    for step in range(20):
+        for (edge, ops), row in zip(
+            strategy.net.open_edges.items(), strategy.relax(strategy.alpha, step, "architecture").active, strict=True
+        ):
+            assert sorted(row) == list(range(len(ops))), edge
+
+
+def test_a_probe_sees_what_a_path_cannot_where_a_norm_follows():
+    """The scale of a node's only edge is undone by its norm, so the path's own weight has no slope there."""
+    with seeded(0):
+        net = nas.build(benchmark_space()).train()
+    x = torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    row = list(net.open_edges).index("net.down8")
+    slopes = {}
+    for probes in (0, 1):
+        strategy = Gdas(net, StrategyConfig(probes=probes), seed=0, steps=10)
+        mixture = strategy.relax(strategy.alpha, 0, "architecture")
+        weights = mixture.weights.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(net(x, Mixture(weights, mixture.active))[0].square().mean(), weights)
+        slopes[probes] = slope[row].abs().max()
+    assert slopes[0] < 1e-3 * slopes[1]
 
 
 def test_gdas_draws_by_the_softmax_and_cools_down():

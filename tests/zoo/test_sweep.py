@@ -1,5 +1,6 @@
 """Every genotype of the zoo runs, trains and exports at sizes that no authors' code takes."""
 
+import shutil
 import time
 
 import pytest
@@ -61,9 +62,20 @@ def test_compiles_as_one_graph(name):
     net = _network(name).eval()
     x = _photo(1, 64, 48)
     with torch.no_grad():
-        # The back end that only traces: generating code takes minutes, and adds nothing of ours.
+        # The back end that only traces: generating code takes a minute (benchmarks/compile_zoo.py does it for all).
         compiled = torch.compile(net, fullgraph=True, dynamic=False, backend="eager")
         torch.testing.assert_close(compiled(x)[0], net(x)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_compiled_code_gives_the_same_numbers():
+    net, x = _network("fpn_tiny").train(), _photo(2, 64, 48)  # all others: benchmarks/compile_zoo.py
+    with torch.no_grad():
+        net(x)  # norms that have seen something: at first the outputs are nearly constant
+        net.eval()
+        expected, found = net(x)[0], torch.compile(net, fullgraph=True, dynamic=False)(x)[0]
+    assert (found - expected).abs().max() <= 1e-3 * expected.std()
 
 
 @pytest.mark.slow
