@@ -47,10 +47,14 @@ def ranks(name: str, title: str, path: Path) -> None:
 
 
 def regret(path: Path) -> None:
-    """Mean regret after each trial, with one standard error: as a search sees it, and nearly without noise."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    panels = (("black_box.csv", "one training seen"), ("black_box_mean.csv", "mean of three seen"))
-    for (name, title), axes in zip(panels, figure.subplots(1, 2), strict=True):
+    """Mean regret after each trial, with one standard error: as a search sees it, nearly without noise, and planted."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    panels = (
+        ("black_box.csv", "one training seen"),
+        ("black_box_mean.csv", "mean of three seen"),
+        ("black_box_planted.csv", "planted optimum"),
+    )
+    for (name, title), axes in zip(panels, figure.subplots(1, len(panels)), strict=True):
         curves = defaultdict(list)
         with open(RESULTS / name, newline="") as file:
             for row in csv.DictReader(file):
