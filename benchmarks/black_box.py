@@ -6,8 +6,8 @@
 
 Each search sees one training of every genotype it tries (the table's seeds take turns), as a real one would, and is
 judged by the mean over the seeds of the one it holds best; with --seen mean it sees the mean, as if trainings had no
-noise. A row of the file: sampler, trial, mean regret, its standard error, the median rank, and how much lower the regret
-is than that of the random search with the same seed (which begins with the same trials): mean and standard error.
+noise. A row of the file: sampler, trial, mean regret, its standard error, the median rank, and how much lower the
+regret is than that of the random search with the same seed (which begins with the same trials), with its error.
 """
 
 import argparse

@@ -7,7 +7,8 @@ does, the losses of all 243 paths give the exact gradient of the expected loss i
 p_j (mean loss of the paths through j - mean loss). Beside it the mean of the straight-through gradients over all 243
 paths: of the weights that a path uses (gdas with probes 0), and of all candidates, computed beside with weight zero.
 
-cosine: between the two, over the candidates of an edge. size: the straight-through gradient's norm over the exact one's.
+cosine: between the two, over the candidates of an edge. size: the straight-through gradient's norm over the exact
+one's. Both edges into u8 may be `none`; then its norm divides by nearly zero, and slopes are a thousand times too long.
 """
 
 import argparse
@@ -17,10 +18,9 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cosine_similarity, normalize
 
-import nas.benchmark
 from nas.benchmark import Protocol, members, photographs, space
 from nas.network import Mixture, build
-from nas.optim import OptimConfig, make_optimizer, set_progress
+from nas.optim import OptimConfig, descend, make_optimizer, set_progress
 from nas.run import seeded
 from nas.strategies import random_choices
 from nas.task import AugmentConfig, Feed, LossConfig, multi_output_loss
@@ -90,9 +90,7 @@ def train(seed: int, steps: int, images: int):
         x, y = feed(step)
         path = net.path(random_choices(net.open_edges, seed * steps + step))
         loss = multi_output_loss(net(x, path), y, loss_config)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        descend(loss, net, optimizer, optim)
     rows = torch.arange(len(held_out))
     return net, Feed(photos=held_out, rows=rows, batch_size=images, stream="compare", **shared)
 

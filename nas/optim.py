@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, inf, pi
 from typing import Literal
 
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 
 from genotypes import UserError
 
-__all__ = ["OptimConfig", "OptimGroup", "check_patterns", "make_optimizer", "schedule", "set_progress"]
+__all__ = ["OptimConfig", "OptimGroup", "check_patterns", "descend", "make_optimizer", "schedule", "set_progress"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,3 +142,11 @@ def set_progress(optimizer: torch.optim.Optimizer, cfg: OptimConfig, progress: f
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * factor
     return factor
+
+
+def descend(loss: torch.Tensor, net: nn.Module, optimizer: torch.optim.Optimizer, cfg: OptimConfig) -> None:
+    """One update of the weights: the gradients of `loss`, together no longer than `cfg.clip`, and a step."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(net.parameters(), cfg.clip or inf)
+    optimizer.step()

@@ -1,6 +1,5 @@
 """One training as the table's: every entry is this function of (genotype, seed)."""
 
-import math
 import time
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ import torch
 
 from genotypes import Genotype, UserError
 from nas.network import Network, build, inherit
-from nas.optim import OptimConfig, make_optimizer, set_progress
+from nas.optim import OptimConfig, descend, make_optimizer, set_progress
 from nas.run import seeded
 from nas.task import AugmentConfig, Feed, LossConfig, PhotoSet, fast_scores, multi_output_loss, normalise, synthetic_set
 
@@ -104,10 +103,7 @@ class Trainer:
             set_progress(optimizer, self.optim, step / protocol.steps)
             x, y = feed(step)
             loss = multi_output_loss(net.train()(x), y, self.loss)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), self.optim.clip or math.inf)
-            optimizer.step()
+            descend(loss, net, optimizer, self.optim)
             seconds += time.process_time() - began
             if step + 1 in protocol.scored_at:
                 points.append(self._score(net.eval(), genotype))

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from genotypes import UserError, save
 from nas.network import Mixture, norm_statistics_frozen
-from nas.optim import set_progress
+from nas.optim import descend, set_progress
 from nas.run import Interrupted, Interrupts, RunFolder
 from nas.search import log
 from nas.search.config import SearchConfig
@@ -68,10 +68,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
             loss = train_loss(strategy.mixture(step), dict(net.named_parameters()))
             if not torch.isfinite(loss):
                 raise UserError(f"step {step}: the loss is {float(loss)}; try a smaller --optim.lr")
-            state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), cfg.optim.clip or math.inf)
-            state.optimizer.step()
+            descend(loss, net, state.optimizer, cfg.optim)
             state.sums["train"] += float(loss.detach())
             state.sums["train_count"] += 1
             state.step = step + 1

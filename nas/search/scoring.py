@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from nas.network import Network, build
-from nas.optim import make_optimizer, set_progress
+from nas.optim import descend, make_optimizer, set_progress
 from nas.run import seeded
 from nas.search.config import SearchConfig
 from nas.search.held_out import judge, score_held_out
@@ -48,10 +48,7 @@ def _train_briefly(cfg: SearchConfig, inputs: Inputs, choices: Mapping[str, str]
         loss = multi_output_loss(outputs, y, cfg.loss)
         if not torch.isfinite(loss):
             return {"loss": math.inf, "maxF": 0.0, "MAE": 1.0}  # this genotype diverges: a score like any other
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), cfg.optim.clip or math.inf)
-        optimizer.step()
+        descend(loss, net, optimizer, cfg.optim)
         if (step + 1) * _REPORTS // cfg.score_steps > step * _REPORTS // cfg.score_steps:
             scores = score_held_out(net, None, inputs, cfg)
             report(step + 1, scores["loss"])

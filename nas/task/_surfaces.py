@@ -29,11 +29,16 @@ def far_colour(rng: np.random.Generator, reference: Array, low: float, high: flo
     """A colour at an RGB distance of about low..high from `reference`."""
     direction = rng.normal(size=3)
     # Half of every difference is in brightness alone: that is how most things differ.
-    direction = direction / np.linalg.norm(direction) + rng.choice([-1, 1]) * 0.6
-    direction = direction / np.linalg.norm(direction) * rng.uniform(low, high)
+    direction = direction / length(direction) + rng.choice([-1, 1]) * 0.6
+    direction = direction / length(direction) * rng.uniform(low, high)
     there, back = (np.clip(reference + sign * direction, 0.02, 0.98) for sign in (1, -1))
-    far = np.linalg.norm(there - reference) >= np.linalg.norm(back - reference)
-    return (there if far else back).astype(np.float32)
+    return (there if length(there - reference) >= length(back - reference) else back).astype(np.float32)
+
+
+def length(colour: Array) -> float:
+    """Of a vector of three. Not numpy's norm: its last bit depends on the processor, and we compare equal lengths."""
+    x, y, z = colour.tolist()
+    return math.sqrt(x * x + y * y + z * z)
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from nas.task._shapes import Shape, random_shape, thin_line
-from nas.task._surfaces import ON_GROUNDS, draw, far_colour, noise, random_colour, texture
+from nas.task._surfaces import ON_GROUNDS, draw, far_colour, length, noise, random_colour, texture
 from nas.task.photos import PhotoSet
 
 __all__ = ["SYNTHETIC_VERSION", "synthetic_set"]
@@ -163,7 +163,7 @@ def _paint(rng: np.random.Generator, ground: Array) -> _Paint:
     low, high = (0.2, 0.33) if kind < 0.45 else (0.33, 0.9)
     first = far_colour(rng, ground, low, high)
     second = far_colour(rng, first, 0.05, 0.5)
-    if np.linalg.norm(second - ground) < low:
+    if length(second - ground) < low:
         second = first
     return _Paint((first, second), draw(rng, 0.2, 1.0))
 

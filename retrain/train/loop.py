@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from genotypes import Genotype, UserError, save
-from nas.optim import set_progress
+from nas.optim import descend, set_progress
 from nas.run import Interrupted, Interrupts, RunFolder
 from nas.task import Feed, Scores, fast_scores, multi_output_loss, normalise
 from retrain.train.config import TrainConfig
@@ -72,10 +72,7 @@ def train(cfg: TrainConfig, run: RunFolder, *, inputs: Inputs | None = None, pro
             loss = multi_output_loss(outputs, y, recipe.loss)
             if not torch.isfinite(loss):
                 raise UserError(f"step {state.step}: the loss is {loss.item()}; try a smaller --recipe.optim.lr")
-            state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(state.net.parameters(), recipe.optim.clip or math.inf)
-            state.optimizer.step()
+            descend(loss, state.net, state.optimizer, recipe.optim)
             state.advance()
             state.sums["loss"] += float(loss.detach())
             state.sums["count"] += 1

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -15,6 +18,19 @@ def test_a_picture_depends_on_seed_index_and_size_alone(pictures):
     again = synthetic_set(20, 48, 3)
     assert torch.equal(again.images, pictures.images[:20]) and torch.equal(again.masks, pictures.masks[:20])
     assert not torch.equal(synthetic_set(20, 48, 4).images, again.images)
+
+
+def test_a_picture_does_not_depend_on_the_processor():
+    """Colours on both sides of a reference are equally far: rounding, which BLAS does its own way, must not choose."""
+    code = "import hashlib; from nas.task import synthetic_set; p = synthetic_set(60, 32, 0)\n"
+    code += "print(hashlib.sha256(p.images.numpy().tobytes() + p.masks.numpy().tobytes()).hexdigest())"
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | {"OPENBLAS_CORETYPE": core}, capture_output=True, check=True
+        ).stdout
+        for core in ("Prescott", "Nehalem")
+    }
+    assert len(printed) == 1
 
 
 def test_the_scene_is_the_same_at_every_size(pictures):
