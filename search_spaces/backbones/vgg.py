@@ -3,10 +3,11 @@
 Keys as torchvision's `vgg16_bn`. Features are taken after the last ReLU of a block, before its pool; the
 fifth pool is dropped.
 `vgg16_bn_ceil` is Auto-MSFNet's variant, whose pools round sizes up; on sizes that are
-multiples of 16 both agree.
+multiples of 16 both agree. In both a side of one pixel stays one pixel.
 """
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from search_spaces.backbones._register import register_backbone
 from search_spaces.backbones._stack import FeatureStack
@@ -20,6 +21,15 @@ _WEIGHTS = (
 )
 
 
+class _FloorPool(nn.MaxPool2d):
+    """Halves sides, rounding down, but not below one pixel: as the nodes of cells do."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        # Spelled out, for the smaller of two sides is no plain number where an export keeps sides symbolic.
+        H, W = x_BCHW.shape[-2:]
+        return F.max_pool2d(x_BCHW, (1 if H == 1 else 2, 1 if W == 1 else 2))
+
+
 def _vgg16(taps: tuple[str, ...], ceil_mode: bool) -> nn.Module:
     layers: list[nn.Module] = []
     width = 3
@@ -31,7 +41,7 @@ def _vgg16(taps: tuple[str, ...], ceil_mode: bool) -> nn.Module:
                 nn.ReLU(inplace=True),
             ]
             width = channels
-        layers += [nn.MaxPool2d(2, ceil_mode=ceil_mode)]
+        layers += [nn.MaxPool2d(2, ceil_mode=True) if ceil_mode else _FloorPool(2)]
     return FeatureStack(layers, _AFTER, taps)
 
 

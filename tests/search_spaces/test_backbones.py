@@ -98,6 +98,17 @@ def test_padding_changes_no_key():
     assert key_lines("mobilenet_v2", padding="tf_same") == key_lines("mobilenet_v2", padding="symmetric")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_side_of_one_pixel_stays(name):
+    net = build_backbone(name, all_taps(name)).eval()
+    for H, W in ((1, 1), (1, 64), (40, 3), (15, 9)):
+        with torch.no_grad():
+            features = net(picture(1, 3, H, W))
+        for info in BACKBONES[name].features:
+            expected = tuple(max(1, side(name, n, info.stride)) for n in (H, W))
+            assert features[info.name].shape[2:] == expected and features[info.name].isfinite().all()
+
+
 def test_the_two_vggs_agree_where_no_pool_rounds():
     plain, rounding_up = (build_backbone(name, ("s4", "s16")).eval() for name in ("vgg16_bn", "vgg16_bn_ceil"))
     rounding_up.load_state_dict(plain.state_dict())
@@ -261,7 +272,9 @@ def test_channels_last_changes_nothing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "options"), [("tiny", {}), ("mobilenet_v2", {"padding": "tf_same"})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("tiny", {}), ("mobilenet_v2", {"padding": "tf_same"}), ("vgg16_bn", {})]
+)
 def test_exports_with_symbolic_sides(name, options):
     net = build_backbone(name, ("s4",), **options).eval()
     sides = {2: torch.export.Dim("H", min=33, max=1024), 3: torch.export.Dim("W", min=33, max=1024)}

@@ -42,6 +42,15 @@ def test_odd_sizes_train_and_eval(name):
         assert y.shape == (2, 1, h, w) and y.isfinite().all() and y.std() > 0
 
 
+@pytest.mark.parametrize("name", ["csnet_l_x1", "minet_vgg16", "light_minet_vgg16"])
+def test_fewer_pixels_than_halvings(name):
+    net = _network(name).eval()
+    for h, w in ((1, 1), (15, 40), (64, 2)):
+        with torch.no_grad():
+            (y,) = net(_photo(1, h, w))
+        assert y.shape == (1, 1, h, w) and y.isfinite().all()
+
+
 # One of each structure: those left out differ in widths alone.
 @pytest.mark.parametrize(
     "name", ["csnet_x1", "csnet_l_x2", "csf_res2net50", *LARGE, "minet_vgg16", "light_minet_resnet50"]
@@ -57,7 +66,7 @@ def test_exports_with_the_same_numbers(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["csf_res2net50"])
+@pytest.mark.parametrize("name", ["csf_res2net50", "light_minet_vgg16"])
 def test_compiles_as_one_graph(name):
     net = _network(name).eval()
     x = _photo(1, 64, 48)
