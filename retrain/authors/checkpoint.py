@@ -22,7 +22,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
     Raises UserError for a file that is missing, that holds more than plain data, or no state dict.
     """
-    if not Path(path).is_file():
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; expected a checkpoint file")
+    if not path.is_file():
         raise UserError(f"no checkpoint at {path}")
     try:
         with warnings.catch_warnings():
@@ -35,11 +38,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         reason = cause[1] if cause else type(error).__name__
         raise UserError(
             f"{path} cannot be read safely ({reason}); expected a file of torch.save with tensors and plain data only"
+            f"{_advice(path)}"
         ) from None
     try:
         return unwrap(data)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _advice(path: Path) -> str:
+    """CSNet's authors put two files side by side, and the one that looks like weights is not them."""
+    if path.suffix != ".bin":
+        return ""
+    return f" (CSNet's .bin is a network's layout; its weights are the {path.with_suffix('.pth.tar').name} beside it)"
 
 
 def unwrap(data: Any) -> dict[str, Tensor]:

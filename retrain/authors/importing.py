@@ -12,11 +12,12 @@ from torch import Tensor
 import nas
 from genotypes import Genotype, UserError
 from retrain.authors.checkpoint import unwrap
-from retrain.authors.names import Rule, names_for
+from retrain.authors.names import Names, Rule, names_for
 
 __all__ = ["authors_keys", "import_authors"]
 
 _COUNTER = "num_batches_tracked"  # of batches, in a norm: without effect, and older files lack it
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -43,33 +44,40 @@ def import_authors(genotype: Genotype, state_dict: Mapping[str, Any]) -> dict[st
     state_dict: as in the authors' file, bare or under `state_dict` or `net_state`, with or without `module.`.
     Factors that the authors apply in the forward pass (CSNet's 100) are folded into the weights.
 
-    Raises UserError that names the first key that is missing, unexpected or of another shape, and where no
-    authors' network is like the genotype.
+    Raises UserError that names the first key that is missing, unexpected, of another shape or kind (a dense tensor of
+    floating-point numbers is expected) or not finite, and where no authors' network is like the genotype. TypeError
+    where `genotype` is none, say its name.
 
         g = genotypes.load("csnet_l_x2")
         net = nas.build(g)
-        net.load_state_dict(import_authors(g, torch.load("csnet-L-x2.pth.tar", weights_only=True)))
+        weights = torch.load("csnet-L-x2.pth.tar", map_location="cpu", weights_only=True)
+        net.load_state_dict(import_authors(g, weights))
     """
-    unused = names_for(genotype).unused
-    theirs = {
-        key: value
-        for key, value in unwrap(state_dict).items()
-        if not key.endswith(_COUNTER) and not key.startswith(unused)
-    }
+    names = names_for(genotype)
     ours = _our_tensors(genotype)
-    sources = _sources(genotype, ours)
+    sources = _sources(genotype, names, ours)
+    theirs = {key: value for key, value in unwrap(state_dict).items() if not _without_effect(key, names, sources)}
     advice = f"; is this the authors' checkpoint of {genotype.name}?"
     state = {key: torch.zeros((), dtype=torch.int64) for key in ours}  # in our order; what stays are the counters
     for key, source in sources.items():
         if key not in theirs:
             raise UserError(f"the key {key!r} is missing{advice}")
+        kind = _unfit(theirs[key])
+        if kind:
+            expected = "a dense tensor of float32, float64, float16 or bfloat16"
+            raise UserError(f"the key {key!r} is {kind}; expected {expected}")
         if tuple(theirs[key].shape) != source.shape:
             found, expected = list(theirs[key].shape), list(source.shape)
             raise UserError(f"the key {key!r} has the shape {found}, not {expected}{advice}")
         for part, block in source.parts:
-            value = theirs[key].detach()[block].to(ours[part.ours].dtype)
+            dtype = ours[part.ours].dtype
             # A copy of its own: weight files refuse tensors that share memory.
-            state[part.ours] = (value * part.scale).contiguous()
+            value = (theirs[key].detach()[block].to(dtype) * part.scale).contiguous()
+            if not value.isfinite().all():
+                raise UserError(
+                    f"the key {key!r} holds values that are not finite as {_word(dtype)}; expected trained weights"
+                )
+            state[part.ours] = value
     for key in theirs:
         if key not in sources:
             raise UserError(f"the key {key!r} is unexpected{advice}")
@@ -79,9 +87,39 @@ def import_authors(genotype: Genotype, state_dict: Mapping[str, Any]) -> dict[st
 def authors_keys(genotype: Genotype) -> dict[str, tuple[int, ...]]:
     """The keys, with shapes, that a checkpoint of the authors' must have to become weights of `genotype`.
 
-    Raises UserError where no authors' network is like the genotype.
+    Raises UserError where no authors' network is like the genotype, TypeError where `genotype` is none.
     """
-    return {key: source.shape for key, source in _sources(genotype, _our_tensors(genotype)).items()}
+    names = names_for(genotype)
+    return {key: source.shape for key, source in _sources(genotype, names, _our_tensors(genotype)).items()}
+
+
+def _without_effect(key: str, names: Names, sources: Mapping[str, _Source]) -> bool:
+    """Whether a key is one that the authors' files may hold although nothing of ours is made from it."""
+    original = key
+    for alias, of in names.aliases:
+        if key.startswith(alias):
+            original = of + key.removeprefix(alias)
+    module, _, leaf = original.rpartition(".")
+    if leaf == _COUNTER:
+        return f"{module}.running_mean" in sources
+    return key in names.unused or (original != key and original in sources)
+
+
+def _unfit(value: Tensor) -> str:
+    """What a tensor is, if no weight can be read from it; "" if one can."""
+    if value.is_nested:
+        return "a nested tensor"
+    if value.layout != torch.strided:
+        return f"a sparse tensor ({_word(value.layout)})"
+    if value.is_meta:
+        return "a meta tensor, which has no values"
+    if value.is_quantized:
+        return f"a quantised tensor ({_word(value.dtype)})"
+    return "" if value.dtype in _DTYPES else f"a tensor of {_word(value.dtype)}"
+
+
+def _word(torch_name: torch.dtype | torch.layout) -> str:
+    return str(torch_name).removeprefix("torch.")
 
 
 def _our_tensors(genotype: Genotype) -> dict[str, Tensor]:
@@ -89,11 +127,11 @@ def _our_tensors(genotype: Genotype) -> dict[str, Tensor]:
         return nas.build(genotype).state_dict()
 
 
-def _sources(genotype: Genotype, ours: Mapping[str, Tensor]) -> dict[str, _Source]:
+def _sources(genotype: Genotype, names: Names, ours: Mapping[str, Tensor]) -> dict[str, _Source]:
     """The authors' key -> what of ours comes from it."""
     groups: dict[str, list[_Part]] = defaultdict(list)
     # Compiled here, for `re` remembers only 512 patterns, and CSNet has more.
-    rules = [(re.compile(rule.ours), rule) for rule in names_for(genotype).rules]
+    rules = [(re.compile(rule.ours), rule) for rule in names.rules]
     for key in ours:
         if not key.endswith(_COUNTER):
             theirs, part = _translate(key, rules, genotype)

@@ -4,6 +4,7 @@ A rule's left side is a regular expression over our keys, without the leaf (`wei
 its right side is the authors' name, again without the leaf, where `\1` or `\g<to>` stand for what was matched. A key
 takes the first rule that matches."""
 
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,14 +29,23 @@ class Rule:
 
 @dataclass(frozen=True)
 class Names:
-    """The rules of one network, and the prefixes of keys in the authors' files that nothing uses."""
+    """The rules of one network, and what else the authors' files may hold, which nothing uses.
+
+    unused: whole keys. aliases: (prefix of a copy, prefix of its original); a copy has its original's keys.
+    """
 
     rules: tuple[Rule, ...]
     unused: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
 
 
 def names_for(genotype: Genotype) -> Names:
-    """The rules for a genotype, chosen by the templates of its cells; UserError if no authors' network is like it."""
+    """The rules for a genotype, chosen by the templates of its cells.
+
+    Raises UserError if no authors' network is like it, TypeError if it is no Genotype.
+    """
+    if not isinstance(genotype, Genotype):
+        raise TypeError(f"genotype: expected a Genotype, as genotypes.load gives it, not {reprlib.repr(genotype)}")
     templates = {cell.template for cell in genotype.cells}
     for template, names in _FAMILIES.items():
         if template in templates:
@@ -67,7 +77,7 @@ def _auto_msfnet(genotype: Genotype) -> Names:
         rules.append(Rule(rf"{here}\.nodes\.out\.norm", f"{module}.bn11"))
         rules.append(Rule(rf"cells\.{heads.get(f'{cell.name}.out')}\.edges\.conv", f"conv{head}"))
     # The last cell's inner operations are registered a second time under this name.
-    return Names(tuple(rules), unused=("feafusion._nodes.",))
+    return Names(tuple(rules), aliases=(("feafusion._nodes.", "feafusion.featurefusioncell32._ops."),))
 
 
 def _on_vgg(genotype: Genotype) -> bool:
@@ -137,7 +147,7 @@ _HUNDRED = 100.0
 def _csf(genotype: Genotype) -> Names:
     # "fc." is the ImageNet classifier, which the authors' own loading ignores too.
     rules = (Rule(r"backbone\.(.+)", r"base.\1"), *_fusion_head("", "weights"))
-    return Names(rules, unused=("fc.", "base.fc."))
+    return Names(rules, unused=("fc.weight", "fc.bias", "base.fc.weight", "base.fc.bias"))
 
 
 def _fusion_head(prefix: str, leaf: str, scale: float = 1.0) -> list[Rule]:

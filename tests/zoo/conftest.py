@@ -14,6 +14,7 @@ import torch
 import genotypes
 import nas
 from retrain import import_authors
+from retrain.authors import authors_keys
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,12 @@ def authors_state(shared: Path, filler: ModuleType) -> Callable[[str], dict[str,
         return filler.fill([tuple(key) for key in keys], 0.02 if oracle.startswith("csnet") else 1.0)
 
     return state
+
+
+@pytest.fixture(scope="session")
+def theirs() -> dict[str, torch.Tensor]:
+    """A random state dict with the authors' keys of CSNet-L-x1."""
+    return {key: torch.rand(shape) for key, shape in authors_keys(genotypes.load("csnet_l_x1")).items()}
 
 
 @pytest.fixture

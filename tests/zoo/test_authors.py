@@ -1,19 +1,18 @@
 """Importing checkpoints: every wrapping is read, every difference is named, nothing is executed."""
 
+import inspect
+import json
 import pickle
+import textwrap
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 import genotypes
 import nas
 from genotypes import UserError
-from nas.network.weights import load_weights, save_weights
 from retrain import import_authors
 from retrain.authors import authors_keys, read_checkpoint
-from retrain.authors.__main__ import main
-from retrain.authors.names import names_for
 from search_spaces.fusion_cells import fusion_cells
 
 NAME = "csnet_l_x1"
@@ -54,12 +53,6 @@ FAMILIES = {
     },
     NAME: SPOT,
 }
-
-
-@pytest.fixture(scope="module")
-def theirs() -> dict[str, torch.Tensor]:
-    """A random state dict with the authors' keys."""
-    return {key: torch.rand(shape) for key, shape in authors_keys(genotypes.load(NAME)).items()}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -108,10 +101,78 @@ def test_differences_are_named(theirs):
         import_authors(genotype, [1, 2])
 
 
-def test_unused_parameters_are_dropped():
-    vgg, csf = names_for(genotypes.load("auto_msfnet_vgg16")), names_for(genotypes.load("csf_res2net50"))
-    assert "feafusion._nodes.3.op.1.weight".startswith(vgg.unused)
-    assert "fc.weight".startswith(csf.unused) and "base.fc.bias".startswith(csf.unused)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_other_precisions_are_read(theirs, dtype):
+    ours = import_authors(genotypes.load(NAME), {key: value.to(dtype) for key, value in theirs.items()})
+    torch.testing.assert_close(ours["cells.head.edges.conv.bias"], theirs["cls_layer.bias"].to(dtype).float())
+
+
+def test_counters_count_for_norms_only(theirs):
+    genotype = genotypes.load(NAME)
+    for key in ("stage9.bn.", "cls_layer.", "stage0.0.conv1x1.prelus.0.", "", "my"):
+        with pytest.raises(UserError, match=rf"'{key}num_batches_tracked' is unexpected"):
+            import_authors(genotype, theirs | {f"{key}num_batches_tracked": torch.tensor(7)})
+
+
+@pytest.mark.parametrize(
+    ("name", "unused"),
+    [
+        ("auto_msfnet_vgg16", ["_nodes.0.op.5.weight", "_nodes.2.conv11.weight", "_nodes.6.bn11.num_batches_tracked"]),
+        ("auto_msfnet_resnet50", ["_nodes.3.linear_1.bias", "_nodes.5.op.7.num_batches_tracked"]),
+    ],
+)
+def test_copies_are_dropped_where_there_is_an_original(name, unused):
+    genotype = genotypes.load(name)
+    state = {key: torch.zeros(()).expand(shape) for key, shape in authors_keys(genotype).items()}
+    import_authors(genotype, state | {f"feafusion.{key}": torch.zeros(1) for key in unused})
+    for key in (
+        "_nodes.99.zzz",
+        "_nodes.0.zzz",
+        "_nodes.0.op.1.num_batches_tracked",
+        "_nodes.4.conv9.weight",
+        "_nodes.",
+    ):
+        with pytest.raises(UserError, match=f"'feafusion.{key}' is unexpected"):
+            import_authors(genotype, state | {f"feafusion.{key}": torch.zeros(1)})
+
+
+def test_a_classifier_is_dropped():
+    genotype = genotypes.load("csf_res2net50")
+    state = {key: torch.zeros(()).expand(shape) for key, shape in authors_keys(genotype).items()}
+    import_authors(genotype, state | dict.fromkeys(("fc.weight", "fc.bias", "base.fc.weight"), torch.zeros(1)))
+    for key in ("fc.2.weight", "fc.num_batches_tracked", "base.fc.scale"):
+        with pytest.raises(UserError, match=f"'{key}' is unexpected"):
+            import_authors(genotype, state | {key: torch.zeros(1)})
+
+
+ORACLES = {name: f"{name}" for name in ("csf_res2net50", "minet_vgg16", "light_minet_resnet50", "csnet_x1", "csnet_x2")}
+ORACLES |= {f"auto_msfnet_{backbone}": f"automsf_{backbone}" for backbone in ("vgg16", "resnet50")}
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_every_key_of_the_authors_files_is_known(name, shared):
+    keys = json.loads((shared / "oracles" / f"{ORACLES[name]}.keys.json").read_text())
+    name = name.replace("csnet_", "csnet_l_")
+    import_authors(genotypes.load(name), {key: torch.zeros(()).expand(shape) for key, shape, _ in keys})
+
+
+def test_a_name_is_no_genotype():
+    for function in (authors_keys, lambda name: import_authors(name, {})):
+        with pytest.raises(TypeError, match=r"expected a Genotype, as genotypes\.load gives it, not 'csnet_l_x1'"):
+            function(NAME)
+
+
+def test_the_example_reads_files_from_a_gpu(tmp_path, monkeypatch):
+    """As printed, with a file whose tensors say that they lay on a GPU; without one it must be read all the same."""
+    state = {key: torch.rand(shape) for key, shape in authors_keys(genotypes.load("csnet_l_x2")).items()}
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        torch.save(state, tmp_path / "csnet-L-x2.pth.tar")
+    example = inspect.getdoc(import_authors).split("\n\n")[-1]
+    monkeypatch.chdir(tmp_path)
+    names = {"genotypes": genotypes, "nas": nas, "torch": torch, "import_authors": import_authors}
+    exec(textwrap.dedent(example), names)
+    assert torch.equal(names["net"].cells["head"].edges["conv"].bias.cpu(), state["cls_layer.bias"])
 
 
 def test_networks_of_nobody_are_refused():
@@ -143,40 +204,10 @@ def test_code_is_never_executed(tmp_path, capsys):
         read_checkpoint(path)
     with pytest.raises(UserError, match="no checkpoint at"):
         read_checkpoint(tmp_path / "none.pth")
+    with pytest.raises(UserError, match="is a folder; expected a checkpoint file"):
+        read_checkpoint(tmp_path)
 
 
-def test_command(theirs, tmp_path, capsys):
-    torch.save({"state_dict": theirs}, tmp_path / "a.pth")
-    main(["--genotype", NAME, "--checkpoint", str(tmp_path / "a.pth"), "-o", str(tmp_path / "new" / "w.safetensors")])
-    assert "791 tensors" in capsys.readouterr().out
-    genotype, state = load_weights(tmp_path / "new" / "w.safetensors")
-    assert genotype == genotypes.load(NAME) and genotype.name == NAME
-    nas.build(genotype).load_state_dict(state, strict=True)
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["w.safetensors"]
-
-
-def test_weight_files(tmp_path):
-    net = nas.build(genotypes.load("fpn_tiny"))
-    path = tmp_path / "w.safetensors"
-    save_weights(path, net.state_dict(), net.genotype)
-    genotype, state = load_weights(path)
-    assert genotype == net.genotype and genotypes.dumps(genotype) == genotypes.dumps(net.genotype)
-    assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
-
-    metadata = {"genotype": genotypes.dumps(net.genotype), "genotype_hash": "0"}
-    save_file(state, path, metadata=metadata)
-    with pytest.raises(UserError, match="hashes differ"):
-        load_weights(path)
-    save_file(state, path, metadata={"genotype": "format: 1\nname: x", "genotype_hash": "0"})
-    with pytest.raises(UserError, match="the key 'cells' is missing"):
-        load_weights(path)
-    save_file(state, path)
-    with pytest.raises(UserError, match="no genotype"):
-        load_weights(path)
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match="no readable weight file"):
-        load_weights(path)
-    with pytest.raises(UserError, match="no weight file at"):
-        load_weights(tmp_path / "none")
-    with pytest.raises(UserError, match="cannot be written"):
-        save_weights(path / "under" / "a file", state, net.genotype)
+def test_the_file_beside_the_layout_is_named(shared):
+    with pytest.raises(UserError, match=r"cannot be read safely.*the csnet-L-x1\.pth\.tar beside it"):
+        read_checkpoint(shared / "authors" / "csnet-L-x1.bin")
