@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from genotypes import UserError
 from nas.network import Network, build
 from nas.network.weights import load_weights
+from nas.run.sizes import parse_size
 from nas.task import normalise
 
 __all__ = ["Predictor", "load_network", "parse_size"]
@@ -54,14 +55,3 @@ def load_network(path: str | os.PathLike[str]) -> Network:
             f"{path}: its weights do not fit its genotype: {lines[1 if len(lines) > 1 else 0].strip()}"
         ) from None
     return net.eval()
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """ "224" or "224,320" as (H, W); UserError for anything else and for less than 32 pixels."""
-    parts = text.split(",")
-    if len(parts) not in (1, 2) or not all(part.strip().isdecimal() for part in parts):
-        raise UserError(f"size: expected a side such as 224, or H,W such as 224,320, not {text!r}")
-    height, width = int(parts[0]), int(parts[-1])
-    if min(height, width) < 32:
-        raise UserError(f"size: networks take 32 pixels or more a side, not {text!r}")
-    return height, width

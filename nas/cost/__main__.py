@@ -17,11 +17,12 @@ from nas.cost.counting import check_decided
 from nas.cost.parts import BY
 from nas.cost.tables import network_row, part_rows, to_csv, to_text
 from nas.run import open_device, run_command
+from nas.run.sizes import parse_size
 
 _EXAMPLES = """examples:
   python -m nas.cost minet_vgg16 csnet_l_x1              parameters, multiply-adds, latency, memory
   python -m nas.cost --no-latency -o zoo.csv             the whole zoo, counted only: seconds
-  python -m nas.cost runs/a/genotype.yaml --size 224 224 --device cuda --repeats 100
+  python -m nas.cost runs/a/genotype.yaml --size 224,320 --device cuda --repeats 100
   python -m nas.cost csnet_l_x2 --by cell                where the time goes; --by edge: in which operations
 
 MMACs: millions of multiply-adds of convolutions and matrix products for one image, as the field counts them.
@@ -30,7 +31,8 @@ and one forward pass, in 10^6 bytes. Torch's threads: set OMP_NUM_THREADS."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = _parser().parse_args(argv)
+    options = _parser().parse_args(_one_word_size(sys.argv[1:] if argv is None else argv))
+    size = parse_size(options.size) if options.size else None
     chosen = [genotypes.load(name) for name in options.genotypes or genotypes.names()]
     for genotype in chosen:  # before minutes of measuring, not after
         check_decided(genotype)
@@ -42,7 +44,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     timed = not options.no_latency
     if timed:
         _warn_if_busy()
-    size = tuple(options.size) if options.size else None
     rows = []
     for genotype in tqdm(chosen, desc="measure", unit="net", disable=not timed or len(chosen) == 1):
         cost = count(genotype, size)
@@ -58,6 +59,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if options.output is not None:
         print(f"saved   {options.output}")
+
+
+def _one_word_size(argv: Sequence[str]) -> list[str]:
+    """`--size H W` as `--size H,W`: a parser told of one or two values would take a genotype's name for the second."""
+    words: list[str] = []
+    for word in argv:
+        if words[-2:-1] == ["--size"] and words[-1].isdecimal() and word.isdecimal():
+            words[-1] += f",{word}"
+        else:
+            words.append(word)
+    return words
 
 
 def _check_output(path: Path) -> None:
@@ -91,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("genotypes", nargs="*", metavar="NAME|FILE", help="genotypes (default: the whole zoo)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.csv", help="also write the table as CSV")
-    parser.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="input size (default: the genotype's)")
+    parser.add_argument("--size", help="input side, or H,W, or H W (default: what each genotype says)")
     parser.add_argument("--by", choices=BY, help="a row for each cell, or for each edge and post step")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=20, metavar="N", help="timed passes (default: %(default)s)")

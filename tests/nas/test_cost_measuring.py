@@ -111,6 +111,18 @@ def test_the_command_prints_and_saves_the_same(tmp_path: Path, capsys: pytest.Ca
     assert "latency_ms" not in rows[0]
 
 
+@pytest.mark.parametrize(
+    ("words", "size"), [("64", "64x64"), ("64,96", "64x96"), ("64 96", "64x96"), ("64, 96", "64x96")]
+)
+def test_the_command_takes_sizes_as_every_other_command(words: str, size: str, tmp_path: Path) -> None:
+    file = tmp_path / "costs.csv"
+    words = [words] if "," in words else words.split()
+    # The genotype after the size is none of it.
+    assert run_command(command.main, ["--no-latency", "-o", str(file), "--size", *words, "fpn_tiny"]) == 0
+    (row,) = csv.DictReader(file.open(encoding="utf-8"))
+    assert (row["genotype"], row["size"]) == ("fpn_tiny", size)
+
+
 def test_the_command_measures_a_file_by_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     genotypes.save(TINY, tmp_path / "mine.yaml")
     file = tmp_path / "cells.csv"
@@ -128,7 +140,8 @@ def test_the_command_measures_a_file_by_cell(tmp_path: Path, capsys: pytest.Capt
     [
         (["fpn_tinny"], "fpn_tiny"),
         (["fpn_tiny", "OPEN"], "open edges"),
-        (["fpn_tiny", "--size", "8", "8"], "8 x 8"),
+        (["fpn_tiny", "--size", "8", "8"], "32 pixels or more a side, not '8,8'"),
+        (["fpn_tiny", "--size", "64,64,64"], "H,W such as 224,320, not '64,64,64'"),
         (["fpn_tiny", "--repeats", "0"], "repeats"),
         (["fpn_tiny", "--device", "abacus"], "abacus"),
         (["fpn_tiny", "-o", "costs.txt"], ".csv"),
