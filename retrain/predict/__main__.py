@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         except UserError as error:  # the other photographs still get their maps
             failed.append(str(error))
             continue
-        saliency = predict_map(predict, photo, size)
+        saliency = predict_map(predict, photo, size, antialias=not options.no_antialias)
         _write(job.map, saliency)
         if job.overlay is not None:
             _write(job.overlay, contact(photo, saliency))
@@ -69,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overlay", action="store_true", help="also write photograph, map and cut-out side by side")
     parser.add_argument("--overwrite", action="store_true", help="replace maps that are there already")
     parser.add_argument("--size", help="input side, or H,W (default: what the genotype says)")
+    parser.add_argument(
+        "--no-antialias",
+        action="store_true",
+        help="read four points where photographs shrink, as CSNet's own scripts do",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: %(default)s)")
     return parser

@@ -27,12 +27,23 @@ def read_photo(path: Path) -> np.ndarray:
     return np.asarray(ImageOps.exif_transpose(picture))
 
 
-def predict_map(predict: Predictor, photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The map uint8[H, W] of a photograph uint8[H, W, 3]; size: the (H, W) that the network sees."""
-    height, width = size
-    seen = np.array(Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR))
+def predict_map(predict: Predictor, photo: np.ndarray, size: tuple[int, int], *, antialias: bool = True) -> np.ndarray:
+    """The map uint8[H, W] of a photograph uint8[H, W, 3]; size: the (H, W) that the network sees.
+
+    antialias: see `nas.task.read_image`; without, a map is the one that `retrain.evaluate --no-antialias` scores.
+    """
+    seen = np.array(_resize(Image.fromarray(photo), size, antialias))
     probs = predict(torch.from_numpy(seen).permute(2, 0, 1)[None].float() / 255)
     return to_bytes(probs[0, 0].cpu().numpy(), *photo.shape[:2])
+
+
+def _resize(picture: Image.Image, size: tuple[int, int], antialias: bool) -> Image.Image:
+    height, width = size
+    if antialias:
+        return picture.resize((width, height), Image.Resampling.BILINEAR)
+    # As `read_image`, which is for squares: a geometric transform reads the four nearest points.
+    step = (picture.width / width, 0, 0, 0, picture.height / height, 0)
+    return picture.transform((width, height), Image.Transform.AFFINE, step, Image.Resampling.BILINEAR)
 
 
 def contact(photo: np.ndarray, saliency: np.ndarray) -> np.ndarray:

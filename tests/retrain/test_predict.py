@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from nas.run import run_command
 from retrain import Predictor, load_network
+from retrain.evaluate.__main__ import main as evaluate
 from retrain.predict import contact, predict_map, read_photo
 from retrain.predict.__main__ import main
 
@@ -47,6 +49,35 @@ def test_a_map_is_the_networks_at_the_networks_size(trained, pictures) -> None:
     saliency = predict_map(Predictor(net), photo[:32, :32], (32, 32))  # neither resize does anything
     x = torch.from_numpy(photo[:32, :32].copy()).permute(2, 0, 1)[None] / 255
     assert np.abs(saliency / 255 - Predictor(net)(x)[0, 0].numpy()).max() <= 0.5 / 255 + 1e-6
+
+
+def test_maps_without_antialiasing_are_those_that_evaluate_scores(predict, trained, pictures, tmp_path) -> None:
+    data = ["--data", f"P={pictures}", "-o", str(tmp_path / "report"), "--maps", "--quick", "--workers", "0"]
+    data += ["--batch-size", "1"]  # as predict: other batches may round otherwise
+    weights = ["--weights", f"w={trained / 'weights.safetensors'}", "--size", "32", "--no-antialias"]
+    evaluate([*weights, *data])
+    assert predict(pictures / "images", "-o", tmp_path / "maps", "--size", "32", "--no-antialias") == 0
+    assert predict(pictures / "images", "-o", tmp_path / "smooth", "--size", "32") == 0
+    for row in range(4):
+        scored, ours, smooth = (
+            (tmp_path / folder / f"p{row}.png").read_bytes() for folder in ("report/maps/w/P", "maps", "smooth")
+        )
+        assert ours == scored != smooth
+
+
+@pytest.mark.parametrize("size", [(40, 64), (32, 96)])
+def test_without_antialiasing_four_points_are_read(size) -> None:
+    photo = np.random.default_rng(0).integers(0, 255, (97, 131, 3), np.uint8)
+    seen = []
+
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        return x[:, :1]
+
+    assert predict_map(predict, photo, size, antialias=False).shape == (97, 131)
+    x = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255
+    expected = F.interpolate(x, size, mode="bilinear", align_corners=False)
+    assert seen[0].shape[-2:] == size and (seen[0] - expected).abs().max() <= 1.01 / 255
 
 
 def test_a_folder_and_its_contact_pictures(predict, pictures, tmp_path) -> None:
