@@ -8,6 +8,7 @@
 ['(backbone)', 'reduce', 'pyramid', 'head4', 'head8', 'head16']
 """
 
+from nas.cost._cache import user_cache
 from nas.cost.counting import Cost, PartCost, count
 from nas.cost.deriving import within_budget
 from nas.cost.lookup import COST_KINDS, CostTable, cost_table
@@ -22,5 +23,6 @@ __all__ = [
     "cost_table",
     "count",
     "measure",
+    "user_cache",
     "within_budget",
 ]

@@ -12,9 +12,14 @@ import torch
 
 from genotypes import UserError
 
-__all__ = ["LatencyCache", "machine_name"]
+__all__ = ["LatencyCache", "machine_name", "user_cache"]
 
 _FORMAT = 1
+
+
+def user_cache() -> Path:
+    """The folder of this user for what was measured: $XDG_CACHE_HOME/sod-nas, by default ~/.cache/sod-nas."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sod-nas"
 
 
 class LatencyCache:

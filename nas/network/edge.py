@@ -1,5 +1,6 @@
 """Edges as modules: one operation where the genotype is decided, a weighted sum of the candidates where it is open."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,14 +18,15 @@ class OpenEdge(nn.Module):
     Norms of candidates are not affine: a learnt scale would undo what the weights say.
 
     share: with k > 1 the candidates see the first 1/k of the channels, the others pass by, and a shuffle brings
-    other channels to the front for the next edge (PC-DARTS, Xu et al., ICLR 2020, section 3.2). An edge that changes
-    the width, or whose width k does not divide, has nothing to pass by and keeps all channels.
+    other channels to the front for the next edge (PC-DARTS, Xu et al., ICLR 2020, section 3.2). Where k does not divide
+    the width, the largest factor of k that does takes its place. An edge that changes the width has nothing to pass by
+    and keeps all channels.
     """
 
     def __init__(self, candidates: tuple[str, ...], in_channels: int, out_channels: int, share: int = 1) -> None:
         super().__init__()
         self.candidates = candidates
-        self.share = share if in_channels == out_channels and in_channels % share == 0 else 1
+        self.share = math.gcd(share, in_channels) if in_channels == out_channels else 1
         self.out_channels = out_channels
         widths = in_channels // self.share, out_channels // self.share
         # `none` is zero whatever its weight, so it needs no module; its weight still shrinks the others'.

@@ -14,6 +14,7 @@ _EXAMPLES = """\
   python -m nas.search --out runs/a --resume                 continue an interrupted search
   python -m nas.search --backbone mobilenet_v2 --weights mobilenet_v2.pth --data DUTS=DUTS-TR --size 128
   python -m nas.search --config runs/a/config.yaml --out runs/b      the same search again
+  python -m nas.search --space minet --strategy gdas                 MINet's interactions, open
   python -m nas.search --strategy gdas --steps 1000                  one sampled path a step: fast and small
   python -m nas.search --cost latency --budget 4.0                   what it finds takes 4 ms at most, on this device
   python -m nas.search --strategy one_shot --cost macs               a Pareto front of loss against multiply-adds
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     inputs = open_inputs(cfg, folder=cfg.out if resume else None)
     run = RunFolder.open(cfg.out, "search", text, resume=resume)
     result = search(cfg, run, inputs=inputs)
-    operations = Counter(data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["choice"])
+    opened = inputs.space.open_edges()
+    operations = Counter(data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["id"] in opened)
     print(f"found   {result.genotype.name}: " + ", ".join(f"{n} {op}" for op, n in operations.most_common()))
     if result.stopped:
         print(f"stopped {result.stopped}")

@@ -1,18 +1,22 @@
 """The configuration of `python -m nas.search`."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
-from genotypes import Genotype, Input, UserError, load
+from genotypes import Genotype, Input, UserError, load, names
 from genotypes.vocabulary import BACKBONES, look_up
 from nas.guard import GuardConfig
 from nas.optim import OptimConfig
 from nas.strategies import STRATEGIES, StrategyConfig
 from nas.task import AugmentConfig, LossConfig
 from nas.trials import TrialsConfig
-from search_spaces import AUTO_MSFNET_OPERATIONS, fusion_cells
+from search_spaces import AUTO_MSFNET_OPERATIONS, MINET_OPERATIONS, fusion_cells, minet
 
-__all__ = ["SearchConfig", "export_space", "open_space"]
+__all__ = ["SearchConfig", "export_space", "open_space", "study_config"]
+
+# Spaces by name: how they are built, and their own operations.
+_BUILT = {"fusion_cells": (fusion_cells, AUTO_MSFNET_OPERATIONS), "minet": (minet, MINET_OPERATIONS)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +24,8 @@ class SearchConfig:
     """What to search, on which photographs, and how long. The defaults take about two minutes on two CPU cores.
 
     Attributes:
-        space: fusion_cells, or a genotype file (or zoo name) with open edges.
-        backbone: backbone of the fusion_cells space.
+        space: fusion_cells, minet (MINet's interactions open), or a genotype file with open edges.
+        backbone: backbone of the spaces fusion_cells and minet.
         weights: file with the backbone's pre-trained weights; none: it starts at random.
         backbone_options: options of the backbone, such as {padding: tf_same} for mobilenet_v2.
         mean: mean of the input convention that goes with the weights; default ImageNet's.
@@ -29,12 +33,13 @@ class SearchConfig:
         channels: width of the supernet's cells.
         export_channels: width of the exported genotype's cells; default as searched. Searching narrow saves time.
         export_size: input size in pixels that the exported genotype is meant for; default as searched.
-        operations: candidates on every edge.
+        operations: candidates on every edge; none: those of the space.
         wiring: code (as Auto-MSFNet's release) or figure7 (as its paper's figure).
         strategy: how edges are decided: darts, darts_2nd, pc_darts, gdas, drnas, one_shot, optuna, random.
         data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         limit: use only so many photographs.
-        cache: folder that keeps decoded photographs between runs.
+        cache: folder that keeps decoded photographs between runs, and measured latencies (those otherwise lie in the
+            user's cache folder, ~/.cache/sod-nas).
         size: side of the training images in pixels.
         fractions: shares of the photographs for weights, architecture parameters and the held-out part.
         held_out_limit: at most so many images of the held-out part are scored at a time.
@@ -44,11 +49,12 @@ class SearchConfig:
         batch_size: images a step, of each half.
         evaluate_every: steps between rows of the history, and between checkpoints.
         select: the last so many different genotypes compete on the held-out part for being the result.
-        rivals: random genotypes that are scored like what was found, to tell finding from luck; default 6, and as many
-            as trials where those are scored with inherited weights.
+        rivals: random genotypes that are scored like what was found, to tell finding from luck; default 6, and for
+            one_shot and optuna as many as trials: the same budget once more.
         trials: the study of one_shot and optuna.
         score_steps: steps of the short trainings of `--architecture.score training`.
-        cost: what a genotype may also be judged by: params, macs, or latency (measured on the device).
+        cost: what a genotype may also be judged by: params, macs, or latency (measured on the device, once for each
+            device, space and version of torch). Machines share a study of latencies only if they share --cache.
         cost_weight: of the expected cost, over that of uniform choices, in the architecture's loss; with a budget, of
             the share by which it is exceeded. For one_shot and optuna the cost is an objective of its own instead.
         budget: what the exported genotype may cost: parameters, multiply-adds, or milliseconds.
@@ -74,7 +80,7 @@ class SearchConfig:
     channels: int = 16
     export_channels: int | None = None
     export_size: int | None = None
-    operations: tuple[str, ...] = AUTO_MSFNET_OPERATIONS
+    operations: tuple[str, ...] | None = None
     wiring: Literal["code", "figure7"] = "code"
     strategy: str = "darts"
     data: str = "synthetic"
@@ -128,19 +134,24 @@ class SearchConfig:
 
 def open_space(cfg: SearchConfig) -> Genotype:
     """The open genotype that a configuration names; UserError if it has nothing to decide."""
-    if cfg.space == "fusion_cells":
+    if cfg.space in _BUILT:
         look_up(BACKBONES, "backbone", cfg.backbone)
-        return fusion_cells(
+        build, operations = _BUILT[cfg.space]
+        if cfg.wiring != "code" and cfg.space != "fusion_cells":
+            raise UserError(f"wiring goes with the space fusion_cells; {cfg.space} has its own")
+        return build(
             cfg.backbone,
             cfg.channels,
-            cfg.operations,
-            wiring=cfg.wiring,
+            operations if cfg.operations is None else cfg.operations,
             input=Input(mean=cfg.mean, std=cfg.std, size=(cfg.size, cfg.size)),
             backbone_options=cfg.backbone_options,
+            **({"wiring": cfg.wiring} if cfg.space == "fusion_cells" else {}),
         )
     for name in ("backbone", "backbone_options", "mean", "std", "channels", "operations", "wiring"):
         if getattr(cfg, name) != getattr(SearchConfig(), name):
-            raise UserError(f"{name} goes with the space fusion_cells; {cfg.space} says its own")
+            raise UserError(f"{name} goes with the spaces {' and '.join(_BUILT)}; {cfg.space} says its own")
+    if cfg.space not in names() and not Path(cfg.space).is_file():
+        raise UserError(f"space {cfg.space!r}: expected {', '.join(_BUILT)}, or a genotype file with open edges")
     genotype = load(cfg.space)
     if genotype.is_decided:
         raise UserError(f"{cfg.space}: every edge is decided; a space needs an edge with a list of candidates")
@@ -151,6 +162,15 @@ def export_space(cfg: SearchConfig) -> Genotype:
     """The same space at the exported genotype's width and size: the same edges, perhaps wider maps."""
     if cfg.export_channels is None and cfg.export_size is None:
         return open_space(cfg)
-    if cfg.space != "fusion_cells":
-        raise UserError("export_channels and export_size go with the space fusion_cells; a file says its own widths")
+    if cfg.space not in _BUILT:
+        names = " and ".join(_BUILT)
+        raise UserError(f"export_channels and export_size go with the spaces {names}; a file says its own widths")
     return open_space(replace(cfg, channels=cfg.export_channels or cfg.channels, size=cfg.export_size or cfg.size))
+
+
+def study_config(cfg: SearchConfig) -> TrialsConfig:
+    """The study of a strategy whose trials decide: by its own sampler, unless the user names one."""
+    sampler = cfg.trials.sampler or STRATEGIES[cfg.strategy].sampler
+    if cfg.trials.sampler is None and sampler == "evolution" and cfg.cost:
+        sampler = "nsga2"  # evolution with two objectives
+    return replace(cfg.trials, sampler=sampler)

@@ -10,15 +10,17 @@ from typing import Any
 from genotypes import Genotype, UserError
 from nas.run import RunFolder
 from nas.search import log
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, study_config
 from nas.search.inputs import Inputs
 from nas.search.scoring import make_scorer, scored
 from nas.search.state import SearchState
-from nas.trials import Trial, Trials, draw_front, export_front, run_trials
+from nas.strategies import derivable
+from nas.trials import Trial, Trials, TrialsConfig, draw_front, export_front, run_trials
 
 __all__ = ["Rivals", "SearchResult", "finish"]
 
 _RIVALS = 6
+_APART = 1_000_003  # from the seed of the search's own study, whose first trials are random as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ def finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs
     study = _Study(cfg, run, state, inputs, progress)
     front: tuple[Path, ...] = ()
     if state.strategy.sampler:
-        trials = study.run(state.strategy.sampler)
+        trials = study.run(study_config(cfg), cfg.seed)
         best = study.best(trials)
         choices, scores = best.choices, study.scores(best.choices)
         if len(trials.objectives) > 1:
@@ -104,15 +106,9 @@ class _Study:
             self.known[key] = self.scorer(choices, report)
         return self.known[key]
 
-    def run(self, sampler: str, count: int | None = None, folder: str = "") -> Trials:
+    def run(self, cfg: TrialsConfig, seed: int, folder: str = "") -> Trials:
         """A study of genotypes; objectives: the loss and, where the search minds it, the cost."""
-        cfg, objective = self.cfg.trials, self.inputs.objective
-        own = cfg.sampler is None or count is not None
-        if own and sampler == "evolution" and objective:
-            sampler = "nsga2"  # evolution with two objectives
-        cfg = replace(cfg, sampler=sampler if own else cfg.sampler, count=count or cfg.count)
-        if count is not None and cfg.study:
-            cfg = replace(cfg, study=f"{cfg.study}-random")
+        objective = self.inputs.objective
         where = self.run_folder.path / folder
         where.mkdir(exist_ok=True)
 
@@ -121,10 +117,10 @@ class _Study:
             return [*values, objective.table.of(choices)] if objective else values
 
         return run_trials(
-            self.inputs.space.open_edges(),
+            derivable(self.inputs.space.open_edges(), self.cfg.architecture),
             score,
             cfg,
-            seed=self.cfg.seed,
+            seed=seed,
             objectives=("loss", objective.table.kind) if objective else ("loss",),
             scored=scored(self.cfg, self.inputs),
             folder=where,
@@ -135,9 +131,7 @@ class _Study:
     def best(self, trials: Trials) -> Trial:
         """The trial of the least loss among those that keep the budget."""
         objective = self.inputs.objective
-        exclude_none = self.cfg.architecture.exclude_none
-        allowed = [t for t in trials.complete if not (exclude_none and "none" in t.choices.values())]
-        affordable = [t for t in allowed if objective is None or objective.affordable(t.choices)]
+        affordable = [t for t in trials.complete if objective is None or objective.affordable(t.choices)]
         if affordable:
             return replace(trials, trials=tuple(affordable)).best
         if objective is None or objective.budget is None:
@@ -159,12 +153,14 @@ class _Study:
 
     def rivals(self, loss: float) -> Rivals | None:
         """Random genotypes under the same scorer: what the result must be measured by."""
-        count = self.cfg.rivals
+        cfg, count = self.cfg.trials, self.cfg.rivals
         if count is None:
-            count = self.cfg.trials.count if self.strategy.sampler and self.inherited else _RIVALS
+            count = cfg.count if self.strategy.sampler else _RIVALS
         if count == 0:
             return None
-        losses = [trial.values[0] for trial in self.run("random", count, "random").complete]
+        name = f"{cfg.study}-random" if cfg.study else None
+        cfg = replace(cfg, sampler="random", count=count, study=name)
+        losses = [trial.values[0] for trial in self.run(cfg, self.cfg.seed + _APART, "random").complete]
         return Rivals(losses=tuple(losses), better=sum(loss < other for other in losses) / len(losses))
 
 

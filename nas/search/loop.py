@@ -16,6 +16,7 @@ from nas.search.config import SearchConfig
 from nas.search.finish import SearchResult, finish
 from nas.search.held_out import score_held_out, score_path
 from nas.search.inputs import Inputs, open_inputs
+from nas.search.objective import COSTS
 from nas.search.state import SearchState
 from nas.search.watch import curvature
 from nas.strategies import Loss
@@ -32,7 +33,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
     inputs = inputs or open_inputs(cfg, folder=run.path, progress=progress)
     save(inputs.export, run.path / "space.yaml")  # what was open: random rivals are drawn from it
     if inputs.objective:
-        inputs.objective.save(run.path)
+        run.write_text(COSTS, inputs.objective.to_json())
     state = SearchState(cfg, inputs.net)
     saved = run.load()  # to the CPU: the optimisers keep their step counts there, and move the rest
     if saved is not None:

@@ -8,12 +8,11 @@ from pathlib import Path
 import torch
 
 from genotypes import Genotype, UserError
-from nas.cost import CostTable, cost_table, within_budget
+from nas.cost import CostTable, cost_table, user_cache, within_budget
 from nas.search.config import SearchConfig
 from nas.strategies import Strategy
 
-__all__ = ["CostObjective", "open_objective"]
-
+__all__ = ["COSTS", "CostObjective", "open_objective"]
 
 COSTS = "costs.json"
 
@@ -56,11 +55,11 @@ class CostObjective:
     def affordable(self, choices: Mapping[str, str]) -> bool:
         return self.budget is None or self.table.of(choices) <= self.budget
 
-    def save(self, folder: Path) -> None:
-        """Write the table as costs.json: what each candidate on each edge costs."""
+    def to_json(self) -> str:
+        """The table, as costs.json holds it: what each candidate on each edge costs."""
         table = self.table
         data = {"kind": table.kind, "unit": table.unit, "size": table.size, "fixed": table.fixed, "edges": table.rows()}
-        (folder / COSTS).write_text(json.dumps(data, indent=1), encoding="utf-8")
+        return json.dumps(data, indent=1)
 
 
 def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None = None) -> CostObjective | None:
@@ -74,7 +73,7 @@ def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None = No
     if kept is not None and kept.is_file():
         table = _read(kept, export)
     else:
-        table = cost_table(export, cfg.cost, device=cfg.device, cache=Path(cfg.cache) if cfg.cache else None)
+        table = cost_table(export, cfg.cost, device=cfg.device, cache=Path(cfg.cache) if cfg.cache else user_cache())
     exclude = ("none",) if cfg.architecture.exclude_none else ()
     if cfg.budget is not None:
         least = table.of(table.cheapest(exclude))

@@ -61,6 +61,8 @@ def scored(cfg: SearchConfig, inputs: Inputs) -> str:
     for name in ("out", "trials", "rivals", "cache", "device", "guard", "budget", "cost_weight"):
         config.pop(name)  # other scores they do not make
     config["data"] = [inputs.photos.name, len(inputs.photos)]
+    if inputs.objective and inputs.objective.table.kind == "latency":
+        config["latencies"] = inputs.objective.to_json()  # milliseconds of two machines must not meet in one study
     for name in ("weights", "start_from"):  # each machine has its own path to them
         config[name] = config[name] and Path(config[name]).name
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,6 +1,6 @@
 """Strategies: how the open edges of a supernet are closed. One a file, each citing its paper."""
 
-from nas.strategies.base import STRATEGIES, Loss, Strategy, StrategyConfig, register_strategy
+from nas.strategies.base import STRATEGIES, Loss, Strategy, StrategyConfig, derivable, register_strategy
 from nas.strategies.black_box import BlackBox
 from nas.strategies.darts import Darts, SecondOrderDarts
 from nas.strategies.differentiable import ArchitectureParameters, Differentiable
@@ -25,6 +25,7 @@ __all__ = [
     "SecondOrderDarts",
     "Strategy",
     "StrategyConfig",
+    "derivable",
     "random_choices",
     "register_strategy",
 ]

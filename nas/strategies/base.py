@@ -1,7 +1,7 @@
 """What a strategy must provide."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import torch
 from genotypes import Genotype, UserError
 from nas.network import Mixture, Network, build
 
-__all__ = ["STRATEGIES", "Loss", "Strategy", "StrategyConfig", "register_strategy"]
+__all__ = ["STRATEGIES", "Loss", "Strategy", "StrategyConfig", "derivable", "register_strategy"]
 
 # The loss of one batch, given the open edges' mixture and, by name, the network's parameters.
 Loss = Callable[[Mixture, dict[str, torch.Tensor]], torch.Tensor]
@@ -24,7 +24,7 @@ class StrategyConfig:
         lr: learning rate of the architecture parameters (Adam).
         weight_decay: coupled decay of the architecture parameters; pulls the softmax towards uniform. Not for drnas.
         radius: finite-difference step of darts_2nd, over the norm of the gradient.
-        exclude_none: derive the best operation other than `none`.
+        exclude_none: derive no `none` where an edge has another candidate.
         partial: pc_darts and progressive drnas compute 1/partial of an edge's channels.
         temperature: gdas' softmax temperature in the first and in the last step.
         probes: candidates of an edge that gdas' architecture steps compute beside the sampled one.
@@ -53,6 +53,12 @@ class StrategyConfig:
             raise UserError(f"strategy: probes must be at least 0, not {self.probes}")
         if min(self.temperature) <= 0:
             raise UserError(f"strategy: temperature must be positive, not {list(self.temperature)}")
+
+
+def derivable(open_edges: Mapping[str, Sequence[str]], cfg: StrategyConfig) -> dict[str, tuple[str, ...]]:
+    """Edge -> the candidates that may be derived: not `none` with `exclude_none`, where an edge has another."""
+    excluded = {"none"} if cfg.exclude_none else set()
+    return {edge: tuple(op for op in ops if op not in excluded) or tuple(ops) for edge, ops in open_edges.items()}
 
 
 class Strategy(ABC):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nas.network import Mixture, Network
-from nas.strategies.base import Loss, Strategy, StrategyConfig
+from nas.strategies.base import Loss, Strategy, StrategyConfig, derivable
 from nas.strategies.hypergradient import first_order
 
 __all__ = ["ArchitectureParameters", "Differentiable"]
@@ -94,11 +94,8 @@ class Differentiable(Strategy):
         return self.by_edge(self.expected(self.alpha.detach()))
 
     def choices(self) -> dict[str, str]:
-        found = {}
-        for edge, p in self.probabilities().items():
-            allowed = [op for op in p if op != "none" or not self.cfg.exclude_none] or list(p)
-            found[edge] = max(allowed, key=p.get)
-        return found
+        p = self.probabilities()
+        return {edge: max(ops, key=p[edge].get) for edge, ops in derivable(self.net.open_edges, self.cfg).items()}
 
     def state_dict(self) -> dict[str, Any]:
         return {"alpha": self.alpha.detach().clone(), "optimizer": self.optimizer.state_dict()}

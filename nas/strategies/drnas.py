@@ -83,7 +83,9 @@ class DirichletSearch(Differentiable):
         self.pruned = True
 
     def _grown_share(self) -> int:
-        return max(1, self.cfg.partial // 2)
+        """`partial` without its smallest prime factor: a factor of it, so that no edge computes fewer channels."""
+        smallest = next((p for p in range(2, self.cfg.partial + 1) if self.cfg.partial % p == 0), 1)
+        return self.cfg.partial // smallest
 
     def _active(self) -> list[list[int]] | None:
         return [row.nonzero().flatten().tolist() for row in self.parameters.valid.cpu()] if self.pruned else None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from nas.network import Mixture
-from nas.strategies.base import Strategy, register_strategy
+from nas.strategies.base import Strategy, derivable, register_strategy
 from nas.task import generator
 
 __all__ = ["RandomChoice", "random_choices"]
@@ -30,4 +30,4 @@ class RandomChoice(Strategy):
         return self.net.path(self.choices())
 
     def choices(self) -> dict[str, str]:
-        return random_choices(self.net.open_edges, self.seed)
+        return random_choices(derivable(self.net.open_edges, self.cfg), self.seed)

@@ -3,7 +3,7 @@
 from nas.trials.config import TrialsConfig
 from nas.trials.front import draw_front, export_front, pareto_front
 from nas.trials.records import Trial, Trials, write_trials
-from nas.trials.study import Report, Score, run_trials
+from nas.trials.study import Report, Score, check_trials, run_trials
 
 __all__ = [
     "Report",
@@ -11,6 +11,7 @@ __all__ = [
     "Trial",
     "Trials",
     "TrialsConfig",
+    "check_trials",
     "draw_front",
     "export_front",
     "pareto_front",

@@ -2,17 +2,32 @@
 
 from collections.abc import Callable
 
+from optuna import Study
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.trial import FrozenTrial
 
 from genotypes import UserError
 
 __all__ = ["PRUNERS", "make_pruner"]
 
+
+class _Hyperband(HyperbandPruner):
+    """Optuna's, but a restarted process knows the brackets before its first draw, as one that was not disturbed does.
+
+    Optuna's learns them from the complete trials when it first judges one; a sampler that asks sooner is shown others.
+    """
+
+    def _get_bracket_id(self, study: Study, trial: FrozenTrial) -> int:
+        if not self._pruners:
+            self._try_initialization(study)
+        return super()._get_bracket_id(study, trial)
+
+
 PRUNERS: dict[str, Callable[[], BasePruner]] = {
     "none": NopPruner,
     "median": MedianPruner,  # worse than the median of the earlier trials at the same step
     "successive_halving": SuccessiveHalvingPruner,  # Li et al., MLSys 2020 (asynchronous)
-    "hyperband": HyperbandPruner,  # Li et al., JMLR 2018
+    "hyperband": _Hyperband,  # Li et al., JMLR 2018
 }
 
 

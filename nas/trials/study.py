@@ -31,13 +31,22 @@ from nas.trials.samplers import make_sampler
 from nas.trials.storage import STORAGE_ERRORS, open_storage, reason, storage_name
 from nas.trials.workers import Heartbeat, Watch
 
-__all__ = ["Report", "Score", "run_trials"]
+__all__ = ["Report", "Score", "check_trials", "run_trials"]
 
 Report = Callable[[int, float], None]  # (step, value so far): may end the trial
 Score = Callable[[dict[str, Any], Report], Sequence[float]]  # (choices, report) -> one value an objective
 
 _SEARCHED = "searched"  # user attribute of a study: what its trials are about
 _PAUSE = 0.5  # seconds between looks at the trials of others
+
+
+def check_trials(cfg: TrialsConfig, *, objectives: int = 1) -> None:
+    """UserError for what `run_trials` would refuse of a configuration: hours of other work may come before it."""
+    make_sampler(cfg.sampler or "tpe", {}, seed=0, population=cfg.population, objectives=objectives)
+    make_pruner(cfg.pruner, objectives=objectives)
+    if cfg.storage is not None:
+        with _quiet_optuna():
+            open_storage(cfg.storage)
 
 
 class _Stopped(Exception):

@@ -75,7 +75,7 @@ def test_a_space_can_be_a_file(tmp_path):
     rest = {key: value for key, value in SMALL.items() if key not in ("channels", "operations")}
     cfg = SearchConfig(**rest, space=str(tmp_path / "space.yaml"), strategy="random")
     assert run_search(tmp_path / "run", cfg).genotype.is_decided
-    with pytest.raises(UserError, match="channels goes with the space fusion_cells"):
+    with pytest.raises(UserError, match="channels goes with the spaces fusion_cells and minet"):
         open_space(config(space=str(tmp_path / "space.yaml")))
 
 
@@ -88,7 +88,11 @@ def test_a_space_can_be_a_file(tmp_path):
         (["--operations", "[conv_3x3, conv_9x9]"], "conv_9x9"),
         (["--data", "absent_folder"], "absent_folder"),
         (["--space", "fpn_tiny"], "every edge is decided"),
-        (["--space", "absent.yaml"], "absent.yaml"),
+        (["--space", "absent.yaml"], "space 'absent.yaml': expected fusion_cells, minet, or a genotype file"),
+        (["--space", "minet", "--wiring", "figure7"], "wiring goes with the space fusion_cells"),
+        (["--strategy", "one_shot", "--cost", "macs", "--trials.sampler", "evolution"], "one objective"),
+        (["--strategy", "one_shot", "--trials.storage", "redis://here"], "unknown kind 'redis'"),
+        (["--strategy", "optuna", "--cost", "macs", "--trials.pruner", "median"], "pruner median goes with one"),
         (["--size", "8"], "size must be at least 32"),
         (["--device", "cuda:9"], "cuda:9"),
         (["--fractions", "[0.9, 0.9, 0.1]"], "fractions"),

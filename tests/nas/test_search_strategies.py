@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -11,13 +12,14 @@ from tiny_search import SMALL, config, run_search
 
 import genotypes
 from genotypes import UserError
-from nas.cost import cost_table, count
+from nas.cost import cost_table, count, lookup
 from nas.guard import GuardConfig
 from nas.network.inherit import lend_state
 from nas.optim import OptimConfig
 from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
 from nas.search import SearchConfig, open_inputs, open_space, search
 from nas.search.__main__ import main
+from nas.search.scoring import scored
 from nas.strategies import STRATEGIES, StrategyConfig
 from nas.trials import TrialsConfig
 from search_spaces import minet
@@ -109,6 +111,26 @@ def test_what_is_found_keeps_the_budget(tmp_path, strategy):
         config(budget=10)
 
 
+def test_latencies_are_measured_once_for_each_device(tmp_path, monkeypatch):
+    """By two runs without --cache: workers on one machine then share one table, and one study."""
+    calls = []
+
+    def measured(space, size, device, repeats):
+        calls.append(size)
+        rows = {edge: {op: 0.1 * len(calls) for op in ops} for edge, ops in space.open_edges().items()}
+        return 1.0, rows, None
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(lookup, "measure_latencies", measured)
+    cfg = config(strategy="optuna", cost="latency")
+    first, second = (open_inputs(cfg, progress=False) for _ in range(2))
+    assert len(calls) == 1 and first.objective.to_json() == second.objective.to_json()
+    assert list((tmp_path / "sod-nas").glob("latency-*.json"))
+    assert scored(cfg, first) == scored(cfg, second)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    assert scored(cfg, open_inputs(cfg, progress=False)) != scored(cfg, first)
+
+
 def test_cost_pulls_the_architecture_towards_cheap_operations(tmp_path):
     """With a loss that cost outweighs, the search finds the cheapest genotype; without, it does not."""
     table = cost_table(open_space(config()), "macs")
@@ -135,6 +157,35 @@ def test_a_study_that_finds_nothing_affordable_says_so(tmp_path):
     cfg = config(strategy="optuna", trials=TrialsConfig(count=2), score_steps=1, cost="params", budget=budget)
     with pytest.raises(UserError, match=f"none of 2 genotypes keeps the budget of {budget:,.10g} parameters"):
         run_search(tmp_path / "run", cfg)
+
+
+@pytest.mark.parametrize("strategy", ["random", "one_shot", "darts"])
+def test_none_can_be_excluded_from_whatever_is_found(tmp_path, strategy):
+    architecture = StrategyConfig(exclude_none=True)
+    result = run_search(tmp_path / "run", config(strategy=strategy, trials=FEW, architecture=architecture))
+    assert "none" in config().operations
+    assert "none" not in {data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["choice"]}
+    if strategy == "one_shot":  # the front and the random ones as well
+        for name in ("trials.csv", "random/trials.csv"):
+            assert not any("none" in row.values() for row in read_trials(tmp_path / "run" / name))
+
+
+def test_random_rivals_have_the_studys_budget_and_are_not_its_first_trials(tmp_path):
+    result = run_search(tmp_path / "run", config(strategy="one_shot", trials=FEW, rivals=None))
+    ours, theirs = (read_trials(tmp_path / "run" / name) for name in ("trials.csv", "random/trials.csv"))
+    assert len(ours) == len(theirs) == len(result.rivals.losses) == FEW.count
+    edges = [key for key in ours[0] if "." in key]
+    assert not {tuple(row[e] for e in edges) for row in ours} & {tuple(row[e] for e in edges) for row in theirs}
+
+
+def test_minet_is_a_space_by_name(tmp_path, capsys):
+    options = ["--space=minet", "--channels=8", "--strategy=random", "--data=synthetic:20", f"--out={tmp_path / 'run'}"]
+    assert run_command(main, options) == 0
+    space = genotypes.load(str(tmp_path / "run/space.yaml"))
+    edges = space.open_edges()
+    assert edges == minet("tiny", 8).open_edges() and len(edges) == 56
+    found = re.search("found .*: (.*)", capsys.readouterr().out)[1]
+    assert sum(int(part.split()[0]) for part in found.split(", ")) == 56
 
 
 def test_the_result_is_reported_beside_random_genotypes(tmp_path):

@@ -177,6 +177,18 @@ def test_progressive_drnas_halves_candidates_and_keeps_what_was_learnt():
     assert again.choices() == strategy.choices() and not again.prepare(6)
 
 
+@pytest.mark.parametrize(("channels", "partial"), [(6, 4), (10, 4), (6, 5), (9, 6)])
+def test_progressive_drnas_grows_at_any_width(channels, partial):
+    cfg = StrategyConfig(progressive=True, partial=partial)
+    with seeded(0):
+        net = DirichletSearch.supernet(fusion_cells("tiny", channels, OPERATIONS), cfg)
+    strategy = DirichletSearch(net, cfg, seed=0, steps=10)
+    narrow = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    assert strategy.prepare(5)
+    for name, tensor in strategy.net.state_dict().items():
+        assert all(new >= old for new, old in zip(tensor.shape, narrow[name], strict=True)), name
+
+
 def test_partial_channels_pass_by_and_are_shuffled():
     net = supernet(PartialDarts, partial=4)
     edge = net.cells["fuse8"].edges["outer_f32"]

@@ -92,6 +92,16 @@ def test_a_finished_study_computes_nothing_more_and_can_be_lengthened(tmp_path):
     assert facts(run(space, score, tmp_path, count=13)) == facts(run(space, score, count=13))
 
 
+@pytest.mark.parametrize("pruner", ["median", "successive_halving", "hyperband"])
+def test_a_study_in_parts_is_the_whole_one(tmp_path, pruner):
+    """Each part is a new process to the pruner: hyperband must know its brackets before it draws."""
+    space, score = toy()
+    options = {"sampler": "evolution", "pruner": pruner}
+    for count in (7, 23, 41, 55):
+        parts = run(space, learning(score), tmp_path, count=count, **options)
+    assert facts(parts) == facts(run(space, learning(score), count=55, **options))
+
+
 @pytest.mark.parametrize("inside", [True, False], ids=["in a training that reports", "in one that does not"])
 def test_a_signal_stops_and_the_same_command_goes_on(tmp_path, inside):
     space, score = toy()
