@@ -18,6 +18,7 @@ import dataclasses
 import tempfile
 import time
 from pathlib import Path
+from statistics import mean, median
 
 import torch
 import yaml
@@ -64,6 +65,25 @@ def main() -> None:
             row = one(cfg, photos, table, teacher=args.teacher, tau=seed < args.tau_seeds)
             append(rows, row)
             print({key: row[key] for key in FIELDS[:-1]}, flush=True)
+    summarise(read(rows))
+
+
+def summarise(rows: list[dict[str, str]]) -> None:
+    """Prints the table of docs/strategies.md."""
+    print("| strategy | searches | median rank | ranks | mean regret | tau | gap | CPU s a search |")
+    print("|---|---|---|---|---|---|---|---|")
+    for strategy in dict.fromkeys(row["strategy"] for row in rows):
+        ours = [row for row in rows if row["strategy"] == strategy]
+        ranks = sorted(int(row["rank"]) for row in ours)
+        regret, gap, seconds = (mean(float(row[key]) for row in ours) for key in ("regret", "gap", "seconds"))
+        taus = ", ".join(f"{float(row['tau']):.2f}" for row in ours if row["tau"])
+        print(
+            f"| {strategy} | {len(ours)} | {median(ranks):g} | {', '.join(map(str, ranks))} | {regret:.4f} | {taus} "
+            f"| {gap:+.3f} | {seconds:.0f} |"
+        )
+    rivals = {row["seed"]: int(row["rival_rank"]) for row in rows}
+    print(f"| random genotype | {len(rivals)} | {median(rivals.values()):g} | {min(rivals.values())} to ", end="")
+    print(f"{max(rivals.values())} | | | | 0 |")
 
 
 def photographs(teacher: int | None):
