@@ -2,8 +2,8 @@
 
     python benchmarks/photos_table.py [TRAININGS.csv]
 
-A genotype's score is the mean of its trainings; a row is the mean of its genotypes ± their standard deviation. Below, how
-far the searched genotypes are from the random ones, ± the standard error of that difference of means.
+A genotype's score is the mean of its trainings; a row is the mean of its genotypes ± their standard deviation. Below:
+how far the searched genotypes are from the random ones, ± the standard error of that difference of means.
 """
 
 import csv
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Group -> scores [genotypes, columns], means over trainings; group -> parameters and multiply-adds [genotypes, 2]."""
+    """Group -> scores [genotypes, columns], means over trainings; group -> [genotypes, 2], parameters and MACs."""
     found: dict = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     sizes: dict = defaultdict(dict)
     with open(path, newline="") as file:

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from genotypes import UserError
 from nas.optim import OptimConfig, check_patterns
+from nas.run.sizes import check_side
 from nas.task import AugmentConfig, LossConfig
 
 __all__ = ["Recipe", "load_recipe", "recipe_names", "recipe_path", "spell_out_recipe"]
@@ -52,8 +53,7 @@ class Recipe:
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        if self.size < 32:
-            raise UserError(f"recipe: size must be at least 32 pixels, not {self.size}")
+        check_side(self.size)
         if self.batch_size < 1:
             raise UserError(f"recipe: batch_size must be at least 1, not {self.batch_size}")
         if self.steps < 0 or not 0 <= self.epochs < math.inf or (self.steps > 0) == (self.epochs > 0):

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.repeats < 1:
         raise UserError(f"--repeats {options.repeats}: expected 1 or more")
     if options.output is not None:
-        _check_output(options.output)
+        _check_output(options.output, options.overwrite)
     timed = not options.no_latency
     if timed:
         _warn_if_busy()
@@ -72,11 +72,13 @@ def _one_word_size(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _check_output(path: Path) -> None:
+def _check_output(path: Path, overwrite: bool) -> None:
     if path.suffix != ".csv":
         raise UserError(f"-o {path}: expected a name that ends in .csv")
     if path.is_dir():
         raise UserError(f"-o {path}: is a folder, expected a file")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} already exists; choose another -o, or replace it with --overwrite")
 
 
 def _write(path: Path, text: str) -> None:
@@ -103,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("genotypes", nargs="*", metavar="NAME|FILE", help="genotypes (default: the whole zoo)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.csv", help="also write the table as CSV")
+    parser.add_argument("--overwrite", action="store_true", help="replace a CSV that is there already")
     parser.add_argument("--size", help="input side, or H,W, or H W (default: what each genotype says)")
     parser.add_argument("--by", choices=BY, help="a row for each cell, or for each edge and post step")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")

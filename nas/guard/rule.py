@@ -23,7 +23,8 @@ class GuardConfig:
         operations: what a collapsed search fills its edges with.
         ratio: the average eigenvalue of `window` evaluations ago, over the present one, must not fall below this while
             the held-out loss does not fall either.
-        window: evaluations that an average covers, and between the two averages.
+        window: evaluations that an average covers, and between the two averages; at most half of those that a search
+            has after its warm-up, so that the rule can speak before it ends.
         iterations: products with the Hessian for an eigenvalue, each about 1.2 architecture steps; 0: no eigenvalues.
         images: held-out images whose loss is differentiated, the same ones every time.
     """
@@ -82,11 +83,14 @@ class CollapseGuard:
       a row; good is the last genotype within the limit. A search that was never within it has nothing to go back to,
       and is not stopped: chance puts small spaces there. Edges whose candidates leave no alternative do not count.
 
-    candidates: edge -> its candidates, as `genotype.open_edges()`.
+    candidates: edge -> its candidates, as `genotype.open_edges()`. evaluations: how many there will be; None: enough.
     """
 
-    def __init__(self, cfg: GuardConfig, candidates: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, cfg: GuardConfig, candidates: Mapping[str, Sequence[str]], evaluations: int | None = None
+    ) -> None:
         self.cfg = cfg
+        self.window = cfg.window if evaluations is None else max(1, min(cfg.window, evaluations // 2))
         self._edges = [edge for edge, ops in candidates.items() if set(ops) - set(cfg.operations)]
         self._measured: list[_Seen] = []  # the last 2 * window evaluations with a finite eigenvalue
         self._good: _Seen | None = None
@@ -134,7 +138,7 @@ class CollapseGuard:
     def _judge_eigenvalue(self, seen: _Seen) -> Stop | None:
         if not math.isfinite(seen.eigenvalue):
             return None
-        k = self.cfg.window
+        k = self.window
         self._measured = [*self._measured, seen][-2 * k :]
         if len(self._measured) < 2 * k:
             return None

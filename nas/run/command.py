@@ -1,11 +1,12 @@
 """What every command shares: configuration from dataclasses, YAML and the command line; errors without tracebacks."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
@@ -81,8 +82,18 @@ def _parser(config_class: type, prog: str, description: str, examples: str) -> A
 
 
 def _instantiate(parser: ArgumentParser, space: object, config_class: type[Config]) -> Config:
+    _check_numbers(yaml.safe_load(_dump(parser, space)))
     tree = parser.instantiate(space)
     return config_class(**{name: getattr(tree, name) for name in config_class.__dataclass_fields__})
+
+
+def _check_numbers(values: Any, name: str = "") -> None:
+    """UserError for a number that is none: comparisons with NaN are false, so that no other check would see it."""
+    if isinstance(values, dict | list):
+        for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+            _check_numbers(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(values, float) and not math.isfinite(values):
+        raise UserError(f"{name}: expected a finite number, not {values}")
 
 
 def _dump(parser: ArgumentParser, space: object) -> str:
@@ -110,6 +121,9 @@ def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError as error:
+        print(f"error: not enough memory ({error}); a smaller size or batch needs less", file=sys.stderr)
+        return 2
     except OSError as error:  # a folder that cannot be written, a full disk
         print(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}", file=sys.stderr)
         return 2

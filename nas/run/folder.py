@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,17 @@ class RunFolder:
 
         config: YAML text. Raises UserError rather than writing into a folder that already holds something.
         """
-        folder = cls(Path(out) if out else _next_free(Path("runs"), kind))
-        if resume:
-            return folder
-        check_free(folder.path)
         try:
-            folder.path.mkdir(parents=True, exist_ok=True)
+            folder = cls(Path(out) if out else _next_free(Path("runs"), kind))
+            if resume:
+                return folder
+            if out:
+                check_free(folder.path)
+                folder.path.mkdir(parents=True, exist_ok=True)
             folder.write_text("config.yaml", config)
             folder.write_text("environment.json", json.dumps(_environment(), indent=1))
         except OSError as error:
-            raise UserError(f"{folder.path}: cannot be written: {error.strerror}") from None
+            raise UserError(f"{out or 'runs'}: cannot be written: {error.strerror}") from None
         return folder
 
     @property
@@ -111,10 +113,15 @@ def check_free(path: str | Path) -> None:
 
 
 def _next_free(parent: Path, kind: str) -> Path:
-    number = 1
-    while (parent / f"{kind}-{number:03d}").exists():
-        number += 1
-    return parent / f"{kind}-{number:03d}"
+    """Makes the folder, too: two commands that start together must not choose the same."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        path = parent / f"{kind}-{number:03d}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
 
 
 def _environment() -> dict[str, Any]:

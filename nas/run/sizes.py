@@ -1,16 +1,24 @@
-"""What `--size` means, for every command whose network takes any size."""
+"""Which input sizes there are, and what `--size` means for the commands that take two sides."""
 
 from genotypes import UserError
 
-__all__ = ["parse_size"]
+__all__ = ["check_side", "parse_size"]
+
+_SMALLEST, _LARGEST = 32, 8192  # beyond, a slip of the keyboard would take all of a machine's memory
+
+
+def check_side(side: int) -> None:
+    """UserError for a side that no network here takes."""
+    if not _SMALLEST <= side <= _LARGEST:
+        raise UserError(f"size must be {_SMALLEST} to {_LARGEST} pixels, not {side}")
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """ "224" or "224,320" as (H, W); UserError for anything else and for less than 32 pixels."""
+    """ "224" or "224,320" as (H, W); UserError for anything else, see `check_side`."""
     parts = text.split(",")
     if len(parts) not in (1, 2) or not all(part.strip().isdecimal() for part in parts):
         raise UserError(f"size: expected a side such as 224, or H,W such as 224,320, not {text!r}")
     height, width = int(parts[0]), int(parts[-1])
-    if min(height, width) < 32:
-        raise UserError(f"size: networks take 32 pixels or more a side, not {text!r}")
+    check_side(height)
+    check_side(width)
     return height, width

@@ -1,5 +1,6 @@
 """The configuration of `python -m nas.search`."""
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -8,6 +9,7 @@ from genotypes import Genotype, Input, UserError, load, names
 from genotypes.vocabulary import BACKBONES, look_up
 from nas.guard import GuardConfig
 from nas.optim import OptimConfig
+from nas.run.sizes import check_side
 from nas.strategies import STRATEGIES, StrategyConfig
 from nas.task import AugmentConfig, LossConfig
 from nas.trials import TrialsConfig
@@ -49,8 +51,8 @@ class SearchConfig:
         batch_size: images a step, of each half.
         evaluate_every: steps between rows of the history, and between checkpoints.
         select: the last so many different genotypes compete on the held-out part for being the result.
-        rivals: random genotypes that are scored like what was found, to tell finding from luck; default 6, and for
-            one_shot and optuna as many as trials: the same budget once more.
+        rivals: random genotypes that are scored like what was found, and cost no more than `budget`, to tell finding
+            from luck; default 6, and for one_shot and optuna as many as trials: the same effort once more.
         trials: the study of one_shot and optuna.
         score_steps: steps of the short trainings of `--architecture.score training`.
         cost: what a genotype may also be judged by: params, macs, or latency (measured on the device, once for each
@@ -126,10 +128,14 @@ class SearchConfig:
             raise UserError(f"cost_weight must not be negative, got {self.cost_weight}")
         if self.budget is not None and (self.cost is None or self.budget <= 0):
             raise UserError(f"budget {self.budget} needs --cost params, macs or latency, and must be positive")
-        if self.size < 32:
-            raise UserError(f"size must be at least 32 pixels, not {self.size}")
+        check_side(self.size)
         if self.strategy not in STRATEGIES:
             raise UserError(f"unknown strategy {self.strategy!r}; known: {', '.join(sorted(STRATEGIES))}")
+
+    @property
+    def evaluations(self) -> int:
+        """Rows of the history after the warm-up; the last step always has one."""
+        return math.ceil(self.steps / self.evaluate_every) - min(self.warmup_steps, self.steps) // self.evaluate_every
 
 
 def open_space(cfg: SearchConfig) -> Genotype:

@@ -60,10 +60,10 @@ def finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs
     front: tuple[Path, ...] = ()
     if state.strategy.sampler:
         trials = study.run(study_config(cfg), cfg.seed)
+        if len(trials.objectives) > 1:
+            front = study.show_front(trials)
         best = study.best(trials)
         choices, scores = best.choices, study.scores(best.choices)
-        if len(trials.objectives) > 1:
-            front = study.show_front(trials, best)
     elif not state.strategy.learns:
         choices, scores = state.derive(inputs.objective), {}
     elif state.stop:
@@ -106,13 +106,18 @@ class _Study:
             self.known[key] = self.scorer(choices, report)
         return self.known[key]
 
-    def run(self, cfg: TrialsConfig, seed: int, folder: str = "") -> Trials:
-        """A study of genotypes; objectives: the loss and, where the search minds it, the cost."""
+    def run(self, cfg: TrialsConfig, seed: int, folder: str = "", *, affordable: bool = False) -> Trials:
+        """A study of genotypes; objectives: the loss and, where the search minds it, the cost.
+
+        affordable: what breaks the budget is scored as the nearest genotype that keeps it.
+        """
         objective = self.inputs.objective
         where = self.run_folder.path / folder
         where.mkdir(exist_ok=True)
 
         def score(choices: Mapping[str, str], report: Any) -> list[float]:
+            if affordable and objective:
+                choices = objective.nearest(choices)
             values = [self.scores(choices, report)["loss"]]
             return [*values, objective.table.of(choices)] if objective else values
 
@@ -122,18 +127,23 @@ class _Study:
             cfg,
             seed=seed,
             objectives=("loss", objective.table.kind) if objective else ("loss",),
-            scored=scored(self.cfg, self.inputs),
+            scored=scored(self.cfg, self.inputs) + (f" within {objective.budget}" if affordable and objective else ""),
             folder=where,
             progress=self.progress,
             to_continue=f"--out {self.run_folder.path} --resume",
         )
 
+    def affordable(self, trials: Trials) -> Trials:
+        """The complete ones that keep the budget, if there is one."""
+        objective = self.inputs.objective
+        kept = (trial for trial in trials.complete if objective is None or objective.affordable(trial.choices))
+        return replace(trials, trials=tuple(kept))
+
     def best(self, trials: Trials) -> Trial:
         """The trial of the least loss among those that keep the budget."""
-        objective = self.inputs.objective
-        affordable = [t for t in trials.complete if objective is None or objective.affordable(t.choices)]
-        if affordable:
-            return replace(trials, trials=tuple(affordable)).best
+        objective, kept = self.inputs.objective, self.affordable(trials)
+        if kept.complete:
+            return kept.best
         if objective is None or objective.budget is None:
             return trials.best  # or its error: no trial was completed
         least = min((objective.table.of(trial.choices) for trial in trials.complete), default=math.nan)
@@ -142,17 +152,19 @@ class _Study:
             f"{objective.table.unit}; the cheapest takes {least:,.10g}: more --trials.count, or a larger --budget"
         )
 
-    def show_front(self, trials: Trials, best: Trial) -> tuple[Path, ...]:
+    def show_front(self, trials: Trials) -> tuple[Path, ...]:
+        """Draws the front and exports the genotypes on it, also where the budget leaves none to be the result."""
         table = self.inputs.objective.table
         labels = ("held-out loss", f"{table.kind} ({table.unit})")
-        draw_front(
-            trials, self.run_folder.path / "front.svg", labels=labels, title=self.inputs.space.name, marked=[best]
-        )
-        name = f"{self.inputs.space.name}_{self.cfg.strategy}"
+        kept = self.affordable(trials)
+        marked = [kept.best] if kept.complete else []
+        path, title = self.run_folder.path / "front.svg", self.inputs.space.name
+        draw_front(trials, path, labels=labels, title=title, marked=marked)
+        name = f"{title}_{self.cfg.strategy}"
         return tuple(export_front(self.inputs.export, trials, self.run_folder.path / "front", name=name))
 
     def rivals(self, loss: float) -> Rivals | None:
-        """Random genotypes under the same scorer: what the result must be measured by."""
+        """Random genotypes under the same scorer and budget: what the result must be measured by."""
         cfg, count = self.cfg.trials, self.cfg.rivals
         if count is None:
             count = cfg.count if self.strategy.sampler else _RIVALS
@@ -160,7 +172,8 @@ class _Study:
             return None
         name = f"{cfg.study}-random" if cfg.study else None
         cfg = replace(cfg, sampler="random", count=count, study=name)
-        losses = [trial.values[0] for trial in self.run(cfg, self.cfg.seed + _APART, "random").complete]
+        drawn = self.run(cfg, self.cfg.seed + _APART, "random", affordable=True)
+        losses = [trial.values[0] for trial in drawn.complete]
         return Rivals(losses=tuple(losses), better=sum(loss < other for other in losses) / len(losses))
 
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 
-import torch
-
 from nas.network import Mixture, Network, norm_statistics_restored, reestimate_norms
 from nas.search.config import SearchConfig
 from nas.search.inputs import Inputs
-from nas.task import fast_scores, multi_output_loss, normalise
+from nas.task import watch
 
 __all__ = ["judge", "score_held_out", "score_path"]
 
@@ -30,17 +28,15 @@ def score_path(net: Network, mixture: Mixture, inputs: Inputs, cfg: SearchConfig
         return score_held_out(net, mixture, inputs, cfg)
 
 
-@torch.no_grad()
 def score_held_out(net: Network, mixture: Mixture | None, inputs: Inputs, cfg: SearchConfig) -> dict[str, float]:
-    """Loss, maxF and raw MAE at the training size; mixture: of a supernet."""
+    """Loss, maxF and raw MAE at the training size, as `nas.task.watch`; mixture: of a supernet."""
     net.eval()
-    convention = net.genotype.input
-    loss, maps = 0.0, []
-    for chunk in inputs.held_out.split(4 * cfg.batch_size):
-        images, masks = inputs.photos.batch(chunk, inputs.device)
-        x = normalise(images.float() / 255, convention.mean, convention.std)
-        outputs = net(x.contiguous(memory_format=torch.channels_last), mixture)
-        loss += float(multi_output_loss(outputs, (masks > 127).float(), cfg.loss)) * len(chunk)
-        maps.append(outputs[0].sigmoid())
-    scores = fast_scores(torch.cat(maps), inputs.photos.batch(inputs.held_out, inputs.device)[1])
-    return {"loss": loss / len(inputs.held_out), "maxF": scores.maxF, "MAE": scores.MAE_raw}
+    return watch(
+        lambda x: net(x, mixture),
+        inputs.photos,
+        inputs.held_out,
+        net.genotype.input,
+        cfg.loss,
+        chunk=4 * cfg.batch_size,
+        device=inputs.device,
+    )

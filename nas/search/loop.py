@@ -20,7 +20,7 @@ from nas.search.objective import COSTS
 from nas.search.state import SearchState
 from nas.search.watch import curvature
 from nas.strategies import Loss
-from nas.task import multi_output_loss
+from nas.task import check_finite, multi_output_loss
 
 __all__ = ["SearchResult", "search"]
 
@@ -67,8 +67,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, inputs: Inputs | None = None, p
                 state.sums["valid"] += value
                 state.sums["valid_count"] += 1
             loss = train_loss(strategy.mixture(step), dict(net.named_parameters()))
-            if not torch.isfinite(loss):
-                raise UserError(f"step {step}: the loss is {float(loss)}; try a smaller --optim.lr")
+            check_finite(loss, step, "--optim.lr")
             descend(loss, net, state.optimizer, cfg.optim)
             state.sums["train"] += float(loss.detach())
             state.sums["train_count"] += 1
@@ -106,6 +105,7 @@ def _evaluate(cfg: SearchConfig, state: SearchState, inputs: Inputs) -> dict[str
     choices = state.derive(objective)
     score = score_held_out if mixture.active is None else score_path
     scores = score(state.net, mixture, inputs, cfg)
+    check_finite(scores["loss"], state.step, "--optim.lr")
     row = {
         "step": state.step,
         "train_loss": sums["train"] / max(1, sums["train_count"]),

@@ -52,6 +52,15 @@ class CostObjective:
             return choices
         return within_budget(strategy.probabilities(), self.table, self.budget, exclude=self.exclude)
 
+    def nearest(self, choices: Mapping[str, str]) -> dict[str, str]:
+        """These choices; with a budget that they break, some that keep it and differ on as few edges as can be."""
+        if self.affordable(choices):
+            return dict(choices)
+        wanted = {
+            edge: {op: 1.0 if op == choices[edge] else 0.5 for op in row} for edge, row in self.table.rows().items()
+        }
+        return within_budget(wanted, self.table, self.budget, exclude=self.exclude)
+
     def affordable(self, choices: Mapping[str, str]) -> bool:
         return self.budget is None or self.table.of(choices) <= self.budget
 

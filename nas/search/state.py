@@ -23,7 +23,7 @@ class SearchState:
         self.step = 0
         self.sums = {"train": 0.0, "valid": 0.0, "train_count": 0, "valid_count": 0}
         self.derived: list[dict[str, str]] = []
-        self.guard = CollapseGuard(cfg.guard, net.open_edges)
+        self.guard = CollapseGuard(cfg.guard, net.open_edges, cfg.evaluations)
         self.stop: Stop | None = None
 
     @property

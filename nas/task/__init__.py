@@ -13,6 +13,7 @@ from nas.task.metrics import Curves, FastScores, ImageScore, Scores, fast_scores
 from nas.task.photos import PhotoSet
 from nas.task.splits import split
 from nas.task.synthetic import synthetic_set
+from nas.task.watching import check_finite, watch
 
 __all__ = [
     "Feed",
@@ -43,4 +44,6 @@ __all__ = [
     "ImageScore",
     "FastScores",
     "fast_scores",
+    "watch",
+    "check_finite",
 ]

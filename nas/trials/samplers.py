@@ -54,7 +54,7 @@ class SeededSampler(BaseSampler):
         others = study.get_trials(deepcopy=False)
         tried = {self._key(other.params) for other in others if other.number != trial.number and other.params}
         for attempt in range(_ATTEMPTS):
-            seeds = np.random.SeedSequence([self._seed, trial.number, attempt]).generate_state(2)
+            seeds = np.random.SeedSequence([self._seed % 2**63, trial.number, attempt]).generate_state(2)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # options that Optuna calls experimental
                 sampler = self._make(int(seeds[0]))

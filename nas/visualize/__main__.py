@@ -84,15 +84,15 @@ def _parser() -> argparse.ArgumentParser:
 def _where(output: Path | None, name: str, what: str) -> Path:
     """Where to draw: `output`, or NAME.svg here.
 
-    Raises UserError where a file that the user did not name exists and is no drawing of ours.
+    Raises UserError where a file exists that is no drawing of ours.
     """
     path = output
     if path is None:
         path = Path("".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name) + ".svg")
     written = {path, network_path(path)} if what == "both" else {path}
-    for target in sorted(written - {output}):
+    for target in sorted(written):
         if target.is_file() and MARK.encode() not in target.read_bytes():
-            advice = "say where to draw with -o FILE.svg" if output is None else "use another -o, or --what cells"
+            advice = "say where to draw with -o FILE.svg" if output is None else "choose another -o"
             raise UserError(f"{target} exists and is no drawing of ours; {advice}")
     return path
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from genotypes import Genotype, UserError, save
 from nas.optim import descend, set_progress
 from nas.run import Interrupted, Interrupts, RunFolder
-from nas.task import Feed, Scores, fast_scores, multi_output_loss, normalise
+from nas.task import Feed, Scores, check_finite, multi_output_loss, watch
 from retrain.train.config import TrainConfig
 from retrain.train.inputs import Inputs, open_inputs
 from retrain.train.products import finish, show
@@ -70,8 +70,7 @@ def train(cfg: TrainConfig, run: RunFolder, *, inputs: Inputs | None = None, pro
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 outputs = state.net(x)
             loss = multi_output_loss(outputs, y, recipe.loss)
-            if not torch.isfinite(loss):
-                raise UserError(f"step {state.step}: the loss is {loss.item()}; try a smaller --recipe.optim.lr")
+            check_finite(loss, state.step, "--recipe.optim.lr")
             descend(loss, state.net, state.optimizer, recipe.optim)
             state.advance()
             state.sums["loss"] += float(loss.detach())
@@ -100,23 +99,23 @@ _SHOWN = {"loss": "train_loss", "maxF": "held_out_maxF", "MAE": "held_out_MAE"}
 def _evaluate(cfg: TrainConfig, state: TrainState, inputs: Inputs, lr: float) -> dict[str, Any]:
     """A row of the history: the loss since the last row, and scores of some held-out photographs at training size."""
     rows = inputs.held_out_rows[: cfg.held_out_limit]
-    loss, maps = 0.0, []
-    net, convention = state.result.eval(), inputs.genotype.input
-    with torch.inference_mode():
-        for chunk in rows.split(4 * cfg.recipe.batch_size):
-            images, masks = inputs.photos.batch(chunk, inputs.device)
-            x = normalise(images.float() / 255, convention.mean, convention.std)
-            outputs = net(x.contiguous(memory_format=torch.channels_last))
-            loss += float(multi_output_loss(outputs, (masks > 127).float(), cfg.recipe.loss)) * len(chunk)
-            maps.append(outputs[0].sigmoid())
-    scores = fast_scores(torch.cat(maps), inputs.photos.batch(rows, inputs.device)[1])
+    scores = watch(
+        state.result.eval(),
+        inputs.photos,
+        rows,
+        inputs.genotype.input,
+        cfg.recipe.loss,
+        chunk=4 * cfg.recipe.batch_size,
+        device=inputs.device,
+    )
+    check_finite(scores["loss"], state.step, "--recipe.optim.lr")
     row = {
         "step": state.step,
         "lr": lr,
         "train_loss": state.sums["loss"] / max(1, state.sums["count"]),
-        "held_out_loss": loss / len(rows),
-        "held_out_maxF": scores.maxF,
-        "held_out_MAE": scores.MAE_raw,
+        "held_out_loss": scores["loss"],
+        "held_out_maxF": scores["maxF"],
+        "held_out_MAE": scores["MAE"],
     }
     state.sums = {"loss": 0.0, "count": 0}
     return row

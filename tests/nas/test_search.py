@@ -93,7 +93,7 @@ def test_a_space_can_be_a_file(tmp_path):
         (["--strategy", "one_shot", "--cost", "macs", "--trials.sampler", "evolution"], "one objective"),
         (["--strategy", "one_shot", "--trials.storage", "redis://here"], "unknown kind 'redis'"),
         (["--strategy", "optuna", "--cost", "macs", "--trials.pruner", "median"], "pruner median goes with one"),
-        (["--size", "8"], "size must be at least 32"),
+        (["--size", "8"], "size must be 32 to 8192"),
         (["--device", "cuda:9"], "cuda:9"),
         (["--fractions", "[0.9, 0.9, 0.1]"], "fractions"),
         (["--loss.terms", "{hinge: 1}"], "hinge"),

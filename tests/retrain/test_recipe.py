@@ -82,7 +82,7 @@ def test_a_list_option_takes_words_repeats_and_lists() -> None:
         ({"steps": 0}, "give steps or epochs"),
         ({"epochs": 1.0}, "give steps or epochs"),
         ({"steps": -3}, "steps -3"),
-        ({"size": 16}, "at least 32"),
+        ({"size": 16}, "32 to 8192"),
         ({"batch_size": 0}, "batch_size"),
         ({"ema": 1.0}, "ema"),
     ],

@@ -119,16 +119,18 @@ def test_the_default_name_spares_files_that_we_did_not_draw(tmp_path, capsys, mo
     assert Path("fpn_tiny_network.svg").read_text() == "<svg/>"
 
 
-def test_the_overview_spares_a_file_that_nobody_named(tmp_path, capsys):
-    named, beside = tmp_path / "a.svg", tmp_path / "a_network.svg"
-    named.write_text("named, so overwritten")
-    beside.write_text("a photograph")
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
+def test_only_a_drawing_of_ours_gives_way(suffix, tmp_path, capsys):
+    named, beside = tmp_path / f"a{suffix}", tmp_path / f"a_network{suffix}"
     arguments = ["fpn_tiny", "--engine", "matplotlib", "-o", str(named)]
-    assert "a_network.svg exists and is no drawing of ours" in _fails(arguments, capsys)
-    assert beside.read_text() == "a photograph" and named.read_text().startswith("named")
+    named.write_text("a photograph")
+    assert f"a{suffix} exists and is no drawing of ours" in _fails(arguments, capsys)
+    assert named.read_text() == "a photograph" and not beside.exists()
+    named.rename(beside)
+    assert f"a_network{suffix} exists and is no drawing of ours" in _fails(arguments, capsys)
     assert main([*arguments, "--what", "cells"]) == 0 and beside.read_text() == "a photograph"
     beside.write_bytes(named.read_bytes())
-    assert main(arguments) == 0  # a drawing of ours gives way
+    assert main(arguments) == 0
 
 
 def test_the_table_has_a_line_for_every_edge(capsys):

@@ -1,0 +1,51 @@
+"""Scores of a network while it trains: quick, at the training size, on the training's own device."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from genotypes import Input, UserError
+from nas.task.augmentation import normalise
+from nas.task.losses import LossConfig, multi_output_loss
+from nas.task.metrics import fast_scores
+from nas.task.photos import PhotoSet
+
+__all__ = ["check_finite", "watch"]
+
+
+@torch.no_grad()
+def watch(
+    forward: Callable[[Tensor], Sequence[Tensor]],
+    photos: PhotoSet,
+    rows: Tensor,
+    convention: Input,
+    loss: LossConfig,
+    *,
+    chunk: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Loss, maxF and raw MAE of some photographs; of a network that has diverged: infinity, 0 and 1.
+
+    forward: normalised images float[N, 3, H, W] -> logits, the first at full size; put it in eval mode before.
+    rows: int64[K] of `photos`; chunk: images at a time.
+    """
+    total, maps = 0.0, []
+    for part in rows.split(chunk):
+        images, masks = photos.batch(part, device)
+        x = normalise(images.float() / 255, convention.mean, convention.std)
+        outputs = forward(x.contiguous(memory_format=torch.channels_last))
+        total += float(multi_output_loss(outputs, (masks > 127).float(), loss)) * len(part)
+        maps.append(outputs[0].sigmoid())
+    if not math.isfinite(total):
+        return {"loss": math.inf, "maxF": 0.0, "MAE": 1.0}
+    scores = fast_scores(torch.cat(maps), photos.batch(rows, device)[1])
+    return {"loss": total / len(rows), "maxF": scores.maxF, "MAE": scores.MAE_raw}
+
+
+def check_finite(loss: Tensor | float, step: int, option: str) -> None:
+    """UserError where a training has diverged; option: the one to turn down."""
+    value = float(loss.detach()) if isinstance(loss, Tensor) else loss
+    if not math.isfinite(value):
+        raise UserError(f"step {step}: the loss is {value}; try a smaller {option}")
