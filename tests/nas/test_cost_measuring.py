@@ -109,6 +109,9 @@ def test_the_command_prints_and_saves_the_same(tmp_path: Path, capsys: pytest.Ca
     assert int(rows[0]["macs"]) == nas.cost.count(TINY, (64, 96)).macs
     assert "93,647" in printed
     assert "latency_ms" not in rows[0]
+    assert run_command(command.main, argv) == 2 and "--overwrite" in capsys.readouterr().err
+    assert run_command(command.main, [*argv[1:], "--overwrite"]) == 0
+    assert [row["genotype"] for row in csv.DictReader(file.open(encoding="utf-8"))] == ["csnet_l_x1"]
 
 
 @pytest.mark.parametrize(

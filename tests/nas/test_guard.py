@@ -166,6 +166,14 @@ def test_eigenvalues_that_say_nothing_do_not_stop(values):
     assert watch(CollapseGuard(GuardConfig(window=2), EDGES), values)[0] is None
 
 
+def test_in_a_short_search_the_rule_can_speak_at_the_end():
+    values = [1, 1, 2, 2]  # all that there are: windows of 5 would never be full
+    stop, seen = watch(CollapseGuard(GuardConfig(), EDGES, evaluations=4), values)
+    assert seen == 4 and stop.step == 10
+    assert watch(CollapseGuard(GuardConfig(), EDGES, evaluations=40), values)[0] is None
+    assert CollapseGuard(GuardConfig(), EDGES, evaluations=40).window == GuardConfig.window
+
+
 def test_the_window_closes_over_values_that_were_not_measured():
     nan = math.nan
     stop, seen = watch(CollapseGuard(GuardConfig(window=2), EDGES), [1, nan, 1, math.inf, nan, 2, nan, 2])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import signal
@@ -96,6 +97,43 @@ def test_an_interrupted_study_goes_on_with_the_same_trials(tmp_path, monkeypatch
 def read_trials(path):
     with open(path) as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_rivals_keep_the_budget_too(tmp_path):
+    table = cost_table(open_space(config()), "params")
+    least, most = table.of(table.cheapest()), table.of(table.dearest())
+    cfg = config(cost="params", budget=round(least + 0.2 * (most - least)), rivals=5)
+    objective = open_inputs(cfg, progress=False).objective
+    cheap, dear = table.cheapest(), table.dearest()
+    assert objective.nearest(cheap) == cheap
+    near = objective.nearest(dear)
+    changed = [edge for edge in dear if near[edge] != dear[edge]]
+    assert objective.affordable(near) and changed
+    for edge in changed:  # one edge fewer does not do
+        assert not objective.affordable(near | {edge: dear[edge]})
+    run_search(tmp_path / "run", cfg)
+    costs = [float(row["params"]) for row in read_trials(tmp_path / "run" / "random" / "trials.csv")]
+    assert len(costs) == 5 and max(costs) <= cfg.budget
+
+
+def test_without_a_genotype_in_the_budget_the_front_is_kept(tmp_path):
+    table = cost_table(open_space(config()), "params")
+    cfg = config(strategy="optuna", cost="params", budget=table.of(table.cheapest()), seed=-1)  # any seed will do
+    with pytest.raises(UserError, match=r"none of .* keeps the budget"):
+        run_search(tmp_path / "run", cfg)
+    assert (tmp_path / "run" / "front.svg").is_file() and list((tmp_path / "run" / "front").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("evaluate_every", [1, 10])  # seen in the scores after the step, or in the next step's loss
+def test_a_supernet_that_diverges_is_told(tmp_path, evaluate_every):
+    with pytest.raises(UserError, match=r"the loss is (inf|nan); try a smaller --optim.lr"):
+        run_search(tmp_path / "run", config(optim=OptimConfig(lr=1e12), evaluate_every=evaluate_every))
+
+
+def test_a_genotype_that_diverges_is_the_worst_not_the_end(tmp_path):
+    cfg = config(strategy="optuna", optim=OptimConfig(lr=1e12), score_steps=4, rivals=0)
+    result = run_search(tmp_path / "run", cfg)
+    assert result.scores == {"loss": math.inf, "maxF": 0.0, "MAE": 1.0}
 
 
 @pytest.mark.parametrize("strategy", ["darts", "gdas", "random"])

@@ -71,6 +71,7 @@ WRONG = [
     ("train", (*TRAIN, "--recipe", "nothing"), "no recipe of that name; known: .*default"),
     ("train", (*TRAIN, "--recipe", "recipe.yaml"), "speed"),
     ("train", (*TRAIN, "--recipe.size", "16"), "size must be 32 to 8192"),
+    ("train", (*TRAIN, "--recipe.optim.clip", ".nan"), "recipe.optim.clip: expected a finite number, not nan"),
     ("train", (*TRAIN, "--recipe.speed", "3"), "recipe.speed"),
     ("train", (*TRAIN, "--weights", "nothing.pth"), "nothing.pth"),
     ("train", (*TRAIN, "--weights", "broken.safetensors"), "broken.safetensors"),
