@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
@@ -24,6 +24,12 @@ _SHORT = {"--from": "--start_from", "--storage": "--trials.storage"}
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Keeps the examples' lines as written."""
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """The message alone: before it, argparse would print the usage, which is longer than a screen here."""
+        raise UserError(f"{message} (--help lists all options)") from ex
 
 
 def parse_config(
@@ -68,7 +74,7 @@ def _spell_out(word: str, config_class: type) -> str:
 
 
 def _parser(config_class: type, prog: str, description: str, examples: str) -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = _Parser(
         prog=f"python -m {prog}",
         description=description,
         epilog=f"examples:\n{examples}\nand, as with every command, --plugin FILE: {PLUGIN_HELP}",

@@ -10,6 +10,7 @@ import retrain.compare.__main__ as compare_command
 import retrain.evaluate.__main__ as evaluate_command
 import retrain.predict.__main__ as predict_command
 import retrain.train.__main__ as train_command
+from genotypes import UserError
 from nas.run import run_command
 from nas.run.command import parse_config
 
@@ -22,7 +23,7 @@ COMMANDS = {
 
 
 def run(command: str, *words: object) -> int:
-    """The exit code; the parser leaves by SystemExit, a command by its return value."""
+    """The exit code; argparse leaves by SystemExit, a command by its return value."""
     try:
         return run_command(COMMANDS[command], [str(word) for word in words])
     except SystemExit as leave:
@@ -160,7 +161,7 @@ def test_the_commands_configurations_have_a_help_text_for_every_option() -> None
     from retrain.train import TrainConfig
 
     for config_class in (TrainConfig, CompareConfig):
-        with pytest.raises(SystemExit):
+        with pytest.raises(UserError, match="unrecognized arguments: --no-such-option"):
             parse_config(config_class, "x", "", "", ["--no-such-option"])
         documented = re.findall(r"^        (\w+):", config_class.__doc__, re.MULTILINE)
         assert documented == list(config_class.__dataclass_fields__)
