@@ -1,4 +1,4 @@
-"""Every strategy through the whole search: resume to the same bits, cost and budget, fronts, collapse, warm starts."""
+"""Every strategy through the whole search: resume to the same bits, rivals, collapse, warm starts, every space."""
 
 import csv
 import json
@@ -9,18 +9,16 @@ import signal
 
 import pytest
 import torch
-from tiny_search import SMALL, config, run_search
+from tiny_search import SMALL, config, read_trials, run_search
 
 import genotypes
 from genotypes import UserError
-from nas.cost import cost_table, count, lookup
 from nas.guard import GuardConfig
 from nas.network.inherit import lend_state
 from nas.optim import OptimConfig
 from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
 from nas.search import SearchConfig, open_inputs, open_space, search
 from nas.search.__main__ import main
-from nas.search.scoring import scored
 from nas.strategies import STRATEGIES, StrategyConfig
 from nas.trials import TrialsConfig
 from search_spaces import minet
@@ -94,36 +92,6 @@ def test_an_interrupted_study_goes_on_with_the_same_trials(tmp_path, monkeypatch
     assert len(theirs) == 6 and ours == theirs
 
 
-def read_trials(path):
-    with open(path) as file:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-
-
-def test_rivals_keep_the_budget_too(tmp_path):
-    table = cost_table(open_space(config()), "params")
-    least, most = table.of(table.cheapest()), table.of(table.dearest())
-    cfg = config(cost="params", budget=round(least + 0.2 * (most - least)), rivals=5)
-    objective = open_inputs(cfg, progress=False).objective
-    cheap, dear = table.cheapest(), table.dearest()
-    assert objective.nearest(cheap) == cheap
-    near = objective.nearest(dear)
-    changed = [edge for edge in dear if near[edge] != dear[edge]]
-    assert objective.affordable(near) and changed
-    for edge in changed:  # one edge fewer does not do
-        assert not objective.affordable(near | {edge: dear[edge]})
-    run_search(tmp_path / "run", cfg)
-    costs = [float(row["params"]) for row in read_trials(tmp_path / "run" / "random" / "trials.csv")]
-    assert len(costs) == 5 and max(costs) <= cfg.budget
-
-
-def test_without_a_genotype_in_the_budget_the_front_is_kept(tmp_path):
-    table = cost_table(open_space(config()), "params")
-    cfg = config(strategy="optuna", cost="params", budget=table.of(table.cheapest()), seed=-1)  # any seed will do
-    with pytest.raises(UserError, match=r"none of .* keeps the budget"):
-        run_search(tmp_path / "run", cfg)
-    assert (tmp_path / "run" / "front.svg").is_file() and list((tmp_path / "run" / "front").glob("*.yaml"))
-
-
 @pytest.mark.parametrize("evaluate_every", [1, 10])  # seen in the scores after the step, or in the next step's loss
 def test_a_supernet_that_diverges_is_told(tmp_path, evaluate_every):
     with pytest.raises(UserError, match=r"the loss is (inf|nan); try a smaller --optim.lr"):
@@ -134,67 +102,6 @@ def test_a_genotype_that_diverges_is_the_worst_not_the_end(tmp_path):
     cfg = config(strategy="optuna", optim=OptimConfig(lr=1e12), score_steps=4, rivals=0)
     result = run_search(tmp_path / "run", cfg)
     assert result.scores == {"loss": math.inf, "maxF": 0.0, "MAE": 1.0}
-
-
-@pytest.mark.parametrize("strategy", ["darts", "gdas", "random"])
-def test_what_is_found_keeps_the_budget(tmp_path, strategy):
-    table = cost_table(open_space(config()), "params")
-    least, most = table.of(table.cheapest()), table.of(table.dearest())
-    budget = round(least + 0.2 * (most - least))
-    result = run_search(tmp_path / "run", config(strategy=strategy, cost="params", budget=budget))
-    assert count(result.genotype).params == result.cost <= budget
-    with pytest.raises(UserError, match=r"budget 10: no genotype .* costs so little"):
-        open_inputs(config(cost="params", budget=10), progress=False)
-    with pytest.raises(UserError, match="budget"):
-        config(budget=10)
-
-
-def test_latencies_are_measured_once_for_each_device(tmp_path, monkeypatch):
-    """By two runs without --cache: workers on one machine then share one table, and one study."""
-    calls = []
-
-    def measured(space, size, device, repeats):
-        calls.append(size)
-        rows = {edge: {op: 0.1 * len(calls) for op in ops} for edge, ops in space.open_edges().items()}
-        return 1.0, rows, None
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(lookup, "measure_latencies", measured)
-    cfg = config(strategy="optuna", cost="latency")
-    first, second = (open_inputs(cfg, progress=False) for _ in range(2))
-    assert len(calls) == 1 and first.objective.to_json() == second.objective.to_json()
-    assert list((tmp_path / "sod-nas").glob("latency-*.json"))
-    assert scored(cfg, first) == scored(cfg, second)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
-    assert scored(cfg, open_inputs(cfg, progress=False)) != scored(cfg, first)
-
-
-def test_cost_pulls_the_architecture_towards_cheap_operations(tmp_path):
-    """With a loss that cost outweighs, the search finds the cheapest genotype; without, it does not."""
-    table = cost_table(open_space(config()), "macs")
-    strong = {"cost": "macs", "architecture": StrategyConfig(lr=0.1), "select": 1, "guard": GuardConfig(on=False)}
-    cheap = run_search(tmp_path / "a", config(cost_weight=1000.0, **strong))
-    free = run_search(tmp_path / "b", config(cost_weight=0.0, **strong))
-    assert cheap.cost == table.of(table.cheapest()) < free.cost
-
-
-def test_a_front_of_loss_against_cost_is_drawn_and_exported(tmp_path):
-    result = run_search(tmp_path / "run", config(strategy="one_shot", cost="macs", trials=FEW))
-    assert (tmp_path / "run/front.svg").read_text().lstrip().startswith("<?xml")
-    front = [genotypes.load(path) for path in result.front]
-    costs = [count(genotype).macs for genotype in front]
-    assert front and costs == sorted(costs) and result.genotype in front
-    trials = read_trials(tmp_path / "run/trials.csv")
-    assert len(trials) == 6 and min(float(trial["loss"]) for trial in trials) == result.scores["loss"]
-    assert min(float(trial["macs"]) for trial in trials) == costs[0]
-
-
-def test_a_study_that_finds_nothing_affordable_says_so(tmp_path):
-    table = cost_table(open_space(config()), "params")
-    budget = table.of(table.cheapest())
-    cfg = config(strategy="optuna", trials=TrialsConfig(count=2), score_steps=1, cost="params", budget=budget)
-    with pytest.raises(UserError, match=f"none of 2 genotypes keeps the budget of {budget:,.10g} parameters"):
-        run_search(tmp_path / "run", cfg)
 
 
 @pytest.mark.parametrize("strategy", ["random", "one_shot", "darts"])

@@ -1,5 +1,7 @@
 """A search of seconds, for the tests."""
 
+import csv
+
 from nas.run import RunFolder
 from nas.search import SearchConfig, SearchResult, search
 
@@ -23,3 +25,8 @@ def config(**changes) -> SearchConfig:
 def run_search(path, cfg, resume=False) -> SearchResult:
     run = RunFolder.open(str(path), "search", "", resume=resume)
     return search(cfg, run, progress=False)
+
+
+def read_trials(path):
+    with open(path) as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
