@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from nas.network import Mixture, Network, norm_statistics_restored, reestimate_norms
 from nas.search.config import SearchConfig
 from nas.search.inputs import Inputs
-from nas.task import watch
+from nas.task import quick_scores
 
 __all__ = ["judge", "score_held_out", "score_path"]
 
@@ -29,9 +29,9 @@ def score_path(net: Network, mixture: Mixture, inputs: Inputs, cfg: SearchConfig
 
 
 def score_held_out(net: Network, mixture: Mixture | None, inputs: Inputs, cfg: SearchConfig) -> dict[str, float]:
-    """Loss, maxF and raw MAE at the training size, as `nas.task.watch`; mixture: of a supernet."""
+    """Loss, maxF and raw MAE at the training size, as `nas.task.quick_scores`; mixture: of a supernet."""
     net.eval()
-    return watch(
+    return quick_scores(
         lambda x: net(x, mixture),
         inputs.photos,
         inputs.held_out,

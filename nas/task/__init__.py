@@ -8,12 +8,12 @@ from nas.task.errors import DataError
 from nas.task.evaluation import Evaluation, evaluate
 from nas.task.feed import Feed
 from nas.task.folders import Pair, find_pairs, parse_data
-from nas.task.losses import LossConfig, get_loss, loss_names, multi_output_loss, progressive_polishing
+from nas.task.losses import LossConfig, check_finite, get_loss, loss_names, multi_output_loss, progressive_polishing
 from nas.task.metrics import Curves, FastScores, ImageScore, Scores, fast_scores
 from nas.task.photos import PhotoSet
+from nas.task.quick import quick_scores
 from nas.task.splits import split
 from nas.task.synthetic import synthetic_set
-from nas.task.watching import check_finite, watch
 
 __all__ = [
     "Feed",
@@ -44,6 +44,6 @@ __all__ = [
     "ImageScore",
     "FastScores",
     "fast_scores",
-    "watch",
+    "quick_scores",
     "check_finite",
 ]

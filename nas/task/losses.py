@@ -5,6 +5,7 @@ Every loss computes in float32 at least, also under autocast: sums over an image
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ __all__ = [
     "bce",
     "boundary",
     "cel",
+    "check_finite",
     "get_loss",
     "iou",
     "loss_names",
@@ -167,3 +169,10 @@ def multi_output_loss(outputs: Sequence[Tensor], masks: Tensor, cfg: LossConfig)
             if side * weight:
                 total = total + side * weight * get_loss(name)(logits, masks)
     return total
+
+
+def check_finite(loss: Tensor | float, step: int, option: str) -> None:
+    """UserError where a training has diverged; option: the one to turn down."""
+    value = float(loss.detach()) if isinstance(loss, Tensor) else loss
+    if not math.isfinite(value):
+        raise UserError(f"step {step}: the loss is {value}; try a smaller {option}")

@@ -62,7 +62,6 @@ def run_trials(
     objectives: Sequence[str] = ("loss",),
     scored: str = "",
     folder: Path | None = None,
-    interrupts: Interrupts | None = None,
     to_continue: str = "run the same command again",
     progress: bool = True,
 ) -> Trials:
@@ -76,7 +75,7 @@ def run_trials(
     objectives: names of the values: the loss, perhaps a cost.
     scored: what tells these scores from others of the same space (data, steps, ...); goes into the study's name.
     folder: of the run, for study.journal (see `TrialsConfig.storage`) and trials.csv; none: nothing is written.
-    interrupts: those of the caller, if it has any. to_continue: what an interrupted user is told to do.
+    to_continue: what an interrupted user is told to do.
 
     Raises Interrupted when asked to stop, UserError for a storage that cannot be opened and a study of another space.
     """
@@ -105,7 +104,7 @@ def run_trials(
                 load_if_exists=True,
             )
             _check(study, searched, f"study {name!r} in {shown}")
-            with nullcontext(interrupts) if interrupts else Interrupts() as caught:
+            with Interrupts() as caught:
                 return _Worker(study, storage, parameters, score, cfg, objectives, folder, caught).run(
                     progress, to_continue
                 )

@@ -57,7 +57,7 @@ def _started(pid: int) -> str | None:
 class Watch:
     """Finds the running trials whose worker is gone.
 
-    mine: number of the trial that this process itself works on, or None. clock: seconds, monotonic.
+    clock: seconds, monotonic.
     """
 
     def __init__(self, stale_after: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,8 +66,8 @@ class Watch:
         self._clock = clock
         self._seen: dict[int, tuple[Any, float]] = {}  # number -> last sign of life, when it was first seen
 
-    def lost(self, trials: Iterable[FrozenTrial], mine: int | None = None) -> list[FrozenTrial]:
-        return [t for t in trials if t.state == TrialState.RUNNING and t.number != mine and self._is_lost(t)]
+    def lost(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+        return [t for t in trials if t.state == TrialState.RUNNING and self._is_lost(t)]
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(_WORKER)

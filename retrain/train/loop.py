@@ -12,7 +12,7 @@ from tqdm import tqdm
 from genotypes import Genotype, UserError, save
 from nas.optim import descend, set_progress
 from nas.run import Interrupted, Interrupts, RunFolder
-from nas.task import Feed, Scores, check_finite, multi_output_loss, watch
+from nas.task import Feed, Scores, check_finite, multi_output_loss, quick_scores
 from retrain.train.config import TrainConfig
 from retrain.train.inputs import Inputs, open_inputs
 from retrain.train.products import finish, show
@@ -99,7 +99,7 @@ _SHOWN = {"loss": "train_loss", "maxF": "held_out_maxF", "MAE": "held_out_MAE"}
 def _evaluate(cfg: TrainConfig, state: TrainState, inputs: Inputs, lr: float) -> dict[str, Any]:
     """A row of the history: the loss since the last row, and scores of some held-out photographs at training size."""
     rows = inputs.held_out_rows[: cfg.held_out_limit]
-    scores = watch(
+    scores = quick_scores(
         state.result.eval(),
         inputs.photos,
         rows,

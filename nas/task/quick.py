@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from genotypes import Input, UserError
+from genotypes import Input
 from nas.task.augmentation import normalise
 from nas.task.losses import LossConfig, multi_output_loss
 from nas.task.metrics import fast_scores
 from nas.task.photos import PhotoSet
 
-__all__ = ["check_finite", "watch"]
+__all__ = ["quick_scores"]
 
 
 @torch.no_grad()
-def watch(
+def quick_scores(
     forward: Callable[[Tensor], Sequence[Tensor]],
     photos: PhotoSet,
     rows: Tensor,
@@ -42,10 +42,3 @@ def watch(
         return {"loss": math.inf, "maxF": 0.0, "MAE": 1.0}
     scores = fast_scores(torch.cat(maps), photos.batch(rows, device)[1])
     return {"loss": total / len(rows), "maxF": scores.maxF, "MAE": scores.MAE_raw}
-
-
-def check_finite(loss: Tensor | float, step: int, option: str) -> None:
-    """UserError where a training has diverged; option: the one to turn down."""
-    value = float(loss.detach()) if isinstance(loss, Tensor) else loss
-    if not math.isfinite(value):
-        raise UserError(f"step {step}: the loss is {value}; try a smaller {option}")
