@@ -7,6 +7,6 @@
 """
 
 from nas.visualize.drawing import DrawingWarning, draw, network_path, render_png
-from nas.visualize.tables import text_table
+from nas.visualize.text import text_table
 
 __all__ = ["DrawingWarning", "draw", "network_path", "render_png", "text_table"]

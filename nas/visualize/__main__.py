@@ -9,10 +9,9 @@ from pathlib import Path
 import genotypes
 from genotypes import UserError
 from genotypes.plugins import PLUGIN_HELP, load_plugin, with_hint
-from nas.visualize._page import PAGES
-from nas.visualize._render import MARK
 from nas.visualize.drawing import ENGINES, WHAT, DrawingWarning, draw, network_path
-from nas.visualize.tables import text_table
+from nas.visualize.page import MARK, PAGES
+from nas.visualize.text import text_table
 
 __all__ = ["main"]
 

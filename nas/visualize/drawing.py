@@ -1,23 +1,23 @@
 """Draw a genotype into files or into an array."""
 
+import functools
 import io
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy
 from PIL import Image
 
 from genotypes import Genotype, UserError
-from nas.visualize._cells import cells_picture
-from nas.visualize._layout import DotError, dot_is_there
-from nas.visualize._network import network_picture
-from nas.visualize._page import PAGES, Page, compose
-from nas.visualize._render import render
+from nas.visualize.layout import DotError, dot_is_there
+from nas.visualize.page import PAGES, Page, compose, render
+from nas.visualize.pictures import cells_picture, network_picture
+from nas.visualize.scene import Picture
+from nas.visualize.text import Probabilities
 
-__all__ = ["DrawingWarning", "draw", "network_path", "render_png"]
+__all__ = ["ENGINES", "WHAT", "DrawingWarning", "draw", "network_path", "render_png"]
 
 KINDS = ("svg", "png", "pdf")
 ENGINES = ("auto", "graphviz", "matplotlib")
@@ -34,7 +34,7 @@ def draw(
     path: str | os.PathLike[str],
     *,
     what: str = "cells",
-    probabilities: Mapping[str, Mapping[str, float]] | None = None,
+    probabilities: Probabilities | None = None,
     engine: str = "auto",
     size: str = "screen",
     hide_none: bool = False,
@@ -44,8 +44,8 @@ def draw(
     what: "cells", "network" (the overview), or "both": cells at `path`, the overview at `network_path(path)`.
     probabilities: edge id -> operation -> probability, for open edges: they show their leading candidate.
     engine: "graphviz" lays out with dot, "matplotlib" without; "auto" takes dot where it is (but for panels that dot
-    shuffles) and warns (DrawingWarning) where it is not. size: "screen", or "paper" for the width of a two-column
-    page (7.16 in).
+    shuffles) and warns (DrawingWarning, once a process) where it is not. size: "screen", or "paper" for the width of
+    a two-column page (7.16 in).
 
     Raises UserError for a value that is none of these and for a missing dot, OSError if a file cannot be written.
 
@@ -54,12 +54,13 @@ def draw(
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
-    _one_of("extension", kind, KINDS, path)
-    _one_of("what", what, WHAT)
-    look = {"probabilities": probabilities, "engine": engine, "size": size, "hide_none": hide_none}
-    targets = {"cells": path, "network": path} if what != "both" else {"cells": path, "network": network_path(path)}
-    pages = {target: _page(genotype, part, **look) for part, target in targets.items() if what in (part, "both")}
-    contents = {target: render(page, kind, dpi=_dpi(page, size)) for target, page in pages.items()}
+    _one_of(f"{path}: unknown extension", kind, KINDS)
+    _one_of("unknown what", what, WHAT)
+    contents = {}
+    for part in WHAT[:2] if what == "both" else (what,):
+        page = _page(_picture(genotype, part, probabilities, size, hide_none), engine, size)
+        target = network_path(path) if (what, part) == ("both", "network") else path
+        contents[target] = render(page, kind, dpi=_dpi(page, size))
     for target, data in contents.items():
         _write(target, data)
     return list(contents)
@@ -69,15 +70,15 @@ def render_png(
     genotype: Genotype,
     *,
     what: str = "cells",
-    probabilities: Mapping[str, Mapping[str, float]] | None = None,
+    probabilities: Probabilities | None = None,
     engine: str = "auto",
     size: str = "screen",
     hide_none: bool = False,
     width: int = 1600,
 ) -> numpy.ndarray:
     """The picture as uint8[H, W, 3], at most `width` pixels wide; arguments as in `draw`, but not what="both"."""
-    _one_of("what", what, WHAT[:2])
-    page = _page(genotype, what, probabilities=probabilities, engine=engine, size=size, hide_none=hide_none)
+    _one_of("unknown what", what, WHAT[:2])
+    page = _page(_picture(genotype, what, probabilities, size, hide_none), engine, size)
     dpi = min(_dpi(page, size), width / (page.width * page.scale) * 72)
     with Image.open(io.BytesIO(render(page, "png", dpi=dpi))) as image:
         return numpy.asarray(image.convert("RGB"))
@@ -88,13 +89,15 @@ def network_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_network{path.suffix}")
 
 
-def _page(genotype: Genotype, what: str, *, probabilities, engine: str, size: str, hide_none: bool) -> Page:
-    _one_of("engine", engine, ENGINES)
-    _one_of("size", size, tuple(PAGES))
+def _picture(genotype: Genotype, what: str, probabilities: Probabilities | None, size: str, hide_none: bool) -> Picture:
     if what == "network":
-        picture = network_picture(genotype)
-    else:
-        picture = cells_picture(genotype, probabilities, hide_none=hide_none, compact=size == "paper")
+        return network_picture(genotype)
+    return cells_picture(genotype, probabilities, hide_none=hide_none, compact=size == "paper")
+
+
+def _page(picture: Picture, engine: str, size: str) -> Page:
+    _one_of("unknown engine", engine, ENGINES)
+    _one_of("unknown size", size, tuple(PAGES))
     if engine == "graphviz" and not dot_is_there():
         raise UserError("engine 'graphviz' needs Graphviz' `dot`, which is not on the PATH; use 'auto' or 'matplotlib'")
     if engine != "matplotlib" and dot_is_there():
@@ -103,13 +106,14 @@ def _page(genotype: Genotype, what: str, *, probabilities, engine: str, size: st
         except DotError as error:
             if engine == "graphviz":
                 raise UserError(f"Graphviz' `dot` failed: {error}") from error
-            _warn(f"Graphviz' `dot` failed ({error}); drawn with our own layout instead")
+            _warn_once(f"Graphviz' `dot` failed ({error}); drawn with our own layout instead")
     elif engine == "auto":
-        _warn("Graphviz' `dot` is not on the PATH; drawn with our own layout instead (apt install graphviz)")
+        _warn_once("Graphviz' `dot` is not on the PATH; drawn with our own layout instead (apt install graphviz)")
     return compose(picture, "matplotlib", size)
 
 
-def _warn(message: str) -> None:
+@functools.cache  # a run draws many pictures
+def _warn_once(message: str) -> None:
     warnings.warn(message, DrawingWarning, stacklevel=4)
 
 
@@ -118,10 +122,9 @@ def _dpi(page: Page, size: str) -> float:
     return min(300.0 if size == "paper" else 144.0, _MAX_PIXELS / longest)
 
 
-def _one_of(label: str, value: str, known: tuple[str, ...], path: Path | None = None) -> None:
+def _one_of(problem: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        where = f"{path}: " if path else ""
-        raise UserError(f"{where}unknown {label} {value!r}; known: {', '.join(known)}")
+        raise UserError(f"{problem} {value!r}; known: {', '.join(known)}")
 
 
 def _write(path: Path, data: bytes) -> None:

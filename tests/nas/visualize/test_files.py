@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -11,11 +12,17 @@ import pytest
 import genotypes
 from nas.visualize import DrawingWarning, draw, render_png, text_table
 from nas.visualize.__main__ import main
-from nas.visualize._layout import dot_is_there
+from nas.visualize.drawing import _warn_once
+from nas.visualize.layout import dot_is_there
 
 SVG = "{http://www.w3.org/2000/svg}"
 needs_dot = pytest.mark.skipif(not dot_is_there(), reason="Graphviz' dot is not installed")
 ENGINES = [pytest.param("graphviz", marks=needs_dot), "matplotlib"]
+
+
+@pytest.fixture(autouse=True)
+def a_new_process():
+    _warn_once.cache_clear()  # one warning a process
 
 
 @pytest.fixture
@@ -73,6 +80,9 @@ def test_without_dot_there_is_a_note_and_a_picture(no_dot, tmp_path, capsys):
 def test_without_dot_the_api_warns_and_graphviz_is_refused(no_dot, tmp_path):
     with pytest.warns(DrawingWarning, match="not on the PATH"):
         render_png(genotypes.load("fpn_tiny"), width=300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DrawingWarning)  # one note is enough
+        draw(genotypes.load("fpn_tiny"), tmp_path / "b.svg", what="both")
     with pytest.raises(genotypes.UserError, match="needs Graphviz"):
         draw(genotypes.load("fpn_tiny"), tmp_path / "a.svg", engine="graphviz")
 

@@ -7,11 +7,10 @@ import pytest
 
 import genotypes
 from genotypes.vocabulary import OPERATIONS
-from nas.visualize._cells import cells_picture, occurring_operations
-from nas.visualize._colours import operation_label, operation_stroke, stride_colour
-from nas.visualize._layout import dot_is_there
-from nas.visualize._network import network_picture
-from nas.visualize._page import compose
+from nas.visualize.layout import dot_is_there
+from nas.visualize.page import compose
+from nas.visualize.pictures import cells_picture, network_picture, occurring_operations
+from nas.visualize.style import operation_label, operation_stroke, stride_colour
 from search_spaces.fusion_cells import fusion_cells
 
 NAMES = genotypes.names()

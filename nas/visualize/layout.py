@@ -1,24 +1,146 @@
-"""A layered layout of our own for machines without Graphviz (after Sugiyama, Tagawa and Toda, 1981).
+"""Where shapes and arrows of a panel go: by Graphviz' dot, or by a layered layout of our own where it is missing.
 
-Layers come from topological depth. An edge passes one slot in every layer it crosses, and its label is a slot of
-its own in between, so labels and parallel edges never lie on each other. Orders come from barycentre sweeps,
+Into dot go sizes and out come coordinates: fonts and names never pass through it. Ours is after Sugiyama, Tagawa and
+Toda (1981): layers come from topological depth; an edge passes one slot in every layer it crosses, and its label is a
+slot of its own in between, so labels and parallel edges never lie on each other; orders come from barycentre sweeps,
 coordinates from least squares with minimum distances.
 """
 
 import itertools
+import json
+import shutil
+import subprocess
 from dataclasses import dataclass, field
+from typing import Any
 
+import graphviz
 import networkx
 
-from nas.visualize._layout import Curve, Placed, Point
-from nas.visualize._scene import Link, Panel, block_size
+from nas.visualize.scene import Link, Panel, block_size
 
-__all__ = ["place_in_layers"]
+__all__ = ["Curve", "DotError", "Placed", "dot_is_there", "place"]
+
+Point = tuple[float, float]
+_Docks = dict[str, float]
 
 _SWEEPS = 12
 _ARROW = 6.0
 _THIN = 5.0  # across: what an arrow takes; a label takes more
 _ENDS = {False: (0,), True: (-1, 1)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Cubic Bezier pieces (1 + 3n points), the arrow's tip, and the centre of the label (None without label)."""
+
+    points: tuple[Point, ...]
+    tip: Point
+    label: Point | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A panel laid out: its size and centres of shapes in points, y downwards from the top left corner."""
+
+    panel: Panel
+    width: float
+    height: float
+    shapes: dict[str, Point]
+    curves: dict[str, Curve]
+
+
+class DotError(Exception):
+    """Graphviz' dot is there, but does not do its work."""
+
+
+def dot_is_there() -> bool:
+    """Whether Graphviz' `dot` is on the PATH."""
+    return shutil.which("dot") is not None
+
+
+def place(panel: Panel, engine: str, direction: str) -> Placed:
+    """Lay a panel out; direction "LR" (left to right) or "TB" (top to bottom).
+
+    engine: "graphviz" (dot), "matplotlib" (our own layout), or "auto": dot but where it reads worse. Raises DotError
+    where dot fails.
+    """
+    if engine == "graphviz" or (engine == "auto" and not _is_exchange(panel)):
+        return _place_with_dot(panel, direction)
+    return _place_in_layers(panel, direction)
+
+
+def _is_exchange(panel: Panel) -> bool:
+    """Whether three or more shapes all feed the same three or more, as in CSNet's fusion.
+
+    Every order of them crosses as often, so dot shuffles them; our own layout keeps them by stride.
+    """
+    targets: dict[str, set[str]] = {}
+    for link in panel.links:
+        targets.setdefault(link.source, set()).add(link.target)
+    wide = [frozenset(found) for found in targets.values() if len(found) >= 3]
+    return any(wide.count(found) >= 3 for found in set(wide))
+
+
+def _place_with_dot(panel: Panel, direction: str) -> Placed:
+    """Raises DotError where dot is missing, fails, or answers what we do not understand."""
+    try:
+        return _read_dot(panel, json.loads(_dot_graph(panel, direction).pipe(format="json0", quiet=True)))
+    except (graphviz.ExecutableNotFound, subprocess.CalledProcessError, OSError) as error:
+        raise DotError(str(error).strip()) from error
+    except (ValueError, KeyError) as error:
+        raise DotError(f"its answer is not the JSON of a layout: {error}") from error
+
+
+def _dot_graph(panel: Panel, direction: str) -> graphviz.Digraph:
+    graph = graphviz.Digraph()
+    # dot halves the distance of ranks where edges have labels, to make ranks for them; dense graphs need more.
+    labelled = sum(bool(link.lines) for link in panel.links)
+    ranksep = f"{0.22 * max(1.0, labelled / len(panel.shapes) / 1.4):.3f}" if labelled else "0.4"
+    graph.attr(rankdir=direction, nodesep="0.13", ranksep=ranksep, margin="0", splines="true", outputorder="nodesfirst")
+    graph.attr("node", shape="box", fixedsize="true", label="")
+    graph.attr("edge", arrowsize="0.6", label="")
+    names = _dot_names(panel)
+    for shape in panel.shapes:
+        width, height = shape.size
+        graph.node(names[shape.key], width=f"{width / 72:.4f}", height=f"{height / 72:.4f}")
+    for index, link in enumerate(panel.links):
+        attributes = {"id": str(index), "penwidth": f"{link.stroke.width:.2f}"}
+        if link.lines:
+            width, height = block_size(link.lines)
+            size = f'WIDTH="{round(width + 6)}" HEIGHT="{round(height + 5)}"'
+            table = f'<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0" FIXEDSIZE="TRUE" {size}>'
+            attributes["label"] = f"<{table}<TR><TD></TD></TR></TABLE>>"
+        graph.edge(names[link.source], names[link.target], **attributes)
+    return graph
+
+
+def _dot_names(panel: Panel) -> dict[str, str]:
+    return {shape.key: f"n{index}" for index, shape in enumerate(panel.shapes)}
+
+
+def _read_dot(panel: Panel, data: dict[str, Any]) -> Placed:
+    left, low, right, high = map(float, data["bb"].split(","))
+
+    def point(text: str) -> Point:
+        x, y = map(float, text.split(","))
+        return x - left, high - y
+
+    placed = {item["name"]: point(item["pos"]) for item in data.get("objects", ()) if "pos" in item}
+    curves = {}
+    for item in data.get("edges", ()):
+        start, *rest = item["pos"].split(" ")
+        curves[panel.links[int(item["id"])].key] = Curve(
+            points=tuple(point(text) for text in rest),
+            tip=point(start.removeprefix("e,")),
+            label=point(item["lp"]) if "lp" in item else None,
+        )
+    return Placed(
+        panel=panel,
+        width=right - left,
+        height=high - low,
+        shapes={key: placed[name] for key, name in _dot_names(panel).items()},
+        curves=curves,
+    )
 
 
 @dataclass(eq=False)
@@ -34,7 +156,7 @@ class _Slot:
     is_shape: bool = False
 
 
-def place_in_layers(panel: Panel, direction: str) -> Placed:
+def _place_in_layers(panel: Panel, direction: str) -> Placed:
     """The layout; deterministic, and without any program besides Python."""
     flip = direction == "TB"
     shapes = {}
@@ -79,7 +201,7 @@ def place_in_layers(panel: Panel, direction: str) -> Placed:
 
 
 def _depths(panel: Panel) -> dict[str, int]:
-    graph = networkx.MultiDiGraph()
+    graph: networkx.MultiDiGraph[str] = networkx.MultiDiGraph()
     graph.add_nodes_from(shape.key for shape in panel.shapes)
     graph.add_edges_from((link.source, link.target) for link in panel.links)
     generations = list(networkx.topological_generations(graph))
@@ -106,28 +228,22 @@ def _path(link: Link, source: _Slot, target: _Slot, flip: bool) -> list[_Slot]:
 
 
 def _order(layers: list[list[_Slot]]) -> list[list[_Slot]]:
+    """Sweeps down and up sort each layer by its slots' mean place in the layer before; the fewest crossings win."""
     best, fewest = layers, _crossings(layers)
-    current = [list(layer) for layer in layers]
+    current = list(layers)
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0
-        for index in range(len(current)) if down else reversed(range(len(current))):
-            near = index - 1 if down else index + 1
-            if 0 <= near < len(current):
-                rank = {slot: place for place, slot in enumerate(current[near])}
-                current[index] = _by_barycentre(current[index], rank, down)
+        for index in range(1, len(layers)) if down else reversed(range(len(layers) - 1)):
+            rank = {slot: place for place, slot in enumerate(current[index - 1 if down else index + 1])}
+            keys = {}
+            for place, slot in enumerate(current[index]):
+                near = slot.before if down else slot.after
+                keys[slot] = sum(rank[other] for other in near) / len(near) if near else float(place)
+            current[index] = sorted(current[index], key=keys.__getitem__)
         crossings = _crossings(current)
         if crossings < fewest:
-            best, fewest = [list(layer) for layer in current], crossings
+            best, fewest = list(current), crossings
     return best
-
-
-def _by_barycentre(layer: list[_Slot], rank: dict[_Slot, int], down: bool) -> list[_Slot]:
-    def key(item: tuple[int, _Slot]) -> tuple[float, int]:
-        place, slot = item
-        near = slot.before if down else slot.after
-        return (sum(rank[other] for other in near) / len(near) if near else float(place), place)
-
-    return [slot for _, slot in sorted(enumerate(layer), key=key)]
 
 
 def _crossings(layers: list[list[_Slot]]) -> int:
@@ -189,9 +305,10 @@ def _along(layers: list[list[_Slot]]) -> tuple[list[float], float]:
     return starts, position
 
 
-def _docks(panel: Panel, paths: dict[str, list[_Slot]], shapes: dict[str, _Slot]) -> tuple[dict, dict]:
+def _docks(panel: Panel, paths: dict[str, list[_Slot]], shapes: dict[str, _Slot]) -> tuple[_Docks, _Docks]:
     """Where along a shape's side each arrow leaves and arrives: side by side, in the order of where it goes."""
-    leave, arrive = {}, {}
+    leave: _Docks = {}
+    arrive: _Docks = {}
     for shape in panel.shapes:
         slot = shapes[shape.key]
         out = [link for link in panel.links if link.source == shape.key]

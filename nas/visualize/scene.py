@@ -1,14 +1,15 @@
 """What a picture holds, whatever lays it out: panels of shapes and arrows, and a legend. Lengths in points."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from nas.visualize._colours import Stroke
+from nas.visualize.style import Stroke
 
-__all__ = ["FONT", "Key", "Line", "Link", "Panel", "Picture", "Shape", "block_size", "text_width"]
+__all__ = ["FONT", "LEADING", "Key", "Line", "Link", "Panel", "Picture", "Shape", "block_size", "text_width"]
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so text is as wide on every machine
 LEADING = 1.25
@@ -95,7 +96,7 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     return float(TextPath((0, 0), text, size=size, prop=prop).vertices[:, 0].max())
 
 
-def block_size(lines: tuple[Line, ...]) -> tuple[float, float]:
+def block_size(lines: Sequence[Line]) -> tuple[float, float]:
     """Width and height in points of lines set below each other."""
     width = max((text_width(line.text, line.size, line.bold) for line in lines), default=0.0)
     return width, sum(line.size * LEADING for line in lines)

@@ -1,0 +1,341 @@
+"""What is on a picture: the cells of a genotype, a panel each, or the overview of its network.
+
+Boxes are features, filled by stride; arrows are edges, coloured by operation.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from genotypes import Genotype, incoming
+from genotypes.vocabulary import OPERATIONS
+from nas.visualize.scene import Key, Line, Link, Panel, Picture, Shape
+from nas.visualize.style import (
+    OPEN,
+    Stroke,
+    darker,
+    operation_label,
+    operation_stroke,
+    stride_colour,
+    text_colour,
+)
+from nas.visualize.text import Probabilities, check_probabilities, edge_steps, edge_tooltip, likeliest
+
+__all__ = ["cells_picture", "network_picture", "occurring_operations"]
+
+_GREY, _PLAIN = "#555555", "#f2f2f2"
+_OUTLINES = {"output": 2.2, "read by other cells": 1.3, "": 0.5}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """A genotype and how to look at it; see `draw`. compact: texts on more, shorter lines."""
+
+    genotype: Genotype
+    probabilities: Probabilities
+    hide_none: bool = False
+    compact: bool = False
+
+
+def cells_picture(
+    genotype: Genotype,
+    probabilities: Probabilities | None = None,
+    *,
+    hide_none: bool = False,
+    compact: bool = False,
+) -> Picture:
+    """Panels of all cells in the order of computation; cells that differ only in name and sources share one.
+
+    Arguments as in `draw`; compact: texts on more, shorter lines. Raises UserError for probabilities of an edge or
+    operation that is not there.
+    """
+    probabilities = check_probabilities(genotype, probabilities)
+    view = _View(genotype=genotype, probabilities=probabilities, hide_none=hide_none, compact=compact)
+    cells = _nodes_by_cell(genotype)
+    order = list(cells)
+    groups: dict[Any, list[str]] = {}
+    for cell, nodes in cells.items():
+        groups.setdefault(_signature(view, nodes), []).append(cell)
+    opened = len(genotype.open_edges())
+    backbone = f"{genotype.backbone.name} backbone, " if genotype.backbone else ""
+    counts = f"{len(order)} cells, {genotype.graph.number_of_edges()} edges"
+    state = f"{opened} of them open" if opened else "all decided"
+    strides = {node["stride"] for _, node in genotype.graph.nodes(data=True) if node["kind"] != "image"}
+    return Picture(
+        title=genotype.name,
+        subtitle=f"{backbone}{counts}, {state}, hash {genotype.hash[:12]}",
+        panels=tuple(_panel(view, alike, cells[alike[0]], order.index(alike[0]) + 1) for alike in groups.values()),
+        keys=(_operation_keys(view), _stride_keys(strides)),
+        notes=_notes(view),
+    )
+
+
+def occurring_operations(genotype: Genotype, probabilities: Probabilities | None = None) -> list[str]:
+    """The operations a drawing shows: those of decided edges, and the leading one of open edges with probabilities."""
+    shown = {likeliest(data, probabilities or {}) for _, _, data in genotype.graph.edges(data=True)}
+    return sorted((op for op in shown if op is not None), key=list(OPERATIONS).index)
+
+
+def _nodes_by_cell(genotype: Genotype) -> dict[str, list[str]]:
+    cells: dict[str, list[str]] = {}
+    for name, node in genotype.graph.nodes(data=True):
+        if node["kind"] == "cell":
+            cells.setdefault(node["cell"], []).append(name)
+    return cells
+
+
+def _template(genotype: Genotype, cell: str) -> str:
+    return next(item.template for item in genotype.cells if item.name == cell)
+
+
+def _signature(view: _View, nodes: list[str]) -> Any:
+    """Equal for cells that draw alike. Features from outside count by stride and width, and by order of appearance."""
+    graph = view.genotype.graph
+    names = {name: name.split(".", 1)[1] for name in nodes}
+    outside: dict[str, tuple] = {}
+    parts: list[tuple] = []
+    for name, local in names.items():
+        node = graph.nodes[name]
+        leaves = _how_it_leaves(view.genotype, name)
+        parts.append((local, *(node[key] for key in ("stride", "width", "combine", "post")), leaves))
+        for edge in incoming(graph, name):
+            source = edge["source"]
+            if source not in names:
+                origin = graph.nodes[source]
+                outside.setdefault(source, (len(outside), origin["stride"], origin["width"]))
+            shares = tuple(sorted(view.probabilities.get(edge["id"], {}).items()))
+            keys = ("name", "op", "pre", "post", "width", "choice")
+            parts.append((names.get(source) or outside[source], *(edge[key] for key in keys), shares))
+    return tuple(parts)
+
+
+def _panel(view: _View, cells: list[str], nodes: list[str], number: int) -> Panel:
+    """The panel of a cell that `cells` (itself, and others alike) share."""
+    shapes: dict[str, Shape] = {}
+    links, pills = [], 0
+    for name in nodes:
+        for edge in incoming(view.genotype.graph, name):
+            if view.hide_none and likeliest(edge, view.probabilities) == "none":
+                continue
+            source = edge["source"]
+            if source not in nodes and source not in shapes:
+                pills += 1
+                shapes[source] = _pill(view, source, f"input {pills}" if len(cells) > 1 else "")
+            links.append(_arrow(view, edge, name))
+        shapes[name] = _feature(view, name)
+    subtitle = _template(view.genotype, cells[0])
+    if len(cells) > 1:
+        others = cells if len(cells) <= 4 else [*cells[:2], "…", cells[-1]]
+        subtitle += f", {len(cells)} cells alike: {', '.join(others)}"
+    title = f"{number}  {cells[0]}"
+    return Panel(title=title, subtitle=subtitle, shapes=tuple(shapes.values()), links=tuple(links), count=len(cells))
+
+
+def _operation_keys(view: _View) -> tuple[Key, ...]:
+    keys = []
+    for op in occurring_operations(view.genotype, view.probabilities):
+        if op == "none" and view.hide_none:
+            continue
+        short = operation_label(op)
+        text = op if short == op.replace("_", " ").replace("3x3", "3×3") else f"{op}  ({short})"
+        keys.append(Key(text=text, stroke=operation_stroke(op), operation=op))
+    if set(view.genotype.open_edges()) - set(view.probabilities):
+        keys.append(Key(text="open edge", stroke=OPEN))
+    return tuple(keys)
+
+
+def _stride_keys(strides: Iterable[int]) -> tuple[Key, ...]:
+    """The legend's patches, finest stride first."""
+    return tuple(Key(text=f"stride {stride}", fill=stride_colour(stride)) for stride in sorted(set(strides)))
+
+
+def _notes(view: _View) -> tuple[str, ...]:
+    edges = [data for _, _, data in view.genotype.graph.edges(data=True)]
+    notes = []
+    if any(edge["choice"] for edge in edges) and not view.probabilities:
+        notes.append("Thick arrows: what a search can decide; thin: fixed.")
+    if view.probabilities:
+        notes.append("Open edges show their leading candidate; width and opacity are its probability.")
+    if any(edge["pre"] or edge["post"] for edge in edges):
+        notes.append("Labels read downwards in the order of computation; ↓2 halves height and width, ↑2 doubles them.")
+    notes.append("Pills come from elsewhere. A bold outline leaves the cell, the boldest is an output of the network.")
+    lists = sorted(set(view.genotype.open_edges().values()))
+    notes += [f"{len(candidates)} candidates: {', '.join(candidates)}." for candidates in lists[:3]]
+    return tuple(notes)
+
+
+def _how_it_leaves(genotype: Genotype, node: str) -> str:
+    """How a feature leaves its cell: as an "output" of the network, "read by other cells", or "" (it does not)."""
+    if node in genotype.outputs:
+        return "output"
+    graph = genotype.graph
+    cell = graph.nodes[node]["cell"]
+    return "read by other cells" if any(graph.nodes[name]["cell"] != cell for name in graph.successors(node)) else ""
+
+
+def _shape(
+    key: str,
+    texts: Iterable[tuple[str, float]],
+    fill: str,
+    *,
+    bold: bool = True,
+    form: str = "box",
+    outline: float = 0.5,
+    tooltip: str = "",
+) -> Shape:
+    """A shape with these (text, size), the first of them bold, in black or white: whichever reads better on `fill`."""
+    colour = text_colour(fill)
+    lines = [
+        Line(text=text, size=size, bold=bold and index == 0, colour=colour) for index, (text, size) in enumerate(texts)
+    ]
+    return Shape(key=key, lines=tuple(lines), fill=fill, form=form, outline=outline, tooltip=tooltip)
+
+
+def _feature(view: _View, name: str) -> Shape:
+    """A feature of the panel's own cell."""
+    node = view.genotype.graph.nodes[name]
+    details = [f"{node['width']} ch"]
+    if node["combine"] == "concat":
+        details.append("concat")
+    if node["post"] != "none":
+        details.append(node["post"].replace("_", " "))
+    leaves = _how_it_leaves(view.genotype, name)
+    size = f"{node['size'].rule.replace('_', ' ')} {node['size'].of}"
+    what = f"stride {node['stride']}, {node['width']} channels, {node['combine']}, post {node['post']}"
+    lines = details if view.compact else [" · ".join(details)]
+    return _shape(
+        name,
+        [(name.split(".", 1)[1], 8.5), *((text, 6.5) for text in lines)],
+        stride_colour(node["stride"]),
+        outline=_OUTLINES[leaves],
+        tooltip=f"{name}: {what}, size {size}" + (f"; {leaves}" if leaves else ""),
+    )
+
+
+def _pill(view: _View, name: str, text: str) -> Shape:
+    """A feature from outside the panel's cell; `text`, if any, in place of its name."""
+    node = view.genotype.graph.nodes[name]
+    names = [text or name]
+    if view.compact and not text:
+        cell, dot, rest = name.partition(".")
+        names = [cell + dot, rest] if dot else [name]
+    return _shape(
+        name,
+        [*((part, 8.0) for part in names), (f"{node['width']} ch", 6.5)],
+        "#ffffff" if node["kind"] == "image" else stride_colour(node["stride"]),
+        bold=False,
+        form="pill",
+        tooltip=f"{name}: stride {node['stride']}, {node['width']} channels",
+    )
+
+
+def _arrow(view: _View, edge: Mapping[str, Any], target: str) -> Link:
+    """The arrow of an edge, with its label: what resamples before, the operation, what resamples after."""
+    nodes = view.genotype.graph.nodes
+    stride, goal = nodes[edge["source"]]["stride"], nodes[target]["stride"]
+    before, after = edge_steps(edge, stride, goal)
+    shares = view.probabilities.get(edge["id"], {})
+    stroke, text = _stroke_and_label(edge, likeliest(edge, view.probabilities), shares)
+    lines = [Line(text=step, size=6.5, colour=_GREY) for step in before]
+    texts = _halves(text) if view.compact else [text]
+    lines += [Line(text=part, size=7.5, colour=darker(stroke.colour)) for part in texts if part]
+    lines += [Line(text=step, size=6.5, colour=_GREY) for step in after]
+    return Link(
+        key=edge["id"],
+        source=edge["source"],
+        target=target,
+        stroke=stroke,
+        lines=tuple(lines),
+        tooltip=edge_tooltip(edge, target, stride, goal, shares),
+    )
+
+
+def _stroke_and_label(edge: Mapping[str, Any], shown: str | None, shares: Mapping[str, float]) -> tuple[Stroke, str]:
+    if shown is None:
+        return OPEN, f"{len(edge['op'])} candidates"
+    stroke = operation_stroke(shown)
+    if shares:
+        share = shares.get(shown, 0.0)
+        stroke = replace(stroke, width=0.6 + 3.4 * share, alpha=0.35 + 0.65 * share)
+        return stroke, f"{operation_label(shown)} {share:.0%}"
+    if edge["choice"] or not isinstance(edge["op"], str):
+        return replace(stroke, width=1.6 * stroke.width), operation_label(shown)
+    # A fixed edge that passes a feature on says nothing: its thin black line is enough.
+    return stroke, "" if shown == "skip_connect" else operation_label(shown)
+
+
+def _halves(text: str) -> list[str]:
+    """The text in two lines, broken at the blank nearest to its middle."""
+    blanks = [index for index, letter in enumerate(text) if letter == " "]
+    if not blanks:
+        return [text]
+    cut = min(blanks, key=lambda index: abs(index - len(text) / 2))
+    return [text[:cut], text[cut + 1 :]]
+
+
+def network_picture(genotype: Genotype) -> Picture:
+    """The overview: backbone, taps, cells and outputs; an arrow is a feature that a cell reads, coloured by stride."""
+    graph = genotype.graph
+    shapes: dict[str, Shape] = {}
+    links: list[Link] = []
+    cells = _nodes_by_cell(genotype)
+    taps = genotype.backbone.taps if genotype.backbone else ()
+    strides = {graph.nodes[name]["stride"] for name in (*taps, *genotype.outputs)}
+
+    def box(key: str, detail: str, fill: str, *, title: str = "", form: str = "pill", outline: float = 0.8) -> None:
+        texts = [(title or key, 9.0), (detail, 7.0)]
+        tooltip = f"{title or key}: {detail}"
+        shapes[key] = _shape(key, texts, fill, form=form, outline=outline, tooltip=tooltip)
+
+    def arrow(source: str, target: str, feature: str, key: str) -> None:
+        stride = graph.nodes[feature]["stride"]
+        # The palest strides would vanish as lines on white.
+        colour = darker(stride_colour(stride), 0.6 if stride < 4 else 0.45 if stride < 16 else 0.2)
+        stroke = Stroke(colour="#888888" if feature == "image" else colour, width=1.4)
+        links.append(Link(key=key, source=source, target=target, stroke=stroke, tooltip=f"{feature}, stride {stride}"))
+
+    if genotype.backbone or any(graph.nodes[reader]["cell"] for reader in graph.successors("image")):
+        box("image", "3 ch", "#ffffff")
+    if genotype.backbone:
+        box("backbone", "backbone", _PLAIN, title=genotype.backbone.name, form="box")
+        arrow("image", "backbone", "image", "image")
+        for tap in sorted(taps, key=lambda tap: graph.nodes[tap]["stride"]):
+            box(tap, f"{graph.nodes[tap]['width']} ch", stride_colour(graph.nodes[tap]["stride"]))
+            arrow("backbone", tap, tap, tap)
+    seen = set()
+    for cell, nodes in cells.items():
+        shapes[cell] = _cell_box(genotype, cell, nodes)
+        for source in (edge["source"] for name in nodes for edge in incoming(graph, name)):
+            origin = graph.nodes[source]["cell"] or source
+            if origin != cell and (source, cell) not in seen:
+                seen.add((source, cell))
+                if source != "image":
+                    strides.add(graph.nodes[source]["stride"])
+                arrow(origin, cell, source, f"{source} to {cell}")
+    for number, output in enumerate(genotype.outputs, start=1):
+        key = f"output {number}"
+        box(key, output, stride_colour(graph.nodes[output]["stride"]), outline=2.2)
+        arrow(graph.nodes[output]["cell"], key, output, f"{output} to {key}")
+    return Picture(
+        title=genotype.name,
+        subtitle=f"network overview, {len(genotype.cells)} cells, hash {genotype.hash[:12]}",
+        panels=(Panel(title="network", subtitle="", shapes=tuple(shapes.values()), links=tuple(links)),),
+        keys=(_stride_keys(strides),),
+        notes=("Arrows are features that a cell reads. A box has the colour of its outputs' stride, grey if several.",),
+    )
+
+
+def _cell_box(genotype: Genotype, cell: str, nodes: list[str]) -> Shape:
+    """A cell in the overview."""
+    edges = [edge for name in nodes for edge in incoming(genotype.graph, name)]
+    strides = {genotype.graph.nodes[name]["stride"] for name in nodes if _how_it_leaves(genotype, name)}
+    opened = sum(not isinstance(edge["op"], str) for edge in edges)
+    counts = f"{_plural(len(nodes), 'feature')}, {_plural(len(edges), 'edge')}" + (f", {opened} open" if opened else "")
+    template = _template(genotype, cell)
+    fill = stride_colour(*strides) if len(strides) == 1 else _PLAIN
+    texts = [(cell, 9.0), (template, 7.0), (counts, 6.5)]
+    return _shape(cell, texts, fill, outline=0.8, tooltip=f"{cell} ({template}): {counts}")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
