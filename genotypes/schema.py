@@ -32,16 +32,14 @@ from genotypes.widths import close_widths, find_open_widths
 __all__ = ["FORMAT", "Backbone", "Cell", "Genotype", "Input"]
 
 FORMAT = 1
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
     """How a picture in [0, 1] becomes the network's input: (x - mean) / std; size: the (H, W) it was meant for."""
 
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, float, float] = vocabulary.IMAGENET_MEAN
+    std: tuple[float, float, float] = vocabulary.IMAGENET_STD
     size: tuple[int, int] = (256, 256)
 
     def __post_init__(self) -> None:
@@ -50,6 +48,12 @@ class Input:
         object.__setattr__(self, "size", integers(self.size, 2, "size"))
         if min(self.std) <= 0:
             raise GenotypeError(f"std must be positive, not {show(self.std)}", ("std",))
+
+    @classmethod
+    def of_backbone(cls, name: str, **given: Any) -> "Input":
+        """The convention that a backbone's published weights expect; given: fields that are to differ."""
+        word = vocabulary.look_up(vocabulary.BACKBONES, "backbone", name)
+        return cls(**{"mean": word.mean, "std": word.std} | given)
 
     @classmethod
     def from_dict(cls, data: Any) -> "Input":

@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
 @dataclass(frozen=True, kw_only=True)
 class OperationWord:
     """An operation's effect on shapes.
@@ -48,12 +52,17 @@ class FeatureInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneWord:
-    """What a backbone offers: features, finest first; options with their allowed values, the default first."""
+    """What a backbone offers: features, finest first; options with their allowed values, the default first.
+
+    mean, std: of the input convention that its published weights expect, of pictures in 0..1.
+    """
 
     name: str
     features: tuple[FeatureInfo, ...]
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     summary: str = ""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
     def feature(self, name: str) -> FeatureInfo:
         """The feature called `name`; GenotypeError, listing those that exist, if there is none."""
@@ -98,12 +107,16 @@ def declare_backbone(
     *,
     options: Mapping[str, tuple[str, ...]] | None = None,
     summary: str = "",
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
 ) -> BackboneWord:
     """Add a backbone: `features` maps a feature's name to (stride, channels). ValueError if the word is taken."""
     if name in BACKBONES:
         raise ValueError(f"backbone {name!r} is already declared")
     infos = tuple(FeatureInfo(key, *value) for key, value in features.items())
-    BACKBONES[name] = BackboneWord(name=name, features=infos, options=dict(options or {}), summary=summary)
+    BACKBONES[name] = BackboneWord(
+        name=name, features=infos, options=dict(options or {}), summary=summary, mean=mean, std=std
+    )
     return BACKBONES[name]
 
 
@@ -151,6 +164,18 @@ def _declare_builtin_words() -> None:
         options={"padding": ("symmetric", "tf_same")},
         summary="Sandler et al., CVPR 2018",
     )
+    for number, summary, (s8, s16, s32) in (
+        (0, "Tan and Le, ICML 2019, for phones: without squeeze-and-excitation", (40, 112, 320)),
+        (1, "efficientnet_lite0, deeper", (40, 112, 320)),
+        (2, "efficientnet_lite1, wider", (48, 120, 352)),
+    ):
+        declare_backbone(
+            f"efficientnet_lite{number}",
+            {"s2": (2, 16), "s4": (4, 24), "s8": (8, s8), "s16": (16, s16), "s32": (32, s32)},
+            summary=summary,
+            mean=(127 / 255,) * 3,
+            std=(128 / 255,) * 3,
+        )
     vgg = {"s1": (1, 64), "s2": (2, 128), "s4": (4, 256), "s8": (8, 512), "s16": (16, 512)}
     declare_backbone("vgg16_bn", vgg, summary="Simonyan and Zisserman, ICLR 2015, with BN")
     declare_backbone("vgg16_bn_ceil", vgg, summary="vgg16_bn with pools that round up, as Auto-MSFNet's")

@@ -39,7 +39,7 @@ def fpn(
     ]
     return Genotype(
         name=name or f"fpn_{backbone}",
-        input=input or Input(),
+        input=input or Input.of_backbone(backbone),
         backbone=Backbone(name=backbone, taps=taps, options=backbone_options or {}),
         cells=tuple(Cell.from_dict(cell) for cell in cells),
         outputs=tuple(f"head{s}.logits" for s in finest),

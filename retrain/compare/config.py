@@ -23,7 +23,7 @@ class CompareConfig:
         recipe: a name (such as default, photos_cpu, photos_gpu, minet) or a YAML file; parts of it below.
         data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         test: sets to score at the end, NAME=DIR each; they take no part in training.
-        weights: file with the backbone's pre-trained weights; none: it starts at random.
+        weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         limit: use only so many photographs.
         cache: folder that keeps decoded photographs between runs.
         held_out: share of the photographs that is scored and never trained on; the same ones in every training.

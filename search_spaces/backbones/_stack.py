@@ -1,10 +1,11 @@
-"""What the backbones share: a stack of layers with taps, and the initialisation."""
+"""What the backbones share: a stack of layers with taps, TensorFlow's padding, and the initialisation."""
 
 from collections.abc import Iterable
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["FeatureStack", "initialise"]
+__all__ = ["FeatureStack", "SameConv2d", "initialise"]
 
 
 class FeatureStack(nn.Module):
@@ -29,6 +30,26 @@ class FeatureStack(nn.Module):
             if index in self._tap_after:
                 features[self._tap_after[index]] = x_BCHW
         return features
+
+
+class SameConv2d(nn.Conv2d):
+    """k x k convolution (k odd, stride 1 or 2) with TensorFlow's SAME padding, which weights trained there expect.
+
+    Total padding of a side n is max((ceil(n/s) - 1) * s + k - n, 0), half of it, rounded down, before. For stride 2
+    that is (k // 2, k // 2) for odd n and (k // 2 - 1, k // 2) for even n, written without a branch so that exporters
+    keep n symbolic.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, groups: int = 1) -> None:
+        padding = kernel // 2 if stride == 1 else 0
+        super().__init__(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        if self.stride[0] == 2:
+            H, W = x_BCHW.shape[-2:]
+            after = self.kernel_size[0] // 2
+            x_BCHW = F.pad(x_BCHW, (after - 1 + W % 2, after, after - 1 + H % 2, after))
+        return super().forward(x_BCHW)
 
 
 def initialise(net: nn.Module) -> None:

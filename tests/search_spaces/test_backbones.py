@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from genotypes.errors import UserError
 from genotypes.vocabulary import BACKBONES
+from search_spaces import fpn, fusion_cells, minet
 from search_spaces.backbones import backbone_names, build_backbone
 
 NAMES = backbone_names()
@@ -16,6 +17,9 @@ GOLDEN = Path(__file__).parent / "golden"
 PARAMETERS = {  # without classifiers; the sums are those of the published networks' encoders
     "tiny": 10_112,
     "mobilenet_v2": 1_811_712,
+    "efficientnet_lite0": 2_958_848,
+    "efficientnet_lite1": 3_723_520,
+    "efficientnet_lite2": 4_357_952,
     "vgg16_bn": 14_723_136,
     "vgg16_bn_ceil": 14_723_136,
     "resnet50": 23_508_032,
@@ -119,12 +123,12 @@ def test_the_two_vggs_agree_where_no_pool_rounds():
 # Independent computations from the state dict.
 
 
-def conv_bn(x, state, conv, bn, stride=1, groups=1, padding=None, act=F.relu):
+def conv_bn(x, state, conv, bn, stride=1, groups=1, padding=None, act=F.relu, eps=1e-5):
     weight = state[f"{conv}.weight"]
     padding = weight.shape[-1] // 2 if padding is None else padding
     y = F.conv2d(x, weight, state.get(f"{conv}.bias"), stride, padding, groups=groups)
     keys = ("running_mean", "running_var", "weight", "bias")
-    return act(F.batch_norm(y, *(state[f"{bn}.{key}"] for key in keys), False, 0.0, 1e-5))
+    return act(F.batch_norm(y, *(state[f"{bn}.{key}"] for key in keys), False, 0.0, eps))
 
 
 def identity(x):
@@ -153,6 +157,29 @@ def reference_mobilenet_v2(x, state, padding="symmetric"):
         at = 0 if index == 1 else 1
         y = unit(y, f"{key}.{at}.0", f"{key}.{at}.1", 2 if index in (2, 4, 7, 14) else 1, y.shape[1])
         y = unit(y, f"{key}.{at + 1}", f"{key}.{at + 2}", act=identity)
+        x = y + x if y.shape == x.shape else y
+        if index in taps:
+            out[taps[index]] = x
+    return out
+
+
+def reference_efficientnet_lite(x, state):
+    def unit(x, key, conv, bn, stride=1, groups=1, act=F.relu6):
+        kernel = state[f"{key}{conv}.weight"].shape[-1]
+        (top, bottom), (left, right) = (same_pads(n, kernel, stride) for n in x.shape[2:])
+        x = F.pad(x, (left, right, top, bottom))
+        return conv_bn(x, state, key + conv, key + bn, stride, groups, 0, act, eps=1e-3)
+
+    x = unit(x, "", "_conv_stem", "_bn0", 2)
+    blocks = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("_blocks."))
+    halving, last = {16: ((1, 3, 5, 11), (0, 2, 4, 10, 15)), 21: ((1, 4, 7, 15), (0, 3, 6, 14, 20))}[blocks]
+    taps = dict(zip(last, ("s2", "s4", "s8", "s16", "s32"), strict=True))
+    out = {}
+    for index in range(blocks):
+        key = f"_blocks.{index}."
+        y = unit(x, key, "_expand_conv", "_bn0") if index else x
+        y = unit(y, key, "_depthwise_conv", "_bn1", 2 if index in halving else 1, y.shape[1])
+        y = unit(y, key, "_project_conv", "_bn2", act=identity)
         x = y + x if y.shape == x.shape else y
         if index in taps:
             out[taps[index]] = x
@@ -227,6 +254,7 @@ def reference_res2net50(x, state):
 
 REFERENCES = {
     "mobilenet_v2": reference_mobilenet_v2,
+    **{f"efficientnet_lite{number}": reference_efficientnet_lite for number in range(3)},
     "vgg16_bn": lambda x, state: reference_vgg16(x, state, ceil_mode=False),
     "vgg16_bn_ceil": lambda x, state: reference_vgg16(x, state, ceil_mode=True),
     "resnet50": reference_resnet50,
@@ -256,8 +284,10 @@ def test_values(name, options):
 
 
 @pytest.mark.parametrize("n", range(32, 40))
-def test_tf_same_pads_by_the_rule(n):
-    assert (n % 2, 1) == same_pads(n, 3, 2)
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_tf_same_pads_by_the_rule(n, kernel):
+    after = kernel // 2
+    assert (after - 1 + n % 2, after) == same_pads(n, kernel, 2)
 
 
 def test_channels_last_changes_nothing():
@@ -273,7 +303,8 @@ def test_channels_last_changes_nothing():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "options"), [("tiny", {}), ("mobilenet_v2", {"padding": "tf_same"}), ("vgg16_bn", {})]
+    ("name", "options"),
+    [("tiny", {}), ("mobilenet_v2", {"padding": "tf_same"}), ("efficientnet_lite0", {}), ("vgg16_bn", {})],
 )
 def test_exports_with_symbolic_sides(name, options):
     net = build_backbone(name, ("s4",), **options).eval()
@@ -281,6 +312,15 @@ def test_exports_with_symbolic_sides(name, options):
     exported = torch.export.export(net, (picture(1, 3, 64, 96),), dynamic_shapes=(sides,)).module()
     x = picture(1, 3, 61, 75)
     torch.testing.assert_close(exported(x), net(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_space_takes_the_convention_that_the_backbones_weights_expect():
+    x = torch.tensor([0.0, 127.0, 255.0])
+    for build in (fusion_cells, fpn, minet):
+        convention = build("efficientnet_lite1").input
+        found = (x / 255 - convention.mean[0]) / convention.std[0]
+        torch.testing.assert_close(found, (x - 127) / 128)
+        assert build("mobilenet_v2").input.mean == (0.485, 0.456, 0.406)
 
 
 def test_user_errors():

@@ -142,7 +142,7 @@ def test_options() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"backbone": "alexnet"}, "unknown backbone 'alexnet'; known: mobilenet_v2, "),
+        ({"backbone": "alexnet"}, "unknown backbone 'alexnet'; known: efficientnet_lite0, "),
         ({"taps": ["s4", "s2"]}, "backbone 'tiny' has no feature 's2'; it has: s4, s8, s16, s32"),
         ({"taps": ["s4"]}, "fusion needs two or more taps, not s4"),
         ({"taps": []}, "fusion needs two or more taps, not none"),

