@@ -1,11 +1,12 @@
 """Where a command may write: a new folder, or one that holds nothing but what the same command wrote before."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from genotypes import UserError
 
-__all__ = ["check_folder"]
+__all__ = ["check_folder", "file_name"]
 
 
 def check_folder(path: Path, own: Sequence[str]) -> None:
@@ -15,3 +16,12 @@ def check_folder(path: Path, own: Sequence[str]) -> None:
     foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in own) if path.exists() else []
     if foreign:
         raise UserError(f"{path} holds files of something else ({', '.join(foreign[:5])}): choose another -o")
+
+
+def file_name(text: str) -> str:
+    """A name as the name of one file or folder: what a file calls itself must not decide where things are written.
+
+    >>> file_name("../../etc/x y"), file_name("ours (v2)"), file_name("..")
+    ('_.._etc_x y', 'ours (v2)', '_')
+    """
+    return re.sub(r"^\.+", "", re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", text)) or "_"

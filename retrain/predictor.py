@@ -1,57 +1,138 @@
-"""A trained network as a function from pictures to maps."""
+"""A trained network as a function from a photograph to its map, and the files that hold one."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
 
-from genotypes import UserError
+from genotypes import Genotype, UserError
 from nas.network import Network, build
-from nas.network.weights import load_weights
-from nas.run.sizes import parse_size
-from nas.task import normalise
+from nas.network.weights import load_weights, save_weights
+from nas.run.setup import open_device
+from nas.run.sizes import check_side
+from nas.task import Photograph, normalise, read_image, resize, to_bytes
 
-__all__ = ["Predictor", "load_network", "parse_size"]
+__all__ = ["Predictor", "load", "predict_map", "save"]
 
 
 class Predictor:
-    """Pictures float[B, 3, h, w] in 0..1 -> probabilities float32[B, 1, H, W] of the network's finest output.
+    """Calls a network with photographs of any size.
 
-    size: (H, W) the network sees; pictures of another size are resized to it. None: as they come.
+    Attributes:
+        network: the network, in eval mode, on the device.
+        size: (H, W) that it sees.
+        antialias: how photographs are resized to that, see `nas.task.resize`.
     """
 
     def __init__(
         self,
-        net: Network,
+        network: Network,
         device: torch.device | str = "cpu",
         *,
-        size: tuple[int, int] | None = None,
+        size: int | tuple[int, int] | None = None,
         precision: str = "fp32",
+        antialias: bool = True,
     ) -> None:
-        self.net = net.to(device, memory_format=torch.channels_last).eval()
-        self.device, self.size, self.precision = torch.device(device), size, precision
+        """size: (H, W), the side of a square, or None for what the genotype says; precision: fp32, or bf16 autocast."""
+        height, width = (size, size) if isinstance(size, int) else size or network.genotype.input.size
+        check_side(height)
+        check_side(width)
+        self.network = network.to(device).eval()
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        self.device, self.size = torch.device(device), (height, width)
+        self.precision, self.antialias = precision, antialias
+
+    @property
+    def genotype(self) -> Genotype:
+        """What the network is."""
+        return self.network.genotype
+
+    def __call__(self, photograph: Photograph) -> Image.Image:
+        """The saliency map of one photograph: an 8-bit grey picture of its size, white where the object is.
+
+        Args:
+            photograph: a file; a Pillow image; an array uint8[H, W, 3] or [H, W]; a tensor [3, H, W]; arrays and
+                tensors of floats are in 0..1.
+
+        Raises:
+            DataError: a file that cannot be read, an array of another shape or range, a network whose output is not
+                finite.
+        """
+        photo = read_image(photograph)
+        return Image.fromarray(predict_map(self.probabilities, photo, self.size, antialias=self.antialias))
 
     @torch.inference_mode()
-    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
-        convention = self.net.genotype.input
-        x = pictures.to(self.device)
-        if self.size is not None and tuple(x.shape[-2:]) != self.size:
-            x = F.interpolate(x, self.size, mode="bilinear", align_corners=False, antialias=True)
-        x = normalise(x, convention.mean, convention.std).contiguous(memory_format=torch.channels_last)
+    def probabilities(self, pictures: Tensor) -> Tensor:
+        """Pictures float[B, 3, h, w] in 0..1 -> float32[B, 1, h, w] of the finest output, on the network's device."""
+        convention = self.genotype.input
+        x = normalise(pictures.to(self.device), convention.mean, convention.std)
+        x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self.net(x)[0]
+            logits = self.network(x)[0]
         return logits.float().sigmoid()
 
 
-def load_network(path: str | os.PathLike[str]) -> Network:
-    """The network in a weight file, ready to predict; UserError if the file is not one of ours."""
+def predict_map(
+    probabilities: Callable[[Tensor], Tensor], photo: np.ndarray, size: tuple[int, int], *, antialias: bool = True
+) -> np.ndarray:
+    """The map uint8[H, W] of a photograph uint8[H, W, 3], the one that `retrain.evaluate` scores.
+
+    Args:
+        probabilities: float32[1, 3, h, w] in 0..1 -> float[1, 1, h', w'].
+        photo: as `nas.task.read_image` gives it.
+        size: the (h, w) that the network sees.
+        antialias: see `nas.task.resize`.
+
+    Raises:
+        DataError: the output is not finite.
+    """
+    seen = np.array(resize(photo, size, antialias=antialias))
+    probs = probabilities(torch.from_numpy(seen).permute(2, 0, 1)[None].float() / 255)
+    return to_bytes(probs[0, 0].float().cpu().numpy(), photo.shape[0], photo.shape[1])
+
+
+def save(path: str | os.PathLike[str], network: Network) -> None:
+    """Write a network: its weights and its genotype, one file that `load` reads.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    save_weights(path, network.state_dict(), network.genotype)
+
+
+def load(
+    path: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    *,
+    size: int | tuple[int, int] | None = None,
+    precision: str = "fp32",
+    antialias: bool = True,
+) -> Predictor:
+    """The network in a weight file of `save`, `retrain.train` or `retrain.authors`, ready to predict.
+
+    `retrain.load("weights.safetensors")("cat.jpg").save("map.png")`
+
+    Args:
+        path: the file.
+        device: cpu, cuda, or auto.
+        size, precision, antialias: see `Predictor`.
+
+    Raises:
+        UserError: the file is missing, damaged or not one of ours, or there is no such device.
+    """
     genotype, state = load_weights(path)
-    net = build(genotype)
+    network = build(genotype)
     try:
-        net.load_state_dict(state)
+        network.load_state_dict(state)
     except RuntimeError as error:
         lines = str(error).splitlines()
         raise UserError(
             f"{path}: its weights do not fit its genotype: {lines[1 if len(lines) > 1 else 0].strip()}"
         ) from None
-    return net.eval()
+    where = device if isinstance(device, torch.device) else open_device(device)
+    return Predictor(network, where, size=size, precision=precision, antialias=antialias)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from genotypes import UserError
 from nas.task import Pair, PhotoSet, find_pairs, open_photos, parse_data
-from nas.task.folders import is_synthetic
+from nas.task.cache import spread
+from nas.task.folders import check_sizes, is_synthetic, refuse
 
 __all__ = ["open_test_sets"]
 
@@ -12,12 +13,13 @@ _OTHER_PICTURES = 1_000_003  # added to the seed: synthetic pictures to test on 
 
 
 def open_test_sets(
-    specs: Sequence[str], size: int, *, seed: int = 0, taken: Sequence[str] = ()
+    specs: Sequence[str], size: int, *, seed: int = 0, taken: Sequence[str] = (), limit: int | None = None
 ) -> dict[str, PhotoSet | list[Pair]]:
     """What `nas.task.evaluate` takes for each of `NAME=DIR`, `DIR`, `synthetic`, `synthetic:COUNT`.
 
-    size: side of synthetic pictures; taken: names already in use. UserError for a set that is missing, and for two
-    sets of one name.
+    size: side of synthetic pictures; taken: names already in use; limit: only so many pairs of each folder, evenly
+    spread. UserError for a set that is missing, for two sets of one name, and for pairs that cannot be opened or
+    differ in size (all of a set in one message, before any work).
     """
     sets: dict[str, PhotoSet | list[Pair]] = {}
     for spec in specs:
@@ -27,5 +29,7 @@ def open_test_sets(
         if is_synthetic(source):
             sets[name] = open_photos(spec, size=size, cache_dir=None, seed=seed + _OTHER_PICTURES, progress=False)
         else:
-            sets[name] = find_pairs(source)
+            pairs = spread(find_pairs(source), limit)
+            refuse(check_sizes(pairs), len(pairs), name)
+            sets[name] = pairs
     return sets

@@ -9,13 +9,15 @@ import sys
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from genotypes import UserError
 from nas.run.checkpoint import load_checkpoint, save_checkpoint
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["RunFolder", "check_free"]
 
@@ -85,9 +87,11 @@ class RunFolder:
         self.history.append(row)
         self._write_history()
 
-    def events(self, step: int = 0) -> SummaryWriter:
+    def events(self, step: int = 0) -> "SummaryWriter":
         """The TensorBoard writer; events from `step` on that an interrupted run left are dropped."""
         if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # slow to load
+
             self._writer = SummaryWriter(str(self.path / "events"), purge_step=step)
         return self._writer
 

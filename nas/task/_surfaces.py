@@ -72,7 +72,8 @@ def texture(rng: np.random.Generator, u: Array, v: Array, shares: tuple[float, .
         cells = int(rng.integers(2, 7))
         stretch = int(rng.integers(1, 4)) if kind else 1
         rough = draw(rng, 0.4, 0.75)
-        out, weight, total = 0.0, 1.0, 0.0
+        weight, total = 1.0, 0.0
+        out: Array = np.zeros((size, size), np.float32)
         for octave in range(3):
             out = out + weight * noise(rng, size, cells * 2**octave, cells * stretch * 2**octave)
             total, weight = total + weight, weight * rough

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from nas.task.decode import read_pair
-from nas.task.errors import DataError
-from nas.task.folders import Pair, find_pairs, is_synthetic, parse_data
+from nas.task.folders import Pair, few, find_pairs, is_synthetic, parse_data, refuse, size_problem
 from nas.task.photos import PhotoSet
+from nas.task.reading import READING_VERSION, DataError, read_image, read_mask, resize
 from nas.task.synthetic import SYNTHETIC_VERSION, synthetic_set
 
-__all__ = ["open_photos", "spread"]
+__all__ = ["open_photos", "spread", "tell_blank"]
 
 T = TypeVar("T")
+Blank: TypeAlias = dict[str, list[str]]  # "black" and "white": names of masks that are nothing else
+Fill: TypeAlias = Callable[[np.ndarray, np.ndarray], Blank]
 
-_VERSION = 1  # raise when decoding changes: old cache files are then not found any more
+_log = logging.getLogger(__name__)
+
 _DAY = 86400
 _SYNTHETIC_COUNT = 1200
 _IN_MEMORY = 4 * 2**30  # bytes; larger sets are memory-mapped where there is a cache to map
@@ -57,11 +60,13 @@ def open_photos(
         progress: show a bar while decoding.
         in_memory: sets of more bytes than this stay on disk, memory-mapped, if there is a cache.
 
-    The cache's key covers paths, file sizes, times of change, size and version: a changed folder is decoded again.
-    A decode that is killed leaves nothing that a later run would use.
+    The cache's key covers paths, file sizes, times of change, size and how files are read (`READING_VERSION`): a
+    changed folder is decoded again. A decode that is killed leaves nothing that a later run would use. Masks without
+    an object, or without a background, are counted and logged as a warning.
 
     Raises:
-        DataError: see `find_pairs`; also an unreadable file, or an image and mask of different sizes.
+        DataError: see `find_pairs`; also unreadable files, masks that can be read in two ways, images and masks of
+            different sizes: all of them in one message.
     """
     if size < 8:
         raise DataError(f"the size must be at least 8 pixels, got {size}")
@@ -72,12 +77,20 @@ def open_photos(
         return _open_synthetic(name, source, size, cache_dir, limit, seed, in_memory)
     pairs = spread(find_pairs(source), limit)
 
-    def decode(images: np.ndarray, masks: np.ndarray) -> None:
-        _decode(pairs, images, masks, workers, f"decode {name}" if progress else None)
+    def decode(images: np.ndarray, masks: np.ndarray) -> Blank:
+        return _decode(name, pairs, images, masks, workers, progress)
 
     key = _fingerprint(pairs, size)
-    images, masks = _cached(cache_dir, f"{name}-{size}-{key}", len(pairs), size, decode, in_memory)
+    images, masks, blank = _cached(cache_dir, f"{name}-{size}-{key}", len(pairs), size, decode, in_memory)
+    tell_blank(name, len(pairs), **blank)
     return PhotoSet(name=name, images=images, masks=masks, names=tuple(pair.name for pair in pairs))
+
+
+def tell_blank(name: str, count: int, *, black: Sequence[str], white: Sequence[str]) -> None:
+    """Log how many of a set's masks hold no object, and how many no background."""
+    for kind, names in (("all black (no object)", black), ("all white (no background)", white)):
+        if names:
+            _log.warning("%s: %d of %d masks are %s: %s", name, len(names), count, kind, few(names))
 
 
 def spread(items: list[T], limit: int | None) -> list[T]:
@@ -99,17 +112,18 @@ def _open_synthetic(
         raise DataError(f"expected synthetic or synthetic:COUNT with a count of at least 1, got {source!r}")
     n = min(n, limit or n)
 
-    def make(images: np.ndarray, masks: np.ndarray) -> None:
+    def make(images: np.ndarray, masks: np.ndarray) -> Blank:
         made = synthetic_set(n, size, seed)
         images[:], masks[:] = made.images.numpy(), made.masks.numpy()
+        return {"black": [], "white": []}
 
     key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{n}"
-    images, masks = _cached(cache_dir, key, n, size, make, in_memory)
+    images, masks, _ = _cached(cache_dir, key, n, size, make, in_memory)
     return PhotoSet(name=name, images=images, masks=masks, names=tuple(f"{i:06d}" for i in range(n)))
 
 
 def _fingerprint(pairs: Sequence[Pair], size: int) -> str:
-    entries: list[object] = [_VERSION, size]
+    entries: list[object] = [READING_VERSION, size]
     for pair in pairs:
         for path in (pair.image, pair.mask):
             stat = path.stat()
@@ -122,20 +136,23 @@ def _cached(
     key: str,
     n: int,
     size: int,
-    fill: Callable[[np.ndarray, np.ndarray], None],
+    fill: Fill,
     in_memory: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """images uint8[n, 3, size, size] and masks uint8[n, 1, size, size] under this key; `fill` makes what is missing."""
+) -> tuple[torch.Tensor, torch.Tensor, Blank]:
+    """images uint8[n, 3, size, size], masks uint8[n, 1, size, size] and the names of blank masks under this key.
+
+    `fill` makes what is missing: it writes into the two arrays and returns the names.
+    """
     shapes = {"images": (n, 3, size, size), "masks": (n, 1, size, size)}
     if cache_dir is None:
         arrays = {part: np.empty(shape, np.uint8) for part, shape in shapes.items()}
-        fill(arrays["images"], arrays["masks"])
-        return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["masks"])
+        blank = fill(arrays["images"], arrays["masks"])
+        return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["masks"]), blank
     folder = Path(cache_dir) / key
     if not folder.is_dir():
         _write(folder, shapes, fill)
     # Copy on write: torch wants writable memory, and no one may change the file by accident.
-    mode = "c" if sum(np.prod(shape) for shape in shapes.values()) > in_memory else None
+    mode: Literal["c"] | None = "c" if sum(np.prod(shape) for shape in shapes.values()) > in_memory else None
     loaded = {}
     for part, shape in shapes.items():
         file = folder / f"{part}.npy"
@@ -145,10 +162,14 @@ def _cached(
             raise DataError(f"cannot read the cache {file}: {error}; delete {folder} and start again") from error
         if loaded[part].shape != shape or loaded[part].dtype != np.uint8:
             raise DataError(f"the cache {file} holds {loaded[part].shape}, expected {shape}; delete {folder}")
-    return torch.from_numpy(loaded["images"]), torch.from_numpy(loaded["masks"])
+    try:
+        blank = json.loads((folder / "blank.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the cache {folder}: {error}; delete it and start again") from error
+    return torch.from_numpy(loaded["images"]), torch.from_numpy(loaded["masks"]), blank
 
 
-def _write(folder: Path, shapes: dict[str, tuple[int, ...]], fill: Callable[[np.ndarray, np.ndarray], None]) -> None:
+def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> None:
     """Fill the arrays in a folder beside the final one, then rename it: the final name only ever holds whole sets."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +188,8 @@ def _write(folder: Path, shapes: dict[str, tuple[int, ...]], fill: Callable[[np.
             part: np.lib.format.open_memmap(scratch / f"{part}.npy", "w+", np.uint8, shape)
             for part, shape in shapes.items()
         }
-        fill(arrays["images"], arrays["masks"])
+        blank = fill(arrays["images"], arrays["masks"])
+        (scratch / "blank.json").write_text(json.dumps(blank), encoding="utf-8")
         for array in arrays.values():
             array.flush()
         try:
@@ -179,16 +201,33 @@ def _write(folder: Path, shapes: dict[str, tuple[int, ...]], fill: Callable[[np.
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _decode(pairs: Sequence[Pair], images: np.ndarray, masks: np.ndarray, workers: int, bar: str | None) -> None:
-    def one(i: int) -> None:
-        image, mask = read_pair(pairs[i], images.shape[-1])
-        images[i], masks[i, 0] = image.transpose(2, 0, 1), mask
+def _decode(
+    name: str, pairs: Sequence[Pair], images: np.ndarray, masks: np.ndarray, workers: int, progress: bool
+) -> Blank:
+    def one(i: int) -> tuple[list[str], str | None]:
+        """Problems, and which kind of blank the mask is, if any."""
+        try:
+            image, mask = read_image(pairs[i].image), read_mask(pairs[i].mask)
+        except DataError as error:
+            return [str(error)], None
+        if problem := size_problem(pairs[i], image.shape, mask.shape):
+            return problem, None
+        images[i] = resize(image, images.shape[-1]).transpose(2, 0, 1)
+        masks[i, 0] = resize(mask, masks.shape[-1])
+        return [], "black" if mask.max() <= 127 else "white" if mask.min() > 127 else None
 
+    problems: list[str] = []
+    blank: Blank = {"black": [], "white": []}
     with ThreadPoolExecutor(max(1, workers)) as pool:  # Pillow decodes and resizes without the interpreter lock
         done = pool.map(one, range(len(pairs)))
         try:
-            for _ in tqdm(done, total=len(pairs), desc=bar, unit="img", disable=bar is None):
-                pass
+            bar = tqdm(done, total=len(pairs), desc=f"decode {name}", unit="img", disable=not progress)
+            for pair, (found, kind) in zip(pairs, bar, strict=True):
+                problems += found
+                if kind is not None:
+                    blank[kind].append(pair.name)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+    refuse(problems, len(pairs), name)
+    return blank

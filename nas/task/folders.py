@@ -2,39 +2,64 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
+from nas.task.reading import HEIF, DataError, header_size, picture_extensions
 
-from nas.task.errors import DataError
+__all__ = [
+    "Pair",
+    "Survey",
+    "check_sizes",
+    "few",
+    "find_pairs",
+    "is_synthetic",
+    "parse_data",
+    "pictures_in",
+    "refuse",
+    "size_problem",
+    "survey",
+]
 
-__all__ = ["Pair", "find_pairs", "parse_data"]
+_log = logging.getLogger(__name__)
 
 _IMAGE_WORDS = {"image", "images", "img", "imgs", "im", "photo", "photos", "jpegimages"}
 _MASK_WORDS = {"mask", "masks", "gt", "gts", "groundtruth", "ground", "pixelwisegt", "annotation", "annotations"}
-_FEW = 5
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
+_FEW = 20
 
-_LAYOUTS = """expected one of (case does not matter):
+_LAYOUTS = """expected one of (case does not matter; subfolders are followed):
   NAME-Image/ and NAME-Mask/        as DUTS-TR, DUTS-TE
   images/ and ground_truth_mask/    as ECSSD
   imgs/ and gt/                     as HKU-IS
   Imgs/ with x.jpg and x.png        as PASCAL-S (also images/ and gt/)
   DUT-OMRON-image/ and pixelwiseGT-new-PNG/
   Image/ and Mask/, images/ and GT/
+  NAME/ beside mask/ or NAME_GT/; imgs/NAME with masks/NAME
   FILE.lst                          a line "image mask" for each pair, relative to the file
 The sets' own pages offer them (DUTS: saliencydetection.net/duts, ECSSD and HKU-IS: the authors' pages)."""
 
 
 class Pair(NamedTuple):
-    """A photograph and its mask: files, not read yet. `name` is the image's stem."""
+    """A photograph and its mask: files, not read yet. `name` is the image's path below its folder, without ending."""
 
     name: str
     image: Path
     mask: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What a folder holds: pairs sorted by name, what is wrong with it, and what is left out (each told in words)."""
+
+    pairs: list[Pair]
+    problems: list[str]
+    left_out: list[str]
 
 
 def parse_data(text: str) -> tuple[str, str]:
@@ -67,13 +92,28 @@ def is_synthetic(source: str) -> bool:
 
 
 def find_pairs(path: str | Path) -> list[Pair]:
-    """All pairs under a folder (or in a `.lst` file), sorted by name.
+    """All pairs under a folder (or in a `.lst` file), sorted by name; what is left out is logged as a warning.
 
-    Files that Pillow does not read by their extension (Thumbs.db, .mat, .txt) are no images and are passed over.
-    Names match without regard to case; every image needs its mask and every mask its image.
+    Files that cannot be read by their ending (.mat, .txt) are left out. Names match without regard to case; every
+    image needs its mask and every mask its image.
 
     Raises:
-        DataError: no such folder, no layout that we know, nothing in it, names without a partner or used twice.
+        DataError: no such folder, no layout that we know, nothing in it, names without a partner or used twice (all of
+            them in one message).
+    """
+    found = survey(path)
+    if found.problems:
+        raise DataError("\n".join(found.problems))
+    if found.left_out:
+        _log.warning("%s: left out %d: %s", path, len(found.left_out), few(found.left_out))
+    return found.pairs
+
+
+def survey(path: str | Path) -> Survey:
+    """Pairs, problems and what is left out, without opening a picture.
+
+    Raises:
+        DataError: no such folder, or no layout that we know.
     """
     path = Path(path)
     if path.is_file():
@@ -95,6 +135,77 @@ def find_pairs(path: str | Path) -> list[Pair]:
     return _match(images, masks) if masks else _match_together(images)
 
 
+def check_sizes(pairs: Sequence[Pair]) -> list[str]:
+    """A line for each pair whose image and mask differ in size or cannot be opened, from the files' headers."""
+    problems = []
+    for pair in pairs:
+        try:
+            image, mask = header_size(pair.image), header_size(pair.mask)
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            problems += size_problem(pair, image, mask)
+    return problems
+
+
+def size_problem(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> list[str]:
+    """One line if the two (height, width) differ, else none."""
+    if image[:2] == mask[:2]:
+        return []
+    return [
+        f"image and mask differ in size: {pair.image} is {image[1]} x {image[0]}, "
+        f"{pair.mask} is {mask[1]} x {mask[0]} (width x height, upright)"
+    ]
+
+
+def refuse(problems: Sequence[str], count: int, name: str) -> None:
+    """DataError with all problems of a set of `count` pairs, if there are any."""
+    if len(problems) == 1:
+        raise DataError(problems[0])
+    if problems:
+        more = f"\n  ... and {len(problems) - _FEW} more" if len(problems) > _FEW else ""
+        lines = "\n  ".join(problems[:_FEW])
+        raise DataError(f"{len(problems)} of {count} pairs of {name} cannot be used:\n  {lines}{more}")
+
+
+def few(names: Iterable[str]) -> str:
+    """The first names of many, as text."""
+    names = sorted(names)
+    return ", ".join(names[:_FEW]) + (f", ... ({len(names) - _FEW} more)" if len(names) > _FEW else "")
+
+
+def pictures_in(folder: Path, *, without: Path | None = None) -> tuple[list[Path], list[str]]:
+    """All pictures below a folder, sorted, and what is left out of it, in words. Links to folders are followed once."""
+    pictures: list[Path] = []
+    left_out: list[str] = []
+    known = picture_extensions()
+    for file in _files(folder, without, set()):
+        ending = file.suffix.lower()
+        name = file.relative_to(folder).as_posix()
+        if not file.is_file():
+            left_out.append(f"{name} (a link to nothing)" if file.is_symlink() else f"{name} (a pipe or device)")
+        elif ending in known:
+            pictures.append(file)
+        elif ending in HEIF:
+            left_out.append(f"{name} (needs pillow-heif: pip install pillow-heif)")
+        else:
+            left_out.append(name)
+    return pictures, left_out
+
+
+def _files(folder: Path, without: Path | None, seen: set[Path]) -> Iterator[Path]:
+    if folder.resolve() in seen or folder == without:
+        return
+    seen.add(folder.resolve())
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
+            continue
+        if entry.is_dir():
+            yield from _files(entry, without, seen)
+        else:
+            yield entry
+
+
 def _layout(folder: Path) -> tuple[Path, Path | None] | None:
     """(images, masks), or (folder of both, None), or None where there is neither."""
     subfolders = _subfolders(folder)
@@ -103,92 +214,130 @@ def _layout(folder: Path) -> tuple[Path, Path | None] | None:
     for kind, found in (("images", images), ("masks", masks)):
         if len(found) > 1:
             names = ", ".join(d.name for d in found)
-            raise DataError(f"{folder} holds several folders of {kind} ({names}): which one is meant is not clear")
-    if images and masks:
-        return images[0], masks[0]
+            raise DataError(
+                f"{folder} holds several folders of {kind} ({names}): which one is meant is not clear; give the folder "
+                "of one set, or name its pairs in a .lst file"
+            )
     if images:
-        return images[0], None
-    if not masks and _image_files(folder):
-        return folder, None
-    return None
+        return images[0], masks[0] if masks else None
+    if masks:  # NAME/ beside mask/ or NAME_GT/
+        others = [d for d in subfolders if d not in masks and pictures_in(d)[0]]
+        named = [d for d in others if _own_words(d) == _own_words(masks[0])]
+        if len(named) == 1 or len(others) == 1:
+            return (named or others)[0], masks[0]
+        if _pictures_here(folder):
+            return folder, masks[0]
+        if others:
+            names = ", ".join(d.name for d in others)
+            raise DataError(f"{folder}: which of {names} holds the images of {masks[0].name} is not clear; {_RENAME}")
+        return None
+    if not (here := _pictures_here(folder)):
+        return None
+    alone = len({file.stem.casefold() for file in here}) == len(here)
+    beside = _masks_beside(folder) if alone else []
+    if len(beside) > 1:
+        names = " and ".join(map(str, beside))
+        raise DataError(f"{folder}: both {names} could hold its masks; {_RENAME}")
+    return folder, beside[0] if beside else None
+
+
+_RENAME = "rename the one that is meant to images (masks), or name the pairs in a .lst file"
+
+
+def _masks_beside(folder: Path) -> list[Path]:
+    """X_GT beside X, masks/X for imgs/X: where the masks of a folder of photographs may be."""
+    folder = folder.resolve()
+    parent = folder.parent
+    found = [d for d in _subfolders(parent) if _words(d) & _MASK_WORDS and _own_words(d) == _own_words(folder)]
+    if _words(parent) & _IMAGE_WORDS:
+        found += [d / folder.name for d in _subfolders(parent.parent) if _words(d) & _MASK_WORDS]
+    return [d for d in found if d != folder and d.is_dir()]
 
 
 def _subfolders(folder: Path) -> list[Path]:
     return sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith("."))
 
 
+def _pictures_here(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if file.suffix.lower() in picture_extensions() and file.is_file()]
+
+
 def _words(folder: Path) -> set[str]:
     return set(re.split(r"[^a-z]+", folder.name.lower()))
 
 
-@lru_cache
-def _extensions() -> frozenset[str]:
-    Image.init()
-    return frozenset(ext for ext, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+def _own_words(folder: Path) -> list[str]:
+    """The words (and numbers) of a name without those that say images or masks."""
+    words = re.split(r"[^a-z0-9]+", folder.name.lower())
+    return [word for word in words if word not in _IMAGE_WORDS | _MASK_WORDS]
 
 
-def _image_files(folder: Path) -> list[Path]:
-    known = _extensions()
-    return sorted(f for f in folder.iterdir() if f.suffix.lower() in known and not f.name.startswith("."))
-
-
-def _by_stem(files: Iterable[Path]) -> dict[str, list[Path]]:
-    stems: dict[str, list[Path]] = {}
+def _by_key(files: Iterable[Path], folder: Path, *, flat: bool) -> dict[str, list[Path]]:
+    """Files by their path below the folder without ending (flat: by their stem), case folded."""
+    keys: dict[str, list[Path]] = {}
     for file in files:
-        stems.setdefault(file.stem.casefold(), []).append(file)
-    return stems
+        key = file.stem if flat else file.relative_to(folder).with_suffix("").as_posix()
+        keys.setdefault(key.casefold(), []).append(file)
+    return keys
 
 
-def _few(names: Iterable[str]) -> str:
-    names = sorted(names)
-    return ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
-
-
-def _match(image_folder: Path, mask_folder: Path) -> list[Pair]:
-    images, masks = _by_stem(_image_files(image_folder)), _by_stem(_image_files(mask_folder))
-    for folder, stems in ((image_folder, images), (mask_folder, masks)):
-        if not stems:
+def _match(image_folder: Path, mask_folder: Path) -> Survey:
+    image_files, left_out = pictures_in(image_folder, without=mask_folder)
+    mask_files, left_masks = pictures_in(mask_folder)
+    for folder, files in ((image_folder, image_files), (mask_folder, mask_files)):
+        if not files:
             raise DataError(f"{folder} holds no image that Pillow reads")
-        if double := [stem for stem, files in stems.items() if len(files) > 1]:
-            raise DataError(f"{folder} holds {len(double)} names more than once: {_few(double)}")
-    if alone := images.keys() - masks.keys():
-        raise DataError(
-            f"{len(alone)} of {len(images)} images in {image_folder} have no mask in {mask_folder}: "
-            + _few(images[stem][0].name for stem in alone)
-        )
-    if alone := masks.keys() - images.keys():
-        raise DataError(
-            f"{len(alone)} of {len(masks)} masks in {mask_folder} have no image in {image_folder}: "
-            + _few(masks[stem][0].name for stem in alone)
-        )
-    return _sorted(Pair(image[0].stem, image[0], masks[stem][0]) for stem, image in images.items())
+    images, masks = _by_key(image_files, image_folder, flat=False), _by_key(mask_files, mask_folder, flat=False)
+    if images.keys() != masks.keys():  # subfolders on one side only
+        flat_images, flat_masks = (_by_key(files, image_folder, flat=True) for files in (image_files, mask_files))
+        if flat_images.keys() == flat_masks.keys() and len(flat_images) == len(image_files) == len(mask_files):
+            masks = {key: flat_masks[files[0].stem.casefold()] for key, files in images.items()}
+    problems = []
+    for folder, keys in ((image_folder, images), (mask_folder, masks)):
+        if double := [key for key, files in keys.items() if len(files) > 1]:
+            problems.append(f"{folder} holds {len(double)} names more than once: {few(double)}")
+    for kind, partner, ours, others, here, there in (
+        ("images", "mask", images, masks, image_folder, mask_folder),
+        ("masks", "image", masks, images, mask_folder, image_folder),
+    ):
+        if alone := ours.keys() - others.keys():
+            names = few(ours[key][0].relative_to(here).as_posix() for key in alone)
+            problems.append(f"{len(alone)} of {len(ours)} {kind} in {here} have no {partner} in {there}: {names}")
+    left_out += [f"{mask_folder.name}/{name}" for name in left_masks]
+    pairs = [
+        Pair(files[0].relative_to(image_folder).with_suffix("").as_posix(), files[0], masks[key][0])
+        for key, files in images.items()
+        if key in masks
+    ]
+    return Survey(pairs=_sorted(pairs), problems=problems, left_out=left_out)
 
 
-def _match_together(folder: Path) -> list[Pair]:
+def _match_together(folder: Path) -> Survey:
     """PASCAL-S and MSRA: x.jpg is the image and x.png its mask, side by side."""
-    stems = _by_stem(_image_files(folder))
-    if not stems:
+    files, left_out = pictures_in(folder)
+    if not files:
         raise DataError(f"{folder} holds no image that Pillow reads, and there is no folder of masks next to it")
     pairs, alone = [], []
-    for files in stems.values():
-        masks = [f for f in files if f.suffix.lower() == ".png"]
-        if len(files) == 2 and len(masks) == 1:
-            image = next(f for f in files if f not in masks)
-            pairs.append(Pair(image.stem, image, masks[0]))
+    for group in _by_key(files, folder, flat=False).values():
+        masks = [f for f in group if f.suffix.lower() == ".png"]
+        if len(group) == 2 and len(masks) == 1:
+            image = next(f for f in group if f not in masks)
+            pairs.append(Pair(image.relative_to(folder).with_suffix("").as_posix(), image, masks[0]))
         else:
-            alone.append(files[0].name)
+            alone.append(group[0].relative_to(folder).as_posix())
+    problems = []
     if alone:
-        raise DataError(
+        problems.append(
             f"there is no folder of masks next to {folder}, and {len(alone)} of its names are not a pair "
-            f"of one photograph and one .png mask: {_few(alone)}\n{_LAYOUTS}"
+            f"of one photograph and one .png mask: {few(alone)}\n{_LAYOUTS}"
         )
-    return _sorted(pairs)
+    return Survey(pairs=_sorted(pairs), problems=problems, left_out=left_out)
 
 
-def _from_list(file: Path) -> list[Pair]:
+def _from_list(file: Path) -> Survey:
     if file.suffix.lower() not in (".lst", ".txt"):
         raise DataError(f"{file} is a file, not a folder or a .lst file\n{_LAYOUTS}")
-    pairs, missing = [], []
+    pairs, missing, problems = [], [], []
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -198,17 +347,19 @@ def _from_list(file: Path) -> list[Pair]:
         if not parts:
             continue
         if len(parts) != 2:
-            raise DataError(f'{file}, line {number}: expected "image mask", got {line!r}')
+            problems.append(f'{file}, line {number}: expected "image mask", got {line!r}')
+            continue
         image, mask = (file.parent / part for part in parts)
         missing += [str(f) for f in (image, mask) if not f.is_file()]
         pairs.append(Pair(image.stem, image, mask))
     if missing:
-        raise DataError(f"{file} names {len(missing)} files that do not exist: {_few(missing)}")
-    if not pairs:
-        raise DataError(f"{file} names no pairs")
-    if double := [stem for stem, files in _by_stem(p.image for p in pairs).items() if len(files) > 1]:
-        raise DataError(f"{file} uses {len(double)} image names more than once: {_few(double)}")
-    return _sorted(pairs)
+        problems.append(f"{file} names {len(missing)} files that do not exist: {few(missing)}")
+    if not pairs and not problems:
+        problems.append(f"{file} names no pairs")
+    counts = Counter(pair.name.casefold() for pair in pairs)
+    if double := [name for name, count in counts.items() if count > 1]:
+        problems.append(f"{file} uses {len(double)} image names more than once: {few(double)}")
+    return Survey(pairs=_sorted(pairs), problems=problems, left_out=[])
 
 
 def _sorted(pairs: Iterable[Pair]) -> list[Pair]:

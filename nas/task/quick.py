@@ -9,8 +9,8 @@ from torch import Tensor
 from genotypes import Input
 from nas.task.augmentation import normalise
 from nas.task.losses import LossConfig, multi_output_loss
-from nas.task.metrics import fast_scores
 from nas.task.photos import PhotoSet
+from nas.task.scores import fast_scores
 
 __all__ = ["quick_scores"]
 

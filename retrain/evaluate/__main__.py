@@ -9,10 +9,10 @@ from pathlib import Path
 from genotypes import UserError
 from genotypes.plugins import PLUGIN_HELP
 from nas.run import run_command
-from retrain.evaluate import load_networks, markdown, score, write_report
+from nas.run.sizes import parse_size
+from retrain.evaluate import load_predictors, markdown, score, write_report
 from retrain.evaluate.report import REPORT_FILES
 from retrain.outputs import check_folder
-from retrain.predictor import parse_size
 
 _EXAMPLES = """examples:
   python -m retrain.evaluate --weights runs/b/weights.safetensors --data ECSSD=ECSSD
@@ -34,7 +34,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.maps and options.output is None:
         raise UserError("--maps needs -o DIR to write them to")
     size = parse_size(options.size) if options.size else None
-    networks = load_networks(options.weights)
+    networks = load_predictors(
+        options.weights,
+        options.device,
+        size=size,
+        precision=options.precision,
+        antialias=not options.no_antialias,
+    )
     if options.output is not None:
         # maps/ alone may be anyone's; an earlier report's lies beside its table.
         is_report = (options.output / "scores.json").is_file()
@@ -43,14 +49,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     scored = score(
         networks,
         options.data,
-        size=size,
-        device=options.device,
-        precision=options.precision,
         batch_size=options.batch_size,
         workers=options.workers,
         limit=options.limit,
         quick=options.quick,
-        antialias=not options.no_antialias,
         maps=maps,
     )
     print(markdown(scored))

@@ -41,7 +41,7 @@ def markdown(scored: Sequence[Scored]) -> str:
 
 def scores_csv(scored: Sequence[Scored]) -> str:
     """A line for each network and set; metrics that were not computed are empty."""
-    rows = [["network", "height", "width", "set", "images", *_METRICS]]
+    rows: list[list[object]] = [["network", "height", "width", "set", "images", *_METRICS]]
     for item in scored:
         values = asdict(item.evaluation.scores)
         cells = ["" if math.isnan(values[metric]) else values[metric] for metric in _METRICS]
@@ -51,7 +51,7 @@ def scores_csv(scored: Sequence[Scored]) -> str:
 
 def worst_csv(scored: Sequence[Scored], count: int) -> str:
     """The images of largest error of each network and set."""
-    rows = [["network", "set", "image", "MAE_raw", "avgF"]]
+    rows: list[list[object]] = [["network", "set", "image", "MAE_raw", "avgF"]]
     for item in scored:
         rows += [[item.label, item.evaluation.name, *image] for image in item.evaluation.worst(count)]
     return _csv(rows)
@@ -98,7 +98,7 @@ def _curves(scored: Sequence[Scored], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _csv(rows: list[list]) -> str:
+def _csv(rows: list[list[object]]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()

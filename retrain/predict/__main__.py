@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from genotypes import UserError
 from genotypes.plugins import PLUGIN_HELP
-from nas.run import open_device, run_command
+from nas.run import run_command
+from nas.run.sizes import parse_size
 from retrain.predict import contact, plan, predict_map, read_photo
-from retrain.predictor import Predictor, load_network, parse_size
+from retrain.predictor import load
 
 _EXAMPLES = """examples:
   python -m retrain.predict --weights runs/b/weights.safetensors cat.jpg -o maps
@@ -25,11 +26,14 @@ Files that are there already stop the command before it starts, unless --overwri
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(argv)
-    device = open_device(options.device)
-    net = load_network(options.weights)
-    size = parse_size(options.size) if options.size else tuple(net.genotype.input.size)
+    predictor = load(
+        options.weights,
+        options.device,
+        size=parse_size(options.size) if options.size else None,
+        precision=options.precision,
+        antialias=not options.no_antialias,
+    )
     jobs = plan(options.photos, options.output, overlay=options.overlay, overwrite=options.overwrite)
-    predict = Predictor(net, device, precision=options.precision)
     failed: list[str] = []
     for job in tqdm(jobs, desc="predict", unit="img"):
         try:
@@ -37,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         except UserError as error:  # the other photographs still get their maps
             failed.append(str(error))
             continue
-        saliency = predict_map(predict, photo, size, antialias=not options.no_antialias)
+        saliency = predict_map(predictor.probabilities, photo, predictor.size, antialias=predictor.antialias)
         _write(job.map, saliency)
         if job.overlay is not None:
             _write(job.overlay, contact(photo, saliency))

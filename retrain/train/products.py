@@ -8,12 +8,11 @@ from typing import Any
 
 from PIL import Image
 
-from nas.network.weights import save_weights
 from nas.run import RunFolder
 from nas.task import PhotoSet, Scores, evaluate
 from nas.visualize import draw
 from retrain.pictures import strip
-from retrain.predictor import Predictor
+from retrain.predictor import Predictor, save
 from retrain.train.config import TrainConfig
 from retrain.train.inputs import Inputs
 from retrain.train.state import TrainState
@@ -47,7 +46,7 @@ def finish(
 ) -> dict[str, Scores]:
     """Score the held-out part and the test sets; write weights, drawings, a strip of predictions, then scores.json."""
     net = state.result
-    save_weights(run.path / "weights.safetensors", net.state_dict(), inputs.genotype)
+    save(run.path / "weights.safetensors", net)
     draw(inputs.genotype, run.path / "cells.svg")
     predict = Predictor(net, inputs.device)
     pixels = strip(predict, inputs.photos, inputs.held_out_rows[:_SHOWN])
@@ -59,7 +58,7 @@ def finish(
     for name, data in sets.items():
         small = isinstance(data, PhotoSet) and len(data) * data.size**2 < _SMALL
         scores[name] = evaluate(
-            predict,
+            predict.probabilities,
             data,
             size=cfg.recipe.size,
             workers=0 if small else cfg.workers,

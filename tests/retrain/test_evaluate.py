@@ -8,11 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.network.weights import save_weights
 from nas.run import run_command
-from retrain import Predictor, load_network
+from nas.run.sizes import parse_size
+from retrain import Predictor, load, save
 from retrain.evaluate.__main__ import main
-from retrain.predictor import parse_size
 
 
 def evaluate(*words: object) -> int:
@@ -56,11 +55,11 @@ def test_an_earlier_report_is_replaced_whole(trained, pictures, tmp_path) -> Non
 
 
 def test_networks_side_by_side(trained, small, pictures, tmp_path) -> None:
-    other = load_network(trained / "weights.safetensors")
+    other = load(trained / "weights.safetensors").network
     with torch.no_grad():
         for value in other.parameters():
             value.zero_()
-    save_weights(tmp_path / "zero.safetensors", other.state_dict(), small)
+    save(tmp_path / "zero.safetensors", other)
     weights = (trained / "weights.safetensors", f"zero={tmp_path / 'zero.safetensors'}")
     report = tmp_path / "report"
     assert evaluate("--weights", *weights, "--data", pictures, "syn=synthetic:3", "--quick", "-o", report) == 0
@@ -69,27 +68,28 @@ def test_networks_side_by_side(trained, small, pictures, tmp_path) -> None:
         ("small", "pictures"), ("small", "syn"), ("zero", "pictures"), ("zero", "syn"),
     ]  # fmt: skip
     assert float(rows[2]["MAE_raw"]) == pytest.approx(128 / 255, abs=0.01)  # sigmoid(0) everywhere: |0.5 - mask|
-    assert rows[2]["height"] == "256"  # what the genotype says: it was not trained
+    assert rows[2]["height"] == "32"  # what the genotype in the file says
 
 
 def test_networks_see_the_size_asked_for(trained) -> None:
     seen = []
-    net = load_network(trained / "weights.safetensors")
+    net = load(trained / "weights.safetensors").network
     net.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape[-2:])))
     pictures = torch.rand(2, 3, 48, 48)
-    assert Predictor(net, size=(40, 64))(pictures).shape == (2, 1, 40, 64)
-    assert Predictor(net)(pictures).shape == (2, 1, 48, 48)
+    assert Predictor(net).size == (32, 32) and Predictor(net, size=48).size == (48, 48)
+    assert Predictor(net, size=(40, 64))(Image.new("RGB", (90, 70))).size == (90, 70)
+    assert Predictor(net).probabilities(pictures).shape == (2, 1, 48, 48)
     assert seen == [(40, 64), (48, 48)]
     assert parse_size("224") == (224, 224) and parse_size("96,160") == (96, 160)
 
 
 def test_predictions_follow_the_genotypes_convention(trained) -> None:
-    net = load_network(trained / "weights.safetensors")
+    net = load(trained / "weights.safetensors").network
     pictures = torch.rand(1, 3, 32, 32)
     mean, std = (torch.tensor(values)[:, None, None] for values in (net.genotype.input.mean, net.genotype.input.std))
     with torch.no_grad():
         expected = net((pictures - mean) / std)[0].sigmoid()
-    assert torch.allclose(Predictor(net)(pictures), expected, atol=1e-6)
+    assert torch.allclose(Predictor(net).probabilities(pictures), expected, atol=1e-6)
 
 
 def test_rectangular_input_through_the_command(trained, pictures, capsys) -> None:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from nas.run import run_command
-from retrain import Predictor, load_network
+from retrain import Predictor, load
 from retrain.evaluate.__main__ import main as evaluate
 from retrain.predict import contact, predict_map, read_photo
 from retrain.predict.__main__ import main
@@ -44,11 +44,11 @@ def test_every_kind_of_picture_gets_a_map_of_its_size(predict, tmp_path, mode, s
 
 
 def test_a_map_is_the_networks_at_the_networks_size(trained, pictures) -> None:
-    net = load_network(trained / "weights.safetensors")
+    net = load(trained / "weights.safetensors").network
     photo = read_photo(pictures / "images/p0.png")
-    saliency = predict_map(Predictor(net), photo[:32, :32], (32, 32))  # neither resize does anything
+    saliency = predict_map(Predictor(net).probabilities, photo[:32, :32], (32, 32))  # neither resize does anything
     x = torch.from_numpy(photo[:32, :32].copy()).permute(2, 0, 1)[None] / 255
-    assert np.abs(saliency / 255 - Predictor(net)(x)[0, 0].numpy()).max() <= 0.5 / 255 + 1e-6
+    assert np.abs(saliency / 255 - Predictor(net).probabilities(x)[0, 0].numpy()).max() <= 0.5 / 255 + 1e-6
 
 
 def test_maps_without_antialiasing_are_those_that_evaluate_scores(predict, trained, pictures, tmp_path) -> None:

@@ -14,7 +14,7 @@ from genotypes import UserError
 from nas.network.weights import load_weights
 from nas.run import Interrupted, RunFolder, load_checkpoint
 from nas.task import AugmentConfig, LossConfig, feed, synthetic_set
-from retrain import Recipe, load_network
+from retrain import Recipe, load
 from retrain.train import loop, open_inputs
 from retrain.train.state import TrainState
 
@@ -194,7 +194,7 @@ def test_what_a_run_leaves(trained, small) -> None:
     expected |= {"weights.safetensors", "scores.json", "cells.svg", "predictions.png"}
     assert {path.name for path in trained.iterdir()} == expected
     document = json.loads((trained / "scores.json").read_text())
-    net = load_network(trained / "weights.safetensors")
+    net = load(trained / "weights.safetensors").network
     assert net.genotype == small and document["genotype_hash"] == small.hash
     assert net.genotype.input.size == (32, 32)  # the size it was trained at
     assert document["params"] == sum(p.numel() for p in net.parameters())

@@ -1,8 +1,11 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from nas.task import DataError, find_pairs, parse_data
+from nas.task.folders import check_sizes, refuse
 
 
 def put(path, size=(12, 10)):
@@ -75,15 +78,86 @@ def test_no_layout_we_know(tmp_path):
 
 
 def test_unmatched_names_are_counted_and_named(tmp_path):
-    for i in range(8):
-        put(tmp_path / "images" / f"{i}.jpg")
-    put(tmp_path / "masks" / "0.png")
-    with pytest.raises(DataError, match=r"7 of 8 images .* have no mask .*: 1\.jpg, 2\.jpg, .*, \.\.\."):
+    for i in range(30):
+        put(tmp_path / "images" / f"{i:02d}.jpg")
+    put(tmp_path / "masks" / "00.png")
+    put(tmp_path / "masks" / "x" / "8.png")
+    with pytest.raises(
+        DataError, match=r"29 of 30 images .* have no mask .*: 01\.jpg, 02\.jpg, .*, \.\.\. \(9 more"
+    ) as told:
         find_pairs(tmp_path)
-    for i in range(9):
-        put(tmp_path / "masks" / f"{i}.png")
-    with pytest.raises(DataError, match=r"1 of 9 masks .* have no image .*: 8\.png"):
+    assert "1 of 2 masks" in str(told.value) and "have no image" in str(told.value) and "x/8.png" in str(told.value)
+
+
+def test_subfolders_are_followed(tmp_path, caplog):
+    for name in ("a/1", "a/2", "b/1", "3"):
+        put(tmp_path / "images" / f"{name}.jpg")
+        put(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "images/a/notes.txt").write_text("not a picture")
+    os.mkfifo(tmp_path / "images/pipe.png")
+    (tmp_path / "masks/loop.png").symlink_to("loop.png")
+    (tmp_path / "masks/a/again").symlink_to(tmp_path / "masks")
+    pairs = find_pairs(tmp_path)
+    assert [pair.name for pair in pairs] == ["3", "a/1", "a/2", "b/1"]
+    assert all(pair.mask == tmp_path / "masks" / f"{pair.name}.png" for pair in pairs)
+    (told,) = caplog.messages
+    for part in ("left out 3", "a/notes.txt", "pipe.png (a pipe", "masks/loop.png (a link to nothing)"):
+        assert part in told
+
+
+def test_subfolders_on_one_side_only(tmp_path):
+    for name in ("a/1", "b/2"):
+        put(tmp_path / "images" / f"{name}.jpg")
+        put(tmp_path / "masks" / f"{name[2:]}.png")
+    assert [(pair.name, pair.mask.name) for pair in find_pairs(tmp_path)] == [("a/1", "1.png"), ("b/2", "2.png")]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "given"),
+    [
+        ("pascal", "mask", "."),
+        ("X", "X_GT", "."),
+        ("X", "X_GT", "X"),
+        ("datasets/imgs/X", "datasets/masks/X", "datasets/imgs/X"),
+        ("datasets/imgs/X", "datasets/masks/X", "datasets"),
+        ("DUTS/DUTS-TE-Image", "DUTS/DUTS-TE-Mask", "DUTS/DUTS-TE-Image"),
+        (".", "mask", "."),
+    ],
+)
+def test_folders_with_unlike_names(tmp_path, images, masks, given):
+    for name in ("a", "b"):
+        put(tmp_path / images / f"{name}.jpg")
+        put(tmp_path / masks / f"{name}.png")
+    pairs = find_pairs(tmp_path / given)
+    assert [pair.name[-1] for pair in pairs] == ["a", "b"]
+    assert [pair.mask.resolve() for pair in pairs] == [(tmp_path / masks / f"{n}.png").resolve() for n in "ab"]
+
+
+def test_unlike_names_that_could_mean_two_folders_are_refused_with_the_way_out(tmp_path):
+    for name in ("pascal", "ecssd", "mask"):
+        put(tmp_path / name / "a.png")
+    with pytest.raises(DataError, match=r"which of ecssd, pascal holds the images of mask .*\.lst file"):
         find_pairs(tmp_path)
+
+
+def test_all_pairs_of_unlike_sizes_are_listed_at_once(tmp_path):
+    for i in range(5):
+        put(tmp_path / "images" / f"{i}.jpg", (12, 10))
+        put(tmp_path / "masks" / f"{i}.png", (12, 10) if i % 2 else (10, 12))
+    (tmp_path / "masks/1.png").write_bytes(b"broken")
+    problems = check_sizes(find_pairs(tmp_path))
+    assert len(problems) == 4 and "cannot read" in problems[1] and "2.jpg is 12 x 10" in problems[2]
+    with pytest.raises(DataError, match=r"4 of 5 pairs of mine cannot be used(.|\n)*4\.png"):
+        refuse(problems, 5, "mine")
+
+
+def test_heic_is_named_where_it_cannot_be_read(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("nas.task.folders.picture_extensions", lambda: frozenset({".jpg", ".png"}))
+    put(tmp_path / "images/a.jpg")
+    put(tmp_path / "masks/a.png")
+    (tmp_path / "images/IMG_1.HEIC").write_bytes(b"x")
+    assert len(find_pairs(tmp_path)) == 1
+    assert "IMG_1.HEIC (needs pillow-heif" in caplog.text
 
 
 def test_a_name_used_twice(tmp_path):

@@ -1,0 +1,327 @@
+"""What a photograph becomes, and a mask: every command reads both here, and nowhere else.
+
+A file is decoded at its full size, turned as its EXIF orientation says, converted to 8-bit RGB (a mask to levels), and
+resized to H x W. JPEG's draft mode is not used: it would make the result depend on the size asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from genotypes.errors import UserError
+
+__all__ = [
+    "READING_VERSION",
+    "DataError",
+    "Photograph",
+    "header_size",
+    "mask_levels",
+    "picture_extensions",
+    "read_image",
+    "read_mask",
+    "resize",
+    "to_bytes",
+]
+
+READING_VERSION = 2  # raise when a file becomes other bytes than before: it is part of the cache's key
+
+Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | Tensor"
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_HALF = 127  # a mask's object is above
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+_BAD_EXIF = (*_UNREADABLE, KeyError, TypeError, IndexError, AttributeError, struct.error)
+HEIF = (".heic", ".heif", ".avif")
+
+
+class DataError(UserError):
+    """A folder, file or pair of files that cannot be used: the message names it and says what was expected."""
+
+
+def read_image(source: Photograph, size: int | tuple[int, int] | None = None, *, antialias: bool = True) -> np.ndarray:
+    """A photograph as uint8[H, W, 3], RGB, upright.
+
+    Args:
+        source: a file; a Pillow image; an array uint8[H, W], uint8[H, W, 3 or 4] or float of the same shapes in 0..1;
+            a tensor uint8 or float of [3, H, W] or [1, H, W].
+        size: (H, W) to resize to, or the side of a square; None keeps the size.
+        antialias: see `resize`.
+
+    Raises:
+        DataError: a file that cannot be read, an array or tensor of another shape or range.
+    """
+    if isinstance(source, np.ndarray | Tensor):
+        pixels = _from_values(source)
+    else:
+        pixels = np.asarray(_levels_of_16_bits(_open_picture(source)).convert("RGB"))
+    return pixels if size is None else resize(pixels, size, antialias=antialias)
+
+
+def read_mask(source: str | os.PathLike[str] | Image.Image, size: int | tuple[int, int] | None = None) -> np.ndarray:
+    """A mask as uint8[H, W], 0 to 255, upright: the object is where a value is > 127. See `mask_levels`.
+
+    With `size` it is resized like a photograph (bilinear, antialiased) and keeps its graded edge: a threshold at 127
+    then is the nearest outline at that size, and thin parts do not break up as they do with nearest neighbours.
+
+    Raises:
+        DataError: a file that cannot be read, or a mask that can be read in two ways.
+    """
+    name = "the mask" if isinstance(source, Image.Image) else str(source)
+    levels = mask_levels(_open_picture(source), name)
+    return levels if size is None else resize(levels, size)
+
+
+def resize(pixels: np.ndarray, size: int | tuple[int, int], *, antialias: bool = True) -> np.ndarray:
+    """uint8[h, w] or uint8[h, w, 3] at (H, W), or at a square of that side; bilinear, values rounded.
+
+    antialias: average what shrinks into a pixel. Without, as OpenCV and CSNet's own scripts do, each pixel is
+    interpolated between four points.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    if antialias:
+        return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    # Pillow's own transform reads four points as well, but cuts the fraction off: half a level darker on average.
+    planes = torch.from_numpy(np.atleast_3d(pixels).astype(np.float32)).permute(2, 0, 1)[None]
+    four = F.interpolate(planes, (height, width), mode="bilinear", align_corners=False)
+    out = four[0].permute(1, 2, 0).add_(0.5).floor_().to(torch.uint8).numpy()
+    return out if pixels.ndim == 3 else out[..., 0]
+
+
+def to_bytes(probs: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Probabilities float32[h, w] as uint8[height, width]: what a saved map holds. DataError if any is not finite."""
+    if not np.isfinite(probs).all():
+        raise DataError("the network gave values that are not finite: were its weights trained to the end?")
+    if probs.shape != (height, width):
+        picture = Image.fromarray(np.ascontiguousarray(probs, np.float32))
+        probs = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+    return np.floor(probs.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def header_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an upright picture, from its header alone; DataError where that cannot be read."""
+    try:
+        with Image.open(path) as file:
+            # A PNG may hold its EXIF behind the pixels; getexif would decode them all to look.
+            turned = "exif" in file.info and _orientation(file) >= 5
+            return file.size if turned else file.size[::-1]
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}") from None
+    except _UNREADABLE as error:
+        raise DataError(_cannot_read(path, error)) from error
+
+
+@lru_cache
+def picture_extensions() -> frozenset[str]:
+    """File name endings (lower case, with the dot) of what can be read here."""
+    Image.init()
+    _register_heif()
+    return frozenset(ext for ext, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+
+
+@lru_cache
+def _register_heif() -> bool:
+    """HEIC, as phones write it, is read where pillow-heif is installed (`pip install sod-nas[heic]`)."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _open_picture(source: str | os.PathLike[str] | Image.Image) -> Image.Image:
+    """The picture, decoded and upright."""
+    if isinstance(source, Image.Image):
+        return _upright(source)
+    _register_heif()
+    try:
+        with Image.open(source) as file:
+            file.load()
+            return _upright(file)
+    except FileNotFoundError:
+        raise DataError(f"no such file: {source}") from None
+    except _UNREADABLE as error:
+        raise DataError(_cannot_read(Path(source), error)) from error
+
+
+def _cannot_read(path: Path, error: BaseException) -> str:
+    if path.suffix.lower() in HEIF and not _register_heif():
+        return f"cannot read {path}: {path.suffix} needs pillow-heif (pip install pillow-heif)"
+    return f"cannot read {path} as an image: {error}"
+
+
+def _upright(file: Image.Image) -> Image.Image:
+    turn = _TURNS.get(_orientation(file))
+    if turn is None:
+        return file
+    out = file.transpose(turn)
+    out.info, out.format = file.info, file.format  # what reading a mask asks for
+    return out
+
+
+def _orientation(file: Image.Image) -> int:
+    """The EXIF orientation, 1 (as stored) where there is none or the block is damaged."""
+    try:
+        return int(file.getexif().get(_ORIENTATION, 1))
+    except _BAD_EXIF:
+        return 1
+
+
+def _levels_of_16_bits(file: Image.Image) -> Image.Image:
+    """Integer and float files as 8 bits; Pillow's own conversion would clip them to white."""
+    if not file.mode.startswith(("I", "F")):
+        return file
+    values = np.asarray(file, dtype=np.float64)
+    return Image.fromarray((values * (255 / _top(values, file.mode))).round().clip(0, 255).astype(np.uint8))
+
+
+def _top(values: np.ndarray, mode: str) -> float:
+    """What white is in a file of integers or floats."""
+    highest = float(values.max(initial=0))
+    return 65535 if highest > 255 else 1 if mode.startswith("F") and highest <= 1 else 255
+
+
+def _from_values(source: np.ndarray | Tensor) -> np.ndarray:
+    """uint8[H, W, 3] of an array [H, W (, 1, 3 or 4)] or a tensor [1 or 3, H, W]."""
+    kind, shape = ("tensor", "[3, H, W]") if isinstance(source, Tensor) else ("array", "[H, W, 3]")
+    values = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+    if isinstance(source, Tensor) and values.ndim == 3 and values.shape[0] in (1, 3):
+        values = values.transpose(1, 2, 0)
+    planes = 1 if values.ndim == 2 and kind == "array" else values.shape[-1] if values.ndim == 3 else 0
+    if planes not in (1, 3, 4) or 0 in values.shape:
+        raise DataError(f"expected a photograph as a {kind} {shape}, not {list(source.shape)}")
+    if values.dtype != np.uint8:
+        if not np.issubdtype(values.dtype, np.floating) or not (values.min() >= 0 and values.max() <= 1):
+            raise DataError(f"expected a {kind} of uint8, or of floats in 0..1; got {source.dtype}")
+        values = np.floor(values.astype(np.float64) * 255 + 0.5).astype(np.uint8)
+    values = np.atleast_3d(values)
+    return np.ascontiguousarray(values[..., :3] if values.shape[2] >= 3 else values.repeat(3, axis=2))
+
+
+def mask_levels(picture: Image.Image, name: str = "the mask") -> np.ndarray:
+    """A mask's levels uint8[H, W], the object above 127, for what the file holds.
+
+    Grey levels are taken as they are; labels (0 and one other value below half, as 0/1 or 0/2) are stretched to
+    0/255; 16 bits are scaled; a coloured palette or two colours, one of them black: the object is what is not black;
+    an alpha channel is the mask where the colours are none.
+
+    Raises:
+        DataError: what can be read in two ways; the message names both.
+    """
+    lossy = picture.format == "JPEG"  # where 1 and 2 are noise, not labels
+    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
+        return _with_alpha(picture.convert("RGBA"), name)
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture, dtype=np.float64)
+        return _stretched(values * (255 / _top(values, picture.mode)), name, lossy=False)
+    if picture.mode == "P":
+        return _with_palette(picture, name)
+    if picture.mode in ("1", "L"):
+        return _stretched(np.asarray(picture.convert("L")), name, lossy)
+    return _with_colours(picture.convert("RGB"), name, lossy)
+
+
+def _stretched(levels: np.ndarray, name: str, lossy: bool) -> np.ndarray:
+    """Levels as they are where any is above half (or all are 0), labels as 0 and 255."""
+    top = float(levels.max(initial=0))
+    if top > _HALF or top == 0 or lossy:
+        rounded = levels.round().astype(np.uint8)
+        if not lossy and top == 255 and _is_void(rounded):
+            raise DataError(
+                f"{name} holds 0, {_middle(rounded)} and 255 alone, which can be read in two ways: as levels (the "
+                f"object is 255) or as labels (the object is {_middle(rounded)}, and 255 is left out)"
+            )
+        return rounded
+    values = np.unique(levels)
+    if len(values) > 2 or (len(values) == 2 and values[0] > 0) or (len(values) == 1 and top != 1):
+        told = ", ".join(f"{value:g}" for value in values[:6]) + (", ..." if len(values) > 6 else "")
+        raise DataError(
+            f"{name} holds {told} (white is 255), which can be read in two ways: as levels (nothing is above 127: no "
+            "object) or as labels (which of them are the object?); write the object as 255"
+        )
+    return np.where(levels > 0, 255, 0).astype(np.uint8)
+
+
+def _is_void(levels: np.ndarray) -> bool:
+    """Whether 0, one label and 255 are all there is, the label being more than a few stray pixels."""
+    counts = np.bincount(levels.ravel(), minlength=256)
+    three = bool(counts[0]) and np.count_nonzero(counts) == 3
+    return three and counts[1:32].sum() > 0.01 * levels.size
+
+
+def _middle(levels: np.ndarray) -> int:
+    return int(np.unique(levels)[1])
+
+
+def _with_palette(picture: Image.Image, name: str) -> np.ndarray:
+    """A palette of greys holds levels; one of colours holds labels, whose background is index 0, black."""
+    index, colours = np.asarray(picture), np.asarray(picture.convert("RGB"))
+    grey = colours.min(axis=2) == colours.max(axis=2)
+    if grey.all() and (colours.any() or not index.any()):
+        return _stretched(colours[..., 0], name, lossy=False)
+    palette = np.asarray(picture.getpalette("RGB")).reshape(-1, 3)
+    if palette[0].any():
+        return _with_colours(picture.convert("RGB"), name, lossy=False)
+    if (index == 255).any() and ((index > 0) & (index < 255)).any():
+        raise DataError(
+            f"{name} is a palette of labels with 255 among them, which can be read in two ways: 255 belongs to the "
+            "object, or is a border to be left out (as in PASCAL VOC); write the object as 255 and the rest as 0"
+        )
+    return np.where(index > 0, 255, 0).astype(np.uint8)
+
+
+def _with_colours(picture: Image.Image, name: str, lossy: bool) -> np.ndarray:
+    colours = np.asarray(picture)
+    if (colours.min(axis=2) == colours.max(axis=2)).all():
+        return _stretched(colours[..., 0], name, lossy)
+    luminance = np.asarray(picture.convert("L"))
+    if lossy:
+        return luminance
+    coloured = np.where(colours.any(axis=2), 255, 0).astype(np.uint8)
+    bright = luminance > _HALF
+    if (bright == (coloured > 0)).all():
+        return coloured
+    kinds = picture.getcolors(maxcolors=2)
+    if kinds is not None and not coloured.all():  # black and one colour
+        return coloured
+    raise DataError(
+        f"{name} is a picture in colours, which can be read in two ways: by brightness ({bright.mean():.1%} of it "
+        f"would be the object) or by whatever is not black ({(coloured > 0).mean():.1%}); write it as white on black"
+    )
+
+
+def _with_alpha(picture: Image.Image, name: str) -> np.ndarray:
+    alpha, colours = np.asarray(picture.getchannel("A")), picture.convert("RGB")
+    if alpha.min() == alpha.max():
+        return _with_colours(colours, name, lossy=False)
+    mask = _stretched(alpha, f"{name} (its alpha channel)", lossy=False)
+    grey = np.asarray(colours.convert("L"))
+    # Black and white colours are a mask themselves; a photograph's, or a flat colour, are not.
+    extreme = ((grey <= 8) | (grey >= 247)).mean() > 0.95 and grey.min() <= 8 and grey.max() >= 247
+    if extreme and ((grey > _HALF) != (mask > _HALF)).mean() > 0.01:
+        raise DataError(
+            f"{name} holds one mask in its colours ({(grey > _HALF).mean():.1%} of it is the object) and another in "
+            f"its alpha channel ({(mask > _HALF).mean():.1%}): remove the one that is not meant"
+        )
+    return mask

@@ -1,0 +1,102 @@
+"""One public face: `retrain.save`, `retrain.load`, and a predictor that every command uses."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import retrain
+from genotypes import UserError
+from nas.run import run_command
+from retrain.evaluate.__main__ import main as evaluate
+from retrain.predict.__main__ import main as predict
+
+HEAVY = {"scipy", "sklearn", "matplotlib", "py_sod_metrics", "tensorboard", "optuna"}
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """A set of three JPEGs, one of them turned by its EXIF, one four times the size that networks see."""
+    for part in ("images", "masks"):
+        (tmp_path / "wide" / part).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, (height, width) in {"a": (100, 150), "big": (640, 1280), "turned": (90, 200)}.items():
+        pixels = rng.integers(0, 256, (height // 10, width // 10, 3), np.uint8).repeat(10, 0).repeat(10, 1)
+        exif = Image.Exif()
+        exif[0x0112] = 6 if name == "turned" else 1
+        Image.fromarray(pixels).save(tmp_path / f"wide/images/{name}.jpg", exif=exif)
+        mask = np.zeros((width, height) if name == "turned" else (height, width), np.uint8)
+        mask[10:50, 10:60] = 255
+        Image.fromarray(mask).save(tmp_path / f"wide/masks/{name}.png")
+    return tmp_path / "wide"
+
+
+@pytest.mark.parametrize("options", [["--size", "160,320"], ["--size", "160,320", "--no-antialias"], ["--size", "160"]])
+def test_predict_evaluate_and_the_predictor_give_the_same_bytes(trained, wide, tmp_path, options) -> None:
+    weights = ["--weights", str(trained / "weights.safetensors"), *options]
+    data = ["--data", f"w={wide}", "-o", str(tmp_path / "report"), "--maps", "--quick", "--workers", "0"]
+    assert run_command(evaluate, [*weights, *data, "--batch-size", "1"]) == 0
+    assert run_command(predict, [str(wide / "images"), *weights, "-o", str(tmp_path / "maps")]) == 0
+    size = (160, 320) if options[1] == "160,320" else 160
+    predictor = retrain.load(trained / "weights.safetensors", size=size, antialias="--no-antialias" not in options)
+    for name in ("a", "big", "turned"):
+        scored, written = ((tmp_path / at / f"{name}.png").read_bytes() for at in ("report/maps/small/w", "maps"))
+        assert scored == written
+        called = predictor(wide / f"images/{name}.jpg")
+        with Image.open(tmp_path / f"maps/{name}.png") as saliency:
+            assert np.array_equal(called, saliency) and len(np.unique(saliency)) > 8
+
+
+def test_a_predictor_takes_files_pictures_arrays_and_tensors(trained, wide) -> None:
+    predictor = retrain.load(trained / "weights.safetensors")
+    file = wide / "images/turned.jpg"
+    expected = predictor(file)
+    assert (expected.mode, expected.size) == ("L", (90, 200))
+    pixels = np.array(Image.open(file).convert("RGB").transpose(Image.Transpose.ROTATE_270))
+    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    for source in (str(file), Image.open(file), pixels, pixels / 255, tensor, tensor / 255):
+        assert np.array_equal(predictor(source), expected)
+    with pytest.raises(UserError, match="expected a photograph"):
+        predictor(np.zeros((2, 3, 40, 40), np.uint8))
+    with pytest.raises(UserError, match=r"no such file: .*none\.jpg"):
+        predictor(wide / "none.jpg")
+
+
+def test_what_is_saved_is_loaded(trained, tmp_path) -> None:
+    first = retrain.load(trained / "weights.safetensors")
+    retrain.save(tmp_path / "new/w.safetensors", first.network)
+    again = retrain.load(tmp_path / "new/w.safetensors")
+    assert again.genotype == first.genotype and again.size == first.size == (32, 32)
+    pictures = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again.probabilities(pictures), first.probabilities(pictures))
+    assert not again.network.training
+    with pytest.raises(UserError, match="no weight file"):
+        retrain.load(tmp_path / "none.safetensors")
+    with pytest.raises(UserError, match="size must be"):
+        retrain.load(tmp_path / "new/w.safetensors", size=8)
+
+
+def test_values_that_are_not_finite_are_refused(trained, tmp_path, wide, capsys) -> None:
+    predictor = retrain.load(trained / "weights.safetensors")
+    with torch.no_grad():
+        next(predictor.network.parameters()).fill_(torch.nan)
+    with pytest.raises(UserError, match="not finite"):
+        predictor(wide / "images/a.jpg")
+    retrain.save(tmp_path / "nan.safetensors", predictor.network)
+    words = [str(wide / "images"), "--weights", str(tmp_path / "nan.safetensors"), "-o", str(tmp_path / "maps")]
+    assert run_command(predict, words) == 2
+    assert "not finite" in capsys.readouterr().err and not (tmp_path / "maps").exists()
+
+
+def test_import_retrain_loads_nothing_heavy() -> None:
+    code = f"import retrain, sys; print(*({HEAVY!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == []
+    done = subprocess.run(
+        [sys.executable, "-c", "import retrain; retrain.load_recipe, retrain.import_authors; retrain.nothing"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert "no attribute 'nothing'" in done.stderr
