@@ -6,7 +6,8 @@
 [PosixPath('fpn.svg'), PosixPath('fpn_network.svg')]
 """
 
-from nas.visualize.drawing import DrawingWarning, draw, network_path, render_png
+from nas.visualize.drawing import DrawingWarning, draw, network_path, render_png, render_svg
+from nas.visualize.pictures import Mark
 from nas.visualize.text import text_table
 
-__all__ = ["DrawingWarning", "draw", "network_path", "render_png", "text_table"]
+__all__ = ["DrawingWarning", "Mark", "draw", "network_path", "render_png", "render_svg", "text_table"]

@@ -5,19 +5,21 @@ import io
 import os
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy
 from PIL import Image
 
 from genotypes import Genotype, UserError
+from nas.visualize.charts import page_svg
 from nas.visualize.layout import DotError, dot_is_there
 from nas.visualize.page import PAGES, Page, compose, render
-from nas.visualize.pictures import cells_picture, network_picture
+from nas.visualize.pictures import Mark, cells_picture, network_picture
 from nas.visualize.scene import Picture
 from nas.visualize.text import Probabilities
 
-__all__ = ["ENGINES", "WHAT", "DrawingWarning", "draw", "network_path", "render_png"]
+__all__ = ["ENGINES", "WHAT", "DrawingWarning", "draw", "network_path", "render_png", "render_svg"]
 
 KINDS = ("svg", "png", "pdf")
 ENGINES = ("auto", "graphviz", "matplotlib")
@@ -35,6 +37,7 @@ def draw(
     *,
     what: str = "cells",
     probabilities: Probabilities | None = None,
+    marks: Mapping[str, Mark] | None = None,
     engine: str = "auto",
     size: str = "screen",
     hide_none: bool = False,
@@ -43,9 +46,10 @@ def draw(
 
     what: "cells", "network" (the overview), or "both": cells at `path`, the overview at `network_path(path)`.
     probabilities: edge id -> operation -> probability, for open edges: they show their leading candidate.
+    marks: edge id -> what else to say about an edge, as a text and by the strength of its arrow.
     engine: "graphviz" lays out with dot, "matplotlib" without; "auto" takes dot where it is (but for panels that dot
-    shuffles) and warns (DrawingWarning, once a process) where it is not. size: "screen", or "paper" for the width of
-    a two-column page (7.16 in).
+    shuffles) and warns (DrawingWarning, once a process) where it is not. size: "screen", "paper" for the width of a
+    two-column page (7.16 in), or "phone".
 
     Raises UserError for a value that is none of these and for a missing dot, OSError if a file cannot be written.
 
@@ -58,7 +62,7 @@ def draw(
     _one_of("unknown what", what, WHAT)
     contents = {}
     for part in WHAT[:2] if what == "both" else (what,):
-        page = _page(_picture(genotype, part, probabilities, size, hide_none), engine, size)
+        page = _page(_picture(genotype, part, probabilities, marks, size, hide_none), engine, size)
         target = network_path(path) if (what, part) == ("both", "network") else path
         contents[target] = render(page, kind, dpi=_dpi(page, size))
     for target, data in contents.items():
@@ -71,6 +75,7 @@ def render_png(
     *,
     what: str = "cells",
     probabilities: Probabilities | None = None,
+    marks: Mapping[str, Mark] | None = None,
     engine: str = "auto",
     size: str = "screen",
     hide_none: bool = False,
@@ -78,10 +83,27 @@ def render_png(
 ) -> numpy.ndarray:
     """The picture as uint8[H, W, 3], at most `width` pixels wide; arguments as in `draw`, but not what="both"."""
     _one_of("unknown what", what, WHAT[:2])
-    page = _page(_picture(genotype, what, probabilities, size, hide_none), engine, size)
+    page = _page(_picture(genotype, what, probabilities, marks, size, hide_none), engine, size)
     dpi = min(_dpi(page, size), width / (page.width * page.scale) * 72)
     with Image.open(io.BytesIO(render(page, "png", dpi=dpi))) as image:
         return numpy.asarray(image.convert("RGB"))
+
+
+def render_svg(
+    genotype: Genotype,
+    *,
+    name: str,
+    what: str = "cells",
+    probabilities: Probabilities | None = None,
+    marks: Mapping[str, Mark] | None = None,
+    engine: str = "auto",
+    size: str = "screen",
+    hide_none: bool = False,
+) -> str:
+    """The picture as one <svg> element of an HTML page; name: keeps its ids apart from those of others there."""
+    _one_of("unknown what", what, WHAT[:2])
+    page = _page(_picture(genotype, what, probabilities, marks, size, hide_none), engine, size)
+    return page_svg(render(page, "svg").decode(), name)
 
 
 def network_path(path: Path) -> Path:
@@ -89,10 +111,17 @@ def network_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_network{path.suffix}")
 
 
-def _picture(genotype: Genotype, what: str, probabilities: Probabilities | None, size: str, hide_none: bool) -> Picture:
+def _picture(
+    genotype: Genotype,
+    what: str,
+    probabilities: Probabilities | None,
+    marks: Mapping[str, Mark] | None,
+    size: str,
+    hide_none: bool,
+) -> Picture:
     if what == "network":
         return network_picture(genotype)
-    return cells_picture(genotype, probabilities, hide_none=hide_none, compact=size == "paper")
+    return cells_picture(genotype, probabilities, marks=marks, hide_none=hide_none, compact=size != "screen")
 
 
 def _page(picture: Picture, engine: str, size: str) -> Page:

@@ -33,8 +33,9 @@ _ROW = 13.0  # height of a row of the legend
 _SAMPLE = 26.0
 _KEY_SIZE = 7.5
 
-# What a page should fit: a laptop's browser window; a two-column paper's text block (7.16 in) with room for a caption.
-PAGES = {"screen": (1280.0, 760.0), "paper": (515.5, 620.0)}
+# What a page should fit: a laptop's browser window; a two-column paper's text block (7.16 in) with room for a caption;
+# a telephone held upright, which scrolls.
+PAGES = {"screen": (1280.0, 760.0), "paper": (515.5, 620.0), "phone": (350.0, 4000.0)}
 
 
 @dataclass(frozen=True)

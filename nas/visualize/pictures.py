@@ -21,10 +21,18 @@ from nas.visualize.style import (
 )
 from nas.visualize.text import Probabilities, check_probabilities, edge_steps, edge_tooltip, likeliest
 
-__all__ = ["cells_picture", "network_picture", "occurring_operations"]
+__all__ = ["Mark", "cells_picture", "network_picture", "occurring_operations"]
 
 _GREY, _PLAIN = "#555555", "#f2f2f2"
 _OUTLINES = {"output": 2.2, "read by other cells": 1.3, "": 0.5}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What is to be said about an edge: a text below its label, and how strong its arrow is drawn, from 0 to 1."""
+
+    text: str
+    strength: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,7 @@ class _View:
 
     genotype: Genotype
     probabilities: Probabilities
+    marks: Mapping[str, Mark]
     hide_none: bool = False
     compact: bool = False
 
@@ -41,6 +50,7 @@ def cells_picture(
     genotype: Genotype,
     probabilities: Probabilities | None = None,
     *,
+    marks: Mapping[str, Mark] | None = None,
     hide_none: bool = False,
     compact: bool = False,
 ) -> Picture:
@@ -50,7 +60,9 @@ def cells_picture(
     operation that is not there.
     """
     probabilities = check_probabilities(genotype, probabilities)
-    view = _View(genotype=genotype, probabilities=probabilities, hide_none=hide_none, compact=compact)
+    view = _View(
+        genotype=genotype, probabilities=probabilities, marks=marks or {}, hide_none=hide_none, compact=compact
+    )
     cells = _nodes_by_cell(genotype)
     order = list(cells)
     groups: dict[Any, list[str]] = {}
@@ -105,7 +117,8 @@ def _signature(view: _View, nodes: list[str]) -> Any:
                 outside.setdefault(source, (len(outside), origin["stride"], origin["width"]))
             shares = tuple(sorted(view.probabilities.get(edge["id"], {}).items()))
             keys = ("name", "op", "pre", "post", "width", "choice")
-            parts.append((names.get(source) or outside[source], *(edge[key] for key in keys), shares))
+            said = (shares, view.marks.get(edge["id"]))
+            parts.append((names.get(source) or outside[source], *(edge[key] for key in keys), said))
     return tuple(parts)
 
 
@@ -152,7 +165,9 @@ def _stride_keys(strides: Iterable[int]) -> tuple[Key, ...]:
 def _notes(view: _View) -> tuple[str, ...]:
     edges = [data for _, _, data in view.genotype.graph.edges(data=True)]
     notes = []
-    if any(edge["choice"] for edge in edges) and not view.probabilities:
+    if view.marks:
+        notes.append("Width and opacity of an arrow follow the number or word below its label.")
+    elif any(edge["choice"] for edge in edges) and not view.probabilities:
         notes.append("Thick arrows: what a search can decide; thin: fixed.")
     if view.probabilities:
         notes.append("Open edges show their leading candidate; width and opacity are its probability.")
@@ -236,10 +251,14 @@ def _arrow(view: _View, edge: Mapping[str, Any], target: str) -> Link:
     before, after = edge_steps(edge, stride, goal)
     shares = view.probabilities.get(edge["id"], {})
     stroke, text = _stroke_and_label(edge, likeliest(edge, view.probabilities), shares)
+    mark = view.marks.get(edge["id"])
+    if mark:
+        stroke = replace(stroke, width=0.6 + 3.4 * mark.strength, alpha=0.35 + 0.65 * mark.strength)
     lines = [Line(text=step, size=6.5, colour=_GREY) for step in before]
     texts = _halves(text) if view.compact else [text]
     lines += [Line(text=part, size=7.5, colour=darker(stroke.colour)) for part in texts if part]
     lines += [Line(text=step, size=6.5, colour=_GREY) for step in after]
+    lines += [Line(text=mark.text, size=7.5, bold=True)] if mark and mark.text else []
     return Link(
         key=edge["id"],
         source=edge["source"],

@@ -8,7 +8,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 
-__all__ = ["OPEN", "Stroke", "darker", "operation_label", "operation_stroke", "stride_colour", "text_colour"]
+__all__ = ["OPEN", "Stroke", "darker", "mixed", "operation_label", "operation_stroke", "stride_colour", "text_colour"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +109,15 @@ def text_colour(fill: str) -> str:
     return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.21 else "#ffffff"
 
 
+def mixed(colour: str, other: str, share: float) -> str:
+    """`colour` with a share of `other` in it."""
+    pairs = ((int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+
+
 def darker(colour: str, share: float = 0.35) -> str:
     """`colour` mixed with black, for small text on white."""
-    return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * (1 - share)):02x}" for i in (1, 3, 5))
+    return mixed(colour, "#000000", share)
 
 
 def _times(word: str) -> str:

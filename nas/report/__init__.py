@@ -1,0 +1,49 @@
+"""A page for every run: `report.html` in its folder, one file that needs no network. Also `python -m nas.report RUN`.
+
+Pages are made from the files of a run's folder alone, so they can be made again at any time, by any later version, and
+for a run that was interrupted. No torch.
+"""
+
+import warnings
+from pathlib import Path
+
+from nas.report.comparison import comparison_page
+from nas.report.parts import render
+from nas.report.runs import read_run
+from nas.report.search import search_page
+from nas.report.training import training_page
+
+__all__ = ["ReportWarning", "report_at_the_end", "write_report"]
+
+_PAGES = {"search": search_page, "training": training_page, "comparison": comparison_page}
+
+
+class ReportWarning(UserWarning):
+    """A run is done, but its page could not be made."""
+
+
+def write_report(path: str | Path) -> Path:
+    """Make `report.html` in the folder of a search, a training or a comparison; the file.
+
+    Raises UserError for a folder that is no run's, and for files in it that are not what they should be.
+    """
+    run = read_run(path)
+    html = render(_PAGES[run.kind](run))
+    target, temporary = run.path / "report.html", run.path / ".report.html.tmp"
+    temporary.write_text(html, encoding="utf-8")
+    temporary.replace(target)
+    return target
+
+
+def report_at_the_end(path: str | Path) -> Path | None:
+    """`write_report` for a run that has just ended: whatever goes wrong here, the run stays a success."""
+    try:
+        return write_report(path)
+    except Exception as error:  # a page is not worth a failed run
+        warnings.warn(
+            f"{path}: report.html could not be made ({type(error).__name__}: {error}); `python -m nas.report {path}` "
+            "tries again",
+            ReportWarning,
+            stacklevel=2,
+        )
+        return None

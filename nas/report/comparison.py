@@ -1,0 +1,197 @@
+"""The page of a comparison: table, every training as a dot, scores against cost, networks, predictions."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import genotypes
+from nas.report.parts import Facts, Link, Page, Part, Section, Table, Text, charts, drawing, number, origin, photograph
+from nas.report.runs import Run, read_table
+from nas.visualize.charts import Dots, Point, dots, lines, trade_off
+
+__all__ = ["comparison_page"]
+
+_GROUP = "random"  # genotypes drawn by chance, which the others are measured against
+
+
+def comparison_page(run: Run) -> Page:
+    """The page of a comparison's folder, as far as its trainings came."""
+    table: list[Mapping[str, Any]] = run.json("table.json") or []
+    trainings = read_table(run.path / "trainings.csv")
+    folders = sorted(path for path in (run.path / "runs").glob("*") if path.is_dir())
+    wanted = len(run.config.get("genotypes") or ()) * len(run.config.get("seeds") or ())
+    done = sum((folder / "scores.json").is_file() for folder in folders)
+    sections = [
+        _summary(run, done, wanted),
+        _table(table) if table else None,
+        _dots(table, trainings) if table else None,
+        _costs(table) if table else None,
+        _histories(folders),
+        _trainings(folders),
+        _networks(run),
+        _predictions(folders),
+        origin(
+            run,
+            f"python -m retrain.compare --out {run.path}      # continue; more genotypes or seeds may be added",
+            f"python -m nas.report {run.path}      # this page again",
+        ),
+    ]
+    return Page(
+        title=f"Comparison: {run.path.name}",
+        state="complete" if done >= wanted else f"not complete: {done} of {wanted} trainings are done",
+        complete=done >= wanted,
+        sections=[section for section in sections if section],
+    )
+
+
+def _summary(run: Run, done: int, wanted: int) -> Section:
+    seeds = run.config.get("seeds") or ()
+    tests = run.config.get("test") or ()
+    facts = [
+        ("genotypes", ", ".join(str(entry) for entry in run.config.get("genotypes") or ())),
+        ("seeds", ", ".join(str(seed) for seed in seeds)),
+        ("trainings", f"{done} of {wanted}"),
+        ("photographs", str(run.setting("data", default="?"))),
+        ("test sets", ", ".join(str(test) for test in tests) or "none; the held-out part only"),
+    ]
+    return Section("summary", "What was compared", [Facts(facts)])
+
+
+def _statistic(value: Mapping[str, Any] | None, sign: str = "") -> str:
+    if not value:
+        return ""
+    return number(value["mean"], sign=sign) + (f" ± {value['std']:.4f}" if value["std"] is not None else "")
+
+
+def _table(table: Sequence[Mapping[str, Any]]) -> Section:
+    """A table for each set, and one of what the networks cost."""
+    names = [row["label"] + (" (all)" if row["pooled"] else "") for row in table]
+    parts: list[Part] = []
+    for name, metrics in table[0]["scores"].items():
+        gaps = [metric for metric in metrics if any(row["difference"].get(name, {}).get(metric) for row in table)]
+        rows = [
+            [
+                label,
+                *(_statistic(row["scores"][name][metric]) for metric in metrics),
+                *(_statistic(row["difference"].get(name, {}).get(metric), "+") for metric in gaps),
+            ]
+            for label, row in zip(names, table, strict=True)
+        ]
+        parts.append(Text(f"On {name}:"))
+        parts.append(Table(["genotype", *metrics, *(f"{metric} - random" for metric in gaps)], rows))
+    costs = [
+        [
+            label,
+            str(row["trainings"]),
+            f"{row['params']:,.0f}",
+            f"{row['macs'] / 1e6:,.1f}",
+            f"{row['images_per_second']:.1f}",
+        ]
+        for label, row in zip(names, table, strict=True)
+    ]
+    caption = (
+        "Best held-out score first. ±: standard deviation over seeds; for (all), over the means of its genotypes. "
+        "'- random': the difference to the mean of the random genotypes with the same seed."
+    )
+    parts.append(Text("What the networks cost:"))
+    parts.append(Table(("genotype", "trainings", "parameters", "million multiply-adds", "images/s"), costs, caption))
+    return Section("table", "The table", parts)
+
+
+def _metrics(table: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(set, metric) in the order of the table."""
+    return [(name, metric) for name, row in table[0]["scores"].items() for metric in row]
+
+
+def _dots(table: Sequence[Mapping[str, Any]], trainings: Sequence[Mapping[str, Any]]) -> Section:
+    chance = next((row for row in table if row["pooled"] and row["label"] == _GROUP), None)
+    labels = [row["label"] for row in table if not row["pooled"]]
+    figures = []
+    for name, metric in _metrics(table):
+        rows = [
+            Dots(
+                label=label,
+                values=[t[metric] for t in trainings if t["label"] == label and t["set"] == name],
+                grey=label.startswith(f"{_GROUP}:"),
+            )
+            for label in labels
+        ]
+        band = chance["scores"][name][metric] if chance else None
+        figures.append(
+            dots(
+                rows,
+                title=f"{name}: {metric}",
+                xlabel=_direction(metric),
+                band=(band["mean"], band["std"] or 0.0) if band else None,
+            )
+        )
+    caption = "A dot a training, a bar at the mean."
+    if chance:
+        caption += " Shaded: mean and standard deviation of the random genotypes."
+    return Section("dots", "Every training", [charts("dots", figures, caption=caption)])
+
+
+def _direction(metric: str) -> str:
+    return "lower is better" if metric.lower().startswith(("mae", "loss")) else "higher is better"
+
+
+def _costs(table: Sequence[Mapping[str, Any]]) -> Section:
+    figures = []
+    for name, metric in _metrics(table):
+        points = [
+            Point(x=row["macs"] / 1e6, y=row["scores"][name][metric]["mean"], label=row["label"])
+            for row in table
+            if not row["pooled"]
+        ]
+        title = f"{name}: {metric} against cost"
+        ylabel = f"{metric} ({_direction(metric)})"
+        figures.append(trade_off(points, title=title, xlabel="million multiply-adds", ylabel=ylabel))
+    return Section("costs", "Scores against cost", [charts("costs", figures)])
+
+
+def _histories(folders: Sequence[Path]) -> Section | None:
+    """Held-out scores while training, one line a genotype: the first of its seeds."""
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for folder in folders:
+        shown.setdefault(folder.name.rpartition("-seed")[0], read_table(folder / "history.csv"))
+    histories = {label: rows for label, rows in shown.items() if rows}
+    if not histories:
+        return None
+    figures = []
+    for column in [key for key in next(iter(histories.values()))[0] if key.startswith("held_out_")]:
+        steps = sorted({row["step"] for rows in histories.values() for row in rows})
+        series = {
+            label: [
+                next((row.get(column, math.nan) for row in rows if row["step"] == step), math.nan) for step in steps
+            ]
+            for label, rows in histories.items()
+        }
+        figures.append(lines(steps, series, title=column.removeprefix("held_out_") + ", held out"))
+    return Section("curves", "Curves", [charts("curves", figures, caption="The first seed of each genotype.")])
+
+
+def _trainings(folders: Sequence[Path]) -> Section | None:
+    rows: list[list[str | Link]] = []
+    for folder in folders:
+        has_page = (folder / "report.html").is_file()
+        cell = Link(folder.name, f"runs/{folder.name}/report.html") if has_page else folder.name
+        rows.append([cell, "done" if (folder / "scores.json").is_file() else "not complete"])
+    return Section("trainings", "The trainings", [Table(("training", "state"), rows)]) if rows else None
+
+
+def _networks(run: Run) -> Section | None:
+    parts: list[Part] = []
+    for index, path in enumerate(sorted((run.path / "genotypes").glob("*.yaml"))):
+        parts.append(drawing(f"cells{index}", genotypes.load(path), caption=path.stem))
+    return Section("cells", "The networks", parts) if parts else None
+
+
+def _predictions(folders: Sequence[Path]) -> Section | None:
+    """The same held-out photographs through every network: the first seed of each."""
+    strips: dict[str, Path] = {}
+    for folder in folders:
+        if (folder / "predictions.png").is_file():
+            strips.setdefault(folder.name.rpartition("-seed")[0], folder / "predictions.png")
+    parts = [photograph(path, f"{label}: photographs, masks, maps") for label, path in strips.items()]
+    return Section("predictions", "Predictions", parts) if parts else None

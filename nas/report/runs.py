@@ -1,0 +1,97 @@
+"""What lies in a run's folder, as plain data: pages are made from files alone, of finished and interrupted runs."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import genotypes
+from genotypes import Genotype, UserError
+
+__all__ = ["Run", "read_run", "read_table"]
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run's folder. kind: "search", "training" or "comparison"; history: rows of numbers, NaN where nothing was."""
+
+    path: Path
+    kind: str
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[Row] = ()
+
+    def setting(self, *names: str, default: Any = None) -> Any:
+        """The first of these settings ("a.b" is b in a) that the configuration has."""
+        for name in names:
+            value: Any = self.config
+            for part in name.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+            if value is not None and not isinstance(value, Mapping):
+                return value
+        return default
+
+    def json(self, name: str) -> Any:
+        """The content of a JSON file, None where it is not (yet) there; UserError where it is something else."""
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except ValueError as error:
+            raise UserError(f"{path}: expected JSON ({error})") from None
+
+    def json_lines(self, name: str) -> list[Row]:
+        """The lines of a file of JSON objects; an unfinished last line, of a run that was killed, is left out."""
+        path = self.path / name
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+        return rows
+
+    def genotype(self, name: str) -> Genotype | None:
+        path = self.path / name
+        return genotypes.load(path) if path.is_file() else None
+
+
+def read_run(path: str | Path) -> Run:
+    """UserError for a folder that is no run's."""
+    path = Path(path)
+    config = path / "config.yaml"
+    if not config.is_file():
+        raise UserError(f"{path}: no run's folder (no config.yaml in it)")
+    try:
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{config}: expected YAML ({error})") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{config}: expected the configuration of a run, not {type(settings).__name__}")
+    kind = "comparison" if "genotypes" in settings else "training" if "genotype" in settings else "search"
+    run = Run(path=path, kind=kind, config=settings)
+    environment = run.json("environment.json") or {}
+    return Run(path=path, kind=kind, config=settings, environment=environment, history=read_table(path / "history.csv"))
+
+
+def read_table(path: Path) -> list[Row]:
+    """The rows of a CSV file, numbers as numbers and empty cells as NaN; none where there is no file."""
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{key: _value(text) for key, text in row.items() if key} for row in csv.DictReader(file)]
+
+
+def _value(text: str | None) -> Any:
+    if not text:
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,340 @@
+"""The page of a search: what was searched, what was found and why, how choices moved, and how far from chance."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from genotypes import Genotype
+from nas.report.parts import (
+    Facts,
+    Keys,
+    Link,
+    Page,
+    Part,
+    Section,
+    Table,
+    Text,
+    charts,
+    cost,
+    drawing,
+    number,
+    origin,
+    photograph,
+)
+from nas.report.runs import Run, read_table
+from nas.visualize import Mark
+from nas.visualize.charts import Dots, Point, area_colour, bars, dots, heat_map, lines, shares, trade_off
+from nas.visualize.style import operation_label
+
+__all__ = ["search_page"]
+
+_LOSS = "held-out loss (lower is better)"
+_CURVES = {
+    "Loss": {"weights": "train_loss", "architecture": "architecture_loss", "held out": "held_out_loss"},
+    "Held-out scores": {"maxF": "held_out_maxF", "MAE": "held_out_MAE"},
+    "How undecided: entropy (1: uniform)": {"entropy": "entropy"},
+    "Edges that would be none or skip": {"none": "derived_none", "skip_connect": "derived_skip_connect"},
+    "Curvature: largest eigenvalue": {"eigenvalue": "eigenvalue"},
+    "Cost of what would be derived": {"cost": "derived_cost"},
+}
+
+
+def search_page(run: Run) -> Page:
+    """The page of a search's folder, as far as the search came."""
+    found, space = run.genotype("genotype.yaml"), run.genotype("space.yaml")
+    scores = run.json("scores.json") or {}
+    complete = bool(scores) and found is not None
+    choices = _latest(run.json_lines("choices.jsonl"), run.history)
+    sections = [
+        _summary(run, space, found, scores),
+        _drawn(found) if found else None,
+        _worth(run, space, found, choices),
+        _evolution(choices),
+        _curves(run.history),
+        _trials(run),
+        _rivals(run, scores),
+        _front(run),
+        _predictions(run),
+        origin(
+            run,
+            f"python -m nas.search --config {run.path}/config.yaml --out NEW      # the same search again",
+            *([f"python -m retrain.train --genotype {run.path}/genotype.yaml"] if found else []),
+            *([] if complete else [f"python -m nas.search --out {run.path} --resume"]),
+            f"python -m nas.report {run.path}      # this page again",
+        ),
+    ]
+    return Page(
+        title=f"Search: {found.name if found else run.path.name}",
+        state=_state(run, complete, scores),
+        complete=complete,
+        sections=[section for section in sections if section],
+    )
+
+
+def _state(run: Run, complete: bool, scores: Mapping[str, Any]) -> str:
+    if scores.get("stopped"):
+        return f"stopped early: {scores['stopped']}"
+    if complete:
+        return "complete"
+    step = int(run.history[-1]["step"]) if run.history else 0
+    return f"not complete: {step} of {run.setting('steps', default='?')} steps are recorded"
+
+
+def _latest(rows: Sequence[dict[str, Any]], history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a step, in order: a resumed run writes steps again, and steps after its last evaluation do not count."""
+    last = history[-1]["step"] if history else math.inf
+    by_step = {row["step"]: row for row in rows if row["step"] <= last}
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: Mapping[str, Any]) -> Section:
+    facts = []
+    if space:
+        open_edges = space.open_edges()
+        members = math.prod(len(ops) for ops in open_edges.values())
+        names = list(dict.fromkeys(op for ops in open_edges.values() for op in ops))
+        backbone = f", backbone {space.backbone.name}" if space.backbone else ""
+        facts += [
+            ("space", f"{space.name}{backbone}, {len(space.cells)} cells"),
+            ("open edges", f"{len(open_edges)}, so {float(members):.3g} genotypes"),
+            ("candidates", ", ".join(names)),
+        ]
+    size = run.setting("size")
+    facts += [
+        ("strategy", str(run.setting("strategy.name", "strategy", default="?"))),
+        ("photographs", f"{run.setting('data', default='?')}" + (f", {size} x {size} pixels" if size else "")),
+        ("length", f"{run.setting('steps', default='?')} steps, seed {run.setting('seed', default='?')}"),
+    ]
+    result, chance = scores.get("found") or {}, scores.get("random") or {}
+    if found and space:
+        picked = [data["op"] for _, _, data in found.graph.edges(data=True) if data["id"] in space.open_edges()]
+        counts = {op: picked.count(op) for op in dict.fromkeys(picked)}
+        ranked = sorted(counts.items(), key=lambda item: -item[1])
+        facts.append(("found", ", ".join(f"{count} {op}" for op, count in ranked)))
+    if "loss" in result:
+        values = ", ".join(f"{key} {result[key]:.4f}" for key in ("loss", "maxF", "MAE") if key in result)
+        facts.append(("held-out scores", f"{values} (before retraining)"))
+    if chance:
+        facts.append(("beside chance", f"better than {chance['beaten']:.0%} of {len(chance['losses'])} random ones"))
+    if "cost" in result:
+        costs = run.json("costs.json") or {}
+        budget = run.setting("budget")
+        text = f"{cost(result['cost'])} {costs.get('unit', '')} ({costs.get('kind', 'cost')})"
+        facts.append(("cost", text + (f", budget {cost(budget)}" if budget else "")))
+    parts: list[Part] = [Facts(facts)]
+    if str(run.setting("data", default="")).startswith("synthetic"):
+        parts.append(Text("Searched on synthetic pictures: the scores say nothing about photographs.", muted=True))
+    return Section("summary", "What was searched, what was found", parts)
+
+
+def _drawn(found: Genotype) -> Section:
+    return Section(
+        "cells",
+        "The cells found",
+        [
+            drawing("cells", found, caption="Rest the pointer on an arrow or a box to read what it computes."),
+            drawing("network", found, what="network", caption="The network around the cells."),
+        ],
+    )
+
+
+def _worth(
+    run: Run, space: Genotype | None, found: Genotype | None, choices: Sequence[Mapping[str, Any]]
+) -> Section | None:
+    """Each edge's worth: what the held-out loss loses when the edge is something else, with inherited weights."""
+    worth = run.json("worth.json")
+    if not worth or not space or not found:
+        return None
+    edges: Mapping[str, Mapping[str, Any]] = worth["edges"]
+    marks, rows = {}, {}
+    for edge, row in edges.items():
+        gains = {what: row[what]["loss"] - worth["loss"] if row.get(what) else math.nan for what in _RIVALS}
+        rows[edge] = gains
+    losses = {edge: _smallest(gains) for edge, gains in rows.items()}
+    largest = max((abs(loss) for loss in losses.values() if loss == loss), default=0.0) or 1.0
+    for edge, loss in losses.items():
+        if loss == loss:
+            marks[edge] = Mark(f"{loss:+.4f}", min(1.0, abs(loss) / largest))
+    probabilities = choices[-1]["probabilities"] if choices else {}
+    order = sorted(rows, key=lambda edge: -losses[edge] if losses[edge] == losses[edge] else math.inf)
+    table = []
+    for edge in order:
+        row, shown = edges[edge], probabilities.get(edge, {})
+        rival = row.get("runner_up") or {}
+        chosen = row["chosen"]
+        table.append(
+            (
+                edge,
+                chosen + (f" ({shown[chosen]:.0%})" if chosen in shown else ""),
+                rival.get("op", "") + (f" ({shown[rival['op']]:.0%})" if rival.get("op") in shown else ""),
+                number(rows[edge]["runner_up"], sign="+"),
+                number(rows[edge]["none"], sign="+"),
+            )
+        )
+    measured = {edge: rows[edge] for edge in order if losses[edge] == losses[edge]}
+    left = worth["edges_left"]
+    conditions = (
+        f"Held-out loss of the result {worth['loss']:.4f}, on {worth['images']} photographs; every change with the "
+        f"supernet's weights, norm statistics estimated anew, {worth['seconds']:.0f} s in all."
+    )
+    if left:
+        conditions += f" {left} edges were left out: the time was over (--worth_seconds)."
+    return Section(
+        "why",
+        "Why: what each edge is worth",
+        [
+            Text(
+                "By how much the held-out loss rises when one edge becomes its runner-up (the second most probable "
+                "candidate), or none. A small or negative number: the choice of this edge mattered little, or was not "
+                "the best one. Weights are inherited, so these are estimates."
+            ),
+            drawing(
+                "worth",
+                found,
+                marks=marks,
+                caption="Below each label the smaller of the two rises: what deciding otherwise would have cost.",
+            ),
+            charts(
+                "worthbars",
+                [
+                    bars(
+                        {edge: [gains[what] for what in _RIVALS] for edge, gains in measured.items()},
+                        list(_RIVALS.values()),
+                        title="Rise of the held-out loss",
+                        xlabel="difference of the loss",
+                    )
+                ],
+                size="large",
+            )
+            if measured
+            else Text("No edge was measured in time."),
+            Table(("edge", "chosen", "runner-up", "loss with runner-up", "loss with none"), table, conditions),
+        ],
+    )
+
+
+_RIVALS = {"runner_up": "runner-up", "none": "none"}
+
+
+def _smallest(gains: Mapping[str, float]) -> float:
+    return min((value for value in gains.values() if value == value), default=math.nan)
+
+
+def _evolution(choices: Sequence[Mapping[str, Any]]) -> Section | None:
+    if not choices:
+        return None
+    steps = [row["step"] for row in choices]
+    edges: Mapping[str, Mapping[str, float]] = choices[-1]["probabilities"]
+    names = list(dict.fromkeys(op for row in edges.values() for op in row))
+    small = [shares(steps, [row["probabilities"][edge] for row in choices], title=edge) for edge in edges]
+    return Section(
+        "choices",
+        "How the choices moved",
+        [
+            Text("Every edge's candidates over the steps; the height of a colour is its probability."),
+            Keys([(_sample(name), operation_label(name)) for name in names]),
+            charts("shares", small, size="small"),
+            charts("heat", [heat_map(edges, title=f"Probabilities in percent, step {steps[-1]}")], size="large"),
+        ],
+    )
+
+
+def _sample(name: str) -> Markup:
+    """A patch with the colour of an operation's areas."""
+    patch = '<svg viewBox="0 0 30 12" aria-hidden="true"><rect width="30" height="12" fill="{}"/></svg>'
+    return Markup(patch).format(area_colour(name))
+
+
+def _curves(history: Sequence[Mapping[str, Any]]) -> Section | None:
+    if not history:
+        return None
+    steps = [row["step"] for row in history]
+    figures = []
+    for title, columns in _CURVES.items():
+        series = {label: [row.get(key, math.nan) for row in history] for label, key in columns.items()}
+        series = {label: values for label, values in series.items() if any(value == value for value in values)}
+        if series:
+            figures.append(lines(steps, series, title=title))
+    return Section("curves", "Curves", [charts("curves", figures, caption="One point an evaluation (history.csv).")])
+
+
+def _trials(run: Run) -> Section | None:
+    """The study of a strategy whose trials decide."""
+    trials = [row for row in read_table(run.path / "trials.csv") if row.get("state") == "complete"]
+    if not trials:
+        return None
+    order = [trial["number"] for trial in trials]
+    losses = [trial["loss"] for trial in trials]
+    best = [min(losses[: index + 1]) for index in range(len(losses))]
+    chart = lines(order, {"trial": losses, "best so far": best}, title="Trials", xlabel="number of the trial")
+    return Section(
+        "trials",
+        "The trials",
+        [charts("trials", [chart], size="large", caption=f"{len(trials)} genotypes (trials.csv).")],
+    )
+
+
+def _rivals(run: Run, scores: Mapping[str, Any]) -> Section | None:
+    found, chance = scores.get("found") or {}, scores.get("random") or {}
+    losses = chance.get("losses") or []
+    if "loss" not in found or not losses:
+        return None
+    mean = sum(losses) / len(losses)
+    spread = math.sqrt(sum((loss - mean) ** 2 for loss in losses) / max(1, len(losses) - 1))
+    rows = [Dots(label="found", values=[found["loss"]]), Dots(label="random", values=losses, grey=True)]
+    table = [
+        ("found", number(found["loss"]), number(found.get("maxF")), number(found.get("MAE"))),
+        (f"random, mean of {len(losses)}", number(mean), "", ""),
+        ("random, best", number(min(losses)), "", ""),
+        ("random, worst", number(max(losses)), "", ""),
+    ]
+    return Section(
+        "rivals",
+        "Beside random genotypes of the same space",
+        [
+            charts(
+                "rivals",
+                [dots(rows, title="The same scorer, the same budget", xlabel=_LOSS, band=(mean, spread))],
+                caption="Grey: mean and standard deviation of the random ones.",
+                size="large",
+            ),
+            Table(("genotype", "held-out loss", "maxF", "MAE"), table, strong=[0]),
+            Text(f"The result is better than {chance['beaten']:.0%} of them.", muted=True),
+        ],
+    )
+
+
+def _front(run: Run) -> Section | None:
+    front = read_table(run.path / "front" / "front.csv")
+    if not front:
+        return None
+    kind = next(key for key in front[0] if key not in ("file", "trial", "loss", "hash"))
+    trials = [row for row in read_table(run.path / "trials.csv") if row.get("state") == "complete"]
+    points = [Point(x=row[kind], y=row["loss"]) for row in trials if math.isfinite(row["loss"])]
+    steps = [Point(x=row[kind], y=row["loss"], label=f"{row['trial']:.0f}") for row in front]
+    unit = (run.json("costs.json") or {}).get("unit", "")
+    rows = [
+        (
+            Link(str(row["file"]), f"front/{row['file']}"),
+            f"{row['trial']:.0f}",
+            number(row["loss"]),
+            f"{row[kind]:,.6g}",
+        )
+        for row in front
+    ]
+    figure = trade_off(points, steps, title="Loss against cost", xlabel=f"{kind} ({unit})", ylabel=_LOSS)
+    return Section(
+        "front",
+        "The Pareto front",
+        [charts("front", [figure], size="large"), Table(("genotype", "trial", "loss", f"{kind} ({unit})"), rows)],
+    )
+
+
+def _predictions(run: Run) -> Section | None:
+    path = run.path / "predictions.png"
+    if not path.is_file():
+        return None
+    caption = "Held-out photographs, their masks, and maps of the result with inherited weights."
+    return Section("predictions", "Predictions", [photograph(path, caption)])

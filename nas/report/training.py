@@ -1,0 +1,87 @@
+"""The page of a training: what was trained, its curves and scores, what it predicts."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nas.report.parts import Charts, Facts, Page, Part, Section, Table, charts, drawing, number, origin, photograph
+from nas.report.runs import Run
+from nas.visualize.charts import lines
+
+__all__ = ["training_curves", "training_page"]
+
+_CURVES = {
+    "Loss": {"training": "train_loss", "held out": "held_out_loss"},
+    "Held-out maxF (higher is better)": {"maxF": "held_out_maxF"},
+    "Held-out MAE (lower is better)": {"MAE": "held_out_MAE"},
+    "Learning rate": {"lr": "lr"},
+}
+
+
+def training_page(run: Run) -> Page:
+    """The page of a training's folder, as far as the training came."""
+    scores = run.json("scores.json")
+    genotype = run.genotype("genotype.yaml")
+    facts = [
+        ("genotype", f"{genotype.name}, hash {genotype.hash[:12]}" if genotype else str(run.setting("genotype"))),
+        ("photographs", str(run.setting("data", default="?"))),
+        ("recipe", f"{run.setting('recipe.size', default='?')} pixels, batch {run.setting('recipe.batch_size')}"),
+        ("seed", str(run.setting("seed", default="?"))),
+    ]
+    if scores:
+        facts += [
+            ("length", f"{scores['steps']} steps, {scores['train_seconds']:,.0f} s"),
+            ("trained on", f"{scores['train_images']:,} photographs, {scores['images_per_second']:.1f} a second"),
+            ("parameters", f"{scores['params']:,}"),
+        ]
+    next_step = f"python -m retrain.predict --weights {run.path}/weights.safetensors PHOTO -o maps"
+    sections = [
+        Section("summary", "What was trained", [Facts(facts)]),
+        _scores(scores) if scores else None,
+        Section("curves", "Curves", [training_curves(run.history)]) if run.history else None,
+        _predictions(run),
+        Section("cells", "The network", [drawing("cells", genotype), drawing("network", genotype, what="network")])
+        if genotype
+        else None,
+        origin(
+            run,
+            f"python -m retrain.train --config {run.path}/config.yaml --out NEW      # the same training again",
+            next_step if scores else f"python -m retrain.train --out {run.path} --resume",
+            f"python -m nas.report {run.path}      # this page again",
+        ),
+    ]
+    step = int(run.history[-1]["step"]) if run.history else 0
+    return Page(
+        title=f"Training: {genotype.name if genotype else run.path.name}",
+        state="complete" if scores else f"not complete: {step} steps are recorded",
+        complete=bool(scores),
+        sections=[section for section in sections if section],
+    )
+
+
+def training_curves(history: Sequence[Mapping[str, Any]]) -> Charts:
+    steps = [row["step"] for row in history]
+    figures = []
+    for title, columns in _CURVES.items():
+        series = {label: [row.get(key, math.nan) for row in history] for label, key in columns.items()}
+        series = {label: values for label, values in series.items() if any(value == value for value in values)}
+        if series:
+            figures.append(lines(steps, series, title=title))
+    return charts("curves", figures, caption="One point an evaluation (history.csv).")
+
+
+def _scores(document: Mapping[str, Any]) -> Section:
+    """Every score of every set, in the names that scores.json has for their conventions."""
+    sets: Mapping[str, Mapping[str, Any]] = document["scores"]
+    keys = list(dict.fromkeys(key for row in sets.values() for key, value in row.items() if value is not None))
+    shown = [key for key in keys if key != "count"]
+    rows = [(name, number(row.get("count")), *(number(row.get(key)) for key in shown)) for name, row in sets.items()]
+    parts: list[Part] = [Table(("set", "images", *shown), rows)]
+    return Section("scores", "Scores", parts)
+
+
+def _predictions(run: Run) -> Section | None:
+    path = run.path / "predictions.png"
+    if not path.is_file():
+        return None
+    return Section("predictions", "Predictions", [photograph(path, "Held-out photographs, their masks and maps.")])

@@ -1,0 +1,221 @@
+"""Charts of numbers: curves, choices, dots, trade-offs. Each is a matplotlib figure; `to_svg` makes it part of a page.
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart, and every series is told by its place, marker or
+dashes as well. Ink and grid are named colours, so that a page can put its own (for a dark screen) in their place.
+"""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from nas.visualize.scene import FONT
+from nas.visualize.style import darker, mixed, operation_label, operation_stroke
+
+__all__ = [
+    "Dots",
+    "Point",
+    "bars",
+    "dots",
+    "heat_map",
+    "lines",
+    "page_svg",
+    "shares",
+    "to_pixels",
+    "to_svg",
+    "trade_off",
+]
+
+INK, MUTED, GRID, PAPER = "#1f2329", "#6a7380", "#d4d9df", "#fefefe"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
+_MARKERS = "os^DvP"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dots:
+    """A row of `dots`: its values, and whether it is what all is measured against (grey) or what it is about."""
+
+    label: str
+    values: Sequence[float]
+    grey: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A point of `trade_off`. marked: what was chosen, as a star."""
+
+    x: float
+    y: float
+    label: str = ""
+    marked: bool = False
+
+
+def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], *, title: str, xlabel: str = "step") -> Figure:
+    """Series over x, with a gap where a value is NaN."""
+    figure, axes = _figure(4.6, 2.9)
+    for index, (label, values) in enumerate(series.items()):
+        look = {"color": COLOURS[index % len(COLOURS)], "linestyle": _DASHES[index % len(_DASHES)]}
+        axes.plot(x, values, label=label, linewidth=1.7, marker=_MARKERS[index % len(_MARKERS)], markersize=3.5, **look)
+    axes.set(title=title, xlabel=xlabel)
+    if len(series) > 1:
+        _legend(axes)
+    return figure
+
+
+def shares(x: Sequence[float], rows: Sequence[Mapping[str, float]], *, title: str) -> Figure:
+    """One edge's candidates over x (a row for each), stacked to 1 in the order of the candidates."""
+    figure, axes = _figure(2.3, 1.5)
+    names = list(rows[0])
+    table = numpy.array([[row[name] for row in rows] for name in names])
+    if len(x) == 1:
+        x, table = [x[0], x[0] + 1], numpy.repeat(table, 2, axis=1)
+    axes.stackplot(x, table, colors=[area_colour(name) for name in names], edgecolor=PAPER, linewidth=0.4)
+    axes.set(xlim=(x[0], x[-1]), ylim=(0, 1), yticks=(0, 1), xticks=(x[0], x[-1]))
+    axes.set_title(title, fontsize=7.5, loc="left")
+    axes.grid(False)
+    axes.tick_params(labelsize=6.5)
+    return figure
+
+
+def area_colour(name: str) -> str:
+    """The colour of an operation's areas: its line's, paler where that is double, darker where it is dashed."""
+    stroke = operation_stroke(name)
+    return mixed(stroke.colour, "#ffffff", 0.5) if stroke.double else darker(stroke.colour, 0.3 * bool(stroke.dashes))
+
+
+def heat_map(probabilities: Mapping[str, Mapping[str, float]], *, title: str = "") -> Figure:
+    """A row an edge, a column an operation, from 0 to 1; blank where an operation is no candidate of the edge."""
+    names = list(dict.fromkeys(name for row in probabilities.values() for name in row))
+    table = numpy.array([[row.get(name, math.nan) for name in names] for row in probabilities.values()])
+    figure, axes = _figure(1.9 + 0.27 * len(names), 1.5 + 0.17 * len(table))
+    image = axes.pcolormesh(table, cmap="cividis", vmin=0, vmax=1)
+    axes.set_xticks([x + 0.5 for x in range(len(names))], [operation_label(name) for name in names])
+    axes.set_yticks([y + 0.5 for y in range(len(table))], list(probabilities))
+    axes.invert_yaxis()
+    axes.tick_params(labelsize=6.5)
+    axes.tick_params(axis="x", rotation=90)
+    axes.grid(False)
+    for (row, column), value in numpy.ndenumerate(table):
+        if value >= 0.1:
+            colour = "white" if value < 0.5 else "black"
+            axes.text(column + 0.5, row + 0.5, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=colour)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6)
+    bar.set_label("probability", color=INK, fontsize=7)
+    bar.ax.tick_params(labelsize=6.5, colors=INK)
+    bar.outline.set_visible(False)
+    axes.set_title(title)
+    return figure
+
+
+def dots(rows: Sequence[Dots], *, title: str, xlabel: str, band: tuple[float, float] | None = None) -> Figure:
+    """Rows of values, first row on top, a bar at each mean. band: (mean, deviation) of chance, shaded grey."""
+    figure, axes = _figure(4.6, 1.3 + 0.3 * len(rows))
+    if band is not None:
+        axes.axvspan(band[0] - band[1], band[0] + band[1], color=MUTED, alpha=0.18, linewidth=0)
+        axes.axvline(band[0], color=MUTED, linewidth=1)
+    for height, row in enumerate(reversed(rows)):
+        colour = MUTED if row.grey else COLOURS[0]
+        axes.plot(row.values, [height] * len(row.values), "o", color=colour, alpha=0.75, markersize=6)
+        if row.values:
+            mean = sum(row.values) / len(row.values)
+            axes.plot(mean, height, "|", color=COLOURS[1], markersize=16, markeredgewidth=2)
+    axes.set_yticks(range(len(rows)), [row.label for row in reversed(rows)])
+    axes.set(title=title, xlabel=xlabel, ylim=(-0.6, len(rows) - 0.4))
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def bars(rows: Mapping[str, Sequence[float]], names: Sequence[str], *, title: str, xlabel: str) -> Figure:
+    """Horizontal bars, first row on top, one for each of `names` in a row; NaN leaves a bar out."""
+    thick = 0.8 / len(names)
+    figure, axes = _figure(4.6, 1.4 + 0.13 * len(names) * len(rows))
+    for index, name in enumerate(names):
+        places = [row + (index - (len(names) - 1) / 2) * thick for row in range(len(rows))]
+        values = [row[index] for row in rows.values()]
+        axes.barh(places, values, height=thick, label=name, color=COLOURS[index % len(COLOURS)])
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(title=title, xlabel=xlabel, ylim=(len(rows) - 0.4, -0.6))
+    axes.tick_params(axis="y", labelsize=7)
+    axes.grid(axis="y", visible=False)
+    if len(names) > 1:
+        _legend(axes)
+    return figure
+
+
+def trade_off(
+    points: Sequence[Point], front: Sequence[Point] = (), *, title: str, xlabel: str, ylabel: str, rising: bool = False
+) -> Figure:
+    """Points of cost (x) and loss (y), the front as steps with its labels. rising: y is a score, not a loss."""
+    figure, axes = _figure(4.6, 3.2)
+    plain = [point for point in points if not point.marked]
+    axes.scatter([p.x for p in plain], [p.y for p in plain], s=16, color=MUTED, label="tried" if front else None)
+    if front:
+        x, y = [p.x for p in front], [p.y for p in front]
+        axes.plot(x, y, drawstyle="steps-post", marker="o", markersize=5, color=COLOURS[0], label="front")
+    marked = [point for point in points if point.marked]
+    if marked:
+        axes.scatter([p.x for p in marked], [p.y for p in marked], marker="*", s=170, color=COLOURS[1], zorder=3)
+    for point in (*front, *(p for p in points if p.label and not front)):
+        place = (point.x, point.y)
+        axes.annotate(point.label, place, xytext=(4, 4), textcoords="offset points", fontsize=7, color=INK)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel + (" (higher is better)" if rising else ""))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.margins(0.12)
+    if front:
+        _legend(axes)
+    return figure
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """The figure as one <svg> element; `name` keeps its ids apart from those of other figures on a page."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": FONT}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return page_svg(buffer.getvalue(), name)
+
+
+def page_svg(svg: str, name: str) -> str:
+    """An SVG file as an element of an HTML page: without prologue and metadata, its ids after `name`."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r"\bid=\"", f'id="{name}-', svg)
+    svg = re.sub(r"(href=\"|url\()#", rf"\g<1>#{name}-", svg)
+    return re.sub(r"font-family: [^;\"]*", f"font-family: '{FONT}', Verdana, sans-serif", svg)
+
+
+def to_pixels(figure: Figure) -> numpy.ndarray:
+    """The figure as uint8[H, W, 3]."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return numpy.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=100)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, labelsize=7.5)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(MUTED)
+    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+        text.set(color=INK, fontsize=8.5)
+    axes.title.set_fontsize(9.5)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    return figure, axes
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, fontsize=7.5, labelcolor=INK)

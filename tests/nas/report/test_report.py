@@ -1,0 +1,164 @@
+"""Pages of runs: every section, one file without anything from outside, names escaped, interrupted runs too."""
+
+import html.parser
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import made_runs
+import pytest
+
+from genotypes import UserError
+from nas.report import ReportWarning, report_at_the_end, write_report
+from nas.report.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[3]
+SECTIONS = {
+    "search": "summary cells why choices curves trials rivals front predictions origin",
+    "training": "summary scores curves predictions cells origin",
+    "comparison": "summary table dots costs curves trainings cells predictions origin",
+}
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+class Reader(html.parser.HTMLParser):
+    """Checks that tags close in order, and keeps what the tests ask for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if data.strip() and self.open[-1] != "style":
+            self.texts.append(data.strip())
+
+    def ids(self, tag: str | None = None) -> list[str]:
+        return [attributes["id"] for name, attributes in self.tags if tag in (None, name) and attributes.get("id")]
+
+
+def read(path: Path) -> Reader:
+    return Reader(write_report(path).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict[str, Reader]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {kind: read(getattr(made_runs, kind)(folder / kind)) for kind in SECTIONS}
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_every_section_is_there_and_is_reached_from_the_top(pages, kind):
+    page = pages[kind]
+    assert page.ids("section") == SECTIONS[kind].split()
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert [link for link in links if link.startswith("#")] == [f"#{key}" for key in SECTIONS[kind].split()]
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_a_page_needs_nothing_but_itself(pages, kind):
+    for tag, attributes in pages[kind].tags:
+        assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
+        for name, value in attributes.items():
+            assert not name.startswith("on"), f"{tag} has {name}"
+            if name in ("src", "href", "xlink:href", "data"):
+                inside = value.startswith(("#", "data:image/png;base64,", "front/", "runs/"))
+                assert inside, f"{tag} {name}={value[:80]}"
+            if "url(" in (value or ""):
+                assert re.findall(r"url\(([^)]*)\)", value) == re.findall(r"url\((#[^)]*)\)", value)
+    (policy,) = (a["content"] for t, a in pages[kind].tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_ids_are_unique_and_references_lead_to_them(pages, kind):
+    ids = pages[kind].ids()
+    assert len(set(ids)) == len(ids)
+    values = [value for _, attributes in pages[kind].tags for value in attributes.values() if value]
+    used = {found for value in values for found in re.findall(r"url\(#([^)]*)\)", value)}
+    used |= {value[1:] for value in values if value.startswith("#") and not re.fullmatch(r"#[0-9a-f]{6}", value)}
+    assert used <= set(ids)
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_names_are_escaped(pages, kind):
+    # The reader found no script among the tags; the name is there as text, letter by letter.
+    assert any("<script>alert(" in text and "&amp;" in text for text in pages[kind].texts)
+
+
+def test_the_why_shows_each_edge_with_what_another_choice_costs(pages):
+    texts = pages["search"].texts
+    edges = list(made_runs.SPACE.open_edges())
+    # Table and bars; the numbers on the drawing, wide and narrow.
+    assert all(texts.count(edge) >= 2 for edge in edges)
+    assert texts.count("+0.0300") >= 3 and "-0.0100" in texts
+    assert any("2 edges were left out" in text for text in texts)
+
+
+def test_choices_of_steps_that_were_not_recorded_are_left_out(pages):
+    assert "Probabilities in percent, step 60" in pages["search"].texts
+
+
+def test_charts_take_the_colours_of_the_page(pages):
+    styles = [attributes.get("style") or "" for _, attributes in pages["search"].tags]
+    assert sum("var(--ink)" in style for style in styles) > 20 and sum("var(--muted)" in style for style in styles) > 5
+
+
+@pytest.mark.parametrize(
+    "kind, state", [("search", "60 of 60 steps"), ("training", "60 steps"), ("comparison", "4 of 6 trainings")]
+)
+def test_an_interrupted_run_has_a_page_that_says_so(tmp_path, kind, state):
+    page = read(getattr(made_runs, kind)(tmp_path / kind, finished=False))
+    assert any("not complete" in text and state in text for text in page.texts)
+    assert {"summary", "curves", "origin"} <= set(page.ids("section"))
+
+
+def test_a_run_that_has_only_begun_has_a_page(tmp_path):
+    (tmp_path / "config.yaml").write_text("strategy: darts\n")
+    assert read(tmp_path).ids("section") == ["summary", "origin"]
+
+
+def test_the_command_makes_pages_again_and_names_what_is_no_run(tmp_path, capsys):
+    runs = [str(made_runs.training(tmp_path / name)) for name in ("a", "b")]
+    assert main(runs) == 0
+    assert capsys.readouterr().out.count("report.html") == 2 and (tmp_path / "a" / "report.html").is_file()
+    assert main([str(tmp_path)]) == 2
+    assert "no run's folder" in capsys.readouterr().err
+    (tmp_path / "a" / "scores.json").write_text("{")
+    assert main(runs) == 2
+    assert "scores.json: expected JSON" in capsys.readouterr().err
+
+
+def test_a_page_that_fails_is_a_warning_for_the_run(tmp_path):
+    made_runs.training(tmp_path / "a")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert report_at_the_end(tmp_path / "a") == tmp_path / "a" / "report.html"
+    (tmp_path / "a" / "genotype.yaml").write_text("format: 1\n")
+    with pytest.warns(ReportWarning, match=r"report.html could not be made \(GenotypeError"):
+        assert report_at_the_end(tmp_path / "a") is None
+    with pytest.raises(UserError):
+        write_report(tmp_path / "a")
+
+
+def test_pages_need_no_torch():
+    code = "import nas.report, sys; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

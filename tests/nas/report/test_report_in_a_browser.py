@@ -1,0 +1,85 @@
+"""Pages in headless Chromium, on a laptop and on a telephone, light and dark: nothing cut off, a quiet console."""
+
+import chromium
+import made_runs
+import pytest
+
+from nas.report import write_report
+
+pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
+
+# Elements whose right edge lies beyond the page, or whose content is wider than they are and would be cut or scrolled.
+CUT_OFF = """
+[...document.querySelectorAll('body *')].filter(element => {
+  const box = element.getBoundingClientRect();
+  if (!box.width) return false;
+  const inner = element.closest('svg') && element.tagName !== 'svg';
+  return box.right > innerWidth + 1 || box.left < -1 || (!inner && element.scrollWidth > element.clientWidth + 1
+      && getComputedStyle(element).display !== 'inline');
+}).map(element => element.tagName + ' ' + (element.id || element.className.baseVal || element.className))
+"""
+# Texts of a chart that leave its frame.
+OUTSIDE = """
+[...document.querySelectorAll('svg')].flatMap(svg => {
+  const frame = svg.getBoundingClientRect();
+  if (!frame.width) return [];
+  return [...svg.querySelectorAll('text')].filter(text => {
+    const box = text.getBoundingClientRect();
+    return box.left < frame.left - 2 || box.right > frame.right + 2 || box.top < frame.top - 2
+        || box.bottom > frame.bottom + 2;
+  }).map(text => text.textContent);
+})
+"""
+CONTRAST = """
+['--ink', '--muted', '--good', '--warn', '--link'].map(name => {
+  const style = getComputedStyle(document.documentElement);
+  const light = colour => {
+    const parts = [1, 3, 5].map(i => parseInt(colour.trim().slice(i, i + 2), 16) / 255)
+      .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] + 0.05;
+  };
+  const pair = [light(style.getPropertyValue(name)), light(style.getPropertyValue('--paper'))];
+  return Math.max(...pair) / Math.min(...pair);
+})
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.Chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        kind: write_report(getattr(made_runs, kind)(folder / kind)) for kind in ("search", "training", "comparison")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("kind", ["search", "training", "comparison"])
+def test_nothing_is_cut_off_and_the_console_is_quiet(browser, pages, kind, width):
+    browser.messages.clear()
+    browser.open(pages[kind], width=width, dark=width == 390)
+    assert browser.run("innerWidth") == width and browser.run("document.documentElement.scrollWidth") <= width
+    assert browser.run(CUT_OFF) == []
+    assert browser.run(OUTSIDE) == []
+    assert browser.run("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    shown = browser.run("[...document.querySelectorAll('.drawing')].filter(d => d.offsetWidth).length")
+    assert 0 < shown == browser.run("document.querySelectorAll('.drawing').length") / 2  # wide, or narrow
+    assert browser.messages == []
+
+
+@pytest.mark.slow
+def test_light_and_dark_can_both_be_read(browser, pages):
+    backs = []
+    for dark in (False, True):
+        browser.open(pages["training"], width=1280, dark=dark)
+        assert min(browser.run(CONTRAST)) >= 4.5  # WCAG 2, AA
+        backs.append(browser.run("getComputedStyle(document.body).backgroundColor"))
+        ink = browser.run("getComputedStyle(document.querySelector('.charts text')).fill")
+        assert ink == browser.run("getComputedStyle(document.body).color")
+    assert backs[0] != backs[1]
