@@ -12,15 +12,16 @@ import json
 import math
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+import genotypes
+import retrain
+
 _SIDE = 160
 _TEST = 300
-_STEPS = 400
 
 
 def woven_patch(seed: int, index: int, side: int = _SIDE) -> tuple[Image.Image, Image.Image]:
@@ -32,7 +33,8 @@ def woven_patch(seed: int, index: int, side: int = _SIDE) -> tuple[Image.Image, 
     base, thread = rng.uniform(0.3, 0.7, 3), rng.uniform(0.08, 0.16)
     waves = rng.uniform(12, 18)
     threads = np.where(mask, _threads(rng, x, y, angle + other, waves), _threads(rng, x, y, angle, waves))
-    light = 1 + 0.3 * (np.cos(rng.uniform(0, 2 * math.pi)) * (x - 0.5) + np.sin(rng.uniform(0, 2 * math.pi)) * (y - 0.5))
+    slope = rng.uniform(0, 2 * math.pi)
+    light = 1 + 0.3 * (math.cos(slope) * (x - 0.5) + math.sin(slope) * (y - 0.5))
     picture = (base + thread * threads[..., None]) * light[..., None] + rng.normal(0, 0.03, (side, side, 3))
     for _ in range(rng.integers(2, 6)):
         cx, cy, radius = rng.uniform(0.05, 0.95), rng.uniform(0.05, 0.95), rng.uniform(0.02, 0.06)
@@ -64,3 +66,53 @@ def write_pairs(folder: Path, seed: int, count: int) -> Path:
             if not (path := folder / part / f"{index:04d}.png").is_file():
                 image.save(path)
     return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", required=True, help="ImageNet weights of the network's backbone")
+    parser.add_argument("--network", default="sod_s", help="a network of the package, or a weight file")
+    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    test = write_pairs(options.out / "test", 1_000_003, _TEST)
+    starts = {"fine-tuned": ["--init", options.network], "from ImageNet": ["--weights", options.weights]}
+    print("| woven patches, 300 pictures | maxF | MAE | minutes |\n|---|---|---|---|", flush=True)
+    before = _before(options.network, test, options.out / "before")
+    print(f"| {options.network}, untuned | {before['maxF']:.4f} | {before['MAE_raw']:.4f} | |", flush=True)
+    genotype = options.out / "genotype.yaml"
+    genotypes.save(retrain.load(options.network).genotype, genotype)
+    for label, start in starts.items():
+        rows = []
+        for seed in options.seeds:
+            pairs = write_pairs(options.out / f"pairs{seed}", seed, options.pairs)
+            run = options.out / f"{label.split()[-1]}{seed}"
+            if not (run / "scores.json").is_file():
+                words = ["--genotype", str(genotype), *start, "--recipe", "finetune", "--data", f"own={pairs}"]
+                words += ["--test", f"woven={test}", "--seed", str(seed), "--quick_scores", "true", "--out", str(run)]
+                _python("retrain.train", *words)
+            document = json.loads((run / "scores.json").read_text())
+            rows.append((document["scores"]["woven"]["maxF"], document["scores"]["woven"]["MAE_raw"]))
+            rows[-1] += (document["train_seconds"] / 60,)
+        table = np.array(rows)
+        mean, spread = table.mean(0), table.std(0, ddof=1) if len(rows) > 1 else np.zeros(3)
+        cells = [f"{m:.4f} ± {s:.4f}" for m, s in zip(mean[:2], spread, strict=False)]
+        print(
+            f"| {label}, {options.pairs} pairs, {len(rows)} seeds | {cells[0]} | {cells[1]} | {mean[2]:.1f} |",
+            flush=True,
+        )
+
+
+def _before(weights: str, test: Path, out: Path) -> dict[str, float]:
+    if not (out / "scores.json").is_file():
+        _python("retrain.evaluate", "--weights", weights, "--data", f"woven={test}", "--quick", "-o", str(out))
+    return json.loads((out / "scores.json").read_text())[0]
+
+
+def _python(module: str, *words: str) -> None:
+    subprocess.run([sys.executable, "-m", module, *words], check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()
