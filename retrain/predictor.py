@@ -16,6 +16,7 @@ from nas.network.weights import load_weights, save_weights
 from nas.run.setup import open_device
 from nas.run.sizes import check_side
 from nas.task import Photograph, normalise, read_image, resize, to_bytes
+from retrain.networks import find_weights
 
 __all__ = ["Predictor", "load", "predict_map", "save"]
 
@@ -113,19 +114,19 @@ def load(
     precision: str = "fp32",
     antialias: bool = True,
 ) -> Predictor:
-    """The network in a weight file of `save`, `retrain.train` or `retrain.authors`, ready to predict.
+    """A network, ready to predict: one of the package by its name, or that of a weight file.
 
-    `retrain.load("weights.safetensors")("cat.jpg").save("map.png")`
+    `retrain.load("sod_s")("cat.jpg").save("map.png")`
 
     Args:
-        path: the file.
+        path: a name (`retrain.networks.network_names()`), or a file of `save`, `retrain.train` or `retrain.authors`.
         device: cpu, cuda, or auto.
         size, precision, antialias: see `Predictor`.
 
     Raises:
         UserError: the file is missing, damaged or not one of ours, or there is no such device.
     """
-    genotype, state = load_weights(path)
+    genotype, state = load_weights(find_weights(path))
     network = build(genotype)
     try:
         network.load_state_dict(state)

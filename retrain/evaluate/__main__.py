@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"{_EXAMPLES}\n\nand, as with every command, --plugin FILE: {PLUGIN_HELP}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--weights", nargs="+", required=True, metavar="FILE", help="weight files, FILE or LABEL=FILE")
+    parser.add_argument(
+        "--weights", nargs="+", required=True, metavar="FILE", help="networks: FILE or LABEL=FILE; a name for a file"
+    )
     parser.add_argument(
         "--data", nargs="+", required=True, metavar="NAME=DIR", help="sets: NAME=DIR, DIR, synthetic or synthetic:COUNT"
     )

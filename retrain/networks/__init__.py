@@ -26,5 +26,5 @@ def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
         return _FOLDER / f"{name_or_path}.safetensors"
     if not Path(name_or_path).is_file():
         known = ", ".join(network_names()) or "none"
-        raise UserError(f"{name_or_path}: no weight file, and no network of that name; known: {known}")
+        raise UserError(f"no weight file at {name_or_path}, and no network of that name; known: {known}")
     return Path(name_or_path)

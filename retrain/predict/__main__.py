@@ -13,11 +13,12 @@ from genotypes import UserError
 from genotypes.plugins import PLUGIN_HELP
 from nas.run import run_command
 from nas.run.sizes import parse_size
+from retrain.networks import DEFAULT, network_names
 from retrain.predict import contact, plan, predict_map, read_photo
 from retrain.predictor import load
 
 _EXAMPLES = """examples:
-  python -m retrain.predict --weights runs/b/weights.safetensors cat.jpg -o maps
+  python -m retrain.predict cat.jpg                                with sod_s, which comes with the package
   python -m retrain.predict --weights runs/b/weights.safetensors holiday/ -o maps --overlay
 
 Maps are 8-bit grey PNG files of the photographs' own size, DIR/NAME.png; contact pictures are DIR/overlay/NAME.png.
@@ -68,8 +69,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photos", nargs="+", metavar="IMAGE|DIR", help="photographs of any format, folders of them")
-    parser.add_argument("--weights", required=True, metavar="FILE", help="a weight file of retrain.train or .authors")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the maps")
+    parser.add_argument(
+        "--weights",
+        default=DEFAULT,
+        metavar="NAME|FILE",
+        help=f"a network of the package ({', '.join(network_names())}; default: %(default)s), or a weight file",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("maps"), metavar="DIR", help="folder (default: %(default)s)"
+    )
     parser.add_argument("--overlay", action="store_true", help="also write photograph, map and cut-out side by side")
     parser.add_argument("--overwrite", action="store_true", help="replace maps that are there already")
     parser.add_argument("--size", help="input side, or H,W (default: what the genotype says)")

@@ -22,7 +22,7 @@ class TrainConfig:
         data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         test: sets to score at the end, NAME=DIR each; they take no part in training.
         weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
-        init: weight file of the same network to start from, written by retrain.train or retrain.authors.
+        init: weights of the same network to start from: a name such as sod_s, or a file.
         start_from: folder of a search whose genotype is trained, starting from the supernet's weights (--from RUN).
         limit: use only so many photographs.
         cache: folder that keeps decoded photographs between runs.

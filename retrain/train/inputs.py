@@ -13,6 +13,7 @@ from nas.network.inherit import inherit_state
 from nas.network.weights import load_weights
 from nas.run import load_checkpoint, open_device, seeded
 from nas.task import Pair, PhotoSet, open_photos, split
+from retrain.networks import find_weights
 from retrain.test_sets import open_test_sets
 from retrain.train.config import TrainConfig
 
@@ -90,7 +91,7 @@ def _load(cfg: TrainConfig) -> Genotype:
 
 
 def _start_from(net: Network, path: str) -> None:
-    genotype, state = load_weights(path)
+    genotype, state = load_weights(find_weights(path))
     if genotype != net.genotype:
         raise UserError(f"{path} holds weights of another network ({genotype.name}), not of {net.genotype.name}")
     net.load_state_dict(state)

@@ -100,3 +100,8 @@ def test_import_retrain_loads_nothing_heavy() -> None:
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert "no attribute 'nothing'" in done.stderr
+
+
+def test_a_name_that_no_network_has_is_answered_with_those_that_exist() -> None:
+    with pytest.raises(UserError, match="no weight file at sod_x, and no network of that name; known: "):
+        retrain.load("sod_x")
