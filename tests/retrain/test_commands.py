@@ -115,7 +115,7 @@ WRONG = [
     ("evaluate", (*WEIGHTS, "--data", "pictures", "--size", "31"), "size must be 32 to 8192 pixels, not 31"),
     ("evaluate", (*WEIGHTS, "--data", "pictures", "--limit", "0"), "--limit must be at least 1"),
     ("evaluate", WEIGHTS, "--data"),
-    ("predict", ("one.png", "-o", "new"), "--weights"),
+    ("predict", ("one.png", "-o", "new", "--weights", "sod_x"), "no weight file at sod_x, and no network of that name"),
     ("predict", ("one.png", "--weights", "broken.safetensors", "-o", "new"), "broken.safetensors is no readable"),
     ("predict", ("nothing.jpg", *WEIGHTS, "-o", "new"), "no such photograph or folder: nothing.jpg"),
     ("predict", ("empty", *WEIGHTS, "-o", "new"), "empty holds no image"),
