@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from nas.run.sizes import check_side
 from nas.task import Photograph, normalise, read_image, resize, to_bytes
 from retrain.networks import find_weights
 
-__all__ = ["Predictor", "load", "predict_map", "save"]
+__all__ = ["Predictor", "load", "predict_map", "predict_maps", "save"]
 
 
 class Predictor:
@@ -57,15 +57,18 @@ class Predictor:
         """The saliency map of one photograph: an 8-bit grey picture of its size, white where the object is.
 
         Args:
-            photograph: a file; a Pillow image; an array uint8[H, W, 3] or [H, W]; a tensor [3, H, W]; arrays and
-                tensors of floats are in 0..1.
+            photograph: a file, or the bytes of one; a Pillow image; an array uint8[H, W, 3] or [H, W]; a tensor
+                [3, H, W]; arrays and tensors of floats are in 0..1.
 
         Raises:
             DataError: a file that cannot be read, an array of another shape or range, a network whose output is not
                 finite.
         """
-        photo = read_image(photograph)
-        return Image.fromarray(predict_map(self.probabilities, photo, self.size, antialias=self.antialias))
+        return Image.fromarray(self.maps([read_image(photograph)])[0])
+
+    def maps(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Maps uint8[H, W] of photographs uint8[H, W, 3] (see `nas.task.read_image`), in one batch."""
+        return predict_maps(self.probabilities, photos, self.size, antialias=self.antialias)
 
     @torch.inference_mode()
     def probabilities(self, pictures: Tensor) -> Tensor:
@@ -81,20 +84,31 @@ class Predictor:
 def predict_map(
     probabilities: Callable[[Tensor], Tensor], photo: np.ndarray, size: tuple[int, int], *, antialias: bool = True
 ) -> np.ndarray:
-    """The map uint8[H, W] of a photograph uint8[H, W, 3], the one that `retrain.evaluate` scores.
+    """The map uint8[H, W] of one photograph uint8[H, W, 3]: see `predict_maps`."""
+    return predict_maps(probabilities, [photo], size, antialias=antialias)[0]
+
+
+def predict_maps(
+    probabilities: Callable[[Tensor], Tensor],
+    photos: Sequence[np.ndarray],
+    size: tuple[int, int],
+    *,
+    antialias: bool = True,
+) -> list[np.ndarray]:
+    """The maps uint8[H, W] of photographs uint8[H, W, 3], those that `retrain.evaluate` scores.
 
     Args:
-        probabilities: float32[1, 3, h, w] in 0..1 -> float[1, 1, h', w'].
-        photo: as `nas.task.read_image` gives it.
+        probabilities: float32[B, 3, h, w] in 0..1 -> float[B, 1, h', w'].
+        photos: as `nas.task.read_image` gives them, of any sizes.
         size: the (h, w) that the network sees.
         antialias: see `nas.task.resize`.
 
     Raises:
         DataError: the output is not finite.
     """
-    seen = np.array(resize(photo, size, antialias=antialias))
-    probs = probabilities(torch.from_numpy(seen).permute(2, 0, 1)[None].float() / 255)
-    return to_bytes(probs[0, 0].float().cpu().numpy(), photo.shape[0], photo.shape[1])
+    seen = np.stack([resize(photo, size, antialias=antialias) for photo in photos])
+    probs = probabilities(torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 255)[:, 0].float().cpu().numpy()
+    return [to_bytes(p, photo.shape[0], photo.shape[1]) for p, photo in zip(probs, photos, strict=True)]
 
 
 def save(path: str | os.PathLike[str], network: Network) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from nas.task.reading import HEIF, DataError, header_size, picture_extensions
+from nas.task.reading import DataError, header_size, picture_extensions
 
 __all__ = [
     "Pair",
@@ -175,33 +175,34 @@ def few(names: Iterable[str]) -> str:
 
 
 def pictures_in(folder: Path, *, without: Path | None = None) -> tuple[list[Path], list[str]]:
-    """All pictures below a folder, sorted, and what is left out of it, in words. Links to folders are followed once."""
+    """All pictures below a folder, sorted, and what is left out of it, in words. Links to folders are followed once.
+
+    without: a folder in it that is passed over. Hidden files are not counted.
+    """
     pictures: list[Path] = []
     left_out: list[str] = []
     known = picture_extensions()
-    for file in _files(folder, without, set()):
+    for file in _files(folder, {without.resolve()} if without else set()):
         ending = file.suffix.lower()
         name = file.relative_to(folder).as_posix()
         if not file.is_file():
             left_out.append(f"{name} (a link to nothing)" if file.is_symlink() else f"{name} (a pipe or device)")
         elif ending in known:
             pictures.append(file)
-        elif ending in HEIF:
-            left_out.append(f"{name} (needs pillow-heif: pip install pillow-heif)")
         else:
             left_out.append(name)
     return pictures, left_out
 
 
-def _files(folder: Path, without: Path | None, seen: set[Path]) -> Iterator[Path]:
-    if folder.resolve() in seen or folder == without:
+def _files(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    if folder.resolve() in seen:
         return
     seen.add(folder.resolve())
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
             continue
         if entry.is_dir():
-            yield from _files(entry, without, seen)
+            yield from _files(entry, seen)
         else:
             yield entry
 

@@ -6,6 +6,7 @@ resized to H x W. JPEG's draft mode is not used: it would make the result depend
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from genotypes.errors import UserError
@@ -35,7 +36,7 @@ __all__ = [
 
 READING_VERSION = 2  # raise when a file becomes other bytes than before: it is part of the cache's key
 
-Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | Tensor"
+Photograph: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor"
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
@@ -50,7 +51,7 @@ _TURNS = {
 _HALF = 127  # a mask's object is above
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 _BAD_EXIF = (*_UNREADABLE, KeyError, TypeError, IndexError, AttributeError, struct.error)
-HEIF = (".heic", ".heif", ".avif")
+_HEIF = (".heic", ".heif")
 
 
 class DataError(UserError):
@@ -61,8 +62,8 @@ def read_image(source: Photograph, size: int | tuple[int, int] | None = None, *,
     """A photograph as uint8[H, W, 3], RGB, upright.
 
     Args:
-        source: a file; a Pillow image; an array uint8[H, W], uint8[H, W, 3 or 4] or float of the same shapes in 0..1;
-            a tensor uint8 or float of [3, H, W] or [1, H, W].
+        source: a file, or the bytes of one; a Pillow image; an array uint8[H, W], uint8[H, W, 3 or 4] or float of the
+            same shapes in 0..1; a tensor uint8 or float of [3, H, W] or [1, H, W].
         size: (H, W) to resize to, or the side of a square; None keeps the size.
         antialias: see `resize`.
 
@@ -133,15 +134,14 @@ def header_size(path: Path) -> tuple[int, int]:
 
 @lru_cache
 def picture_extensions() -> frozenset[str]:
-    """File name endings (lower case, with the dot) of what can be read here."""
+    """File name endings (lower case, with the dot) of pictures; HEIC among them, whether it can be read here or not."""
     Image.init()
-    _register_heif()
-    return frozenset(ext for ext, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+    return frozenset(ext for ext, kind in Image.registered_extensions().items() if kind in Image.OPEN).union(_HEIF)
 
 
 @lru_cache
 def _register_heif() -> bool:
-    """HEIC, as phones write it, is read where pillow-heif is installed (`pip install sod-nas[heic]`)."""
+    """HEIC, as phones write it, is read where pillow-heif is installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -150,25 +150,27 @@ def _register_heif() -> bool:
     return True
 
 
-def _open_picture(source: str | os.PathLike[str] | Image.Image) -> Image.Image:
+def _open_picture(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Image:
     """The picture, decoded and upright."""
     if isinstance(source, Image.Image):
         return _upright(source)
     _register_heif()
     try:
-        with Image.open(source) as file:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
             file.load()
             return _upright(file)
     except FileNotFoundError:
-        raise DataError(f"no such file: {source}") from None
+        raise DataError(f"no such file: {source!s}") from None
     except _UNREADABLE as error:
-        raise DataError(_cannot_read(Path(source), error)) from error
+        raise DataError(_cannot_read("the given bytes" if isinstance(source, bytes) else source, error)) from error
 
 
-def _cannot_read(path: Path, error: BaseException) -> str:
-    if path.suffix.lower() in HEIF and not _register_heif():
-        return f"cannot read {path}: {path.suffix} needs pillow-heif (pip install pillow-heif)"
-    return f"cannot read {path} as an image: {error}"
+def _cannot_read(source: str | os.PathLike[str], error: BaseException) -> str:
+    ending = Path(source).suffix
+    if ending.lower() in _HEIF and not _register_heif():
+        return f"cannot read {source}: {ending} files need pillow-heif (pip install pillow-heif)"
+    reason = "none of the formats that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
+    return f"cannot read {source} as an image: {reason}"
 
 
 def _upright(file: Image.Image) -> Image.Image:

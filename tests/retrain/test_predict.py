@@ -1,5 +1,10 @@
 """Prediction: any photograph, a map of its own size, nothing lost."""
 
+import io
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -141,3 +146,62 @@ def test_the_same_photograph_given_twice_is_one(predict, pictures, tmp_path) -> 
     photo = pictures / "images/p0.png"
     assert predict(photo, photo, "-o", tmp_path / "maps") == 0
     assert len(list((tmp_path / "maps").iterdir())) == 1
+
+
+def test_folders_are_followed_and_what_is_no_picture_is_told(predict, pictures, tmp_path, capsys) -> None:
+    (pictures / "images/trip").mkdir()
+    Image.new("RGB", (40, 30)).save(pictures / "images/trip/p0.jpg")
+    (pictures / "images/trip/notes.txt").write_text("not a picture")
+    os.mkfifo(pictures / "images/pipe.png")
+    assert predict(pictures / "images", "-o", pictures / "images/maps") == 0
+    maps = pictures / "images/maps"
+    assert sorted(p.relative_to(maps).as_posix() for p in maps.rglob("*.png")) == [
+        "p0.png", "p1.png", "p2.png", "p3.png", "trip/p0.png",
+    ]  # fmt: skip
+    told = capsys.readouterr()
+    assert "left out 2" in told.err and "trip/notes.txt" in told.err and "pipe.png (a pipe or device)" in told.err
+    assert "5 maps" in told.out and "photographs/s" in told.out
+    assert predict(pictures / "images", "-o", pictures / "images/maps", "--overwrite") == 0  # maps are no photographs
+    assert "5 maps" in capsys.readouterr().out
+
+
+def test_a_cut_out_is_the_photograph_with_its_map_as_alpha(predict, pictures, tmp_path) -> None:
+    out = tmp_path / "maps"
+    assert predict(pictures / "images/p1.png", "-o", out, "--cutout") == 0
+    with Image.open(out / "cutout/p1.png") as cut, Image.open(out / "p1.png") as saliency:
+        assert cut.mode == "RGBA" and np.array_equal(cut.getchannel("A"), saliency)
+        assert np.array_equal(cut.convert("RGB"), read_photo(pictures / "images/p1.png"))
+
+
+def test_batches_change_no_map(predict, pictures, tmp_path) -> None:
+    for size in (1, 3, 8):
+        assert predict(pictures / "images", "-o", tmp_path / f"by{size}", "--batch-size", size) == 0
+    for name in ("p0", "p1", "p2", "p3"):
+        one, three, eight = (np.asarray(Image.open(tmp_path / f"by{n}/{name}.png")).astype(int) for n in (1, 3, 8))
+        assert np.abs(one - three).max() <= 1 and np.abs(one - eight).max() <= 1
+
+
+@pytest.mark.parametrize(("words", "mode"), [([], "L"), (["--cutout"], "RGBA"), (["--overlay"], "RGB")])
+def test_standard_input_and_output(predict, trained, pictures, tmp_path, words, mode) -> None:
+    photo = pictures / "images/p1.png"
+    assert predict(photo, "-o", tmp_path / "maps", *words) == 0
+    command = [sys.executable, "-m", "retrain.predict", "--weights", str(trained / "weights.safetensors"), *words]
+    done = subprocess.run([*command, "-", "-o", "-"], input=photo.read_bytes(), capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    kind = words[0][2:] if words else ""
+    with Image.open(io.BytesIO(done.stdout)) as piped, Image.open(tmp_path / "maps" / kind / "p1.png") as written:
+        assert piped.mode == mode and np.array_equal(piped, written)
+
+
+def test_standard_output_takes_one_picture(predict, pictures, capsys) -> None:
+    assert predict(pictures / "images", "-o", "-") == 2
+    assert predict(pictures / "images/p0.png", "-o", "-", "--cutout", "--overlay") == 2
+    assert "writes one picture" in capsys.readouterr().err
+
+
+def test_heic_without_its_reader_is_named(predict, pictures, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("nas.task.reading._register_heif", lambda: False)
+    (pictures / "images/IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    assert predict(pictures / "images", "-o", tmp_path / "maps") == 2
+    told = capsys.readouterr()
+    assert "IMG_1.HEIC" in told.err and "pip install pillow-heif" in told.err and "4 maps" in told.out

@@ -38,16 +38,16 @@ def wide(tmp_path):
 def test_predict_evaluate_and_the_predictor_give_the_same_bytes(trained, wide, tmp_path, options) -> None:
     weights = ["--weights", str(trained / "weights.safetensors"), *options]
     data = ["--data", f"w={wide}", "-o", str(tmp_path / "report"), "--maps", "--quick", "--workers", "0"]
-    assert run_command(evaluate, [*weights, *data, "--batch-size", "1"]) == 0
+    assert run_command(evaluate, [*weights, *data]) == 0
     assert run_command(predict, [str(wide / "images"), *weights, "-o", str(tmp_path / "maps")]) == 0
     size = (160, 320) if options[1] == "160,320" else 160
     predictor = retrain.load(trained / "weights.safetensors", size=size, antialias="--no-antialias" not in options)
     for name in ("a", "big", "turned"):
         scored, written = ((tmp_path / at / f"{name}.png").read_bytes() for at in ("report/maps/small/w", "maps"))
         assert scored == written
-        called = predictor(wide / f"images/{name}.jpg")
-        with Image.open(tmp_path / f"maps/{name}.png") as saliency:
-            assert np.array_equal(called, saliency) and len(np.unique(saliency)) > 8
+        called = np.asarray(predictor(wide / f"images/{name}.jpg"), int)
+        with Image.open(tmp_path / f"maps/{name}.png") as saliency:  # of a batch, which may round otherwise
+            assert np.abs(called - saliency).max() <= 1 and len(np.unique(saliency)) > 8
 
 
 def test_a_predictor_takes_files_pictures_arrays_and_tensors(trained, wide) -> None:

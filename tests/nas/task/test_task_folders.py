@@ -151,13 +151,13 @@ def test_all_pairs_of_unlike_sizes_are_listed_at_once(tmp_path):
         refuse(problems, 5, "mine")
 
 
-def test_heic_is_named_where_it_cannot_be_read(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("nas.task.folders.picture_extensions", lambda: frozenset({".jpg", ".png"}))
-    put(tmp_path / "images/a.jpg")
+def test_heic_is_named_where_it_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.task.reading._register_heif", lambda: False)
     put(tmp_path / "masks/a.png")
-    (tmp_path / "images/IMG_1.HEIC").write_bytes(b"x")
-    assert len(find_pairs(tmp_path)) == 1
-    assert "IMG_1.HEIC (needs pillow-heif" in caplog.text
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.HEIC").write_bytes(b"x")
+    (problem,) = check_sizes(find_pairs(tmp_path))
+    assert "a.HEIC" in problem and "pip install pillow-heif" in problem
 
 
 def test_a_name_used_twice(tmp_path):

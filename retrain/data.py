@@ -1,0 +1,168 @@
+"""`python -m retrain.data`: what a set of photographs holds, and all that is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from genotypes import UserError
+from nas.run import run_command
+from nas.task import DataError, Pair, parse_data, read_image, read_mask, resize
+from nas.task.cache import spread
+from nas.task.folders import few, size_problem, survey
+
+__all__ = ["DataReport", "contact_sheet", "inspect"]
+
+_TILE, _COLUMNS = 160, 4  # of the contact sheet: pixels, pairs a row
+_EXAMPLES = """examples:
+  python -m retrain.data DUTS-TR
+  python -m retrain.data mine=photos/ ECSSD=ECSSD -o sheet.jpg
+
+Every file is read as search, training and evaluation read it. Exit code 2 if they would refuse something."""
+
+
+@dataclass(kw_only=True)
+class DataReport:
+    """What a set holds. shares: of each mask that is object; problems: what would be refused, a line each."""
+
+    name: str
+    pairs: list[Pair]
+    problems: list[str]
+    left_out: list[str]
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (height, width)
+    shares: list[float] = field(default_factory=list)
+    black: list[str] = field(default_factory=list)
+    white: list[str] = field(default_factory=list)
+    grey: int = 0  # masks with more grey than a graded edge has
+
+    def text(self) -> str:
+        """The report as the command prints it."""
+        lines = [f"{self.name}: {len(self.pairs)} pairs of photograph and mask"]
+        if self.sizes:
+            heights, widths = zip(*self.sizes.elements(), strict=True)
+            (common, count), *_ = self.sizes.most_common(1)
+            lines += [
+                f"  sizes     {min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide; "
+                f"{len(self.sizes)} different, {count} of them {common[0]} x {common[1]} (height x width)",
+                f"  objects   {np.min(self.shares):.1%} to {np.max(self.shares):.1%} of the picture, "
+                f"half of them below {np.median(self.shares):.1%}",
+            ]
+        for kind, names in (("all black (no object)", self.black), ("all white (no background)", self.white)):
+            if names:
+                lines.append(f"  masks     {len(names)} are {kind}: {few(names)}")
+        if self.grey:
+            lines.append(f"  masks     {self.grey} are grey in over a tenth of their pixels; the object is > 127")
+        if self.left_out:
+            lines.append(f"  left out  {len(self.left_out)}: {few(self.left_out)}")
+        lines += [f"  refused   {problem}" for problem in self.problems]
+        return "\n".join(lines if self.problems else [*lines, "  all of it can be used"])
+
+
+def inspect(spec: str, *, limit: int | None = None, workers: int = 2, progress: bool = False) -> DataReport:
+    """Read a whole set (`NAME=DIR`, `DIR`, a .lst file) and report on it.
+
+    limit: only so many pairs, evenly spread. Raises DataError where there is no set at all.
+    """
+    name, source = parse_data(spec)
+    found = survey(source)
+    report = DataReport(name=name, pairs=found.pairs, problems=list(found.problems), left_out=found.left_out)
+
+    def read(pair: Pair) -> tuple[tuple[int, int], float, float] | list[str]:
+        """Size, share of object, share of grey; or problems."""
+        problems = []
+        try:
+            image = read_image(pair.image)
+        except DataError as error:
+            problems.append(str(error))
+        try:
+            mask = read_mask(pair.mask)
+        except DataError as error:
+            problems.append(str(error))
+        if problems or (problems := size_problem(pair, image.shape, mask.shape)):
+            return problems
+        grey = ((mask > 16) & (mask < 239)).mean()
+        return (mask.shape[0], mask.shape[1]), float((mask > 127).mean()), float(grey)
+
+    pairs = spread(found.pairs, limit)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        done = tqdm(pool.map(read, pairs), total=len(pairs), desc=f"read {name}", unit="pair", disable=not progress)
+        for pair, facts in zip(pairs, done, strict=True):
+            if isinstance(facts, list):
+                report.problems += facts
+                continue
+            size, share, grey = facts
+            report.sizes[size] += 1
+            report.shares.append(share)
+            report.grey += grey > 0.1
+            if share in (0, 1):
+                (report.white if share else report.black).append(pair.name)
+    return report
+
+
+def contact_sheet(pairs: Sequence[Pair], count: int = 24) -> np.ndarray:
+    """uint8[H, W, 3]: some photographs, evenly spread, each with its mask drawn over it and the mask itself beside."""
+    tiles = []
+    for pair in spread(list(pairs), count):
+        try:
+            image, mask = read_image(pair.image), read_mask(pair.mask)
+        except DataError:
+            continue
+        height, width = image.shape[:2]
+        scale = _TILE / max(height, width)
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        small, cover = resize(image, size), resize(mask, size)[..., None] / 255.0
+        red = (small * (1 - 0.5 * cover) + np.array([255, 40, 40]) * 0.5 * cover).astype(np.uint8)
+        tile = np.full((_TILE, 2 * _TILE, 3), 255, np.uint8)
+        tile[: size[0], : size[1]] = red
+        tile[: size[0], _TILE : _TILE + size[1]] = resize(mask, size)[..., None]
+        tiles.append(tile)
+    if not tiles:
+        raise DataError("no pair of the set can be read: there is nothing to draw")
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % _COLUMNS)
+    return np.vstack([np.hstack(tiles[i : i + _COLUMNS]) for i in range(0, len(tiles), _COLUMNS)])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m retrain.data",
+        description="Report on sets of photographs with masks: counts, sizes, and all that would be refused.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", nargs="+", metavar="NAME=DIR", help="sets: NAME=DIR, DIR or a .lst file")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="a contact sheet of photographs and masks")
+    parser.add_argument("--overwrite", action="store_true", help="replace the contact sheet if it is there")
+    parser.add_argument("--limit", type=int, help="read only so many pairs of each set, evenly spread")
+    parser.add_argument("--workers", type=int, default=2, help="threads that read (default: %(default)s)")
+    options = parser.parse_args(argv)
+    if options.limit is not None and options.limit < 1:
+        raise UserError(f"--limit must be at least 1, not {options.limit}")
+    if options.output is not None and options.output.exists() and not options.overwrite:
+        raise UserError(f"{options.output} already exists; choose another -o, or replace it with --overwrite")
+    reports = []
+    for spec in options.data:
+        reports.append(inspect(spec, limit=options.limit, workers=options.workers, progress=True))
+        print(reports[-1].text())
+    if options.output is not None:
+        sheet = np.vstack([contact_sheet(report.pairs) for report in reports])
+        try:
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(sheet).save(options.output)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{options.output}: cannot be written: {error}") from None
+        print(f"saved   {options.output} (photographs with their masks in red, and the masks)")
+    if count := sum(len(report.problems) for report in reports):
+        raise UserError(f"{count} {'problem' if count == 1 else 'problems'} that search and training would refuse")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
