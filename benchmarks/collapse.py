@@ -82,7 +82,7 @@ def _run(name: str, seed: int, options: argparse.Namespace) -> list[dict[str, An
         run = RunFolder.open(f"{folder}/run", "search", "")
         result = search(cfg, run, progress=False)
         history = run.history
-    edges = sum(data["choice"] for _, _, data in result.genotype.graph.edges(data=True))
+    edges = sum(edge.choice for edge in result.genotype.graph.edges.values())
     rows = []
     for row in history:
         eigenvalues, losses = (_windows(history, row, key, cfg) for key in ("eigenvalue", "held_out_loss"))

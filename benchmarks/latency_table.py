@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 import nas.cost
 from genotypes import Genotype, UserError
-from nas.cost._cache import machine_name
-from nas.cost._latency import measure_latencies
+from nas.cost.latency import machine_name, measure_latencies
 from nas.cost.measuring import prepare
 from nas.run import open_device, run_command
 from search_spaces import fusion_cells, minet

@@ -139,8 +139,8 @@ def one(cfg: SearchConfig, photos, table, *, teacher: int | None, tau: bool) -> 
         seconds = time.process_time() - began
         mixture = run.history[-1]["held_out_loss"] if run.history else float("nan")
     edges = table.space.open_edges()
-    found = {data["id"]: data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["id"] in edges}
-    found = {edge: found[edge] for edge in edges}
+    operations = result.genotype.graph.operations()
+    found = {edge: operations[edge] for edge in edges}
     agreement = ""
     if tau:
         predicted = [(i, judge(inputs.net, table.choices(i), inputs, cfg)["loss"]) for i in range(len(table))]

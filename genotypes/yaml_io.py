@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from genotypes.errors import GenotypeError, format_path
-from genotypes.schema import Genotype
+from genotypes.genotype import Genotype
 
 __all__ = ["dumps", "load_file", "loads", "save"]
 
@@ -21,7 +21,7 @@ _MAX_BYTES = 1_000_000  # a genotype is kilobytes; this stops a wrong file befor
 class _Loader(yaml.SafeLoader):
     """The safe loader without aliases (they blow up a small file) and tags; keys are names and unique."""
 
-    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             raise _mistake("aliases are not allowed", event)
@@ -46,7 +46,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _mistake(problem: str, where: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
+def _mistake(problem: str, where: Any) -> yaml.MarkedYAMLError:
+    """where: a node or an event."""
     return yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)
 
 
@@ -119,7 +120,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _line(tree: yaml.Node, path: tuple[str | int, ...]) -> int:
+def _line(tree: yaml.Node | None, path: tuple[str | int, ...]) -> int:
     """The line of the innermost part of `path` that the document holds."""
     line = tree.start_mark.line + 1 if tree is not None else 1
     for part in path:

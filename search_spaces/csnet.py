@@ -39,7 +39,7 @@ def csnet_of_widths(
     """CSNet with its widths written out, as pruning leaves them.
 
     stages: per stage, per block, per branch (stage 0 has one block; the last blocks of stages 2 to 4 one branch).
-    fuse, dilated, channels: those of `genotypes.templates.cross_stage.cross_stage_fusion`.
+    fuse, dilated, channels: those of `genotypes.templates.csnet.cross_stage_fusion`.
     """
     cells, branches = [], {"x0": "image"}
     for k, (widths, stride) in enumerate(zip(stages, (1, 1, 2, 4, 8), strict=True)):
@@ -71,7 +71,7 @@ def open_csnet(expand: float = 1, shares: Sequence[float] = (0.25, 0.5, 0.75, 1.
     network back.
 
     >>> space = open_csnet(1)
-    >>> space.decide({way: max(widths) for way, widths in space.open_widths().items()}) == csnet(1)
+    >>> space.decide({way: max(widths) for way, widths in space.choices().items()}) == csnet(1)
     True
     """
     if not shares or not all(0 < share <= 1 for share in shares):

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from genotypes import Backbone, Cell, Genotype, Input
-from genotypes.vocabulary import BACKBONES
+from genotypes import BACKBONES, Backbone, Cell, Genotype, Input
 from search_spaces.fusion_cells import coarse_to_fine
 
 __all__ = ["fpn"]

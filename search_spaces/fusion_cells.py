@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from genotypes import Backbone, Cell, Genotype, GenotypeError, Input
-from genotypes.vocabulary import BACKBONES, look_up
+from genotypes import BACKBONES, Backbone, Cell, Genotype, GenotypeError, Input
 
 __all__ = ["AUTO_MSFNET_OPERATIONS", "coarse_to_fine", "fusion_cells"]
 
@@ -81,6 +80,6 @@ def fusion_cells(
 
 def coarse_to_fine(backbone: str, taps: Sequence[str] | None) -> tuple[str, ...]:
     """The given taps (default: the four coarsest features), coarsest first; GenotypeError for an unknown one."""
-    word = look_up(BACKBONES, "backbone", backbone)
-    infos = word.features[-4:] if taps is None else [word.feature(tap) for tap in taps]
-    return tuple(info.name for info in sorted(infos, key=lambda info: -info.stride))
+    record = BACKBONES[backbone]
+    features = [record.feature(tap) for tap in (list(record.features)[-4:] if taps is None else taps)]
+    return tuple(feature.name for feature in sorted(features, key=lambda feature: -feature.stride))

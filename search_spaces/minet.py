@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from genotypes import Backbone, Cell, Genotype, Input
-from genotypes.vocabulary import BACKBONES, OPERATIONS
+from genotypes import BACKBONES, OPERATIONS, Backbone, Cell, Genotype, Input
+from genotypes.vocabulary import conv2d
 from search_spaces.fusion_cells import coarse_to_fine
 
 __all__ = ["MINET_OPERATIONS", "minet"]
@@ -12,9 +12,9 @@ __all__ = ["MINET_OPERATIONS", "minet"]
 MINET_OPERATIONS = (
     "none",
     "skip_connect",
-    "conv2d_1x1_bias",
-    "conv2d_3x3_bias",
-    "conv2d_3x3_d2_bias",
+    conv2d(1),
+    conv2d(3),
+    conv2d(3, 2),
     "sep_conv_3x3",
     "dil_conv_3x3",
     "spatial_attention",
@@ -45,15 +45,15 @@ def minet(
     >>> len(minet("tiny").open_edges())
     56
     """
-    taps = coarse_to_fine(backbone, taps or [info.name for info in BACKBONES[backbone].features])[::-1]
+    taps = coarse_to_fine(backbone, taps or list(BACKBONES[backbone].features))[::-1]
     strides = [BACKBONES[backbone].feature(tap).stride for tap in taps]
-    # On odd sizes the VGG's features halve downwards, those of all other backbones upwards.
-    pool = {} if backbone == "vgg16_bn" else {"pool": "avg2_ceil"}
+    # The pools round odd sizes as the backbone does.
+    pool = {"pool": "avg2_ceil"} if BACKBONES[backbone].rounds_up else {}
     width = {stride: channels // 2 if stride == 1 else channels for stride in strides}
     cells: list[dict[str, Any]] = []
     for k, stride in enumerate(strides):
         first, last = k == 0, k == len(strides) - 1
-        cell = {"name": f"aim{stride}", "template": "aggregate_interaction"}
+        cell: dict[str, Any] = {"name": f"aim{stride}", "template": "aggregate_interaction"}
         cell |= {"inputs": list(taps[max(0, k - 1) : k + 2]), "channels": width[stride]}
         cell |= {"main": "h" if first else "l"} if first or last else {"internal": internal} if internal else {}
         cells.append(cell | pool)
@@ -89,12 +89,12 @@ def _open(cell: Cell, genotype: Genotype, operations: Sequence[str]) -> Cell:
     changing = [op for op in operations if OPERATIONS[op].widths == "any"]
     graph = genotype.graph
     wide = {
-        key: changing
-        for source, target, key, edge in graph.edges(keys=True, data=True)
-        if graph.nodes[target]["cell"] == cell.name
-        and graph.nodes[source]["cell"] == cell.name
-        and graph.nodes[source]["width"] != edge["width"]
-        and key.endswith(("_1", "_2"))
+        edge.name: changing
+        for node in graph.cells[cell.name]
+        for edge in node.edges
+        if graph[edge.source].cell == cell.name
+        and graph[edge.source].width != edge.width
+        and edge.name.endswith(("_1", "_2"))
     }
     data = cell.to_dict() | {"candidates": list(operations)} | ({"operations": wide} if wide else {})
     return Cell.from_dict(data)

@@ -1,4 +1,4 @@
-"""Dependencies point one way, genotypes < search_spaces < nas < retrain; genotypes need no torch."""
+"""Dependencies point one way, genotypes < search_spaces < nas < retrain; genotypes and drawings need no torch."""
 
 import ast
 import subprocess
@@ -50,7 +50,8 @@ def test_genotypes_need_networkx_and_yaml_and_nothing_else() -> None:
     "code",
     [
         "import genotypes; [genotypes.load(name).hash for name in genotypes.names()]",
-        "from search_spaces.fusion_cells import fusion_cells; fusion_cells('tiny').hash",
+        "from search_spaces import SPACES; [SPACES[name].make('tiny').hash for name in SPACES]",
+        "import genotypes; [genotypes.TEMPLATES[name].load() for name in genotypes.TEMPLATES]",
     ],
 )
 def test_torch_is_not_loaded(code: str) -> None:

@@ -1,12 +1,72 @@
-"""Cell templates: functions from inputs and parameters to nodes. One family a file.
+"""Cell templates: functions from inputs and parameters to nodes; and the check of a cell against its template.
 
 A template is a pure function `f(inputs, *, parameters...) -> list[Node]`; `inputs` maps each input's name inside
 the cell to a `Feature` (name, stride, width). Its keyword parameters, with their annotations, are the keys a cell
-of that template may have in a genotype file.
+of that template may have in a genotype file. The records are in `genotypes.vocabulary`.
 """
 
-# They register themselves.
-from genotypes.templates import cross_stage, fusion, graph, interaction, octave, pyramid  # noqa: F401
-from genotypes.templates._registry import TEMPLATES, build_template, register_template
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["TEMPLATES", "build_template", "register_template"]
+from genotypes._checks import at, show
+from genotypes.errors import GenotypeError
+from genotypes.graph import Node
+from genotypes.vocabulary import TEMPLATES, Feature
+
+__all__ = ["build_template"]
+
+
+def build_template(name: Any, inputs: Mapping[str, Feature], params: Mapping[str, Any]) -> list[Node]:
+    """The nodes template `name` makes; GenotypeError for an unknown template or parameter."""
+    template = at(("template",), TEMPLATES.__getitem__, name).load()
+    signature = inspect.signature(template)
+    known = {key: value for key, value in signature.parameters.items() if value.kind is value.KEYWORD_ONLY}
+    for key, value in params.items():
+        if key not in known:
+            raise GenotypeError(f"unknown key {show(key)}; template {name} has: {', '.join(known) or 'none'}", (key,))
+        if not _fits(value, known[key].annotation):
+            raise GenotypeError(f"expected {_describe(known[key].annotation)}, not {show(value)}", (key,))
+    for key, parameter in known.items():
+        if parameter.default is parameter.empty and key not in params:
+            raise GenotypeError(f"template {name} needs the key {key!r}")
+    if not inputs:
+        raise GenotypeError("a cell needs at least one input", ("inputs",))
+    return template(dict(inputs), **params)
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether plain data fits an annotation made of int, str, bool, None, Any, tuple[...], dict[...] and unions."""
+    if annotation in (Any, inspect.Parameter.empty):
+        return True
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is tuple:
+        variable = len(arguments) == 2 and arguments[1] is Ellipsis
+        kinds = [arguments[0]] * len(value) if variable and isinstance(value, tuple) else arguments
+        good = isinstance(value, tuple) and len(value) == len(kinds)
+        return good and all(_fits(item, kind) for item, kind in zip(value, kinds, strict=True))
+    if origin is dict:
+        good = isinstance(value, Mapping) and all(_fits(key, arguments[0]) for key in value)
+        return good and all(_fits(item, arguments[1]) for item in value.values())
+    if annotation in (None, types.NoneType):
+        return value is None
+    return type(value) is annotation or (annotation is float and type(value) is int)
+
+
+def _describe(annotation: Any) -> str:
+    """The annotation in words: tuple[int, ...] -> "a list, each an integer"."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_describe, arguments))
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return "a list" if arguments[0] is Any else f"a list, each {_describe(arguments[0])}"
+    if origin is tuple:
+        return f"a list of {', '.join(map(_describe, arguments))}"
+    if origin is dict:
+        return f"a mapping, each value {_describe(arguments[1])}"
+    words = {int: "an integer", str: "a name", bool: "true or false", float: "a number", types.NoneType: "null"}
+    return words.get(annotation, str(annotation))

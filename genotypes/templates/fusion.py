@@ -1,15 +1,14 @@
-"""Auto-MSFNet's FusionCell (Zhang et al., ACM MM 2021), and the heads that read a cell."""
+"""Auto-MSFNet's FusionCell (Zhang et al., ACM MM 2021)."""
 
 from collections.abc import Mapping
 
-from genotypes.elements import Edge, Feature, Node, Size
 from genotypes.errors import GenotypeError
-from genotypes.templates._registry import register_template
+from genotypes.graph import Edge, Node, Size
+from genotypes.vocabulary import Feature, conv2d
 
-__all__ = ["fusion_cell", "head"]
+__all__ = ["fusion_cell"]
 
 
-@register_template
 def fusion_cell(inputs: Mapping[str, Feature], *, stride: int, wiring: str = "code") -> list[Node]:
     """Fuse features of all strides, coarsest first, at one stride.
 
@@ -63,17 +62,5 @@ def fusion_cell(inputs: Mapping[str, Feature], *, stride: int, wiring: str = "co
         nodes.append(node(f"n{k}", *edges))
     summands = [Edge(name=f"n{k}_sum", source=f"n{k}") for k in range(1, len(names) + 1)]
     nodes.append(node("sum", *summands))
-    nodes.append(node("out", Edge(name="conv", source="sum", op="conv2d_3x3_bias"), post="bn_relu"))
+    nodes.append(node("out", Edge(name="conv", source="sum", op=conv2d(3)), post="bn_relu"))
     return nodes
-
-
-@register_template
-def head(inputs: Mapping[str, Feature], *, kernel: int = 3) -> list[Node]:
-    """One convolution (with bias) from the only input to one channel: `logits`."""
-    if len(inputs) != 1:
-        raise GenotypeError(f"a head takes one input, not {len(inputs)} ({', '.join(inputs)})", ("inputs",))
-    if kernel not in (1, 3):
-        raise GenotypeError(f"kernel must be 1 or 3, not {kernel}", ("kernel",))
-    (feature,) = inputs.values()
-    edge = Edge(name="conv", source=feature.name, op=f"conv2d_{kernel}x{kernel}_bias")
-    return [Node(name="logits", stride=feature.stride, width=1, edges=(edge,))]

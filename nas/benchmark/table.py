@@ -138,7 +138,7 @@ class Benchmark:
         return float(self._mean[self.number(network)] - self._mean.min())
 
     def _choices_of(self, genotype: Genotype) -> dict[str, str]:
-        ops = {data["id"]: data["op"] for _, _, data in genotype.graph.edges(data=True)}
+        ops = genotype.graph.operations()
         choices = {edge: ops.get(edge) for edge in self.space.open_edges()}
         if tuple(choices.values()) not in self._numbers or self.space.decide(choices) != genotype:
             raise UserError(f"{genotype.name} is no network of {self.space.name}")

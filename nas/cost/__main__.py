@@ -1,10 +1,13 @@
-"""`python -m nas.cost`."""
+"""`python -m nas.cost`: what genotypes cost, as an aligned table and as CSV."""
 
 import argparse
+import csv
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -13,9 +16,8 @@ import genotypes
 from genotypes import UserError
 from genotypes.plugins import PLUGIN_HELP
 from nas.cost import count, measure
-from nas.cost.counting import check_decided
-from nas.cost.parts import BY
-from nas.cost.tables import network_row, part_rows, to_csv, to_text
+from nas.cost.counting import BY, Cost, check_decided
+from nas.cost.measuring import Measurement
 from nas.run import open_device, run_command
 from nas.run.sizes import parse_size
 
@@ -28,6 +30,26 @@ _EXAMPLES = """examples:
 MMACs: millions of multiply-adds of convolutions and matrix products for one image, as the field counts them.
 ms: median of one image in evaluation mode after warm-up, ±: from the first to the third quartile. peak MB: weights
 and one forward pass, in 10^6 bytes. Torch's threads: set OMP_NUM_THREADS."""
+
+Row = Mapping[str, str | int | float]
+
+# Column of a row -> its heading and how to show it; columns that are not here are for the CSV alone.
+_SHOWN: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "genotype": ("genotype", str),
+    "size": ("size", str),
+    "part": ("part", str),
+    "what": ("what", str),
+    "params": ("params", "{:,}".format),
+    "backbone_params": ("backbone", "{:,}".format),
+    "cell_params": ("cells", "{:,}".format),
+    "macs": ("MMACs", lambda macs: f"{macs / 1e6:,.1f}"),
+    "macs_share": ("MACs %", "{:.1%}".format),
+    "latency_ms": ("ms", "{:,.1f}".format),
+    "spread_ms": ("± ms", "{:,.1f}".format),
+    "latency_share": ("ms %", "{:.1%}".format),
+    "peak_memory": ("peak MB", lambda size: f"{size / 1e6:,.1f}"),
+}
+_LEFT = ("genotype", "size", "part", "what")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -44,16 +66,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     timed = not options.no_latency
     if timed:
         _warn_if_busy()
-    rows = []
+    rows: list[Row] = []
+    measured = None
     for genotype in tqdm(chosen, desc="measure", unit="net", disable=not timed or len(chosen) == 1):
         cost = count(genotype, size)
         settings = {"device": device, "size": size, "repeats": options.repeats, "by": options.by}
         measured = measure(genotype, **settings, memory=options.by is None) if timed else None
-        rows += part_rows(cost, measured, options.by) if options.by else [network_row(cost, measured)]
+        rows += _part_rows(cost, measured, options.by) if options.by else [_network_row(cost, measured)]
         if options.output is not None:  # what is measured is not lost, whatever comes
-            _write(options.output, to_csv(rows))
-    print(to_text(rows))
-    if timed:
+            _write(options.output, _to_csv(rows))
+    print(_to_text(rows))
+    if measured is not None:
         print(
             f"\n{measured.device}, CPU threads {measured.threads}, torch {torch.__version__}, repeats {options.repeats}"
         )
@@ -94,6 +117,71 @@ def _warn_if_busy() -> None:
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > cores / 2:
         load = os.getloadavg()[0]
         print(f"note: this machine is busy (load {load:.1f} on {cores} cores): latencies mislead", file=sys.stderr)
+
+
+def _network_row(cost: Cost, measured: Measurement | None) -> Row:
+    """A network in one row."""
+    row: dict[str, str | int | float] = {
+        "genotype": cost.name,
+        "size": f"{cost.size[0]}x{cost.size[1]}",
+        "params": cost.params,
+        "backbone_params": cost.backbone_params,
+        "cell_params": cost.cell_params,
+        "macs": cost.macs,
+    }
+    if measured is not None:
+        row |= {
+            "latency_ms": round(measured.latency_ms, 3),
+            "spread_ms": round(measured.spread_ms, 3),
+            "peak_memory": "" if measured.peak_memory is None else measured.peak_memory,
+            "device": measured.device,
+            "threads": measured.threads,
+            "repeats": measured.repeats,
+        }
+    return row
+
+
+def _part_rows(cost: Cost, measured: Measurement | None, by: str) -> list[Row]:
+    """A network by its parts; what was timed and has no parameters of its own (resizes, sums) comes last."""
+    rows: list[Row] = []
+    known = {part.name: (part.what, part.params, part.macs) for part in getattr(cost, f"by_{by}")}
+    times = {} if measured is None else measured.parts_ms
+    whole = sum(times.values())
+    for name in [*known, *(name for name in times if name not in known)]:
+        what, params, macs = known.get(name, ("resize, combine", 0, 0))
+        row: dict[str, str | int | float] = {
+            "genotype": cost.name,
+            "size": f"{cost.size[0]}x{cost.size[1]}",
+            "part": name,
+            "what": what,
+            "params": params,
+            "macs": macs,
+            "macs_share": round(macs / max(1, cost.macs), 4),
+        }
+        if times:
+            ms = times.get(name, 0.0)
+            row |= {"latency_ms": round(ms, 3), "latency_share": round(ms / whole, 4)}
+        rows.append(row)
+    return rows
+
+
+def _to_text(rows: Sequence[Row]) -> str:
+    """An aligned table of the rows, which all have the same columns."""
+    columns = [column for column in _SHOWN if column in rows[0]]
+    lines = [[_SHOWN[column][0] for column in columns]]
+    lines += [[_SHOWN[c][1](row[c]) if row[c] != "" else "-" for c in columns] for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    pads = [str.ljust if column in _LEFT else str.rjust for column in columns]
+    return "\n".join("  ".join(pads[i](line[i], widths[i]) for i in range(len(columns))).rstrip() for line in lines)
+
+
+def _to_csv(rows: Sequence[Row]) -> str:
+    """All columns, in bytes, milliseconds and plain numbers."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
 
 
 def _parser() -> argparse.ArgumentParser:

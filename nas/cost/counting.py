@@ -1,22 +1,39 @@
-"""Parameters and multiply-adds of a genotype, counted on a network that has neither weights nor numbers."""
+"""Parameters and multiply-adds of a genotype and its parts, counted on a network without weights and numbers."""
 
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from genotypes import Genotype, UserError
-from nas.cost.parts import parts
 from nas.network import Network, build
+from nas.network.network import CellModule
 
-__all__ = ["Cost", "PartCost", "check_decided", "check_size", "count"]
+__all__ = ["BY", "Cost", "Part", "PartCost", "check_decided", "check_size", "count", "parts"]
 
+BY = ("cell", "edge")
 _SMALLEST = 32
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """kind: "backbone", "cell", "edge" or "node" (the post step of a node, after its edges are combined).
+
+    name: "(backbone)", "cell", "cell.edge" or "cell.node.post", in the genotype's words. what: the backbone's name, the
+    cell's template, the edge's operation or the node's post step. module: None for an edge that computes nothing.
+    """
+
+    name: str
+    kind: str
+    what: str
+    cell: str | None
+    module: nn.Module | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartCost:
-    """A part's share of a network; kind, name and what as in `nas.cost.parts.Part`."""
+    """A part's share of a network; kind, name and what as in `Part`."""
 
     name: str
     kind: str
@@ -74,20 +91,46 @@ def count(genotype: Genotype, size: tuple[int, int] | None = None) -> Cost:
     )
 
 
-def _shares(net: Network, by: str, macs: dict[torch.nn.Module, int]) -> tuple[PartCost, ...]:
+def parts(net: Network, by: str) -> list[Part]:
+    """The backbone and every cell, or (by="edge") the backbone and every edge and post step, in computing order.
+
+    Together they hold all parameters, each once.
+    """
+    found = []
+    if net.backbone is not None and net.genotype.backbone is not None:
+        name = net.genotype.backbone.name
+        found.append(Part(name="(backbone)", kind="backbone", what=name, cell=None, module=net.backbone))
+    templates = {cell.name: cell.template for cell in net.genotype.cells}
+    for name, cell in net.cells.items():
+        assert isinstance(cell, CellModule)
+        if by == "cell":
+            found.append(Part(name=name, kind="cell", what=templates[name], cell=name, module=cell))
+            continue
+        for node in net.genotype.graph.cells[name]:
+            for edge in node.edges:
+                module = cell.edges[edge.name] if edge.carries() else None
+                what = " | ".join(edge.candidates)
+                found.append(Part(name=edge.id, kind="edge", what=what, cell=name, module=module))
+            if node.post != "none":
+                module = cell.nodes[node.local]
+                found.append(Part(name=f"{node.name}.post", kind="node", what=node.post, cell=name, module=module))
+    return found
+
+
+def _shares(net: Network, by: str, macs: dict[nn.Module, int]) -> tuple[PartCost, ...]:
     return tuple(
         PartCost(
             name=part.name,
             kind=part.kind,
             what=part.what,
             params=sum(p.numel() for p in part.module.parameters()) if part.module is not None else 0,
-            macs=macs.get(part.module, 0),
+            macs=0 if part.module is None else macs.get(part.module, 0),
         )
         for part in parts(net, by)
     )
 
 
-def _macs_by_module(net: Network, counter: FlopCounterMode) -> dict[torch.nn.Module, int]:
+def _macs_by_module(net: Network, counter: FlopCounterMode) -> dict[nn.Module, int]:
     """The counter calls modules by their path below the network, after the name of the network's class."""
     modules = {f"{type(net).__name__}.{path}": module for path, module in net.named_modules() if path}
     counts = counter.get_flop_counts()
@@ -107,4 +150,4 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
     """(H, W) as it came; UserError where a network cannot take it."""
     if min(size) < _SMALLEST:
         raise UserError(f"size {size[0]} x {size[1]}: expected height and width from {_SMALLEST} up")
-    return tuple(size)
+    return size

@@ -5,21 +5,18 @@ is exact, for latency an estimate. So the expected cost under a search's weights
 al., ICLR 2019, section 3.3).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from genotypes import Genotype, UserError
-from nas.cost._cache import LatencyCache
-from nas.cost._latency import measure_latencies
-from nas.cost._places import Place, find_places, some_choices
+from genotypes import Genotype, Graph, UserError
 from nas.cost.counting import check_size, count
-from nas.network.resample import resample
+from nas.cost.latency import LatencyCache, measure_latencies
+from nas.cost.places import Place, PlacedOperation, find_places, some_choices
 from nas.run import open_device
-from search_spaces.operations import build_operation
 
 __all__ = ["COST_KINDS", "CostTable", "cost_table"]
 
@@ -33,6 +30,7 @@ class CostTable:
     kind: "params", "macs" or "latency"; unit: "parameters", "multiply-adds" or "ms", of all numbers here.
     edges: E open edges in the order of `Genotype.open_edges`; candidates: of each. fixed: what no choice changes.
     table: float64 [E, O], O the most candidates of an edge, zeros beyond an edge's own.
+    graph: of the space; where it is given, a network that ignores the image is neither the cheapest nor the dearest.
 
     >>> import nas.cost, search_spaces
     >>> space = search_spaces.fusion_cells("tiny", 8, ["none", "skip_connect", "conv_3x3"])
@@ -50,6 +48,7 @@ class CostTable:
     candidates: tuple[tuple[str, ...], ...]
     fixed: float
     table: torch.Tensor
+    graph: Graph | None = None
 
     def of(self, choices: Mapping[str, str]) -> float:
         """The cost of the whole network; choices: a candidate for every edge. KeyError for one left out."""
@@ -87,8 +86,10 @@ class CostTable:
                 )
         return found
 
-    def _extreme(self, pick: type[min] | type[max], exclude: Collection[str]) -> dict[str, str]:
-        return {edge: pick(row, key=row.__getitem__) for edge, row in self.rows(exclude).items()}
+    def _extreme(self, pick: Callable[..., str], exclude: Collection[str]) -> dict[str, str]:
+        rows = self.rows(exclude)
+        choices = {edge: pick(row, key=row.__getitem__) for edge, row in rows.items()}
+        return choices if self.graph is None else self.graph.reconnect(choices, rows)[0]
 
 
 def cost_table(
@@ -133,6 +134,7 @@ def cost_table(
         candidates=tuple(open_edges.values()),
         fixed=fixed,
         table=table,
+        graph=space.graph,
     )
 
 
@@ -143,9 +145,11 @@ def _latencies(
         return measure_latencies(space, size, device, repeats)[:2]
     kept = LatencyCache(cache, device)
     key = f"{space.hash} {size[0]}x{size[1]}"
-    if kept.get(key, space.open_edges()) is None:
-        kept.put(key, *measure_latencies(space, size, device, repeats)[:2])
-    return kept.get(key, space.open_edges())
+    found = kept.get(key, space.open_edges())
+    if found is None:
+        found = measure_latencies(space, size, device, repeats)[:2]
+        kept.put(key, *found)
+    return found
 
 
 def _counts(space: Genotype, kind: str, size: tuple[int, int]) -> tuple[float, dict[str, dict[str, float]]]:
@@ -158,14 +162,12 @@ def _counts(space: Genotype, kind: str, size: tuple[int, int]) -> tuple[float, d
     return float(whole - sum(rows[edge][op] for edge, op in choices.items())), rows
 
 
-def _count_one(op: str, place: Place, kind: str) -> int:
+def _count_one(op: str, place: Place, kind: str) -> float:
     with torch.device("meta"), torch.no_grad():
-        module = build_operation(op, place.in_width, place.width).eval()
+        module = PlacedOperation(op, place).eval()
         if kind == "params":
             return sum(p.numel() for p in module.parameters())
-        x = torch.empty(1, place.in_width, *place.source)
-        for step in place.pre:
-            x = resample(x, step, place.target)
+        x, total = torch.empty(1, place.in_width, *place.source), torch.empty(1, place.width, *place.target)
         with FlopCounterMode(display=False) as counter:  # resizes and sums have no multiply-adds as we count them
-            module(x)
-    return counter.get_total_flops() // 2  # torch counts a multiply-add as 2
+            module(x, total)
+    return int(counter.get_total_flops()) // 2  # torch counts a multiply-add as 2

@@ -1,25 +1,31 @@
 """Latency and peak memory of a genotype's network on this machine."""
 
+import contextlib
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+import genotypes
 from genotypes import Genotype, UserError
-from nas.cost.counting import check_decided, check_size
-from nas.cost.memory import cpu_peak_memory
-from nas.cost.parts import BY, parts
-from nas.network import Network, build
+from genotypes.plugins import take_plugins
+from nas.cost.counting import BY, check_decided, check_size, parts
+from nas.network import Network, build, to_device
 from nas.run import open_device, seeded
 
-__all__ = ["Measurement", "measure", "prepare"]
+__all__ = ["Measurement", "measure", "now", "prepare", "told_of_too_little_memory"]
 
 _WARM_UP = 3
+_CHILD = "import sys; from nas.cost.measuring import _print_peak_memory; _print_peak_memory(sys.argv[1:])"
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -70,8 +76,8 @@ def measure(
     device = open_device(str(device))
     peak = None
     if memory and device.type == "cpu":
-        peak = cpu_peak_memory(genotype, size, torch.get_num_threads())
-    with _told_of_too_little_memory(genotype, size), torch.inference_mode():
+        peak = _cpu_peak_memory(genotype, size, torch.get_num_threads())
+    with told_of_too_little_memory(genotype, size), torch.inference_mode():
         watch = memory and device.type == "cuda"
         before = torch.cuda.memory_allocated(device) if watch else 0
         net, x = prepare(genotype, device, size)
@@ -96,7 +102,7 @@ def measure(
 def prepare(genotype: Genotype, device: torch.device, size: tuple[int, int]) -> tuple[Network, torch.Tensor]:
     """The network, as `retrain.predict` runs it but with random weights, and an input [1, 3, H, W]."""
     with seeded(0):
-        net = build(genotype).eval().to(device, memory_format=torch.channels_last)
+        net = to_device(build(genotype).eval(), device)
     x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     return net, x.to(device, memory_format=torch.channels_last)
 
@@ -105,9 +111,9 @@ def _times(net: Network, x: torch.Tensor, repeats: int) -> list[float]:
     """Milliseconds of each of `repeats` forward passes after the warm-up."""
     times = []
     for _ in range(_WARM_UP + repeats):
-        start = _now(x.device)
+        start = now(x.device)
         net(x)
-        times.append(1000 * (_now(x.device) - start))
+        times.append(1000 * (now(x.device) - start))
     return times[_WARM_UP:]
 
 
@@ -118,6 +124,7 @@ def _parts_ms(net: Network, x: torch.Tensor, repeats: int, by: str) -> dict[str,
     marks: dict[str, list[float]] = {name: [] for name in (*timed, *cells)}
     handles = []
     for name, part in (timed | cells).items():
+        assert part.module is not None
         handles += _clock(part.module, marks[name], x.device)
     try:
         totals = _times(net, x, repeats)
@@ -137,15 +144,15 @@ def _clock(module: nn.Module, seconds: list[float], device: torch.device) -> lis
     begun = []
 
     def begin(*_: object) -> None:
-        begun.append(_now(device))
+        begun.append(now(device))
 
     def end(*_: object) -> None:
-        seconds.append(_now(device) - begun.pop())
+        seconds.append(now(device) - begun.pop())
 
     return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
     """Seconds, once the device has done all it was asked to."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
@@ -156,11 +163,59 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
-@contextmanager
-def _told_of_too_little_memory(genotype: Genotype, size: tuple[int, int]):
+@contextlib.contextmanager
+def told_of_too_little_memory(genotype: Genotype, size: tuple[int, int]) -> Iterator[None]:
+    """Inside, torch's want of memory is a UserError."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch has no class of its own for the CPU's memory
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
             raise
         raise UserError(f"{genotype.name} at {size[0]} x {size[1]}: there is not enough memory for it here") from None
+
+
+def _cpu_peak_memory(genotype: Genotype, size: tuple[int, int], threads: int) -> int | None:
+    """Bytes of resident memory that weights and one forward pass add to Python and torch; None without /proc.
+
+    A process of its own, since this one holds memory of what it did before, which a forward pass would reuse unseen;
+    it runs the plugins that this one has run. Raises UserError where it fails, for instance for want of memory.
+    """
+    if not Path("/proc/self/status").is_file():
+        return None
+    plugins = [str(module.__file__) for name, module in sys.modules.items() if name.startswith("_plugin_")]
+    options = [word for file in plugins for word in ("--plugin", file)]
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, *map(str, (*size, threads)), *options],
+        input=genotypes.dumps(genotype),
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it was killed, as happens when memory runs out"])[-1]
+        if "allocate memory" in reason:
+            reason = "there is not enough of it here"
+        raise UserError(f"{genotype.name} at {size[0]} x {size[1]}: memory could not be measured: {reason}")
+    return int(done.stdout)
+
+
+def _print_peak_memory(argv: Sequence[str]) -> None:
+    """The child process: prints the bytes. argv: HEIGHT WIDTH THREADS [--plugin FILE ...]; stdin: the genotype."""
+    height, width, threads = map(int, take_plugins(argv))
+    torch.set_num_threads(threads)
+    F.conv2d(torch.zeros(1, 8, 32, 32), torch.zeros(8, 8, 3, 3))  # loads what torch loads with its first convolution
+    genotype = genotypes.loads(sys.stdin.read())
+    before = _status_bytes("VmRSS")
+    with torch.inference_mode():
+        net, x = prepare(genotype, torch.device("cpu"), (height, width))
+        with contextlib.suppress(OSError):  # where the mark cannot be reset, it includes the building of the network
+            Path("/proc/self/clear_refs").write_text("5")
+        net(x)
+    print(_status_bytes("VmHWM") - before)
+
+
+def _status_bytes(key: str) -> int:
+    """VmRSS: resident now. VmHWM: most ever, of this program alone (getrusage's would include the parent's)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024

@@ -1,8 +1,8 @@
 """From a genotype to a network: decided or open, by the same code."""
 
+from nas.network.edge import Mixture
 from nas.network.inherit import inherit
-from nas.network.mixture import Mixture
-from nas.network.network import Network, build
+from nas.network.network import Network, build, to_device
 from nas.network.norms import (
     check_single_image,
     norm_statistics_frozen,
@@ -19,4 +19,5 @@ __all__ = [
     "norm_statistics_frozen",
     "norm_statistics_restored",
     "reestimate_norms",
+    "to_device",
 ]

@@ -1,15 +1,58 @@
-"""Edges as modules: one operation where the genotype is decided, a weighted sum of the candidates where it is open."""
+"""How an edge computes: resample, operate, resample. Written once, for networks, for latencies and for counts."""
 
 import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from nas.network.named import NamedModules
+from genotypes import OPERATIONS, RESAMPLINGS
 from search_spaces.operations import build_operation
 
-__all__ = ["OpenEdge", "build_edge"]
+__all__ = ["EdgeSteps", "Mixture", "NamedModules", "OpenEdge", "build_edge"]
+
+
+class Mixture(NamedTuple):
+    """How much each candidate of each open edge counts in one pass through a supernet.
+
+    An argument of the supernet's forward pass: a strategy owns its parameters, and the network none of them.
+
+    weights: float[open edges, most candidates], rows in the order of `open_edges`, padded on the right.
+    active: for each open edge, the indices of the candidates that are computed at all; None: all of them. The others
+    take neither time nor memory, whatever their weight.
+    """
+
+    weights: Tensor
+    active: Sequence[Sequence[int]] | None = None
+
+
+class NamedModules(nn.ModuleDict):
+    """A ModuleDict that takes any name: nn.Module's own methods (half, train, ...) are fine names for a node."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        assert module is not None
+        self._modules[name] = module
+
+
+class EdgeSteps:
+    """An edge's way of computing, for any operation on it.
+
+    Made once, before anything is computed, so that a network's structure is static: it compiles, exports and draws.
+    """
+
+    def __init__(self, pre: Sequence[str], post: Sequence[str]) -> None:
+        self._before = [RESAMPLINGS[step].load() for step in pre]
+        self._after = [RESAMPLINGS[step].load() for step in post]
+
+    def __call__(self, operation: nn.Module, x: Tensor, size: tuple[int, int], *arguments: Any) -> Tensor:
+        """[B, C, H, W] -> [B, C', *size]. size: (H, W) of the node the edge leads to; arguments: the operation's."""
+        for step in self._before:
+            x = step(x, size)
+        x = operation(x, *arguments)
+        for step in self._after:
+            x = step(x, size)
+        return x
 
 
 class OpenEdge(nn.Module):
@@ -29,14 +72,19 @@ class OpenEdge(nn.Module):
         self.share = math.gcd(share, in_channels) if in_channels == out_channels else 1
         self.out_channels = out_channels
         widths = in_channels // self.share, out_channels // self.share
-        # `none` is zero whatever its weight, so it needs no module; its weight still shrinks the others'.
-        self.ops = NamedModules({op: build_operation(op, *widths, affine=False) for op in candidates if op != "none"})
+        # What delivers zeros needs no module; its weight still shrinks the others'.
+        self.carrying = {i: op for i, op in enumerate(candidates) if not OPERATIONS[op].zero}
+        self.ops = NamedModules({op: build_operation(op, *widths, affine=False) for op in self.carrying.values()})
 
-    def forward(self, x: torch.Tensor, weights: torch.Tensor, active: Sequence[int] | None = None) -> torch.Tensor:
+    def carries(self, active: Sequence[int] | None) -> bool:
+        """Whether anything arrives of these candidates."""
+        return self.share > 1 or active is None or any(i in self.carrying for i in active)
+
+    def forward(self, x: Tensor, weights: Tensor, active: Sequence[int] | None = None) -> Tensor:
         """[B, C_in, H, W] -> [B, C_out, H, W]. weights: [at least len(candidates)]; active: what is computed."""
         part = x if self.share == 1 else x[:, : x.shape[1] // self.share]
         indices = range(len(self.candidates)) if active is None else active
-        terms = [weights[i] * self.ops[op](part) for i in indices if (op := self.candidates[i]) != "none"]
+        terms = [weights[i] * self.ops[self.carrying[i]](part) for i in indices if i in self.carrying]
         if terms:
             mixed = sum(terms[1:], start=terms[0])
         else:

@@ -1,13 +1,13 @@
-"""A decided network takes over the weights of its supernet, and a supernet those of a decided network."""
+"""Weights that networks of one space hand on: supernet to decided network, decided to supernet, narrow to wide."""
 
 from collections.abc import Mapping
 
 import torch
 
 from genotypes import Genotype, UserError
-from nas.network.network import Network, build
+from nas.network.network import Network, build, to_device
 
-__all__ = ["inherit", "inherit_state", "lend_state"]
+__all__ = ["inherit", "inherit_state", "lend_state", "widen_share"]
 
 State = Mapping[str, torch.Tensor]
 
@@ -30,7 +30,7 @@ def inherit_state(net: Network, source: State, open_edges: Mapping[str, tuple[st
     Raises UserError where a tensor is missing or has another shape: the supernet was of another space, of another width
     (`export_channels`), or its candidates saw a part of the channels only (pc_darts).
     """
-    chosen = {data["id"]: data["op"] for _, _, data in net.genotype.graph.edges(data=True)}
+    chosen = net.genotype.graph.operations()
     prefixes = {_prefix(edge): f"{_prefix(edge)}ops.{chosen[edge]}." for edge in open_edges}
     for key, value in net.state_dict().items():  # shares memory with the network
         prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), None)
@@ -50,9 +50,7 @@ def inherit_state(net: Network, source: State, open_edges: Mapping[str, tuple[st
 
 def lend_state(genotype: Genotype, source: State) -> dict[str, torch.Tensor]:
     """A decided network's tensors under the keys that a supernet of its space has for the same operations."""
-    prefixes = {
-        _prefix(data["id"]): f"{_prefix(data['id'])}ops.{data['op']}." for _, _, data in genotype.graph.edges(data=True)
-    }
+    prefixes = {_prefix(edge): f"{_prefix(edge)}ops.{op}." for edge, op in genotype.graph.operations().items()}
     lent = {}
     for key, value in source.items():
         prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), None)
@@ -60,6 +58,20 @@ def lend_state(genotype: Genotype, source: State) -> dict[str, torch.Tensor]:
         if prefix is not None:
             lent[prefixes[prefix] + key[len(prefix) :]] = value
     return lent
+
+
+@torch.no_grad()
+def widen_share(supernet: Network, share: int) -> Network:
+    """The same supernet with candidates on 1/share of the channels; new weights come from torch's global generator.
+
+    Each tensor's old values fill its leading block, the other channels start afresh. (Net2Net would repeat old channels
+    instead, and needs to know what every operation does with them.)
+    """
+    net = build(supernet.genotype, share=share)
+    state = net.state_dict()  # shares memory with the network
+    for name, old in supernet.state_dict().items():
+        state[name][tuple(slice(n) for n in old.shape)] = old
+    return to_device(net, next(supernet.parameters()).device)
 
 
 def _prefix(edge: str) -> str:

@@ -2,18 +2,86 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import nn
 
-from genotypes import Genotype, UserError
-from nas.network.cell import CellModule
-from nas.network.mixture import Mixture
-from nas.network.named import NamedModules
-from nas.network.resample import resample
+from genotypes import Edge, Genotype, Graph, Node, UserError
+from nas.network.edge import EdgeSteps, Mixture, NamedModules, OpenEdge, build_edge
 from search_spaces.backbones import build_backbone
+from search_spaces.steps import build_post, resize
 
-__all__ = ["Network", "build"]
+__all__ = ["CellModule", "Network", "build", "to_device"]
+
+
+class _PlannedEdge(NamedTuple):
+    """An edge, its way of computing, and its row in a mixture if it is open."""
+
+    edge: Edge
+    steps: EdgeSteps
+    row: int | None
+
+
+class CellModule(nn.Module):
+    """The nodes of one cell of a flat graph, computed in order.
+
+    `edges` and `nodes` hold the modules under the names the genotype gives them; that makes the state-dict keys
+    `edges.{edge}.*` and `nodes.{node}.*`. Open edges take their weights from `rows` of a mixture.
+    """
+
+    def __init__(self, graph: Graph, cell: str, rows: Mapping[str, int], share: int = 1) -> None:
+        super().__init__()
+        self.edges = NamedModules()
+        self.nodes = NamedModules()
+        # A plan made once: forward only follows it, so the structure is static and compiles, exports and draws.
+        self.plan: list[tuple[Node, list[_PlannedEdge]]] = []
+        for node in graph.cells[cell]:
+            self.nodes[node.local] = build_post(node.post, node.width)
+            for edge in node.edges:
+                if edge.carries():
+                    assert edge.width is not None
+                    self.edges[edge.name] = build_edge(edge.op, graph[edge.source].width, edge.width, share)
+            planned = [_PlannedEdge(edge, EdgeSteps(edge.pre, edge.post), rows.get(edge.id)) for edge in node.edges]
+            self.plan.append((node, planned))
+
+    def forward(self, features: dict[str, torch.Tensor], mixture: Mixture | None = None) -> dict[str, torch.Tensor]:
+        """features: name -> [B, C, H, W], all that the cell reads; mixture: of the network's open edges.
+
+        Returns the features of the cell's nodes by their full names.
+        """
+        known = dict(features)
+        for node, edges in self.plan:
+            known[node.name] = self._node(node, edges, known, mixture)
+        return {node.name: known[node.name] for node, _ in self.plan}
+
+    def _node(
+        self, node: Node, edges: list[_PlannedEdge], known: dict[str, torch.Tensor], mixture: Mixture | None
+    ) -> torch.Tensor:
+        assert node.size is not None
+        like = known[node.size.of]
+        size = node.size.apply(*like.shape[-2:])
+        terms = []
+        for edge, steps, row in edges:
+            module = self.edges[edge.name] if edge.name in self.edges else None  # noqa: SIM401
+            arguments: tuple = ()
+            if isinstance(module, OpenEdge):
+                assert mixture is not None and row is not None
+                active = None if mixture.active is None else mixture.active[row]
+                arguments = mixture.weights[row], active
+                module = module if module.carries(active) else None
+            if module is not None:
+                terms.append(steps(module, known[edge.source], size, *arguments))
+            elif node.combine == "concat":
+                assert edge.width is not None
+                terms.append(like.new_zeros(like.shape[0], edge.width, *size))
+        if node.combine == "concat":
+            total = torch.cat(terms, dim=1)
+        elif terms:
+            total = sum(terms[1:], start=terms[0])
+        else:  # every edge is `none`: what follows still acts on the zeros, as in the authors' network
+            total = like.new_zeros(like.shape[0], node.width, *size)
+        return self.nodes[node.local](total)
 
 
 class Network(nn.Module):
@@ -25,20 +93,19 @@ class Network(nn.Module):
 
     def __init__(self, genotype: Genotype, weights: str | Path | None = None, share: int = 1) -> None:
         super().__init__()
-        if genotype.open_widths():
-            first = next(iter(genotype.open_widths()))
-            raise UserError(f"{genotype.name}: its width {first} is open; decide it before building the network")
-        self.genotype = genotype
-        self.open_edges = genotype.open_edges()
         graph = genotype.graph
+        for choice in genotype.choices():
+            if choice not in graph.open:
+                raise UserError(f"{genotype.name}: {choice} is open; decide it before building the network")
+        self.genotype = genotype
+        self.open_edges = graph.open
         self.backbone = None
         if genotype.backbone is not None:
             options = dict(genotype.backbone.options)
             self.backbone = build_backbone(genotype.backbone.name, genotype.backbone.taps, weights=weights, **options)
         rows = {edge: row for row, edge in enumerate(self.open_edges)}
-        order = dict.fromkeys(node["cell"] for _, node in graph.nodes(data=True) if node["cell"])
-        self.cells = NamedModules({cell: CellModule(graph, cell, rows, share) for cell in order})
-        self._kept = _read_later(self.cells, genotype.outputs)
+        self.cells = NamedModules({cell: CellModule(graph, cell, rows, share) for cell in graph.cells})
+        self._kept = _read_later(graph)
 
     def forward(self, x: torch.Tensor, mixture: Mixture | torch.Tensor | None = None) -> list[torch.Tensor]:
         """Logits [B, 1, H, W], finest output first.
@@ -58,8 +125,8 @@ class Network(nn.Module):
             features |= cell(features, mixture)
             # Without gradients this is what bounds the memory: a decoder reads most of its features once.
             features = {feature: value for feature, value in features.items() if feature in self._kept[name]}
-        size = tuple(x.shape[-2:])
-        return [resample(features[output], "bilinear", size) for output in self.genotype.outputs]
+        size = (x.shape[-2], x.shape[-1])
+        return [resize(features[output], size, mode="bilinear") for output in self.genotype.outputs]
 
     def path(self, choices: Mapping[str, str]) -> Mixture:
         """The mixture that computes only the chosen operation of every open edge, with weight 1."""
@@ -74,14 +141,23 @@ class Network(nn.Module):
         return torch.tensor([[1 / n] * n + [0.0] * (max(counts) - n) for n in counts]).to(like)
 
 
-def _read_later(cells: Mapping[str, CellModule], outputs: tuple[str, ...]) -> dict[str, set[str]]:
+def _read_later(graph: Graph) -> dict[str, set[str]]:
     """Cell -> the features that cells after it, or the outputs, still read."""
-    kept, needed = {}, set(outputs)
-    for name, cell in reversed(cells.items()):
-        kept[name] = set(needed)
-        for node in cell.plan:
-            needed |= {node.size.of, *(edge["source"] for edge in node.edges)}
+    kept, needed = {}, set(graph.outputs)
+    for cell, nodes in reversed(list(graph.cells.items())):
+        kept[cell] = set(needed)
+        for node in nodes:
+            needed |= {edge.source for edge in node.edges} | ({node.size.of} if node.size else set())
     return kept
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def to_device(module: M, device: torch.device | str) -> M:
+    """The module on a device, with its weights channels last, as its inputs are."""
+    moved: M = cast(Any, module).to(device, memory_format=torch.channels_last)  # torch's stubs lack memory_format
+    return moved
 
 
 def build(genotype: Genotype, weights: str | Path | None = None, *, share: int = 1) -> Network:

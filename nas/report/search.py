@@ -109,7 +109,7 @@ def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: M
     ]
     result, chance = scores.get("found") or {}, scores.get("random") or {}
     if found and space:
-        picked = [data["op"] for _, _, data in found.graph.edges(data=True) if data["id"] in space.open_edges()]
+        picked = [op for edge, op in found.graph.operations().items() if edge in space.open_edges()]
         counts = {op: picked.count(op) for op in dict.fromkeys(picked)}
         ranked = sorted(counts.items(), key=lambda item: -item[1])
         facts.append(("found", ", ".join(f"{count} {op}" for op, count in ranked)))

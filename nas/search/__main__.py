@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = RunFolder.open(cfg.out, "search", text, resume=resume)
     result = search(cfg, run, inputs=inputs)
     opened = inputs.space.open_edges()
-    operations = Counter(data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["id"] in opened)
+    operations = Counter(op for edge, op in result.genotype.graph.operations().items() if edge in opened)
     print(f"found   {result.genotype.name}: " + ", ".join(f"{n} {op}" for op, n in operations.most_common()))
     if result.stopped:
         print(f"stopped {result.stopped}")

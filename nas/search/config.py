@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 from genotypes import Genotype, Input, UserError, load, names
-from genotypes.vocabulary import BACKBONES, look_up
 from nas.guard import GuardConfig
 from nas.optim import OptimConfig
 from nas.run.sizes import check_side
@@ -142,7 +141,6 @@ class SearchConfig:
 def open_space(cfg: SearchConfig) -> Genotype:
     """The open genotype that a configuration names; UserError if it has nothing to decide."""
     if cfg.space in _BUILT:
-        look_up(BACKBONES, "backbone", cfg.backbone)
         build, operations = _BUILT[cfg.space]
         if cfg.wiring != "code" and cfg.space != "fusion_cells":
             raise UserError(f"wiring goes with the space fusion_cells; {cfg.space} has its own")

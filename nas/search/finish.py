@@ -126,6 +126,7 @@ class _Study:
             score,
             cfg,
             seed=seed,
+            accept=self.inputs.space.reaches_image,
             objectives=("loss", objective.table.kind) if objective else ("loss",),
             scored=scored(self.cfg, self.inputs) + (f" within {objective.budget}" if affordable and objective else ""),
             folder=where,

@@ -48,7 +48,9 @@ class CostObjective:
     def derive(self, strategy: Strategy) -> dict[str, str] | None:
         """The strategy's choices; with a budget, the most probable ones that keep it."""
         choices = strategy.choices()
-        if choices is None or self.budget is None or self.table.of(choices) <= self.budget:
+        if choices is None or self.budget is None:
+            return choices
+        if self.affordable(choices) and strategy.net.genotype.reaches_image(choices):
             return choices
         return within_budget(strategy.probabilities(), self.table, self.budget, exclude=self.exclude)
 
@@ -110,6 +112,7 @@ def _read(path: Path, space: Genotype) -> CostTable:
             candidates=tuple(open_edges.values()),
             fixed=float(data["fixed"]),
             table=rows,
+            graph=space.graph,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not the costs of this run's space ({error})") from None

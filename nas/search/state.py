@@ -1,6 +1,7 @@
 """Everything a search changes while it runs: saved and restored as one."""
 
 import dataclasses
+import math
 from typing import Any
 
 from nas.guard import CollapseGuard, Stop
@@ -8,7 +9,7 @@ from nas.network import Network
 from nas.optim import make_optimizer
 from nas.search.config import SearchConfig
 from nas.search.objective import CostObjective
-from nas.strategies import STRATEGIES
+from nas.strategies import STRATEGIES, derivable
 
 __all__ = ["SearchState"]
 
@@ -37,8 +38,17 @@ class SearchState:
             self.optimizer = make_optimizer(self.net, self.cfg.optim)
 
     def derive(self, objective: CostObjective | None) -> dict[str, str] | None:
-        """The operations that would be chosen now, within the budget if there is one; None before trials."""
-        return objective.derive(self.strategy) if objective else self.strategy.choices()
+        """The operations that would be chosen now, within the budget if there is one; None before trials.
+
+        Choices that would cut the image off are changed on the edges where that is least improbable.
+        """
+        choices = objective.derive(self.strategy) if objective else self.strategy.choices()
+        if choices is None or self.net.genotype.reaches_image(choices):
+            return choices
+        likely = derivable(self.net.open_edges, self.cfg.architecture)
+        rows = self.strategy.probabilities()
+        prices = {edge: {op: -math.log(max(rows[edge][op], 1e-30)) for op in ops} for edge, ops in likely.items()}
+        return self.net.genotype.graph.reconnect(choices, prices)[0]
 
     def remember(self, choices: dict[str, str], keep: int) -> None:
         """Keep the last `keep` different derived genotypes, the newest last."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from genotypes import Genotype
 from nas.network import Mixture, Network, build
-from nas.network.grow import grow
+from nas.network.inherit import widen_share
 from nas.run import seeded
 from nas.strategies.base import StrategyConfig, register_strategy
 from nas.strategies.differentiable import Differentiable
@@ -71,7 +71,7 @@ class DirichletSearch(Differentiable):
             return False
         self._prune()
         with seeded(generator(self.seed, "grow", 0).initial_seed()):
-            self.net = grow(self.net, self._grown_share())
+            self.net = widen_share(self.net, self._grown_share())
         return True
 
     def _prune(self) -> None:
@@ -98,4 +98,4 @@ class DirichletSearch(Differentiable):
         self.pruned = state["pruned"]
         self.parameters.valid.copy_(state["valid"])
         if self.pruned:  # its weights come with the checkpoint
-            self.net = grow(self.net, self._grown_share())
+            self.net = widen_share(self.net, self._grown_share())

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from genotypes import Genotype, incoming
+from genotypes import Genotype
 from nas.network import Mixture, Network, build
 from nas.strategies.base import StrategyConfig, register_strategy
 from nas.strategies.differentiable import Differentiable
@@ -54,10 +54,8 @@ class PartialDarts(Differentiable):
 def _groups(net: Network) -> list[int]:
     """For every open edge, a number that it shares with the other open edges of the same sum."""
     graph, group = net.genotype.graph, {}
-    for number, node in enumerate(graph):
-        edges = [edge["id"] for edge in incoming(graph, node) if edge["id"] in net.open_edges]
-        alone = graph.nodes[node].get("combine") != "sum"
-        for edge in edges:
-            group[edge] = (edge if alone else "", number)
+    for number, node in enumerate(graph.nodes.values()):
+        for edge in node.edges:
+            group[edge.id] = ("" if node.combine == "sum" else edge.id, number)
     numbers = {key: i for i, key in enumerate(dict.fromkeys(group[edge] for edge in net.open_edges))}
     return [numbers[group[edge]] for edge in net.open_edges]

@@ -1,6 +1,7 @@
 """Random search: the baseline beside every other (Li and Talwalkar, UAI 2019)."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -11,13 +12,22 @@ from nas.task import generator
 __all__ = ["RandomChoice", "random_choices"]
 
 
-def random_choices(open_edges: Mapping[str, Sequence[str]], seed: int) -> dict[str, str]:
-    """One candidate for every open edge, all alike likely: a function of the edges and the seed alone."""
-    draw = generator(seed, "random genotype", 0)
-    return {
-        edge: candidates[int(torch.randint(len(candidates), (), generator=draw))]
-        for edge, candidates in open_edges.items()
-    }
+def random_choices(
+    open_edges: Mapping[str, Sequence[str]], seed: int, accept: Callable[[dict[str, str]], bool] = lambda choices: True
+) -> dict[str, str]:
+    """One candidate for every open edge, all alike likely: a function of the edges and the seed alone.
+
+    accept: drawn again until it is true, as for `space.reaches_image`.
+    """
+    for attempt in itertools.count():
+        draw = generator(seed, "random genotype", attempt)
+        choices = {
+            edge: candidates[int(torch.randint(len(candidates), (), generator=draw))]
+            for edge, candidates in open_edges.items()
+        }
+        if accept(choices):
+            break
+    return choices
 
 
 @register_strategy("random")
@@ -30,4 +40,4 @@ class RandomChoice(Strategy):
         return self.net.path(self.choices())
 
     def choices(self) -> dict[str, str]:
-        return random_choices(derivable(self.net.open_edges, self.cfg), self.seed)
+        return random_choices(derivable(self.net.open_edges, self.cfg), self.seed, self.net.genotype.reaches_image)

@@ -1,5 +1,6 @@
 """What to try next: a function of seed, the trial's number and the trials before it; so resuming changes nothing."""
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,34 +16,48 @@ from genotypes import UserError
 
 __all__ = ["SAMPLERS", "RegularisedEvolution", "SeededSampler", "make_sampler"]
 
+_LONGEST_WALK = 10_000  # steps; after them all that is left to try may be what is refused
 _ATTEMPTS = 20  # draws that are thrown away because their genotype has been tried
 
 
 def make_sampler(
-    name: str, space: Mapping[str, CategoricalDistribution], *, seed: int, population: int | None, objectives: int
+    name: str,
+    space: Mapping[str, CategoricalDistribution],
+    *,
+    seed: int,
+    population: int | None,
+    objectives: int,
+    accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
 ) -> "SeededSampler":
     """The sampler of that name for parameters `space`; UserError if there is none, or not for so many objectives.
 
-    population: see `TrialsConfig`.
+    population: see `TrialsConfig`. accept: false for choices that are not to be tried.
     """
     if name not in SAMPLERS:
         raise UserError(f"unknown sampler {name!r}; known: {', '.join(sorted(SAMPLERS))}")
     if name == "evolution" and objectives > 1:
         raise UserError("sampler evolution has one objective; for a front of loss against cost take nsga2 or tpe")
     # Of 10 and 20, 10 is better for evolution at 20 to 60 trials on both tables of nas.benchmark, and for tpe no worse.
-    return SeededSampler(space, seed, lambda draw_seed: SAMPLERS[name](draw_seed, population or 10))
+    return SeededSampler(space, seed, lambda draw_seed: SAMPLERS[name](draw_seed, population or 10), accept)
 
 
 class SeededSampler(BaseSampler):
     """Makes one of Optuna's samplers anew for every draw, with a seed that is a function of (seed, trial number).
 
     Optuna's samplers keep a random state in memory, which an interruption would lose. Beside that, no genotype is drawn
-    twice before all have been: its score would be the same. make: seed of a draw -> sampler.
+    twice before all have been: its score would be the same. make: seed of a draw -> sampler. accept: of all choices,
+    also those with one candidate; what it refuses is drawn again.
     """
 
     def __init__(
-        self, space: Mapping[str, CategoricalDistribution], seed: int, make: Callable[[int], BaseSampler]
+        self,
+        space: Mapping[str, CategoricalDistribution],
+        seed: int,
+        make: Callable[[int], BaseSampler],
+        accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
     ) -> None:
+        self._fixed = {name: choices.choices[0] for name, choices in space.items() if choices.single()}
+        self._refuse = lambda params: not accept({**self._fixed, **params})
         self._space = {name: choices for name, choices in space.items() if not choices.single()}
         self._seed = seed
         self._make = make
@@ -63,15 +78,16 @@ class SeededSampler(BaseSampler):
             for name, choices in self._space.items():  # startup trials, NSGA-II's mutations
                 if name not in params:
                     params[name] = choices.choices[rng.integers(len(choices.choices))]
-            if self._key(params) not in tried:
+            if self._key(params) not in tried and not self._refuse(params):
                 return params
         return self._untried_near(params, tried, rng)
 
     def _untried_near(self, params: dict[str, Any], tried: set, rng: np.random.Generator) -> dict[str, Any]:
         """Where the sampler's model is so sure that it only repeats itself: a walk from its choice, an edge a step."""
-        if len(tried) >= math.prod(len(choices.choices) for choices in self._space.values()):
-            return params
-        while self._key(params) in tried:
+        all_tried = len(tried) >= math.prod(len(choices.choices) for choices in self._space.values())
+        for step in itertools.count():
+            if not self._refuse(params) and (all_tried or step > _LONGEST_WALK or self._key(params) not in tried):
+                break
             params = change_one(params, self._space, rng)
         return params
 

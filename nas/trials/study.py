@@ -59,6 +59,7 @@ def run_trials(
     cfg: TrialsConfig,
     *,
     seed: int = 0,
+    accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
     objectives: Sequence[str] = ("loss",),
     scored: str = "",
     folder: Path | None = None,
@@ -72,6 +73,7 @@ def run_trials(
         the pruner and for interruptions; what it raises then is not to be caught. NaN counts as infinite: a training
         that diverged. It is not called for a genotype that the study knows. Any other exception ends the
         run; the trial stays to be tried again.
+    accept: which choices are worth a trial at all.
     objectives: names of the values: the loss, perhaps a cost.
     scored: what tells these scores from others of the same space (data, steps, ...); goes into the study's name.
     folder: of the run, for study.journal (see `TrialsConfig.storage`) and trials.csv; none: nothing is written.
@@ -82,7 +84,12 @@ def run_trials(
     objectives = tuple(objectives)
     parameters = {edge: CategoricalDistribution(tuple(candidates)) for edge, candidates in space.items()}
     sampler = make_sampler(
-        cfg.sampler or "tpe", parameters, seed=seed, population=cfg.population, objectives=len(objectives)
+        cfg.sampler or "tpe",
+        parameters,
+        seed=seed,
+        population=cfg.population,
+        objectives=len(objectives),
+        accept=accept,
     )
     pruner = make_pruner(cfg.pruner, objectives=len(objectives))
     searched = {

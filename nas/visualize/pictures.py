@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from genotypes import Genotype, incoming
-from genotypes.vocabulary import OPERATIONS
+from genotypes import OPERATIONS, Edge, Genotype
 from nas.visualize.scene import Key, Line, Link, Panel, Picture, Shape
 from nas.visualize.style import (
     OPEN,
@@ -70,9 +69,9 @@ def cells_picture(
         groups.setdefault(_signature(view, nodes), []).append(cell)
     opened = len(genotype.open_edges())
     backbone = f"{genotype.backbone.name} backbone, " if genotype.backbone else ""
-    counts = f"{len(order)} cells, {genotype.graph.number_of_edges()} edges"
+    counts = f"{len(order)} cells, {len(genotype.graph.edges)} edges"
     state = f"{opened} of them open" if opened else "all decided"
-    strides = {node["stride"] for _, node in genotype.graph.nodes(data=True) if node["kind"] != "image"}
+    strides = {node.stride for node in genotype.graph.nodes.values() if node.kind != "image"}
     return Picture(
         title=genotype.name,
         subtitle=f"{backbone}{counts}, {state}, hash {genotype.hash[:12]}",
@@ -84,16 +83,12 @@ def cells_picture(
 
 def occurring_operations(genotype: Genotype, probabilities: Probabilities | None = None) -> list[str]:
     """The operations a drawing shows: those of decided edges, and the leading one of open edges with probabilities."""
-    shown = {likeliest(data, probabilities or {}) for _, _, data in genotype.graph.edges(data=True)}
+    shown = {likeliest(edge, probabilities or {}) for edge in genotype.graph.edges.values()}
     return sorted((op for op in shown if op is not None), key=list(OPERATIONS).index)
 
 
 def _nodes_by_cell(genotype: Genotype) -> dict[str, list[str]]:
-    cells: dict[str, list[str]] = {}
-    for name, node in genotype.graph.nodes(data=True):
-        if node["kind"] == "cell":
-            cells.setdefault(node["cell"], []).append(name)
-    return cells
+    return {cell: [node.name for node in nodes] for cell, nodes in genotype.graph.cells.items()}
 
 
 def _template(genotype: Genotype, cell: str) -> str:
@@ -107,18 +102,17 @@ def _signature(view: _View, nodes: list[str]) -> Any:
     outside: dict[str, tuple] = {}
     parts: list[tuple] = []
     for name, local in names.items():
-        node = graph.nodes[name]
+        node = graph[name]
         leaves = _how_it_leaves(view.genotype, name)
-        parts.append((local, *(node[key] for key in ("stride", "width", "combine", "post")), leaves))
-        for edge in incoming(graph, name):
-            source = edge["source"]
+        parts.append((local, node.stride, node.width, node.combine, node.post, leaves))
+        for edge in graph.incoming(name):
+            source = edge.source
             if source not in names:
-                origin = graph.nodes[source]
-                outside.setdefault(source, (len(outside), origin["stride"], origin["width"]))
-            shares = tuple(sorted(view.probabilities.get(edge["id"], {}).items()))
-            keys = ("name", "op", "pre", "post", "width", "choice")
-            said = (shares, view.marks.get(edge["id"]))
-            parts.append((names.get(source) or outside[source], *(edge[key] for key in keys), said))
+                origin = graph[source]
+                outside.setdefault(source, (len(outside), origin.stride, origin.width))
+            shares = tuple(sorted(view.probabilities.get(edge.id, {}).items()))
+            way = (edge.name, edge.op, edge.pre, edge.post, edge.width, edge.choice)
+            parts.append((names.get(source) or outside[source], *way, shares, view.marks.get(edge.id)))
     return tuple(parts)
 
 
@@ -127,10 +121,10 @@ def _panel(view: _View, cells: list[str], nodes: list[str], number: int) -> Pane
     shapes: dict[str, Shape] = {}
     links, pills = [], 0
     for name in nodes:
-        for edge in incoming(view.genotype.graph, name):
+        for edge in view.genotype.graph.incoming(name):
             if view.hide_none and likeliest(edge, view.probabilities) == "none":
                 continue
-            source = edge["source"]
+            source = edge.source
             if source not in nodes and source not in shapes:
                 pills += 1
                 shapes[source] = _pill(view, source, f"input {pills}" if len(cells) > 1 else "")
@@ -163,15 +157,15 @@ def _stride_keys(strides: Iterable[int]) -> tuple[Key, ...]:
 
 
 def _notes(view: _View) -> tuple[str, ...]:
-    edges = [data for _, _, data in view.genotype.graph.edges(data=True)]
+    edges = view.genotype.graph.edges.values()
     notes = []
     if view.marks:
         notes.append("Width and opacity of an arrow follow the number or word below its label.")
-    elif any(edge["choice"] for edge in edges) and not view.probabilities:
+    elif any(edge.choice for edge in edges) and not view.probabilities:
         notes.append("Thick arrows: what a search can decide; thin: fixed.")
     if view.probabilities:
         notes.append("Open edges show their leading candidate; width and opacity are its probability.")
-    if any(edge["pre"] or edge["post"] for edge in edges):
+    if any(edge.pre or edge.post for edge in edges):
         notes.append("Labels read downwards in the order of computation; ↓2 halves height and width, ↑2 doubles them.")
     notes.append("Pills come from elsewhere. A bold outline leaves the cell, the boldest is an output of the network.")
     lists = sorted(set(view.genotype.open_edges().values()))
@@ -184,8 +178,8 @@ def _how_it_leaves(genotype: Genotype, node: str) -> str:
     if node in genotype.outputs:
         return "output"
     graph = genotype.graph
-    cell = graph.nodes[node]["cell"]
-    return "read by other cells" if any(graph.nodes[name]["cell"] != cell for name in graph.successors(node)) else ""
+    cell = graph[node].cell
+    return "read by other cells" if any(graph[name].cell != cell for name in graph.readers[node]) else ""
 
 
 def _shape(
@@ -208,20 +202,21 @@ def _shape(
 
 def _feature(view: _View, name: str) -> Shape:
     """A feature of the panel's own cell."""
-    node = view.genotype.graph.nodes[name]
-    details = [f"{node['width']} ch"]
-    if node["combine"] == "concat":
+    node = view.genotype.graph[name]
+    details = [f"{node.width} ch"]
+    if node.combine == "concat":
         details.append("concat")
-    if node["post"] != "none":
-        details.append(node["post"].replace("_", " "))
+    if node.post != "none":
+        details.append(node.post.replace("_", " "))
     leaves = _how_it_leaves(view.genotype, name)
-    size = f"{node['size'].rule.replace('_', ' ')} {node['size'].of}"
-    what = f"stride {node['stride']}, {node['width']} channels, {node['combine']}, post {node['post']}"
+    assert node.size is not None
+    size = f"{node.size.rule.replace('_', ' ')} {node.size.of}"
+    what = f"stride {node.stride}, {node.width} channels, {node.combine}, post {node.post}"
     lines = details if view.compact else [" · ".join(details)]
     return _shape(
         name,
         [(name.split(".", 1)[1], 8.5), *((text, 6.5) for text in lines)],
-        stride_colour(node["stride"]),
+        stride_colour(node.stride),
         outline=_OUTLINES[leaves],
         tooltip=f"{name}: {what}, size {size}" + (f"; {leaves}" if leaves else ""),
     )
@@ -229,29 +224,29 @@ def _feature(view: _View, name: str) -> Shape:
 
 def _pill(view: _View, name: str, text: str) -> Shape:
     """A feature from outside the panel's cell; `text`, if any, in place of its name."""
-    node = view.genotype.graph.nodes[name]
+    node = view.genotype.graph[name]
     names = [text or name]
     if view.compact and not text:
         cell, dot, rest = name.partition(".")
         names = [cell + dot, rest] if dot else [name]
     return _shape(
         name,
-        [*((part, 8.0) for part in names), (f"{node['width']} ch", 6.5)],
-        "#ffffff" if node["kind"] == "image" else stride_colour(node["stride"]),
+        [*((part, 8.0) for part in names), (f"{node.width} ch", 6.5)],
+        "#ffffff" if node.kind == "image" else stride_colour(node.stride),
         bold=False,
         form="pill",
-        tooltip=f"{name}: stride {node['stride']}, {node['width']} channels",
+        tooltip=f"{name}: stride {node.stride}, {node.width} channels",
     )
 
 
-def _arrow(view: _View, edge: Mapping[str, Any], target: str) -> Link:
+def _arrow(view: _View, edge: Edge, target: str) -> Link:
     """The arrow of an edge, with its label: what resamples before, the operation, what resamples after."""
-    nodes = view.genotype.graph.nodes
-    stride, goal = nodes[edge["source"]]["stride"], nodes[target]["stride"]
+    graph = view.genotype.graph
+    stride, goal = graph[edge.source].stride, graph[target].stride
     before, after = edge_steps(edge, stride, goal)
-    shares = view.probabilities.get(edge["id"], {})
+    shares = view.probabilities.get(edge.id, {})
     stroke, text = _stroke_and_label(edge, likeliest(edge, view.probabilities), shares)
-    mark = view.marks.get(edge["id"])
+    mark = view.marks.get(edge.id)
     if mark:
         stroke = replace(stroke, width=0.6 + 3.4 * mark.strength, alpha=0.35 + 0.65 * mark.strength)
     lines = [Line(text=step, size=6.5, colour=_GREY) for step in before]
@@ -260,8 +255,8 @@ def _arrow(view: _View, edge: Mapping[str, Any], target: str) -> Link:
     lines += [Line(text=step, size=6.5, colour=_GREY) for step in after]
     lines += [Line(text=mark.text, size=7.5, bold=True)] if mark and mark.text else []
     return Link(
-        key=edge["id"],
-        source=edge["source"],
+        key=edge.id,
+        source=edge.source,
         target=target,
         stroke=stroke,
         lines=tuple(lines),
@@ -269,15 +264,15 @@ def _arrow(view: _View, edge: Mapping[str, Any], target: str) -> Link:
     )
 
 
-def _stroke_and_label(edge: Mapping[str, Any], shown: str | None, shares: Mapping[str, float]) -> tuple[Stroke, str]:
+def _stroke_and_label(edge: Edge, shown: str | None, shares: Mapping[str, float]) -> tuple[Stroke, str]:
     if shown is None:
-        return OPEN, f"{len(edge['op'])} candidates"
+        return OPEN, f"{len(edge.op)} candidates"
     stroke = operation_stroke(shown)
     if shares:
         share = shares.get(shown, 0.0)
         stroke = replace(stroke, width=0.6 + 3.4 * share, alpha=0.35 + 0.65 * share)
         return stroke, f"{operation_label(shown)} {share:.0%}"
-    if edge["choice"] or not isinstance(edge["op"], str):
+    if edge.choice or edge.is_open:
         return replace(stroke, width=1.6 * stroke.width), operation_label(shown)
     # A fixed edge that passes a feature on says nothing: its thin black line is enough.
     return stroke, "" if shown == "skip_connect" else operation_label(shown)
@@ -299,7 +294,7 @@ def network_picture(genotype: Genotype) -> Picture:
     links: list[Link] = []
     cells = _nodes_by_cell(genotype)
     taps = genotype.backbone.taps if genotype.backbone else ()
-    strides = {graph.nodes[name]["stride"] for name in (*taps, *genotype.outputs)}
+    strides = {graph[name].stride for name in (*taps, *genotype.outputs)}
 
     def box(key: str, detail: str, fill: str, *, title: str = "", form: str = "pill", outline: float = 0.8) -> None:
         texts = [(title or key, 9.0), (detail, 7.0)]
@@ -307,34 +302,34 @@ def network_picture(genotype: Genotype) -> Picture:
         shapes[key] = _shape(key, texts, fill, form=form, outline=outline, tooltip=tooltip)
 
     def arrow(source: str, target: str, feature: str, key: str) -> None:
-        stride = graph.nodes[feature]["stride"]
+        stride = graph[feature].stride
         # The palest strides would vanish as lines on white.
         colour = darker(stride_colour(stride), 0.6 if stride < 4 else 0.45 if stride < 16 else 0.2)
         stroke = Stroke(colour="#888888" if feature == "image" else colour, width=1.4)
         links.append(Link(key=key, source=source, target=target, stroke=stroke, tooltip=f"{feature}, stride {stride}"))
 
-    if genotype.backbone or any(graph.nodes[reader]["cell"] for reader in graph.successors("image")):
+    if genotype.backbone or any(graph[reader].cell for reader in graph.readers["image"]):
         box("image", "3 ch", "#ffffff")
     if genotype.backbone:
         box("backbone", "backbone", _PLAIN, title=genotype.backbone.name, form="box")
         arrow("image", "backbone", "image", "image")
-        for tap in sorted(taps, key=lambda tap: graph.nodes[tap]["stride"]):
-            box(tap, f"{graph.nodes[tap]['width']} ch", stride_colour(graph.nodes[tap]["stride"]))
+        for tap in sorted(taps, key=lambda tap: graph[tap].stride):
+            box(tap, f"{graph[tap].width} ch", stride_colour(graph[tap].stride))
             arrow("backbone", tap, tap, tap)
     seen = set()
     for cell, nodes in cells.items():
         shapes[cell] = _cell_box(genotype, cell, nodes)
-        for source in (edge["source"] for name in nodes for edge in incoming(graph, name)):
-            origin = graph.nodes[source]["cell"] or source
+        for source in (edge.source for name in nodes for edge in graph.incoming(name)):
+            origin = graph[source].cell or source
             if origin != cell and (source, cell) not in seen:
                 seen.add((source, cell))
                 if source != "image":
-                    strides.add(graph.nodes[source]["stride"])
+                    strides.add(graph[source].stride)
                 arrow(origin, cell, source, f"{source} to {cell}")
     for number, output in enumerate(genotype.outputs, start=1):
         key = f"output {number}"
-        box(key, output, stride_colour(graph.nodes[output]["stride"]), outline=2.2)
-        arrow(graph.nodes[output]["cell"], key, output, f"{output} to {key}")
+        box(key, output, stride_colour(graph[output].stride), outline=2.2)
+        arrow(graph[output].cell, key, output, f"{output} to {key}")
     return Picture(
         title=genotype.name,
         subtitle=f"network overview, {len(genotype.cells)} cells, hash {genotype.hash[:12]}",
@@ -346,9 +341,9 @@ def network_picture(genotype: Genotype) -> Picture:
 
 def _cell_box(genotype: Genotype, cell: str, nodes: list[str]) -> Shape:
     """A cell in the overview."""
-    edges = [edge for name in nodes for edge in incoming(genotype.graph, name)]
-    strides = {genotype.graph.nodes[name]["stride"] for name in nodes if _how_it_leaves(genotype, name)}
-    opened = sum(not isinstance(edge["op"], str) for edge in edges)
+    edges = [edge for name in nodes for edge in genotype.graph.incoming(name)]
+    strides = {genotype.graph[name].stride for name in nodes if _how_it_leaves(genotype, name)}
+    opened = sum(edge.is_open for edge in edges)
     counts = f"{_plural(len(nodes), 'feature')}, {_plural(len(edges), 'edge')}" + (f", {opened} open" if opened else "")
     template = _template(genotype, cell)
     fill = stride_colour(*strides) if len(strides) == 1 else _PLAIN

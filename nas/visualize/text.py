@@ -1,10 +1,8 @@
 """Edges in words: their steps in the order of computation, tooltips, and a genotype as a table for terminals."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from genotypes import Genotype, UserError, incoming
-from genotypes.vocabulary import OPERATIONS, RESAMPLES
+from genotypes import OPERATIONS, RESAMPLINGS, Edge, Genotype, UserError
 
 __all__ = ["Probabilities", "check_probabilities", "edge_steps", "edge_text", "edge_tooltip", "likeliest", "text_table"]
 
@@ -28,32 +26,32 @@ def check_probabilities(genotype: Genotype, probabilities: Probabilities | None)
     return probabilities or {}
 
 
-def likeliest(edge: Mapping[str, Any], probabilities: Probabilities) -> str | None:
+def likeliest(edge: Edge, probabilities: Probabilities) -> str | None:
     """The operation an edge is drawn as: its own, or the likeliest candidate; None for an open edge without any."""
-    if isinstance(edge["op"], str):
-        return edge["op"]
-    shares = probabilities.get(edge["id"])
-    return max(edge["op"], key=lambda op: shares.get(op, 0.0)) if shares else None
+    if isinstance(edge.op, str):
+        return edge.op
+    shares = probabilities.get(edge.id)
+    return max(edge.op, key=lambda op: shares.get(op, 0.0)) if shares else None
 
 
-def edge_steps(edge: Mapping[str, Any], stride: int, target: int) -> tuple[list[str], list[str]]:
+def edge_steps(edge: Edge, stride: int, target: int) -> tuple[list[str], list[str]]:
     """Resampling before and after the operation, as in ["↓2 avg"], ["↑4 bilinear"]."""
-    before = list(_resampling(edge["pre"], stride, target))
+    before = list(_resampling(edge.pre, stride, target))
     reached = before[-1][1] if before else stride
-    return [text for text, _ in before], [text for text, _ in _resampling(edge["post"], reached, target)]
+    return [text for text, _ in before], [text for text, _ in _resampling(edge.post, reached, target)]
 
 
-def edge_text(edge: Mapping[str, Any], stride: int, target: int) -> str:
+def edge_text(edge: Edge, stride: int, target: int) -> str:
     """An edge in one line, in the order in which it computes: "↓2 avg · conv2d_3x3 · ↑4 bilinear"."""
     before, after = edge_steps(edge, stride, target)
-    op = edge["op"] if isinstance(edge["op"], str) else f"{len(edge['op'])} candidates"
+    op = edge.op if isinstance(edge.op, str) else f"{len(edge.op)} candidates"
     return " · ".join([*before, op, *after])
 
 
-def edge_tooltip(edge: Mapping[str, Any], node: str, stride: int, target: int, shares: Mapping[str, float]) -> str:
+def edge_tooltip(edge: Edge, node: str, stride: int, target: int, shares: Mapping[str, float]) -> str:
     """Name, way and steps of an edge, then its operation, or its candidates with the likeliest first."""
-    text = f"{edge['id']}: {edge['source']} → {node}\n{edge_text(edge, stride, target)}"
-    ops = (edge["op"],) if isinstance(edge["op"], str) else sorted(edge["op"], key=lambda op: -shares.get(op, 0.0))
+    text = f"{edge.id}: {edge.source} → {node}\n{edge_text(edge, stride, target)}"
+    ops = (edge.op,) if isinstance(edge.op, str) else sorted(edge.op, key=lambda op: -shares.get(op, 0.0))
     rows = (f"{shares[op]:6.1%} {_summary(op)}" if op in shares else _summary(op) for op in ops)
     return "\n".join([text, *rows])
 
@@ -63,16 +61,16 @@ def text_table(genotype: Genotype, probabilities: Probabilities | None = None) -
     probabilities = check_probabilities(genotype, probabilities)
     graph = genotype.graph
     blocks: dict[str, list[tuple[str, ...]]] = {}
-    for name, node in graph.nodes(data=True):
-        for edge in incoming(graph, name) if node["kind"] == "cell" else ():
-            text = edge_text(edge, graph.nodes[edge["source"]]["stride"], node["stride"])
-            shares = probabilities.get(edge["id"], {})
+    for name, node in graph.nodes.items():
+        for edge in node.edges:
+            text = edge_text(edge, graph[edge.source].stride, node.stride)
+            shares = probabilities.get(edge.id, {})
             text += "".join(f", {op} {share:.0%}" for op, share in sorted(shares.items(), key=lambda i: -i[1])[:2])
-            mark = "*" if edge["choice"] or not isinstance(edge["op"], str) else " "
-            parts = [f"stride {node['stride']}", f"{node['width']} ch", node["combine"], node["post"]]
+            mark = "*" if edge.choice or edge.is_open else " "
+            parts = [f"stride {node.stride}", f"{node.width} ch", node.combine, node.post]
             target = f"{name.split('.', 1)[1]} ({', '.join(part for part in parts if part not in ('sum', 'none'))})"
-            blocks.setdefault(node["cell"], []).append((mark, edge["name"], edge["source"], text, target))
-    lines = [f"{genotype.name}: {len(blocks)} cells, {graph.number_of_edges()} edges, hash {genotype.hash[:12]}"]
+            blocks.setdefault(node.cell, []).append((mark, edge.name, edge.source, text, target))
+    lines = [f"{genotype.name}: {len(blocks)} cells, {len(graph.edges)} edges, hash {genotype.hash[:12]}"]
     templates = {cell.name: cell.template for cell in genotype.cells}
     for cell, rows in blocks.items():
         lines += ["", f"{cell} ({templates[cell]})"]
@@ -87,9 +85,9 @@ def text_table(genotype: Genotype, probabilities: Probabilities | None = None) -
 def _resampling(steps: tuple[str, ...], stride: int, target: int) -> Iterator[tuple[str, int]]:
     """Each step in words with the stride after it."""
     for step in steps:
-        factor = RESAMPLES[step]
+        factor = RESAMPLINGS[step].factor
         after = target if factor is None else stride * factor
-        name = "avg, ceil" if step == "avg2_ceil" else step.rstrip("0123456789")
+        name = RESAMPLINGS[step].label or step
         if after == stride:
             yield f"resize {name}", after
         else:

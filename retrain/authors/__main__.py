@@ -10,8 +10,7 @@ import genotypes
 from genotypes import UserError
 from nas.network.weights import save_weights
 from nas.run.command import run_command
-from retrain.authors.checkpoint import read_checkpoint
-from retrain.authors.importing import authors_keys, import_authors
+from retrain.authors.importing import authors_keys, import_authors, read_checkpoint
 
 __all__ = ["main"]
 

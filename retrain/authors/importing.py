@@ -1,9 +1,12 @@
-"""Applying the rules of `names`, strictly: every key of both sides is accounted for."""
+"""The authors' checkpoints: read without executing anything in them, translated by the rules of `names`, strictly."""
 
+import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +14,11 @@ from torch import Tensor
 
 import nas
 from genotypes import Genotype, UserError
-from retrain.authors.checkpoint import unwrap
 from retrain.authors.names import Names, Rule, names_for
 
-__all__ = ["authors_keys", "import_authors"]
+__all__ = ["authors_keys", "import_authors", "read_checkpoint", "unwrap"]
 
+_WRAPPERS = ("state_dict", "net_state")
 _COUNTER = "num_batches_tracked"  # of batches, in a norm: without effect, and older files lack it
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -36,6 +39,63 @@ class _Source:
 
     shape: tuple[int, ...]
     parts: list[tuple[_Part, tuple[slice, ...]]]
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The state dict in a .pth, .pt or .pth.tar file, with the authors' own keys (see `unwrap`).
+
+    Raises UserError for a file that is missing, that holds more than plain data, or no state dict.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; expected a checkpoint file")
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the age of a file's format
+            data = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # What a stray file makes the reader raise is not documented; torch's own message spans many lines and
+        # advises to switch the safety off.
+        cause = re.search(r"WeightsUnpickler error: (.+?)(?: was not| for|\.?\n)", str(error))
+        reason = cause[1] if cause else type(error).__name__
+        raise UserError(
+            f"{path} cannot be read safely ({reason}); expected a file of torch.save with tensors and plain data only"
+            f"{_advice(path)}"
+        ) from None
+    try:
+        return unwrap(data)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _advice(path: Path) -> str:
+    """CSNet's authors put two files side by side, and the one that looks like weights is not them."""
+    if path.suffix != ".bin":
+        return ""
+    return f" (CSNet's .bin is a network's layout; its weights are the {path.with_suffix('.pth.tar').name} beside it)"
+
+
+def unwrap(data: Any) -> dict[str, Tensor]:
+    """The state dict in `data`: itself, or under `state_dict` or `net_state`; without DataParallel's `module.`.
+
+    Raises UserError where there is none.
+    """
+    for wrapper in _WRAPPERS:
+        if isinstance(data, Mapping) and isinstance(data.get(wrapper), Mapping):
+            data = data[wrapper]
+    if not isinstance(data, Mapping):
+        raise UserError(f"expected a state dict (name -> tensor), not a {type(data).__name__}")
+    for key, value in data.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            wrappers = " or ".join(_WRAPPERS)
+            raise UserError(
+                f"expected a state dict (name -> tensor), bare or under {wrappers}; "
+                f"found a {type(value).__name__} under {key!r}"
+            )
+    prefix = "module." if data and all(key.startswith("module.") for key in data) else ""
+    return {key.removeprefix(prefix): value for key, value in data.items()}
 
 
 def import_authors(genotype: Genotype, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -67,8 +127,8 @@ def import_authors(genotype: Genotype, state_dict: Mapping[str, Any]) -> dict[st
             expected = "a dense tensor of float32, float64, float16 or bfloat16"
             raise UserError(f"the key {key!r} is {kind}; expected {expected}")
         if tuple(theirs[key].shape) != source.shape:
-            found, expected = list(theirs[key].shape), list(source.shape)
-            raise UserError(f"the key {key!r} has the shape {found}, not {expected}{advice}")
+            shapes = f"{list(theirs[key].shape)}, not {list(source.shape)}"
+            raise UserError(f"the key {key!r} has the shape {shapes}{advice}")
         for part, block in source.parts:
             dtype = ours[part.ours].dtype
             # A copy of its own: weight files refuse tensors that share memory.
@@ -144,6 +204,7 @@ def _sources(genotype: Genotype, names: Names, ours: Mapping[str, Tensor]) -> di
             continue
         rows, height = _offsets({part.to: ours[part.ours].shape[0] for part in parts})
         columns, width = _offsets({part.source: ours[part.ours].shape[1] for part in parts})
+        blocks: list[tuple[_Part, tuple[slice, ...]]]
         blocks = [(part, (rows[part.to], columns[part.source])) for part in parts]
         sources[key] = _Source((height, width, *shape[2:]), blocks)
     return sources

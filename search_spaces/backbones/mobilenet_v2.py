@@ -5,10 +5,9 @@ Features are the outputs of the last linear bottleneck at each stride (no activa
 
 from torch import Tensor, nn
 
-from search_spaces.backbones._register import register_backbone
-from search_spaces.backbones._stack import FeatureStack, SameConv2d
+from search_spaces.backbones.layers import FeatureStack, SameConv2d
 
-__all__: list[str] = []
+__all__ = ["mobilenet_v2"]
 
 # Rows of table 2: expansion t, channels c, repeats n, stride s of the first.
 _STAGES = (
@@ -56,13 +55,8 @@ class _InvertedResidual(nn.Module):
         return x_BCHW + y_BCHW if self.residual else y_BCHW
 
 
-@register_backbone(
-    "mobilenet_v2",
-    weights_from="ImageNet weights with torchvision's mobilenet_v2 keys, e.g. "
-    "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth",
-    extra_keys=("features.18.", "classifier."),
-)
-def _mobilenet_v2(taps: tuple[str, ...], *, padding: str) -> nn.Module:
+def mobilenet_v2(taps: tuple[str, ...], *, padding: str) -> nn.Module:
+    """padding: "symmetric", or "tf_same" for weights trained in TensorFlow."""
     layers: list[nn.Module] = [_conv_bn_relu6(3, _STEM_CHANNELS, 3, 2, 1, padding)]
     width = _STEM_CHANNELS
     for expansion, channels, repeats, first_stride in _STAGES:

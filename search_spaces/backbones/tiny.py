@@ -6,10 +6,9 @@ and one that refines, with a residual.
 
 from torch import Tensor, nn
 
-from search_spaces.backbones._register import register_backbone
-from search_spaces.backbones._stack import FeatureStack
+from search_spaces.backbones.layers import FeatureStack
 
-__all__: list[str] = []
+__all__ = ["tiny"]
 
 _STEM_CHANNELS = 12
 _AFTER = {"s4": 2, "s8": 4, "s16": 6, "s32": 8}
@@ -36,8 +35,8 @@ class _SeparableUnit(nn.Module):
         return (x_BCHW + y_BCHW if self.residual else y_BCHW).relu()
 
 
-@register_backbone("tiny")
-def _tiny(taps: tuple[str, ...]) -> nn.Module:
+def tiny(taps: tuple[str, ...]) -> nn.Module:
+    """The backbone, as deep as the taps need."""
     layers: list[nn.Module] = [
         nn.Sequential(
             nn.Conv2d(3, _STEM_CHANNELS, 3, 2, 1, bias=False),

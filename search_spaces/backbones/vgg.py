@@ -9,16 +9,12 @@ multiples of 16 both agree. In both a side of one pixel stays one pixel.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.backbones._register import register_backbone
-from search_spaces.backbones._stack import FeatureStack
+from search_spaces.backbones.layers import FeatureStack
 
-__all__: list[str] = []
+__all__ = ["vgg16"]
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 _AFTER = {"s1": 5, "s2": 12, "s4": 22, "s8": 32, "s16": 42}
-_WEIGHTS = (
-    "ImageNet weights with torchvision's vgg16_bn keys, e.g. https://download.pytorch.org/models/vgg16_bn-6c64b313.pth"
-)
 
 
 class _FloorPool(nn.MaxPool2d):
@@ -30,7 +26,8 @@ class _FloorPool(nn.MaxPool2d):
         return F.max_pool2d(x_BCHW, (1 if H == 1 else 2, 1 if W == 1 else 2))
 
 
-def _vgg16(taps: tuple[str, ...], ceil_mode: bool) -> nn.Module:
+def vgg16(taps: tuple[str, ...], *, ceil_mode: bool) -> nn.Module:
+    """ceil_mode: whether pools round sizes up."""
     layers: list[nn.Module] = []
     width = 3
     for widths in _BLOCKS:
@@ -43,13 +40,3 @@ def _vgg16(taps: tuple[str, ...], ceil_mode: bool) -> nn.Module:
             width = channels
         layers += [nn.MaxPool2d(2, ceil_mode=True) if ceil_mode else _FloorPool(2)]
     return FeatureStack(layers, _AFTER, taps)
-
-
-@register_backbone("vgg16_bn", weights_from=_WEIGHTS, extra_keys=("classifier.",))
-def _vgg16_bn(taps: tuple[str, ...]) -> nn.Module:
-    return _vgg16(taps, ceil_mode=False)
-
-
-@register_backbone("vgg16_bn_ceil", weights_from=_WEIGHTS, extra_keys=("classifier.",))
-def _vgg16_bn_ceil(taps: tuple[str, ...]) -> nn.Module:
-    return _vgg16(taps, ceil_mode=True)

@@ -110,7 +110,7 @@ UNKNOWN_WORDS = {
         "taps: [s16, s8]", "taps: [s16, s7]", "backbone.taps[1]: backbone 'mobilenet_v2' has no feature 's7'; it has"
     ),
     "option": Case("symmetric", "same", "backbone.options.padding: unknown padding 'same'; known: symmetric, tf_same"),
-    "post": Case("post: bn_relu", "post: bn_gelu", "node 'a': unknown post 'bn_gelu'; known: none, relu"),
+    "post": Case("post: bn_relu", "post: bn_gelu", "node 'a': unknown post 'bn_gelu'; known: bn, bn_prelu"),
     "resampling": Case(
         "[bilinear]", "[cubic]", "nodes[0].edges[1].post: edge 'up' (f16 -> a): unknown resampling 'cubic'"
     ),
@@ -270,7 +270,7 @@ TYPES = {
         "a list of edges, not {a: 1}",
     ),
     "text as resampling": Case("[bilinear]", "bilinear", "expected a list of resampling steps, not 'bilin"),
-    "mapping as a step": Case("[bilinear]", "[{a: 1}]", "unknown resampling {a: 1}; known: bilinear, nearest"),
+    "mapping as a step": Case("[bilinear]", "[{a: 1}]", "unknown resampling {a: 1}; known: avg2, avg2_ceil"),
     "list as a source": Case("source: f16", "source: [f16]", "edges[1].source: expected a name, not ['f16']"),
     "mapping as a size": Case("{like: a}", "{like: {a: 1}}", "size.like: expected the name of a feature, not {a: 1}"),
     "two sizes": Case("{like: a}", "{like: a, ceil_half: a}", "expected one of like, floor_half, ceil_half, not {"),

@@ -23,27 +23,28 @@ def as_literal(genotype: Genotype) -> dict[str, Any]:
     data = genotype.to_dict()
     graph = genotype.graph
     for cell in data["cells"]:
-        mine = [node for node in graph if graph.nodes[node]["cell"] == cell["name"]]
-        sources = {source for source, _ in graph.in_edges(mine)} | {graph.nodes[node]["size"].of for node in mine}
+        mine = [node.name for node in graph.cells[cell["name"]]]
+        sources = {edge.source for node in mine for edge in graph.incoming(node)}
+        sources |= {graph[node].size.of for node in mine}
         sources -= set(mine)
         alias = {source: f"in_{source.replace('.', '_')}" for source in sources}
         alias |= {node: node.split(".")[1] for node in mine}
         nodes = []
         for name in mine:
-            node = graph.nodes[name]
+            node = graph[name]
             edges = [
                 {
-                    "name": edge["name"],
-                    "source": alias[edge["source"]],
-                    "op": list(edge["op"]) if isinstance(edge["op"], tuple) else edge["op"],
-                    "pre": list(edge["pre"]),
-                    "post": list(edge["post"]),
-                    "width": edge["width"],
+                    "name": edge.name,
+                    "source": alias[edge.source],
+                    "op": list(edge.op) if edge.is_open else edge.op,
+                    "pre": list(edge.pre),
+                    "post": list(edge.post),
+                    "width": edge.width,
                 }
-                for edge in genotypes.incoming(graph, name)
+                for edge in graph.incoming(name)
             ]
-            shape = {key: node[key] for key in ("stride", "width", "combine", "post")}
-            size = {node["size"].rule: alias[node["size"].of]}
+            shape = {"stride": node.stride, "width": node.width, "combine": node.combine, "post": node.post}
+            size = {node.size.rule: alias[node.size.of]}
             nodes.append({"name": alias[name], "edges": edges, "size": size} | shape)
         cell_name = cell["name"]
         cell.clear()

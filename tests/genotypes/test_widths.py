@@ -27,10 +27,10 @@ outputs: [c.logits]
 
 def test_an_open_width_is_the_largest_until_decided():
     g = genotypes.loads(DOCUMENT)
-    assert g.open_widths() == {"c.nodes.0.width": (4, 8)} and not g.is_decided and g.open_edges() == {}
-    assert g.graph.nodes["c.a"]["width"] == 8
+    assert g.choices() == {"c.nodes.0.width": (4, 8)} and not g.is_decided and g.open_edges() == {}
+    assert g.graph["c.a"].width == 8
     small = g.decide({"c.nodes.0.width": 4})
-    assert small.is_decided and small.graph.nodes["c.a"]["width"] == 4
+    assert small.is_decided and small.graph["c.a"].width == 4
     assert small == genotypes.loads(DOCUMENT.replace("{choose: [4, 8]}", "4"))
     assert g != g.decide({"c.nodes.0.width": 8})
     assert genotypes.loads(genotypes.dumps(g)) == g
@@ -39,7 +39,7 @@ def test_an_open_width_is_the_largest_until_decided():
 @pytest.mark.parametrize("expand", [1, 2])
 def test_closing_the_open_csnet_by_its_own_widths_gives_the_zoos_hash(expand):
     space = open_csnet(expand)
-    widths = space.open_widths()
+    widths = space.choices()
     assert len(widths) == 2 + 6 + 7 + 11 + 7  # branches of the blocks of stages 0 to 4
     closed = space.decide({way: max(candidates) for way, candidates in widths.items()})
     assert closed.hash == genotypes.load(f"csnet_x{expand}").hash
@@ -65,5 +65,5 @@ def test_choices_outside_the_candidates_are_refused():
 def test_an_open_width_cannot_be_built():
     import nas
 
-    with pytest.raises(genotypes.UserError, match=r"width c\.nodes\.0\.width is open; decide it"):
+    with pytest.raises(genotypes.UserError, match=r"c\.nodes\.0\.width is open; decide it"):
         nas.build(genotypes.loads(DOCUMENT))

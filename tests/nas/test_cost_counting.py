@@ -84,7 +84,7 @@ def test_parts_add_up_to_the_whole(name: str) -> None:
         assert sum(part.macs for part in parts) == cost.macs
     assert cost.backbone_params == sum(p.numel() for key, p in net.named_parameters() if key.startswith("backbone."))
     assert cost.cell_params == sum(p.numel() for key, p in net.named_parameters() if key.startswith("cells."))
-    edges = {data["id"]: data["op"] for _, _, data in genotype.graph.edges(data=True)}
+    edges = genotype.graph.operations()
     assert {part.name: part.what for part in cost.by_edge if part.kind == "edge"} == edges
 
 

@@ -17,10 +17,11 @@ from torch import nn
 import genotypes
 import nas.cost
 from genotypes import Genotype, UserError
-from nas.cost import CostTable, _latency, _places, cost_table, lookup, within_budget
-from nas.cost._cache import machine_name
+from nas.cost import CostTable, cost_table, latency, lookup, places, within_budget
+from nas.cost.latency import machine_name
 from nas.cost.measuring import prepare
 from nas.network import edge as network_edge
+from nas.strategies import random_choices
 from search_spaces import fusion_cells, minet
 
 OPERATIONS = ["none", "skip_connect", "conv_3x3"]
@@ -61,8 +62,7 @@ def written() -> Genotype:
 
 
 def drawn(space: Genotype, seed: int) -> dict[str, str]:
-    rng = random.Random(seed)
-    return {edge: rng.choice(candidates) for edge, candidates in space.open_edges().items()}
+    return random_choices(space.open_edges(), seed, space.reaches_image)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds, self.built = 0.0, []
-        build = _places.build_operation
+        build = places.build_operation
 
         def build_timed(op: str, *widths: int, affine: bool = True) -> nn.Module:
             module = build(op, *widths, affine=affine)
@@ -149,8 +149,8 @@ class Clock:
             return build_timed(op, *widths)
 
         monkeypatch.setattr(network_edge, "build_operation", build_timed)
-        monkeypatch.setattr(_places, "build_operation", build_placed)
-        monkeypatch.setattr(_latency, "_seconds", lambda device: self.seconds)
+        monkeypatch.setattr(places, "build_operation", build_placed)
+        monkeypatch.setattr(latency, "_seconds", lambda device: self.seconds)
 
     def pass_by(self, ms: float) -> None:
         self.seconds += ms / 1000
@@ -183,9 +183,9 @@ def test_equal_candidates_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_being_in_a_network_costs_scales_the_entries() -> None:
     sums = np.array([0.0, 3.0, 4.0, 9.0])
-    assert _latency._line(sums, 5 + 1.25 * sums) == pytest.approx((5, 1.25))
-    assert _latency._line(np.ones(4), np.full(4, 3.0)) == pytest.approx((2, 1))  # no choice at all: nothing to fit
-    assert _latency._line(sums, np.array([5.0, 1.0, 1.0, 1.0]))[1] == 0.5  # noise makes no cost negative
+    assert latency._line(sums, 5 + 1.25 * sums) == pytest.approx((5, 1.25))
+    assert latency._line(np.ones(4), np.full(4, 3.0)) == pytest.approx((2, 1))  # no choice at all: nothing to fit
+    assert latency._line(sums, np.array([5.0, 1.0, 1.0, 1.0]))[1] == 0.5  # noise makes no cost negative
 
 
 def test_a_decided_network_has_one_cost() -> None:

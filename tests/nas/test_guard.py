@@ -217,7 +217,7 @@ def test_spaces_with_other_words():
 
 @pytest.mark.parametrize("name", ["auto_msfnet_vgg16", "auto_msfnet_resnet50"])
 def test_released_and_random_genotypes_are_far_from_the_limit(name):
-    released = [d["op"] for _, _, d in genotypes.load(name).graph.edges(data=True) if d["choice"]]
+    released = [d.op for d in genotypes.load(name).graph.edges.values() if d.choice]
     assert len(released) == 31
     assert sum(shares(dict(enumerate(released))).values()) < 0.1 < GuardConfig().share
     edges = fusion_cells("tiny").open_edges()

@@ -6,11 +6,10 @@ from torch.nn import functional as F
 
 import genotypes
 import nas
+from genotypes import BACKBONES, RESAMPLINGS, UserError
 from nas.network import inherit, norm_statistics_frozen, reestimate_norms
-from nas.network.resample import resample
 from nas.strategies import random_choices
 from search_spaces import fpn, fusion_cells
-from search_spaces.backbones import backbone_names
 
 
 def build(genotype, seed=0):
@@ -24,7 +23,7 @@ def space():
     return fusion_cells("tiny", 8, ("none", "skip_connect", "sep_conv_3x3", "channel_attention"))
 
 
-@pytest.mark.parametrize("backbone", backbone_names())
+@pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("make", [fpn, fusion_cells])
 def test_every_backbone_gives_logits_of_the_inputs_size(backbone, make):
     if make is fusion_cells:
@@ -122,6 +121,7 @@ def test_a_node_without_terms_is_zero_and_goes_on():
       edges: [{name: a, source: s4, op: none}]
       post: bn_relu
     - {name: logits, stride: 4, width: 1, edges: [{name: b, source: empty, op: conv2d_1x1_bias}]}
+    - {name: other, stride: 4, width: 1, edges: [{name: d, source: s4, op: conv2d_1x1}]}
 """
     text = f"""
 format: 1
@@ -132,7 +132,7 @@ cells:
   template: graph
   inputs: [s4]
   nodes:{nodes}
-outputs: [c.logits]
+outputs: [c.logits, c.other]
 """
     net = build(genotypes.loads(text)).eval()
     net.cells["c"].nodes["empty"].norm.bias.data.fill_(2.0)
@@ -173,12 +173,12 @@ def test_resampling_steps_are_pytorchs():
         "nearest": F.interpolate(x, size=size, mode="nearest"),
     }
     for step, y in expected.items():
-        assert torch.equal(resample(x, step, size), y)
-        assert resample(x, step, (7, 9)) is x
-    for step in genotypes.vocabulary.RESAMPLES:
-        assert resample(x, step, size).shape[:2] == x.shape[:2]
-    with pytest.raises(ValueError, match="unknown resampling 'cubic'"):
-        resample(x, "cubic", size)
+        assert torch.equal(RESAMPLINGS[step].make(x, size), y)
+        assert RESAMPLINGS[step].make(x, (7, 9)) is x
+    for step in RESAMPLINGS:
+        assert RESAMPLINGS[step].make(x, size).shape[:2] == x.shape[:2]
+    with pytest.raises(UserError, match="unknown resampling 'cubic'; known: avg2, "):
+        RESAMPLINGS["cubic"]
 
 
 def test_frozen_norms_remember_nothing_and_reestimated_ones_only_the_new(space):

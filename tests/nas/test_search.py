@@ -43,7 +43,7 @@ def test_the_run_folder_explains_the_run(tmp_path):
     found = genotypes.load(out / "genotype.yaml")
     space = genotypes.load(out / "space.yaml")
     assert found.is_decided and len(space.open_edges()) == 31
-    choices = {data["id"]: data["op"] for _, _, data in found.graph.edges(data=True)}
+    choices = found.graph.operations()
     assert space.decide({edge: choices[edge] for edge in space.open_edges()}) == found
     assert (out / "cells.svg").read_text().lstrip().startswith("<")
     assert list((out / "events").iterdir()) and (out / "environment.json").exists()
@@ -65,7 +65,7 @@ def test_random_strategy_trains_nothing_and_follows_the_seed(tmp_path):
 def test_exported_width_and_size_may_differ_from_the_searched_ones(tmp_path):
     result = run_search(tmp_path / "run", config(strategy="random", export_channels=24, export_size=96))
     assert result.genotype.input.size == (96, 96)
-    assert result.genotype.graph.nodes["fuse4.out"]["width"] == 24
+    assert result.genotype.graph["fuse4.out"].width == 24
     with pytest.raises(UserError, match="fusion_cells"):
         export_space(config(space="some_file", export_channels=24))
 

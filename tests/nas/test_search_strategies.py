@@ -109,7 +109,7 @@ def test_none_can_be_excluded_from_whatever_is_found(tmp_path, strategy):
     architecture = StrategyConfig(exclude_none=True)
     result = run_search(tmp_path / "run", config(strategy=strategy, trials=FEW, architecture=architecture))
     assert "none" in config().operations
-    assert "none" not in {data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["choice"]}
+    assert "none" not in {data.op for data in result.genotype.graph.edges.values() if data.choice}
     if strategy == "one_shot":  # the front and the random ones as well
         for name in ("trials.csv", "random/trials.csv"):
             assert not any("none" in row.values() for row in read_trials(tmp_path / "run" / name))
@@ -163,7 +163,7 @@ def test_a_stopped_search_returns_the_last_good_genotype(tmp_path, monkeypatch):
     with open(tmp_path / "run/history.csv") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 7 and int(rows[-1]["derived_skip_connect"]) == 31
-    assert len({data["op"] for _, _, data in result.genotype.graph.edges(data=True) if data["choice"]}) > 1
+    assert len({data.op for data in result.genotype.graph.edges.values() if data.choice}) > 1
     again = run_search(tmp_path / "run", cfg, resume=True)  # finished: nothing is computed but the end
     assert again.genotype == result.genotype and again.stopped == result.stopped
     free = run_search(tmp_path / "free", config(steps=8, evaluate_every=1, guard=GuardConfig(on=False)))

@@ -207,11 +207,8 @@ def test_edges_that_meet_share_their_weight():
     weights = strategy.edge_weights(strategy.alpha.detach())
     graph = strategy.net.genotype.graph
     for node in graph:
-        meeting = [
-            i
-            for i, edge in enumerate(strategy.net.open_edges)
-            if any(data["id"] == edge for _, _, data in graph.in_edges(node, data=True))
-        ]
+        here = {edge.id for edge in graph.incoming(node)}
+        meeting = [i for i, edge in enumerate(strategy.net.open_edges) if edge in here]
         assert not meeting or float(weights[meeting].sum()) == pytest.approx(len(meeting), rel=1e-5)
 
 

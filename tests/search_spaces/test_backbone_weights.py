@@ -14,8 +14,7 @@ from torchvision_names import automsf_vgg16_key, csf_res2net50_key, minet_resnet
 
 from genotypes.errors import UserError
 from genotypes.vocabulary import BACKBONES
-from search_spaces.backbones import build_backbone
-from search_spaces.backbones._weights import package_file
+from search_spaces.backbones import build_backbone, package_file
 
 TAPS = ("s4", "s8")
 

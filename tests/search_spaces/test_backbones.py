@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from genotypes.errors import UserError
 from genotypes.vocabulary import BACKBONES
 from search_spaces import fpn, fusion_cells, minet
-from search_spaces.backbones import backbone_names, build_backbone
+from search_spaces.backbones import build_backbone
 
-NAMES = backbone_names()
+NAMES = tuple(BACKBONES)
 GOLDEN = Path(__file__).parent / "golden"
 PARAMETERS = {  # without classifiers; the sums are those of the published networks' encoders
     "tiny": 10_112,
@@ -28,7 +28,7 @@ PARAMETERS = {  # without classifiers; the sums are those of the published netwo
 
 
 def all_taps(name):
-    return tuple(info.name for info in BACKBONES[name].features)
+    return tuple(BACKBONES[name].features)
 
 
 def picture(*shape, seed=1):
@@ -64,10 +64,9 @@ def test_features_are_as_declared_on_odd_sizes(name, training):
     H, W = 97, 131
     features = net(picture(1, 3, H, W))
     assert list(features) == list(all_taps(name))
-    for info in BACKBONES[name].features:
-        expected = (1, info.channels, side(name, H, info.stride), side(name, W, info.stride))
-        assert features[info.name].shape == expected
-        assert torch.isfinite(features[info.name]).all()
+    for tap, (stride, width) in BACKBONES[name].features.items():
+        assert features[tap].shape == (1, width, side(name, H, stride), side(name, W, stride))
+        assert torch.isfinite(features[tap]).all()
     if training:
         sum(feature.mean() for feature in features.values()).backward()
         for key, parameter in net.named_parameters():
@@ -108,9 +107,9 @@ def test_a_side_of_one_pixel_stays(name):
     for H, W in ((1, 1), (1, 64), (40, 3), (15, 9)):
         with torch.no_grad():
             features = net(picture(1, 3, H, W))
-        for info in BACKBONES[name].features:
-            expected = tuple(max(1, side(name, n, info.stride)) for n in (H, W))
-            assert features[info.name].shape[2:] == expected and features[info.name].isfinite().all()
+        for tap, (stride, _) in BACKBONES[name].features.items():
+            expected = tuple(max(1, side(name, n, stride)) for n in (H, W))
+            assert features[tap].shape[2:] == expected and features[tap].isfinite().all()
 
 
 def test_the_two_vggs_agree_where_no_pool_rounds():

@@ -70,14 +70,12 @@ def formulas(count: int, wiring: str) -> dict[str, list[tuple]]:
 def test_the_wiring_is_that_of_the_equations(count: int, wiring: str) -> None:
     graph = space(count, wiring).graph
     found = {}
-    for node, attributes in graph.nodes(data=True):
-        if (attributes["cell"] or "").startswith("fuse") and not node.endswith(".out"):
-            edges = genotypes.incoming(graph, node)
-            assert all(
-                edge["op"] == (AUTO_MSFNET_OPERATIONS if len(edge["op"]) == 11 else "skip_connect") for edge in edges
-            )
-            found[node] = [(isinstance(e["op"], tuple), e["source"], e["pre"], e["post"]) for e in edges]
-            assert (attributes["combine"], attributes["post"]) == ("sum", "none")
+    for node, attributes in graph.nodes.items():
+        if attributes.cell.startswith("fuse") and not node.endswith(".out"):
+            edges = graph.incoming(node)
+            assert all(edge.op == (AUTO_MSFNET_OPERATIONS if len(edge.op) == 11 else "skip_connect") for edge in edges)
+            found[node] = [(e.is_open, e.source, e.pre, e.post) for e in edges]
+            assert (attributes.combine, attributes.post) == ("sum", "none")
     assert found == formulas(count, wiring)
 
 
@@ -99,25 +97,25 @@ def test_strides_sizes_widths_and_outputs(count: int) -> None:
     graph = genotype.graph
     for stride in strides:
         for node in [node for node in graph if node.startswith(f"fuse{stride}.")]:
-            assert (graph.nodes[node]["stride"], graph.nodes[node]["width"]) == (stride, 8)
-            size = graph.nodes[node]["size"]
+            assert (graph[node].stride, graph[node].width) == (stride, 8)
+            size = graph[node].size
             assert (size.rule, size.of) == ("like", f"reduce.f{stride}")
-        (conv,) = genotypes.incoming(graph, f"fuse{stride}.out")
-        assert (conv["source"], conv["op"]) == (f"fuse{stride}.sum", "conv2d_3x3_bias")
-        assert graph.nodes[f"fuse{stride}.out"]["post"] == "bn_relu"
-        (head,) = genotypes.incoming(graph, f"head{stride}.logits")
-        assert (head["source"], head["op"]) == (f"fuse{stride}.out", "conv2d_3x3_bias")
+        (conv,) = graph.incoming(f"fuse{stride}.out")
+        assert (conv.source, conv.op) == (f"fuse{stride}.sum", "conv2d_3x3_bias")
+        assert graph[f"fuse{stride}.out"].post == "bn_relu"
+        (head,) = graph.incoming(f"head{stride}.logits")
+        assert (head.source, head.op) == (f"fuse{stride}.out", "conv2d_3x3_bias")
     for tap in ALL_TAPS[-count:]:
-        (reducer,) = genotypes.incoming(graph, f"reduce.f{tap[1:]}")
-        assert (reducer["source"], reducer["op"]) == (tap, "conv2d_3x3_bias")
-        assert graph.nodes[f"reduce.f{tap[1:]}"]["post"] == "bn_relu"
+        (reducer,) = graph.incoming(f"reduce.f{tap[1:]}")
+        assert (reducer.source, reducer.op) == (tap, "conv2d_3x3_bias")
+        assert graph[f"reduce.f{tap[1:]}"].post == "bn_relu"
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_any_backbone(backbone: str) -> None:
     genotype = fusion_cells(backbone)
     assert len(genotype.open_edges()) == 31
-    assert genotype.backbone.taps == tuple(info.name for info in reversed(BACKBONES[backbone].features[-4:]))
+    assert genotype.backbone.taps == tuple(reversed(list(BACKBONES[backbone].features)[-4:]))
 
 
 def test_options() -> None:
@@ -186,7 +184,7 @@ class TestFpn:
     def test_the_pyramid(self) -> None:
         graph = fpn("tiny", 8).graph
         edges = {
-            node: [(e["source"], e["op"], e["post"]) for e in genotypes.incoming(graph, node)]
+            node: [(e.source, e.op, e.post) for e in graph.incoming(node)]
             for node in graph
             if node.startswith("pyramid.")
         }

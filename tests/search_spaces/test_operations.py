@@ -6,9 +6,9 @@ import torch.nn.functional as F
 
 from genotypes.errors import UserError
 from genotypes.vocabulary import OPERATIONS
-from search_spaces.operations import build_operation, operation_names
+from search_spaces.operations import build_operation
 
-NAMES = operation_names()
+NAMES = tuple(OPERATIONS)
 AUTO_MSFNET = {  # name -> parameters at 128 channels, as in the released network
     "none": 0,
     "skip_connect": 0,

@@ -5,7 +5,7 @@ import torch
 
 from genotypes.errors import UserError
 from genotypes.vocabulary import POSTS
-from search_spaces.posts import build_post
+from search_spaces.steps import build_post
 
 LEAVES = {
     "none": [],
@@ -71,5 +71,5 @@ def test_without_affine_no_norm_has_parameters(name):
 def test_user_errors():
     with pytest.raises(UserError, match=r"'gn32_relu'.*48"):
         build_post("gn32_relu", 48)
-    with pytest.raises(UserError, match=r"unknown post step 'swish'.*bn_relu"):
+    with pytest.raises(UserError, match=r"unknown post 'swish'.*bn_relu"):
         build_post("swish", 8)

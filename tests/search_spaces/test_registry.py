@@ -1,60 +1,80 @@
-"""The registry, and what registering an operation or a backbone of one's own does."""
+"""The registries: one record for each name, refused twice, listed when missing; and words of one's own."""
+
+import inspect
 
 import pytest
 import torch
 from torch import nn
 
-from genotypes import vocabulary
-from genotypes.errors import UserError
-from search_spaces._registry import Registry
-from search_spaces.backbones import _register as backbone_registry
-from search_spaces.backbones import backbone_names, build_backbone, register_backbone
-from search_spaces.operations import _register as operation_registry
-from search_spaces.operations import build_operation, operation_names, register_operation
+from genotypes import BACKBONES, OPERATIONS, POSTS, RESAMPLINGS, TEMPLATES, Record, Registry, UserError
+from search_spaces import SPACES
+from search_spaces.backbones import build_backbone
+from search_spaces.operations import build_operation
+
+ALL = [OPERATIONS, BACKBONES, POSTS, RESAMPLINGS, TEMPLATES, SPACES]
 
 
 @pytest.fixture
 def own_words():
     """Forgets, after the test, the words it added."""
-    tables = (
-        vocabulary.OPERATIONS,
-        vocabulary.BACKBONES,
-        operation_registry._FACTORIES._entries,
-        backbone_registry._BACKBONES._entries,
-    )
-    before = [dict(table) for table in tables]
+    before = [dict(registry._records) for registry in ALL]
     yield
-    for table, entries in zip(tables, before, strict=True):
-        table.clear()
-        table.update(entries)
+    for registry, records in zip(ALL, before, strict=True):
+        registry._records.clear()
+        registry._records.update(records)
 
 
-def test_unknown_name_lists_those_that_exist():
-    registry: Registry[int] = Registry("flavour")
-    registry.add("sweet", 1)
-    registry.add("sour", 2)
-    assert (registry["sour"], list(registry), len(registry), "salt" in registry) == (2, ["sweet", "sour"], 2, False)
-    with pytest.raises(UserError, match=r"unknown flavour 'salt'.*sweet, sour"):
-        registry["salt"]
+def flavours() -> Registry[Record]:
+    registry = Registry("flavour", Record)
+    registry.add(Record(name="sweet", source=dict), Record(name="sour", source="math:sqrt"))
+    return registry
 
 
-def test_duplicate_is_refused_and_keeps_the_first():
-    registry: Registry[int] = Registry("flavour")
-    registry.add("sweet", 1)
-    with pytest.raises(UserError, match="flavour 'sweet'"):
-        registry.add("sweet", 2)
-    assert registry["sweet"] == 1
+def test_an_unknown_name_lists_those_that_exist():
+    registry = flavours()
+    assert (list(registry), len(registry), "salt" in registry) == (["sweet", "sour"], 2, False)
+    for name in ("salt", None, ["sweet"]):
+        with pytest.raises(UserError, match=r"unknown flavour .*; known: sour, sweet"):
+            registry[name]
 
 
-def test_every_declared_word_has_a_meaning_and_the_reverse():
-    assert set(operation_names()) == set(vocabulary.OPERATIONS)
-    assert set(backbone_names()) == set(vocabulary.BACKBONES)
+def test_a_taken_name_is_refused_and_keeps_its_meaning():
+    registry = flavours()
+    with pytest.raises(UserError, match="flavour 'sweet' exists already"):
+        registry.add(Record(name="sweet"))
+    with pytest.raises(UserError, match="flavour 'sweet' exists already"):
+        registry.register("sweet")(list)
+    assert registry["sweet"].make() == {}
 
 
-def test_own_operation_is_declared_and_built(own_words):
-    @register_operation("test_double")
+def test_a_source_is_imported_when_asked_for_and_called_with_its_arguments():
+    assert flavours()["sour"].make(9) == 3
+    record = Record(name="x", source="textwrap:shorten", arguments={"width": 5})
+    assert record.make("a long text", placeholder=".") == "a."
+
+
+@pytest.mark.parametrize("registry", ALL, ids=lambda registry: registry.kind)
+def test_every_record_says_what_it_is_and_where_it_comes_from(registry):
+    for name in registry:
+        record = registry[name]
+        assert record.name == name and callable(record.load())
+        assert record.summary or registry in (POSTS, RESAMPLINGS)
+        assert "\n" not in record.summary
+
+
+def test_templates_are_functions_of_inputs_and_keywords():
+    for name in TEMPLATES:
+        kinds = [parameter.kind for parameter in inspect.signature(TEMPLATES[name].load()).parameters.values()]
+        assert all(kind is inspect.Parameter.KEYWORD_ONLY for kind in kinds[1:])
+
+
+def test_an_operation_of_ones_own_is_found_and_built(own_words):
+    @OPERATIONS.register("test_double")
     class Double(nn.Module):
-        """Twice the input."""
+        """Twice the input.
+
+        More about it.
+        """
 
         def __init__(self, in_channels, out_channels, *, affine=True):
             super().__init__()
@@ -62,30 +82,47 @@ def test_own_operation_is_declared_and_built(own_words):
         def forward(self, x):
             return 2 * x
 
-    word = vocabulary.OPERATIONS["test_double"]
-    assert (word.widths, word.summary) == ("same", "Twice the input.")
+    record = OPERATIONS["test_double"]
+    assert (record.widths, record.summary) == ("same", "Twice the input.")
     x = torch.ones(1, 4, 3, 3)
     assert torch.equal(build_operation("test_double", 4, 4)(x), 2 * x)
-    with pytest.raises(UserError, match="operation 'test_double' is registered already"):
-        register_operation("test_double")(Double)
-
-
-def test_operation_declared_with_other_widths_is_refused(own_words):
-    vocabulary.declare_operation("test_declared", widths="any")
-    with pytest.raises(UserError, match=r"'test_declared'.*'any'.*'same'"):
-        register_operation("test_declared", widths="same")(nn.Identity)
-    assert "test_declared" not in operation_names()
 
 
 def test_misspelt_widths_leave_nothing_behind(own_words):
-    with pytest.raises(ValueError, match="sam"):
-        register_operation("test_half_done", widths="sam")(nn.Identity)
-    assert "test_half_done" not in operation_names()
-    assert "test_half_done" not in vocabulary.OPERATIONS
+    with pytest.raises(UserError, match="sam"):
+        OPERATIONS.register("test_half_done", widths="sam")(nn.Identity)
+    assert "test_half_done" not in OPERATIONS
 
 
-def test_own_backbone_is_declared_and_built(own_words):
-    @register_backbone("test_pool", {"s4": (4, 3)}, options={"kind": ("max", "avg")})
+def test_posts_and_resampling_steps_of_ones_own_are_computed(own_words):
+    import genotypes
+    import nas
+
+    @POSTS.register("test_tanh", divisor=2)
+    def tanh(channels, *, affine=True):
+        return nn.Tanh()
+
+    @RESAMPLINGS.register("test_skip2", factor=2)
+    def skip(x, size):
+        return x[:, :, ::2, ::2]
+
+    text = """
+    {format: 1, name: own, outputs: [net.b], cells: [{name: net, template: graph, inputs: [image], nodes: [
+      {name: a, stride: 2, width: 2, size: {ceil_half: image}, post: test_tanh,
+       edges: [{name: in_a, source: image, op: conv2d_1x1, pre: [test_skip2]}]},
+      {name: b, stride: 2, width: 1, edges: [{name: in_b, source: a, op: conv2d_1x1}]}]}]}
+    """
+    net = nas.build(genotypes.loads(text))
+    x = torch.rand(1, 3, 33, 35)
+    a = torch.tanh(net.cells["net"].edges["in_a"](x[:, :, ::2, ::2]))
+    found = net.cells["net"]({"image": x})
+    assert torch.equal(found["net.a"], a)
+    with pytest.raises(UserError, match="test_tanh needs a width that 2 divides, not 3"):
+        genotypes.loads(text.replace("width: 2,", "width: 3,"))
+
+
+def test_a_backbone_of_ones_own_is_found_and_built(own_words):
+    @BACKBONES.register("test_pool", features={"s4": (4, 3)}, options={"kind": ("max", "avg")})
     class Pool(nn.Module):
         def __init__(self, taps, *, kind):
             super().__init__()
@@ -97,8 +134,6 @@ def test_own_backbone_is_declared_and_built(own_words):
     x = torch.arange(48.0).reshape(1, 3, 4, 4)
     assert build_backbone("test_pool", ("s4",))(x)["s4"].flatten().tolist() == [15, 31, 47]
     assert build_backbone("test_pool", ("s4",), kind="avg")(x)["s4"].flatten().tolist() == [7.5, 23.5, 39.5]
-    with pytest.raises(UserError, match="'test_pool' exists already"):
-        register_backbone("test_pool", {"s4": (4, 3)})(Pool)
-    with pytest.raises(UserError, match="'test_new' is new"):
-        register_backbone("test_new")(Pool)
-    assert "test_new" not in backbone_names()
+    with pytest.raises(TypeError, match="features"):
+        BACKBONES.register("test_new")(Pool)
+    assert "test_new" not in BACKBONES

@@ -43,10 +43,10 @@ def test_an_svg_holds_every_edge_with_a_tooltip(tmp_path, engine):
     genotype = genotypes.load("auto_msfnet_vgg16")
     (path,) = draw(genotype, tmp_path / "cells.svg", engine=engine)
     groups = {group.get("id"): group for group in ElementTree.parse(path).iter(f"{SVG}g")}
-    edges = {f"edge:{data['id']}": data for _, _, data in genotype.graph.edges(data=True)}
+    edges = {f"edge:{data.id}": data for data in genotype.graph.edges.values()}
     assert {name for name in groups if name and name.startswith("edge:")} == edges.keys()
     for name, data in edges.items():
-        assert data["op"] in groups[name].find(f"{SVG}title").text
+        assert data.op in groups[name].find(f"{SVG}title").text
     texts = {text.text for text in ElementTree.parse(path).iter(f"{SVG}text")}
     assert "channel_attention  (channel att.)" in texts and not any(text == "conv_3x3_rp2" for text in texts)
 
@@ -148,7 +148,7 @@ def test_the_table_has_a_line_for_every_edge(capsys):
     assert main(["auto_msfnet_vgg16", "--text"]) == 0
     printed = capsys.readouterr().out
     assert printed.rstrip("\n") == text_table(genotype)
-    assert sum(" -> " in line for line in printed.splitlines()) == genotype.graph.number_of_edges()
+    assert sum(" -> " in line for line in printed.splitlines()) == len(genotype.graph.edges)
     assert "spatial_attention · ↑4 bilinear" in printed or "spatial_attention · ↑2 bilinear" in printed
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import genotypes
-from genotypes.vocabulary import OPERATIONS
+from genotypes.vocabulary import OPERATIONS, OperationRecord
 from nas.visualize.layout import dot_is_there
 from nas.visualize.page import compose
 from nas.visualize.pictures import cells_picture, network_picture, occurring_operations
@@ -76,11 +76,11 @@ def test_branches_that_all_feed_each_other_stay_in_order(name):
 def test_every_edge_is_drawn_once_and_the_legend_lists_what_occurs(name):
     genotype = genotypes.load(name)
     picture = cells_picture(genotype)
-    edges = [data for _, _, data in genotype.graph.edges(data=True)]
+    edges = list(genotype.graph.edges.values())
     assert sum(panel.count * len(panel.links) for panel in picture.panels) == len(edges)
     drawn = [link.key for panel in picture.panels for link in panel.links]
-    assert len(set(drawn)) == len(drawn) and set(drawn) <= {edge["id"] for edge in edges}
-    assert {key.operation for key in picture.keys[0] if key.operation} == {edge["op"] for edge in edges}
+    assert len(set(drawn)) == len(drawn) and set(drawn) <= {edge.id for edge in edges}
+    assert {key.operation for key in picture.keys[0] if key.operation} == {edge.op for edge in edges}
 
 
 def test_open_edges_say_how_many_candidates_they_have():
@@ -124,7 +124,7 @@ def test_probabilities_of_another_genotype_are_refused(probabilities, message):
 
 def test_edges_without_effect_can_be_hidden():
     genotype = _decided()
-    dead = {data["id"] for _, _, data in genotype.graph.edges(data=True) if data["op"] == "none"}
+    dead = {data.id for data in genotype.graph.edges.values() if data.op == "none"}
     assert dead
     shown = cells_picture(genotype)
     hidden = cells_picture(genotype, hide_none=True)
@@ -149,8 +149,9 @@ def test_each_operation_of_the_language_looks_different():
     assert len(looks) == len(strokes)
 
 
-def test_a_users_operation_has_a_stable_look():
+def test_a_users_operation_has_a_stable_look(monkeypatch):
     # The literal values: a change of them changes pictures that users have published.
+    monkeypatch.setitem(OPERATIONS._records, "my_own_operation", OperationRecord(name="my_own_operation"))
     stroke = operation_stroke("my_own_operation")
     assert (stroke.colour, stroke.dashes) == ("#999933", ())
     assert operation_label("dil_conv_3x3_rp2") == "2× dil 3×3"
@@ -175,9 +176,10 @@ def test_the_overview_shows_every_cell_and_every_output(name):
     assert {cell.name for cell in genotype.cells} <= keys
     assert {f"output {number}" for number in range(1, len(genotype.outputs) + 1)} <= keys
     reads = {
-        (source, genotype.graph.nodes[target]["cell"])
-        for source, target in genotype.graph.edges()
-        if genotype.graph.nodes[source]["cell"] != genotype.graph.nodes[target]["cell"]
+        (edge.source, node.cell)
+        for node in genotype.graph.nodes.values()
+        for edge in node.edges
+        if genotype.graph[edge.source].cell != node.cell
     }
     assert len([link for link in panel.links if " to " in link.key and "output" not in link.target]) == len(reads)
     fills = {shape.fill for shape in panel.shapes} | {link.tooltip.rpartition(", ")[2] for link in panel.links}

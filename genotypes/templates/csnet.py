@@ -1,18 +1,21 @@
-"""CSNet's in-layer multi-scale blocks (Gao et al., ECCV 2020): generalised octave convolutions, written out as edges.
+"""CSNet (Gao et al., ECCV 2020): in-layer multi-scale blocks, and the cross-stage fusion head, which CSF has too.
 
-A feature is a list of branches; branch j has 2^j times the stride of branch 0, and may be absent (width 0).
+Both are generalised octave convolutions, written out as edges. A feature is a list of branches; branch j has 2^j times
+the stride of branch 0, and may be absent (width 0).
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from genotypes.elements import Edge, Feature, Node, Size
 from genotypes.errors import GenotypeError
-from genotypes.templates._registry import register_template
+from genotypes.graph import Edge, Node, Size
+from genotypes.vocabulary import Feature, conv2d
 
-__all__ = ["octave_block", "octave_edges", "octave_stage"]
+__all__ = ["cross_stage_fusion", "octave_block", "octave_stage"]
+
+_DILATIONS = (1, 2, 4, 8, 16)
 
 
-@register_template
 def octave_block(
     inputs: Mapping[str, Feature], *, stride: int, widths: tuple[int, ...], kernel: int = 1, downsample: bool = False
 ) -> list[Node]:
@@ -25,7 +28,6 @@ def octave_block(
     return _block("", list(inputs.values()), stride, widths, kernel, downsample)
 
 
-@register_template
 def octave_stage(
     inputs: Mapping[str, Feature], *, stride: int, widths: tuple[tuple[int, ...], ...], downsample: bool = False
 ) -> list[Node]:
@@ -47,7 +49,53 @@ def octave_stage(
     return nodes
 
 
-def octave_edges(
+def cross_stage_fusion(
+    inputs: Mapping[str, Feature],
+    *,
+    fuse: tuple[int, ...],
+    dilated: tuple[tuple[int, ...], ...],
+    channels: int,
+    post: str = "bn_prelu",
+    shrink: str = "max",
+) -> list[Node]:
+    """Fuse the outputs of stages, finest first, into `out`, `channels` wide, at the finest stride.
+
+    1. fuse_j: 1x1 octave convolution of all inputs to `fuse[j]` channels at the stride of input j;
+    2. multi_j: 3x3 convolutions of fuse_j with dilations 1, 2, 4, 8, 16, side by side, `dilated[j]` channels each
+       (0: left out);
+    3. out: 1x1 octave convolution of all multi_j.
+
+    Each ends in `post`. shrink: how features reach coarser branches, "max" (CSNet) or "bilinear" (CSF).
+    """
+    features = sorted(inputs.values(), key=lambda feature: feature.stride)
+    if not len(features) == len(fuse) == len(dilated) or any(len(widths) != len(_DILATIONS) for widths in dilated):
+        raise GenotypeError(
+            f"expected one width in `fuse` and {len(_DILATIONS)} widths in `dilated` for each of {len(features)} inputs"
+        )
+    if shrink not in ("max", "bilinear"):
+        raise GenotypeError(f"unknown shrink {shrink!r}; known: max, bilinear", ("shrink",))
+    base = features[0].stride
+    nodes, branches = [], []
+    for j, (feature, width, parts) in enumerate(zip(features, fuse, dilated, strict=True)):
+        size = Size("like", feature.name)
+        edges = _octave_edges(f"fuse{j}", features, base, feature.stride, conv2d(1, bias=False), shrink=shrink)
+        if not any(parts):
+            continue  # a branch pruned away
+        fused = Node(name=f"fuse{j}", stride=feature.stride, width=width, edges=edges, post=post, size=size)
+        nodes.append(fused)
+        edges = tuple(
+            Edge(name=f"multi{j}_d{d}", source=f"fuse{j}", op=conv2d(3, d, bias=False), width=part)
+            for d, part in zip(_DILATIONS, parts, strict=True)
+            if part
+        )
+        nodes.append(replace(fused, name=f"multi{j}", width=sum(parts), edges=edges, combine="concat"))
+        branches.append(Feature(f"multi{j}", feature.stride, sum(parts)))
+    edges = _octave_edges("out", branches, base, base, conv2d(1, bias=False))
+    size = Size("like", features[0].name)
+    return [*nodes, Node(name="out", stride=base, width=channels, edges=edges, post=post, size=size)]
+
+
+def _octave_edges(
     name: str, branches: Iterable[Feature], base: int, stride: int, op: str, *, down: bool = False, shrink: str = "max"
 ) -> tuple[Edge, ...]:
     """The edges of one output branch at `stride`, from every input branch, called `{name}_from{i}`.
@@ -57,7 +105,7 @@ def octave_edges(
     edges = []
     for feature in branches:
         at = feature.stride * (2 if down else 1)
-        pre = ("avg2",) if down else ()
+        pre: tuple[str, ...] = ("avg2",) if down else ()
         if at < stride:
             pre += (f"max{stride // at}" if shrink == "max" else "bilinear",)
         post = ("bilinear",) if at > stride else ()
@@ -94,7 +142,7 @@ def _block(
         size = Size("like", sizes[at]) if at in sizes else Size("floor_half", sizes[at // 2])
         mix, local = f"{prefix}mix{j}", f"{prefix}local{j}"
         out = f"out{j}" if last else f"{prefix}out{j}"
-        edges = octave_edges(mix, branches, base, at, f"conv2d_{kernel}x{kernel}", down=downsample)
+        edges = _octave_edges(mix, branches, base, at, conv2d(kernel, bias=False), down=downsample)
         shape = {"stride": at, "width": width, "post": "bn_prelu", "size": size}
         nodes.append(Node(name=mix, edges=edges, **shape))
         nodes.append(Node(name=local, edges=(_depthwise(local, mix),), **shape))

@@ -7,13 +7,13 @@ h, m, l are the branches of high, middle and low resolution.
 from collections.abc import Mapping
 from itertools import pairwise
 
-from genotypes.elements import Edge, Feature, Node, Size
 from genotypes.errors import GenotypeError
-from genotypes.templates._registry import register_template
+from genotypes.graph import Edge, Node, Size
+from genotypes.vocabulary import Feature, conv2d
 
 __all__ = ["aggregate_interaction", "self_interaction", "upconv"]
 
-_CONV = "conv2d_3x3_bias"
+_CONV = conv2d(3)
 
 # Per step and branch: the branches whose sum it is, in the authors' order. Step 0 is each branch by itself.
 _THREE = ({"h": "hm", "m": "hml", "l": "ml"}, {"m": "hml"})
@@ -21,7 +21,6 @@ _TWO_HIGH = ({"h": "hl", "l": "lh"}, {"h": "hl"})
 _TWO_LOW = ({"h": "hl", "l": "lh"}, {"l": "hl"})
 
 
-@register_template
 def aggregate_interaction(
     inputs: Mapping[str, Feature],
     *,
@@ -71,12 +70,11 @@ def aggregate_interaction(
     last = Edge(name=f"{main}2{main}_3", source=f"{main}2", op=_CONV)
     nodes.append(node(main, 3, channels, last, post="bn"))
     # The authors add the projected input after the norm, so the sum is a node of its own.
-    identity = Edge(name="identity", source=branches[main].name, op="conv2d_1x1_bias")
+    identity = Edge(name="identity", source=branches[main].name, op=conv2d(1))
     edges = (Edge(name="branch", source=f"{main}3"), identity)
     return [*nodes, Node(name="out", stride=branches[main].stride, width=channels, edges=edges, post="relu")]
 
 
-@register_template
 def self_interaction(inputs: Mapping[str, Feature], *, low: int | None = None) -> list[Node]:
     """The self-interaction module (section 3.3): a feature x and its half-size, `low` channels wide (default: half).
 
@@ -99,8 +97,8 @@ def self_interaction(inputs: Mapping[str, Feature], *, low: int | None = None) -
         # The half size rounds down whatever the backbone does: the coarsest level may be odd on the authors' sizes.
         high = name.startswith("h")
         size = Size("like" if high else "floor_half", x.name)
-        shape = {"stride": stride if high else 2 * stride, "width": widths[name[0]], "size": size}
-        return Node(name=name, edges=edges, post="bn_relu", **shape)
+        at = stride if high else 2 * stride
+        return Node(name=name, stride=at, width=widths[name[0]], edges=edges, post="bn_relu", size=size)
 
     def conv(a: str, b: str, step: int) -> Edge:
         source = f"{a}{step - 1}" if step else x.name
@@ -119,7 +117,6 @@ def self_interaction(inputs: Mapping[str, Feature], *, low: int | None = None) -
     return [*nodes, Node(name="out", stride=stride, width=width, edges=edges)]
 
 
-@register_template
 def upconv(inputs: Mapping[str, Feature], *, channels: int) -> list[Node]:
     """ReLU(BN(conv3x3(x))), no bias: `out`, `channels` wide. With an input called `like`, x is first resized to it."""
     others = [feature for name, feature in inputs.items() if name != "like"]
@@ -127,6 +124,6 @@ def upconv(inputs: Mapping[str, Feature], *, channels: int) -> list[Node]:
         raise GenotypeError(f"expected one input, and `like` where x is to be resized, not {list(inputs)}")
     to = inputs.get("like", others[0])
     pre = ("bilinear",) if "like" in inputs else ()
-    edge = Edge(name="conv", source=others[0].name, op="conv2d_3x3", pre=pre)
+    edge = Edge(name="conv", source=others[0].name, op=conv2d(3, bias=False), pre=pre)
     size = Size("like", to.name)
     return [Node(name="out", stride=to.stride, width=channels, edges=(edge,), post="bn_relu", size=size)]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from genotypes import Genotype, incoming
+from genotypes import OPERATIONS, Genotype
 from nas.network import build
-from nas.network.resample import resample
+from nas.network.edge import EdgeSteps
 from search_spaces.operations import build_operation
 
 __all__ = ["Place", "PlacedOperation", "find_places", "some_choices"]
@@ -38,28 +38,25 @@ class PlacedOperation(nn.Module):
     def __init__(self, op: str, place: Place) -> None:
         super().__init__()
         self.place = place
-        self.op = None if op == "none" else build_operation(op, place.in_width, place.width)
+        self.op = None if OPERATIONS[op].zero else build_operation(op, place.in_width, place.width)
+        self.steps = EdgeSteps(place.pre, place.post)
 
     def forward(self, x: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
         """x: [B, in_width, *source], what the edge reads; total: [B, width, *target], the other edges' sum.
 
-        Returns the sum with this edge; what `nas.network.cell` does for one edge.
+        Returns the sum with this edge, as a cell computes it.
         """
         place = self.place
         if self.op is None:
             return x.new_zeros(x.shape[0], place.width, *place.target) if place.alone else total
-        for step in place.pre:
-            x = resample(x, step, place.target)
-        x = self.op(x)
-        for step in place.post:
-            x = resample(x, step, place.target)
+        x = self.steps(self.op, x, place.target)
         return total + x if place.adds else x
 
 
 def some_choices(space: Genotype) -> dict[str, str]:
     """A choice for every open edge: its first candidate that computes something."""
     return {
-        edge: next((op for op in candidates if op != "none"), "none") for edge, candidates in space.open_edges().items()
+        edge: next((op for op in ops if not OPERATIONS[op].zero), ops[0]) for edge, ops in space.open_edges().items()
     }
 
 
@@ -67,31 +64,33 @@ def find_places(space: Genotype, size: tuple[int, int]) -> dict[str, Place]:
     """Open edge -> its place, for an input of (H, W) `size`; in the order of the open edges."""
     sizes = _feature_sizes(space, size)
     graph, places = space.graph, {}
-    for name, node in graph.nodes(data=True):
-        edges = incoming(graph, name) if node["kind"] == "cell" else []
-        for edge in edges:
-            summed = node["combine"] == "sum" and len(edges) > 1
+    for name, node in graph.nodes.items():
+        for order, edge in enumerate(node.edges):
+            if not edge.is_open:
+                continue
+            summed = node.combine == "sum" and len(node.edges) > 1
             # k edges need k - 1 sums: one of them, a decided one where there is one, is charged with none.
-            first = edge["order"] == 0 and all(isinstance(other["op"], tuple) for other in edges)
-            places[edge["id"]] = Place(
-                in_width=graph.nodes[edge["source"]]["width"],
-                width=edge["width"],
-                pre=edge["pre"],
-                post=edge["post"],
-                source=sizes[edge["source"]],
+            first = order == 0 and all(other.is_open for other in node.edges)
+            assert edge.width is not None
+            places[edge.id] = Place(
+                in_width=graph[edge.source].width,
+                width=edge.width,
+                pre=edge.pre,
+                post=edge.post,
+                source=sizes[edge.source],
                 target=sizes[name],
                 adds=summed and not first,
                 alone=not summed,
             )
-    return {edge: places[edge] for edge in space.open_edges()}
+    return places
 
 
 def _feature_sizes(space: Genotype, size: tuple[int, int]) -> dict[str, tuple[int, int]]:
     """Feature -> (H, W), asked of a network without numbers: what backbones do to odd sizes is theirs to say."""
-    sizes = {"image": tuple(size)}
+    sizes = {"image": size}
 
     def note(module: nn.Module, inputs: tuple, outputs: dict[str, torch.Tensor]) -> None:
-        sizes.update({name: tuple(feature.shape[-2:]) for name, feature in outputs.items()})
+        sizes.update({name: (feature.shape[-2], feature.shape[-1]) for name, feature in outputs.items()})
 
     with torch.device("meta"), torch.no_grad():
         net = build(space.decide(some_choices(space))).eval()

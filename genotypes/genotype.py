@@ -15,19 +15,18 @@ Everything is checked at construction: a Genotype that exists describes a networ
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-import networkx
-
-from genotypes import expand, vocabulary
 from genotypes._checks import at, check_keys, check_mapping, freeze, integers, numbers, show, strings, text, thaw
+from genotypes.choices import KINDS, Candidate
 from genotypes.errors import GenotypeError
-from genotypes.validate import check_operation
-from genotypes.widths import close_widths, find_open_widths
+from genotypes.expand import check_operation, expand
+from genotypes.graph import Graph
+from genotypes.vocabulary import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["FORMAT", "Backbone", "Cell", "Genotype", "Input"]
 
@@ -38,8 +37,8 @@ FORMAT = 1
 class Input:
     """How a picture in [0, 1] becomes the network's input: (x - mean) / std; size: the (H, W) it was meant for."""
 
-    mean: tuple[float, float, float] = vocabulary.IMAGENET_MEAN
-    std: tuple[float, float, float] = vocabulary.IMAGENET_STD
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
     size: tuple[int, int] = (256, 256)
 
     def __post_init__(self) -> None:
@@ -52,8 +51,8 @@ class Input:
     @classmethod
     def of_backbone(cls, name: str, **given: Any) -> "Input":
         """The convention that a backbone's published weights expect; given: fields that are to differ."""
-        word = vocabulary.look_up(vocabulary.BACKBONES, "backbone", name)
-        return cls(**{"mean": word.mean, "std": word.std} | given)
+        record = BACKBONES[name]
+        return cls(**{"mean": record.mean, "std": record.std} | given)
 
     @classmethod
     def from_dict(cls, data: Any) -> "Input":
@@ -73,7 +72,7 @@ class Backbone:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        word = at(("name",), vocabulary.look_up, vocabulary.BACKBONES, "backbone", self.name)
+        word = at(("name",), BACKBONES.__getitem__, self.name)
         object.__setattr__(self, "taps", strings(self.taps, "taps"))
         for index, tap in enumerate(self.taps):
             at(("taps", index), word.feature, tap)
@@ -97,7 +96,7 @@ class Backbone:
 
     def canonical(self) -> list[Any]:
         """What a genotype's hash is made of: an option spelt out with its default value changes nothing."""
-        defaults = {key: values[0] for key, values in vocabulary.BACKBONES[self.name].options.items()}
+        defaults = {key: values[0] for key, values in BACKBONES[self.name].options.items()}
         return [self.name, sorted(self.taps), defaults | dict(self.options)]
 
 
@@ -161,12 +160,11 @@ class Cell:
 class Genotype:
     """A network, decided or with open edges. Immutable; equal to another if both describe the same network.
 
-    `graph` is its expansion: a frozen networkx.MultiDiGraph whose nodes are features ("image", backbone taps,
-    "cell.node") and whose edges carry operations. `hash` identifies the network whatever its name or spelling.
+    `graph` is its expansion to nodes and edges; `hash` identifies the network whatever its name or spelling.
 
     >>> import genotypes
     >>> g = genotypes.load("fpn_tiny")
-    >>> g.open_edges()
+    >>> g.choices()
     {}
     """
 
@@ -216,9 +214,9 @@ class Genotype:
         return data
 
     @cached_property
-    def graph(self) -> networkx.MultiDiGraph:
-        """The flat graph (see `genotypes.expand`)."""
-        return expand.expand(self)
+    def graph(self) -> Graph:
+        """The flat graph of all nodes and edges."""
+        return expand(self)
 
     @cached_property
     def hash(self) -> str:
@@ -226,60 +224,61 @@ class Genotype:
         document = {
             "backbone": self.backbone.canonical() if self.backbone else None,
             "input": [list(self.input.mean), list(self.input.std)],
-            "graph": expand.canonical(self.graph),
+            "graph": self.graph.canonical(),
             "outputs": list(self.outputs),
         }
-        if self.open_widths():
-            document["open_widths"] = {way: list(widths) for way, widths in self.open_widths().items()}
+        for kind in KINDS:
+            if kind.hashed_as and (found := kind.find(self)):
+                document[kind.hashed_as] = {choice: list(candidates) for choice, candidates in found.items()}
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
-    def open_edges(self) -> dict[str, tuple[str, ...]]:
-        """Edge id ("cell.edge") -> candidates, in the order in which the network computes them."""
-        return {data["id"]: data["op"] for data in self._edges() if isinstance(data["op"], tuple)}
+    def choices(self) -> dict[str, tuple[Candidate, ...]]:
+        """What is open: id -> candidates, see `genotypes.choices`; edges in the order in which they are computed."""
+        return {choice: candidates for kind in KINDS for choice, candidates in kind.find(self).items()}
 
-    def open_widths(self) -> dict[str, tuple[int, ...]]:
-        """Open width ("cell.parameter.index...") -> candidates; see `genotypes.widths`."""
-        found = {cell.name: find_open_widths(cell.params) for cell in self.cells}
-        return {f"{cell}.{way}": widths for cell, ways in found.items() for way, widths in ways.items()}
+    def open_edges(self) -> dict[str, tuple[str, ...]]:
+        """The choices that are operations: edge id ("cell.edge") -> candidates."""
+        return self.graph.open
 
     @property
     def is_decided(self) -> bool:
-        return not self.open_edges() and not self.open_widths()
+        return not self.choices()
 
-    def decide(self, choices: Mapping[str, str | int], *, name: str | None = None) -> "Genotype":
-        """Close open edges and widths: choices maps an edge's or width's id to one of its candidates.
+    def decide(self, choices: Mapping[str, Candidate], *, name: str | None = None) -> "Genotype":
+        """Close choices: id -> one of its candidates. What is not named stays open.
 
-        What is not named stays open. Raises GenotypeError for an id that is not open and for a choice that is not a
-        candidate.
+        Raises GenotypeError for an id that is not open, for what is no candidate, and where nothing of the image
+        reaches an output any more.
         """
-        open_edges = self.open_edges()
-        candidates: dict[str, tuple] = open_edges | self.open_widths()
+        candidates = self.choices()
         for way, choice in choices.items():
             if way not in candidates:
                 known = ", ".join(candidates) or "none"
-                raise GenotypeError(f"{show(way)} is not an open edge; open: {known}")
+                raise GenotypeError(f"{show(way)} is not open; open: {known}")
             if choice not in candidates[way]:
                 known = ", ".join(map(str, candidates[way]))
                 raise GenotypeError(f"{show(choice)} is no candidate of {way!r}; candidates: {known}")
-        left = {edge.split(".")[0] for edge in open_edges if edge not in choices}
-        rank = {data["id"]: rank for rank, data in enumerate(self._edges())}
-        edges = {edge: op for edge, op in choices.items() if edge in open_edges}
-        widths = {way: width for way, width in choices.items() if way not in open_edges}
-        cells = tuple(_decide_cell(cell, edges, rank, keep_candidates=cell.name in left) for cell in self.cells)
-        cells = tuple(_decide_widths(cell, widths) for cell in cells)
-        return self.replace(cells=cells, name=name or self.name)
+        fields: dict[str, Any] = {"cells": self.cells}
+        for kind in KINDS:
+            mine = {way: choices[way] for way in kind.find(self) if way in choices}
+            fields |= kind.close(self, fields, mine)
+        return self.replace(**fields, name=name or self.name)
+
+    def reaches_image(self, choices: Mapping[str, Candidate]) -> bool:
+        """Whether these choices leave a way from the image to an output; `decide` refuses them otherwise.
+
+        Takes microseconds: for samplers, to draw again.
+
+        >>> import search_spaces
+        >>> space = search_spaces.fusion_cells("tiny")
+        >>> space.reaches_image(dict.fromkeys(space.open_edges(), "none"))
+        False
+        """
+        return self.graph.reaches_image(choices)
 
     def replace(self, **changes: Any) -> "Genotype":
         """A copy with some fields changed, validated anew."""
         return dataclasses.replace(self, **changes)
-
-    def _edges(self) -> Iterator[dict[str, Any]]:
-        for node in networkx.lexicographical_topological_sort(self.graph, key=self._node_rank.__getitem__):
-            yield from expand.incoming(self.graph, node)
-
-    @cached_property
-    def _node_rank(self) -> dict[str, int]:
-        return {node: rank for rank, node in enumerate(self.graph)}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Genotype) and self.hash == other.hash
@@ -292,20 +291,6 @@ class Genotype:
 
     def __reduce__(self) -> tuple:
         return Genotype.from_dict, (self.to_dict(),)
-
-
-def _decide_cell(cell: Cell, choices: Mapping[str, str], rank: Mapping[str, int], *, keep_candidates: bool) -> Cell:
-    """The cell with its share of the choices, its operations in the order of `rank`, however they were chosen."""
-    chosen = {f"{cell.name}.{edge}": op for edge, op in cell.operations.items()}
-    chosen |= {edge: op for edge, op in choices.items() if edge.split(".")[0] == cell.name}
-    operations = {edge.split(".")[1]: chosen[edge] for edge in sorted(chosen, key=rank.__getitem__)}
-    candidates = cell.candidates if keep_candidates else ()
-    return dataclasses.replace(cell, operations=MappingProxyType(operations), candidates=candidates)
-
-
-def _decide_widths(cell: Cell, choices: Mapping[str, int]) -> Cell:
-    mine = {way.split(".", 1)[1]: width for way, width in choices.items() if way.split(".")[0] == cell.name}
-    return dataclasses.replace(cell, params=freeze(close_widths(cell.params, mine))) if mine else cell
 
 
 def _parse_inputs(data: Any) -> Mapping[str, str]:

@@ -1,0 +1,186 @@
+"""Operations: what may sit on an edge. A module maps [B, Cin, H, W] to [B, Cout, H, W] and keeps H and W.
+
+The records (names, summaries, papers, and which arguments make which operation of a class here) are in
+`genotypes.vocabulary`. A class or function is called with (in_channels, out_channels, affine=..., and the record's
+arguments). `affine=False` asks for norms without learnt scale and shift: candidates of a search use it, since a scale
+would hide an operation's weight. It has no effect where there is no norm.
+
+State-dict leaves are the authors', where there are authors: `op.N` is the position in the list of layers.
+
+>>> import torch
+>>> op = build_operation("dil_conv_3x3", 16, 16)
+>>> tuple(op(torch.zeros(2, 16, 20, 24)).shape)
+(2, 16, 20, 24)
+"""
+
+import torch
+from torch import Tensor, nn
+
+from genotypes import OPERATIONS, UserError
+
+__all__ = [
+    "ChannelAttention",
+    "DenseConv",
+    "DepthwiseConv",
+    "SkipConnect",
+    "SpatialAttention",
+    "Zeros",
+    "build_operation",
+    "depthwise",
+    "plain",
+]
+
+
+def build_operation(name: str, in_channels: int, out_channels: int, affine: bool = True) -> nn.Module:
+    """The module of operation `name`: [B, in_channels, H, W] -> [B, out_channels, H, W].
+
+    Raises UserError for an unknown name (listing those that exist) and for widths the operation cannot have.
+    """
+    record = OPERATIONS[name]
+    if in_channels < 1 or out_channels < 1:
+        raise UserError(f"operation {name!r}: channel counts must be positive, got {in_channels} -> {out_channels}")
+    if record.widths == "same" and in_channels != out_channels:
+        raise UserError(
+            f"operation {name!r} keeps the number of channels, got {in_channels} -> {out_channels}; "
+            "change the width first, e.g. with conv2d_1x1"
+        )
+    module: nn.Module = record.make(in_channels, out_channels, affine=affine)
+    return module
+
+
+class Zeros(nn.Module):
+    """What `none` delivers, whatever its input holds. Networks save themselves the trouble, see `Edge.carries`."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        # Not `x * 0`: that would let a NaN or an infinity of the input through.
+        B, _, H, W = x_BCHW.shape
+        return x_BCHW.new_zeros(B, self.out_channels, H, W)
+
+
+class SkipConnect(nn.Identity):
+    """The input itself."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
+        super().__init__()
+
+
+class DenseConv(nn.Module):
+    """`repeats` times (ReLU, 3x3 conv, 1x1 conv if `pointwise`, norm); layers are `op.0`, `op.1`, ...
+
+    Auto-MSFNet's seven convolutions, as in the released code. Their names come from DARTS, their content does not: its
+    "sep" and "dil" convolutions are *dense* (full C to C) and differ only in dilation. All begin with ReLU, have no
+    bias, and end in a norm with no activation after it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        dilation: int = 1,
+        pointwise: bool,
+        repeats: int = 1,
+        affine: bool = True,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for _ in range(repeats):
+            # Not in place: other edges read the same feature.
+            layers += [nn.ReLU(), nn.Conv2d(in_channels, in_channels, 3, 1, dilation, dilation, bias=False)]
+            if pointwise:
+                layers += [nn.Conv2d(in_channels, in_channels, 1, bias=False)]
+            layers += [nn.BatchNorm2d(in_channels, affine=affine)]
+        self.op = nn.Sequential(*layers)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW: Tensor = self.op(x_BCHW)
+        return y_BCHW
+
+
+class DepthwiseConv(nn.Module):
+    """`repeats` times (ReLU, depthwise conv, 1x1 conv, norm), as in DARTS (section 3.1); layers are `op.0`, ..."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int,
+        dilation: int = 1,
+        repeats: int = 1,
+        affine: bool = True,
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        layers: list[nn.Module] = []
+        for _ in range(repeats):
+            layers += [
+                nn.ReLU(),  # not in place: other edges read the same feature
+                nn.Conv2d(in_channels, in_channels, kernel, 1, padding, dilation, groups=in_channels, bias=False),
+                nn.Conv2d(in_channels, in_channels, 1, bias=False),
+                nn.BatchNorm2d(in_channels, affine=affine),
+            ]
+        self.op = nn.Sequential(*layers)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW: Tensor = self.op(x_BCHW)
+        return y_BCHW
+
+
+def depthwise(in_channels: int, out_channels: int, *, affine: bool = True) -> nn.Module:
+    """One 3x3 filter a channel; no activation, no norm, no bias (CSNet, in-layer blocks)."""
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1, groups=in_channels, bias=False)
+
+
+def plain(
+    in_channels: int, out_channels: int, *, kernel: int, dilation: int = 1, bias: bool = True, affine: bool = True
+) -> nn.Module:
+    """A convolution without activation and norm, of any widths: laterals, heads, hand-made decoders."""
+    return nn.Conv2d(in_channels, out_channels, kernel, 1, dilation * (kernel // 2), dilation, bias=bias)
+
+
+class SpatialAttention(nn.Module):
+    """ReLU(BN(1x1(x * m))) with m = sigmoid(7x7 conv of [mean over channels, max over channels]): [B, 1, H, W].
+
+    The gate is CBAM's (Woo et al., ECCV 2018), what follows it Auto-MSFNet's. Leaves: `conv1` (7x7, 2 -> 1), `conv11`
+    (1x1), `bn11`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.conv11 = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn11 = nn.BatchNorm2d(out_channels, affine=affine)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        mean_B1HW = x_BCHW.mean(dim=1, keepdim=True)
+        max_B1HW = x_BCHW.amax(dim=1, keepdim=True)
+        gate_B1HW = torch.sigmoid(self.conv1(torch.cat([mean_B1HW, max_B1HW], dim=1)))
+        return torch.relu(self.bn11(self.conv11(x_BCHW * gate_B1HW)))
+
+
+class ChannelAttention(nn.Module):
+    """ReLU(BN(1x1(x * a))) with a = sigmoid(L2(ReLU(L1(global mean of x)))): [B, C, 1, 1].
+
+    L1 reduces C to C // 16, at least to 1 (the paper knows only C = 128). The gate is SE's (Hu et al., CVPR 2018), what
+    follows it Auto-MSFNet's. Leaves: `linear_1`, `linear_2`, `conv1`, `bn1`.
+    """
+
+    REDUCTION = 16
+
+    def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
+        super().__init__()
+        hidden = max(1, in_channels // self.REDUCTION)
+        self.linear_1 = nn.Linear(in_channels, hidden)
+        self.linear_2 = nn.Linear(hidden, in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels, affine=affine)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        pooled_BC = x_BCHW.mean(dim=(2, 3))
+        gate_BC = torch.sigmoid(self.linear_2(torch.relu(self.linear_1(pooled_BC))))
+        return torch.relu(self.bn1(self.conv1(x_BCHW * gate_BC[:, :, None, None])))

@@ -1,0 +1,85 @@
+"""The steps around an operation: resampling before and after it, and the post step of a node (norm, activation)."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genotypes import POSTS, UserError
+
+__all__ = ["avg_pool", "avg_pool_ceil", "build_post", "max_pool", "norm_act", "resize"]
+
+Sides = tuple[int, int]  # (H, W) of the destination
+
+
+def resize(x_BCHW: Tensor, size: Sides, *, mode: str) -> Tensor:
+    """To the destination's size, "bilinear" or "nearest"."""
+    if tuple(x_BCHW.shape[-2:]) == tuple(size):
+        return x_BCHW  # both are the identity then; skipping them costs nothing and is exact
+    corners = {"align_corners": False} if mode == "bilinear" else {}
+    return F.interpolate(x_BCHW, size=size, mode=mode, **corners)
+
+
+def avg_pool(x_BCHW: Tensor, size: Sides, *, factor: int) -> Tensor:
+    """Sides / factor, rounded down, at least one pixel: MINet halves one pixel of a small photo's coarsest feature."""
+    H, W = x_BCHW.shape[-2:]
+    return F.avg_pool2d(x_BCHW, (min(factor, H), min(factor, W)))
+
+
+def avg_pool_ceil(x_BCHW: Tensor, size: Sides, *, factor: int) -> Tensor:
+    """Sides / factor, rounded up; padding does not count."""
+    return F.avg_pool2d(x_BCHW, factor, ceil_mode=True, count_include_pad=False)
+
+
+def max_pool(x_BCHW: Tensor, size: Sides, *, factor: int) -> Tensor:
+    """Sides / factor, rounded down, at least one pixel."""
+    H, W = x_BCHW.shape[-2:]
+    return F.max_pool2d(x_BCHW, (min(factor, H), min(factor, W)))
+
+
+def build_post(name: str, channels: int, *, affine: bool = True) -> nn.Module:
+    """The module of post step `name`: [B, channels, H, W] -> the same shape.
+
+    affine=False: norms without learnt scale and shift. Raises UserError for an unknown name, and for a width that the
+    groups of a GroupNorm do not divide.
+    """
+    record = POSTS[name]
+    if channels % record.divisor:
+        raise UserError(f"post step {name!r} needs a width divisible by {record.divisor}, got {channels}")
+    module: nn.Module = record.make(channels, affine=affine)
+    return module
+
+
+def norm_act(channels: int, *, norm: str | None, act: str | None, affine: bool = True) -> nn.Module:
+    """act(norm(x)), either of which may be absent. Leaves: `norm`, `act`.
+
+    GroupNorm has 32 groups, as in CSF+Res2Net50 (Gao et al., ECCV 2020); PReLU one slope a channel.
+    """
+    if norm is None and act is None:
+        return nn.Identity()
+    norms: dict[str | None, Callable[[], nn.Module | None]] = {
+        None: lambda: None,
+        "bn": lambda: nn.BatchNorm2d(channels, affine=affine),
+        "gn32": lambda: nn.GroupNorm(32, channels, affine=affine),
+    }
+    # ReLU not in place: a node with one skip edge hands the source feature itself to its post step.
+    acts: dict[str | None, Callable[[], nn.Module | None]] = {
+        None: lambda: None,
+        "relu": nn.ReLU,
+        "prelu": lambda: nn.PReLU(channels),
+    }
+    return _NormAct(norms[norm](), acts[act]())
+
+
+class _NormAct(nn.Module):
+    def __init__(self, norm: nn.Module | None, act: nn.Module | None) -> None:
+        super().__init__()
+        self.norm = norm
+        self.act = act
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        if self.norm is not None:
+            x_BCHW = self.norm(x_BCHW)
+        if self.act is not None:
+            x_BCHW = self.act(x_BCHW)
+        return x_BCHW

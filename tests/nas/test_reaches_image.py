@@ -1,0 +1,114 @@
+"""Nothing that draws, tries or derives choices ends in a network that ignores the image."""
+
+import itertools
+import math
+import random
+
+import pytest
+import torch
+from tiny_search import config, run_search
+
+import genotypes
+import nas
+from genotypes import Genotype
+from nas.cost import cost_table, within_budget
+from nas.search.state import SearchState
+from nas.strategies import Darts, StrategyConfig, random_choices
+from nas.trials import TrialsConfig, run_trials
+
+SPACE = """
+format: 1
+name: narrow
+outputs: [net.out]
+cells:
+- name: net
+  template: graph
+  inputs: [image]
+  nodes:
+  - {name: a, stride: 2, width: 4, size: {ceil_half: image},
+     edges: [{name: in_a, source: image, op: [none, conv2d_1x1, conv2d_3x3], pre: [avg2_ceil]}]}
+  - {name: b, stride: 2, width: 4, size: {like: a},
+     edges: [{name: a_b, source: a, op: [none, skip_connect]},
+             {name: in_b, source: image, op: [none, conv2d_1x1], pre: [avg2_ceil]}]}
+  - {name: out, stride: 2, width: 1, edges: [{name: head, source: b, op: conv2d_1x1}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def space() -> Genotype:
+    return genotypes.loads(SPACE)
+
+
+def everything(space: Genotype) -> list[dict[str, str]]:
+    edges = space.open_edges()
+    return [dict(zip(edges, ops, strict=True)) for ops in itertools.product(*edges.values())]
+
+
+def test_reaching_the_image_is_a_way_of_edges_that_carry(space) -> None:
+    alive = [choices for choices in everything(space) if space.reaches_image(choices)]
+    by_hand = [
+        c for c in everything(space) if c["net.in_b"] != "none" or (c["net.in_a"] != "none" and c["net.a_b"] != "none")
+    ]
+    assert alive == by_hand and len(alive) == 8
+
+
+def test_random_choices_are_drawn_again(space) -> None:
+    free = [random_choices(space.open_edges(), seed) for seed in range(40)]
+    kept = [random_choices(space.open_edges(), seed, space.reaches_image) for seed in range(40)]
+    assert not all(map(space.reaches_image, free)) and all(map(space.reaches_image, kept))
+    assert all(new == old for old, new in zip(free, kept, strict=True) if space.reaches_image(old))
+
+
+@pytest.mark.parametrize("sampler", ["random", "evolution", "tpe", "nsga2"])
+def test_no_trial_is_spent_on_it(space, sampler: str) -> None:
+    def score(choices, report) -> tuple[float]:
+        space.decide(choices)
+        return (sum(map(len, choices.values())),)
+
+    cfg = TrialsConfig(count=14, sampler=sampler, population=4)  # more trials than there are networks
+    trials = run_trials(space.open_edges(), score, cfg, accept=space.reaches_image, progress=False)
+    assert len({tuple(trial.choices.values()) for trial in trials.complete}) == 8
+
+
+@pytest.mark.parametrize("exclude_none", [False, True])
+def test_what_would_be_derived_is_reconnected(space, exclude_none: bool) -> None:
+    cfg = config(architecture=StrategyConfig(exclude_none=exclude_none))
+    state = SearchState(cfg, nas.build(space))
+    assert isinstance(state.strategy, Darts)
+    with torch.no_grad():
+        state.strategy.parameters.alpha.copy_(torch.tensor([[9.0, 1.0, 2.0], [9.0, 8.0, 0.0], [9.0, 3.0, 0.0]]))
+    if exclude_none:
+        assert state.derive(None) == {"net.in_a": "conv2d_3x3", "net.a_b": "skip_connect", "net.in_b": "conv2d_1x1"}
+    else:  # 6 for the direct way, 7 + 1 for the other
+        assert state.derive(None) == {"net.in_a": "none", "net.a_b": "none", "net.in_b": "conv2d_1x1"}
+
+
+def test_a_budget_is_met_by_what_reaches_the_image(space) -> None:
+    table = cost_table(space, "params")
+    alive = [choices for choices in everything(space) if space.reaches_image(choices)]
+    assert table.of(table.cheapest()) == min(map(table.of, alive))
+    rng = random.Random(0)
+    for _ in range(20):
+        weights = {edge: {op: rng.random() ** 4 for op in ops} for edge, ops in space.open_edges().items()}
+        for choices in alive:
+            budget = table.of(choices)
+            found = within_budget(weights, table, budget)
+            fitting = [choices for choices in alive if table.of(choices) <= budget]
+            score = {tuple(c.values()): sum(math.log(weights[edge][op]) for edge, op in c.items()) for c in fitting}
+            assert space.reaches_image(found) and table.of(found) <= budget
+            unconstrained = max(
+                (c for c in everything(space) if table.of(c) <= budget),
+                key=lambda c: sum(math.log(weights[edge][op]) for edge, op in c.items()),
+            )
+            if space.reaches_image(unconstrained):
+                assert score[tuple(found.values())] == max(score.values())
+
+
+@pytest.mark.parametrize("strategy", ["random", "optuna", "one_shot", "darts"])
+def test_searches_of_a_space_that_is_mostly_dead_end_well(tmp_path, space, strategy: str) -> None:
+    genotypes.save(space, tmp_path / "space.yaml")
+    changes = {"space": str(tmp_path / "space.yaml"), "strategy": strategy, "steps": 3, "warmup_steps": 1}
+    changes |= {"trials": TrialsConfig(count=6), "score_steps": 1, "seed": 3}
+    small = {name: getattr(type(config())(), name) for name in ("channels", "operations")}
+    result = run_search(tmp_path / "run", config(**small, **changes))
+    assert result.genotype.is_decided
