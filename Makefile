@@ -1,4 +1,4 @@
-# make install | search | test | lint | clean. The first call makes .venv and installs into it.
+# make install | search | test | lint | types | clean. The first call makes .venv and installs into it.
 PYTHON ?= python3
 RUN ?= runs/quick-$(shell date +%Y%m%d-%H%M%S)
 BIN := .venv/bin
@@ -7,7 +7,7 @@ DUTS ?=
 ECSSD ?=
 WEIGHTS ?=
 
-.PHONY: install search photos test lint format clean
+.PHONY: install search photos test lint types format clean
 
 install: .venv/installed
 
@@ -28,10 +28,9 @@ PHOTOS ?= runs/photos
 CACHE ?= runs/cache
 photos: install
 	@test -n "$(DUTS)" -a -n "$(ECSSD)" -a -n "$(WEIGHTS)" || { echo "usage: make photos DUTS=DIR ECSSD=DIR WEIGHTS=FILE"; exit 2; }
-	$(BIN)/python -m nas.search --config benchmarks/photos_search.yaml --data DUTS-TR=$(DUTS) --weights $(WEIGHTS) \
+	$(BIN)/python -m nas.search --config benchmarks/photos_search.yaml --data DUTS-TR=$(DUTS) --backbone_weights $(WEIGHTS) \
 	    --cache $(CACHE) --out $(PHOTOS)/search
-	$(BIN)/python -m retrain.train --genotype $(PHOTOS)/search/genotype.yaml --recipe photos_cpu \
-	    --data DUTS-TR=$(DUTS) --weights $(WEIGHTS) --test ECSSD=$(ECSSD) --cache $(CACHE) --out $(PHOTOS)/train
+	$(BIN)/python -m retrain.train --genotype $(PHOTOS)/search --test ECSSD=$(ECSSD) --out $(PHOTOS)/train
 
 # A thread a worker: two workers with two threads each would wait for one another.
 test: install
@@ -40,6 +39,9 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
 
 format: install
 	$(BIN)/ruff check --fix .

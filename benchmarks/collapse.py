@@ -14,6 +14,7 @@ and `skip_connect` in the genotype that would be derived.
 
 import argparse
 import csv
+import dataclasses
 import math
 import sys
 import tempfile
@@ -26,7 +27,8 @@ from nas.guard import GuardConfig
 from nas.optim import OptimConfig
 from nas.run import RunFolder, run_command
 from nas.search import SearchConfig, search
-from nas.strategies import StrategyConfig
+from nas.strategies import strategy_config
+from search_spaces.spaces import FusionCells
 
 # Pictures in all, and the shares of the weights, the architecture and the held-out part.
 _PHOTOGRAPHS = {"few": ("synthetic:100", (0.08, 0.72, 0.2)), "enough": ("synthetic:400", (0.45, 0.45, 0.1))}
@@ -56,11 +58,10 @@ def configuration(name: str, seed: int, *, strategy: str = "darts", steps: int =
     """The search `few` or `enough`; guard: options of GuardConfig."""
     data, fractions = _PHOTOGRAPHS[name]
     return SearchConfig(
-        strategy=strategy,
+        strategy=dataclasses.replace(strategy_config(strategy), lr=0.03),
         data=data,
         fractions=fractions,
-        channels=8,
-        operations=("none", "skip_connect", "conv_3x3", "channel_attention"),
+        space=FusionCells(channels=8, operations=("none", "skip_connect", "conv_3x3", "channel_attention")),
         size=32,
         batch_size=8,
         steps=steps,
@@ -68,7 +69,6 @@ def configuration(name: str, seed: int, *, strategy: str = "darts", steps: int =
         evaluate_every=5,
         rivals=0,
         optim=OptimConfig(lr=5e-3, schedule="constant"),
-        architecture=StrategyConfig(lr=0.03),
         guard=GuardConfig(**guard),
         seed=seed,
     )

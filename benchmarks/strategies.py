@@ -2,7 +2,7 @@
 
     python benchmarks/strategies.py --seeds 10 --out runs/strategies
     python benchmarks/strategies.py --seeds 10 --out runs/planted --teacher 2 --table planted
-    python benchmarks/strategies.py --strategies darts gdas --seeds 2 --set architecture.lr=0.03 --out runs/lr
+    python benchmarks/strategies.py --strategies darts gdas --seeds 2 --set strategy.lr=0.03 --out runs/lr
 
 A search sees the table's training photographs only: 45 % for the weights, 45 % for the architecture, 10 % held out. The
 table's scores come from other photographs. One row a search is appended to ranks.csv; a killed run goes on.
@@ -29,9 +29,10 @@ from nas.run import RunFolder, seeded
 from nas.search import SearchConfig, search
 from nas.search.held_out import judge
 from nas.search.inputs import Inputs
-from nas.strategies import STRATEGIES, StrategyConfig, random_choices
+from nas.strategies import STRATEGIES, random_choices, strategy_config
 from nas.task import AugmentConfig, Feed, split
 from nas.trials import TrialsConfig
+from search_spaces.spaces import space_named
 
 FIELDS = ("strategy", "seed", "rank", "rival_rank", "loss", "regret", "shared_loss", "gap", "tau", "seconds")
 FIELDS += ("genotype",)
@@ -95,10 +96,10 @@ def photographs(teacher: int | None):
 
 
 def configure(strategy: str, seed: int, args: argparse.Namespace) -> SearchConfig:
-    protocol = nas.benchmark.Protocol()
+    protocol, kind = nas.benchmark.Protocol(), strategy_config(strategy)
     cfg = SearchConfig(
-        space=str(Path(nas.benchmark.__file__).with_name("space.yaml")),
-        strategy=strategy,
+        space=space_named(str(Path(nas.benchmark.__file__).with_name("space.yaml"))),
+        strategy=replace(kind, ["lr"], 0.03) if hasattr(kind, "lr") else kind,
         size=protocol.size,
         batch_size=protocol.batch_size,
         steps=args.steps,
@@ -106,7 +107,6 @@ def configure(strategy: str, seed: int, args: argparse.Namespace) -> SearchConfi
         evaluate_every=args.steps // 8,
         optim=OptimConfig(lr=protocol.lr),
         augment=AugmentConfig(flip=0.5, crop=0.0),
-        architecture=StrategyConfig(lr=0.03),
         trials=TrialsConfig(count=60),
         rivals=0,
         seed=seed,
@@ -147,7 +147,7 @@ def one(cfg: SearchConfig, photos, table, *, teacher: int | None, tau: bool) -> 
         agreement = round(nas.benchmark.rank_agreement(table, predicted), 4)
     shared = result.scores.get("loss", float("nan"))
     return {
-        "strategy": cfg.strategy,
+        "strategy": cfg.strategy.name,
         "seed": cfg.seed,
         "rank": table.rank(found),
         "rival_rank": table.rank(random_choices(edges, 1000 + cfg.seed)),
@@ -168,7 +168,7 @@ def open_inputs(cfg: SearchConfig, photos, table) -> Inputs:
     shared = {"photos": photos, "batch_size": cfg.batch_size, "augment": cfg.augment, "convention": table.space.input}
     shared |= {"device": device, "seed": cfg.seed}
     with seeded(cfg.seed):
-        net = STRATEGIES[cfg.strategy].supernet(table.space, cfg.architecture)
+        net = cfg.strategy.supernet(table.space)
     return Inputs(
         device=device,
         space=table.space,

@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from nas.network import norm_statistics_frozen
 from nas.optim import OptimConfig, make_optimizer
 from nas.run import open_device, seeded
-from nas.strategies import STRATEGIES, StrategyConfig
+from nas.strategies import PartialDarts, strategy_config
 from nas.task import LossConfig, multi_output_loss
 from search_spaces import fusion_cells
 
@@ -64,13 +64,13 @@ def main() -> None:
 
 def make_step(name: str, args: argparse.Namespace, device: torch.device):
     """A function of the step's number: an architecture step and a weight step, as `nas.search` does them."""
-    kind, cfg = STRATEGIES[name], StrategyConfig(partial=args.partial)
+    cfg = PartialDarts.Config(partial=args.partial) if name == "pc_darts" else strategy_config(name)
     with seeded(0):
-        net = kind.supernet(fusion_cells(args.backbone, args.channels), cfg)
+        net = cfg.supernet(fusion_cells(args.backbone, args.channels))
         x = torch.randn(2, args.batch_size, 3, args.size, args.size)
         y = (torch.rand(2, args.batch_size, 1, args.size, args.size) > 0.5).float()
     net = net.to(device, memory_format=torch.channels_last).train()
-    strategy = kind(net, cfg, seed=0, steps=100)
+    strategy = cfg.build(net, seed=0, steps=100)
     optimizer = make_optimizer(net, OptimConfig())
     x, y = x.to(device), y.to(device)
 

@@ -52,7 +52,9 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str | Path) -> Genotype:
-    """The genotype of that name in the zoo, or in that file (a name that is also a file: write ./NAME for the file).
+    """The genotype of that name in the zoo, in that file, or in that folder of a search or training (genotype.yaml).
+
+    A name that is also a file or folder: write ./NAME for those.
 
     Raises GenotypeError, listing the zoo, if there is neither, and for a file that is no valid genotype.
 
@@ -62,7 +64,9 @@ def load(name_or_path: str | Path) -> Genotype:
     if str(name_or_path) in names():
         return load_file(_ZOO / f"{name_or_path}.yaml")
     if os.path.isdir(name_or_path):
-        raise GenotypeError(f"{name_or_path}: is a folder, not a genotype file")
+        if not os.path.isfile(Path(name_or_path) / "genotype.yaml"):
+            raise GenotypeError(f"{name_or_path}: is a folder without a genotype.yaml, not a genotype file")
+        name_or_path = Path(name_or_path) / "genotype.yaml"
     if not os.path.isfile(name_or_path):
         raise GenotypeError(f"{name_or_path}: no such file, and no genotype of that name; known: {', '.join(names())}")
     return load_file(name_or_path)

@@ -1,6 +1,18 @@
 """How to choose: networks from genotypes, strategies, the task, runs and drawings."""
 
+import importlib.util
+import os
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.argv[:1] == ["-m"]:  # one of our commands starts: `python -m` looks into the current folder first
+    for _package in ("genotypes", "search_spaces"):
+        _found = importlib.util.find_spec(_package)
+        if _found is not None and _found.submodule_search_locations is None:
+            _where = f"{_found.origin} hides the package {_package} of this program"
+            sys.exit(f"error: {_where}; start the command from another folder, or rename that file")
+    # Notebooks pass on a backend of theirs that is not installed here. No command needs any: pictures go to files.
+    os.environ.pop("MPLBACKEND", None)
 
 if TYPE_CHECKING:
     from nas.network import Network, build

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import nas  # noqa: F401 - first: it looks whether the packages below are ours
 from retrain.predictor import Predictor, load, save
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from genotypes import UserError
-from nas.run import run_command
+from nas.command import Command, run_command
 from nas.task import DataError, Pair, parse_data, read_image, read_mask, resize
 from nas.task.cache import spread
 from nas.task.folders import few, size_problem, survey
@@ -23,11 +22,6 @@ from nas.task.folders import few, size_problem, survey
 __all__ = ["DataReport", "contact_sheet", "inspect"]
 
 _TILE, _COLUMNS = 160, 4  # of the contact sheet: pixels, pairs a row
-_EXAMPLES = """examples:
-  python -m retrain.data DUTS-TR
-  python -m retrain.data mine=photos/ ECSSD=ECSSD -o sheet.jpg
-
-Every file is read as search, training and evaluation read it. Exit code 2 if they would refuse something."""
 
 
 @dataclass(kw_only=True)
@@ -131,35 +125,60 @@ def contact_sheet(pairs: Sequence[Pair], count: int = 24) -> np.ndarray:
     return np.vstack([np.hstack(tiles[i : i + _COLUMNS]) for i in range(0, len(tiles), _COLUMNS)])
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which sets to report on.
+
+    Attributes:
+        data: sets: NAME=DIR, DIR or a .lst file.
+        out: a contact sheet of photographs and masks.
+        overwrite: replace the contact sheet if it is there.
+        limit: read only so many pairs of each set, evenly spread.
+        workers: threads that read.
+    """
+
+    data: tuple[str, ...] = ()
+    out: Path | None = None
+    overwrite: bool = False
+    limit: int | None = None
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"--limit must be at least 1, not {self.limit}")
+        if self.out is not None and self.out.exists() and not self.overwrite:
+            raise UserError(f"{self.out} already exists; choose another -o, or replace it with --overwrite")
+
+
+COMMAND = Command(
+    config=DataConfig,
+    name="retrain.data",
+    description="Report on sets of photographs with masks: counts, sizes, and all that would be refused.",
+    examples="""\
+  python -m retrain.data DUTS-TR
+  python -m retrain.data mine=photos/ ECSSD=ECSSD -o sheet.jpg""",
+    notes="""
+Every file is read as search, training and evaluation read it. Exit code 2 if they would refuse something.""",
+    first=("data", "out", "overwrite", "limit", "workers"),
+    positional="data",
+    required=("data",),
+)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m retrain.data",
-        description="Report on sets of photographs with masks: counts, sizes, and all that would be refused.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("data", nargs="+", metavar="NAME=DIR", help="sets: NAME=DIR, DIR or a .lst file")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="a contact sheet of photographs and masks")
-    parser.add_argument("--overwrite", action="store_true", help="replace the contact sheet if it is there")
-    parser.add_argument("--limit", type=int, help="read only so many pairs of each set, evenly spread")
-    parser.add_argument("--workers", type=int, default=2, help="threads that read (default: %(default)s)")
-    options = parser.parse_args(argv)
-    if options.limit is not None and options.limit < 1:
-        raise UserError(f"--limit must be at least 1, not {options.limit}")
-    if options.output is not None and options.output.exists() and not options.overwrite:
-        raise UserError(f"{options.output} already exists; choose another -o, or replace it with --overwrite")
+    options, _ = COMMAND.parse(argv)
     reports = []
     for spec in options.data:
         reports.append(inspect(spec, limit=options.limit, workers=options.workers, progress=True))
         print(reports[-1].text())
-    if options.output is not None:
+    if options.out is not None:
         sheet = np.vstack([contact_sheet(report.pairs) for report in reports])
         try:
-            options.output.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(sheet).save(options.output)
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(sheet).save(options.out)
         except (OSError, ValueError) as error:
-            raise UserError(f"{options.output}: cannot be written: {error}") from None
-        print(f"saved   {options.output} (photographs with their masks in red, and the masks)")
+            raise UserError(f"{options.out}: cannot be written: {error}") from None
+        print(f"saved   {options.out} (photographs with their masks in red, and the masks)")
     if count := sum(len(report.problems) for report in reports):
         raise UserError(f"{count} {'problem' if count == 1 else 'problems'} that search and training would refuse")
 

@@ -1,19 +1,17 @@
 """How to train a decided network, apart from what it is and from what it sees: a recipe, a short YAML file."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-
-from jsonargparse import ArgumentError, ArgumentParser
+from typing import ClassVar, Literal
 
 from genotypes import UserError
+from nas.command import from_dict, read_file
 from nas.optim import OptimConfig, check_patterns
 from nas.run.sizes import check_side
 from nas.task import AugmentConfig, LossConfig
 
-__all__ = ["Recipe", "load_recipe", "recipe_names", "recipe_path", "spell_out_recipe"]
+__all__ = ["Recipe", "load_recipe", "recipe_names", "recipe_path"]
 
 _RECIPES = Path(__file__).parent / "recipes"
 
@@ -37,6 +35,8 @@ class Recipe:
         dynamic_decay: strength of CSNet's decay of norm scales by their features (ECCV 2020); 0 for none.
         precision: fp32, or bf16 autocast.
     """
+
+    EITHER: ClassVar = (("steps", "epochs"),)  # giving one in place of the other is no contradiction
 
     size: int = 64
     batch_size: int = 16
@@ -90,33 +90,4 @@ def load_recipe(name_or_path: str) -> Recipe:
     True
     """
     path = recipe_path(name_or_path)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Recipe, "recipe")
-    try:
-        return parser.instantiate(parser.parse_args(["--recipe", str(path)])).recipe
-    except (ArgumentError, ValueError) as error:
-        raise UserError(f"{path}: not a recipe: {error}") from None
-
-
-def spell_out_recipe(argv: Sequence[str]) -> list[str]:
-    """A command line with `--recipe NAME` turned into the file's path and put before what overrides parts of it.
-
-    Where only one of steps and epochs is given, the other is switched off: it is an override, not a contradiction.
-    """
-    rest, named, given = [], None, set()
-    words = iter(argv)
-    for word in words:
-        option, _, value = word.partition("=")
-        if option == "--recipe":
-            named = value or next(words, "")
-            continue
-        given.add(option)
-        rest.append(word)
-    lengths = [option for option in ("--recipe.steps", "--recipe.epochs") if option in given]
-    if len(lengths) == 1:
-        rest += ["--recipe.epochs" if lengths[0] == "--recipe.steps" else "--recipe.steps", "0"]
-    if named is None:
-        return rest
-    path = str(recipe_path(named))
-    first = next((i for i, word in enumerate(rest) if word.startswith("--recipe.")), len(rest))
-    return [*rest[:first], "--recipe", path, *rest[first:]]
+    return from_dict(Recipe(), read_file(path), str(path))

@@ -1,35 +1,73 @@
 """`python -m nas.cost`: what genotypes cost, as an aligned table and as CSV."""
 
-import argparse
 import csv
 import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tqdm import tqdm
 
 import genotypes
 from genotypes import UserError
-from genotypes.plugins import PLUGIN_HELP
+from nas.command import Command, run_command
 from nas.cost import count, measure
-from nas.cost.counting import BY, Cost, check_decided
+from nas.cost.counting import Cost, check_decided
 from nas.cost.measuring import Measurement
-from nas.run import open_device, run_command
+from nas.run import open_device
 from nas.run.sizes import parse_size
 
-_EXAMPLES = """examples:
-  python -m nas.cost minet_vgg16 csnet_l_x1              parameters, multiply-adds, latency, memory
-  python -m nas.cost --no-latency -o zoo.csv             the whole zoo, counted only: seconds
-  python -m nas.cost runs/a/genotype.yaml --size 224,320 --device cuda --repeats 100
-  python -m nas.cost csnet_l_x2 --by cell                where the time goes; --by edge: in which operations
 
+@dataclass(frozen=True, kw_only=True)
+class CostConfig:
+    """What to count and measure.
+
+    Attributes:
+        genotypes: names of the zoo, or files (default: the whole zoo).
+        out: also write the table as CSV.
+        overwrite: replace a CSV that is there already.
+        size: input side, or H,W (default: what each genotype says).
+        by: a row for each cell, or for each edge and post step.
+        device: cpu, cuda or auto.
+        repeats: timed passes.
+        latency: count only; neither latency nor memory.
+    """
+
+    genotypes: tuple[str, ...] = ()
+    out: Path | None = None
+    overwrite: bool = False
+    size: tuple[int, ...] = ()
+    by: Literal["cell", "edge"] | None = None
+    device: str = "cpu"
+    repeats: int = 20
+    latency: bool = True
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise UserError(f"--repeats {self.repeats}: expected 1 or more")
+
+
+COMMAND = Command(
+    config=CostConfig,
+    name="nas.cost",
+    description="What genotypes cost: parameters, multiply-adds, and on this machine latency and peak memory.",
+    examples="""\
+  python -m nas.cost minet_vgg16 csnet_l_x1              parameters, multiply-adds, latency, memory
+  python -m nas.cost --no_latency -o zoo.csv             the whole zoo, counted only: seconds
+  python -m nas.cost runs/a/genotype.yaml --size 224,320 --device cuda --repeats 100
+  python -m nas.cost csnet_l_x2 --by cell                where the time goes; --by edge: in which operations""",
+    notes="""
 MMACs: millions of multiply-adds of convolutions and matrix products for one image, as the field counts them.
 ms: median of one image in evaluation mode after warm-up, ±: from the first to the third quartile. peak MB: weights
-and one forward pass, in 10^6 bytes. Torch's threads: set OMP_NUM_THREADS."""
+and one forward pass, in 10^6 bytes. Torch's threads: set OMP_NUM_THREADS.""",
+    first=("genotypes", "size", "by", "latency", "repeats", "device", "out", "overwrite"),
+    positional="genotypes",
+)
+
 
 Row = Mapping[str, str | int | float]
 
@@ -53,46 +91,35 @@ _LEFT = ("genotype", "size", "part", "what")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = _parser().parse_args(_one_word_size(sys.argv[1:] if argv is None else argv))
+    options, _ = COMMAND.parse(argv)
     size = parse_size(options.size) if options.size else None
     chosen = [genotypes.load(name) for name in options.genotypes or genotypes.names()]
     for genotype in chosen:  # before minutes of measuring, not after
         check_decided(genotype)
     device = open_device(options.device)
-    if options.repeats < 1:
-        raise UserError(f"--repeats {options.repeats}: expected 1 or more")
-    if options.output is not None:
-        _check_output(options.output, options.overwrite)
-    timed = not options.no_latency
+    if options.out is not None:
+        _check_output(options.out, options.overwrite)
+    timed = options.latency
     if timed:
         _warn_if_busy()
     rows: list[Row] = []
     measured = None
     for genotype in tqdm(chosen, desc="measure", unit="net", disable=not timed or len(chosen) == 1):
         cost = count(genotype, size)
-        settings = {"device": device, "size": size, "repeats": options.repeats, "by": options.by}
-        measured = measure(genotype, **settings, memory=options.by is None) if timed else None
+        if timed:
+            measured = measure(
+                genotype, device=device, size=size, repeats=options.repeats, by=options.by, memory=options.by is None
+            )
         rows += _part_rows(cost, measured, options.by) if options.by else [_network_row(cost, measured)]
-        if options.output is not None:  # what is measured is not lost, whatever comes
-            _write(options.output, _to_csv(rows))
+        if options.out is not None:  # what is measured is not lost, whatever comes
+            _write(options.out, _to_csv(rows))
     print(_to_text(rows))
     if measured is not None:
         print(
             f"\n{measured.device}, CPU threads {measured.threads}, torch {torch.__version__}, repeats {options.repeats}"
         )
-    if options.output is not None:
-        print(f"saved   {options.output}")
-
-
-def _one_word_size(argv: Sequence[str]) -> list[str]:
-    """`--size H W` as `--size H,W`: a parser told of one or two values would take a genotype's name for the second."""
-    words: list[str] = []
-    for word in argv:
-        if words[-2:-1] == ["--size"] and words[-1].isdecimal() and word.isdecimal():
-            words[-1] += f",{word}"
-        else:
-            words.append(word)
-    return words
+    if options.out is not None:
+        print(f"saved   {options.out}")
 
 
 def _check_output(path: Path, overwrite: bool) -> None:
@@ -182,24 +209,6 @@ def _to_csv(rows: Sequence[Row]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m nas.cost",
-        description="What genotypes cost: parameters, multiply-adds, and on this machine latency and peak memory.",
-        epilog=f"{_EXAMPLES}\n\nand, as with every command, --plugin FILE: {PLUGIN_HELP}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("genotypes", nargs="*", metavar="NAME|FILE", help="genotypes (default: the whole zoo)")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.csv", help="also write the table as CSV")
-    parser.add_argument("--overwrite", action="store_true", help="replace a CSV that is there already")
-    parser.add_argument("--size", help="input side, or H,W, or H W (default: what each genotype says)")
-    parser.add_argument("--by", choices=BY, help="a row for each cell, or for each edge and post step")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=20, metavar="N", help="timed passes (default: %(default)s)")
-    parser.add_argument("--no-latency", action="store_true", help="count only: neither latency nor memory")
-    return parser
 
 
 if __name__ == "__main__":

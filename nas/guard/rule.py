@@ -18,9 +18,9 @@ class GuardConfig:
 
     Attributes:
         on: whether a collapse stops the search.
-        share: largest share of `operations` among the derived edges.
+        share: largest share of `trivial` operations among the derived edges.
         patience: evaluations in a row that must exceed `share`.
-        operations: what a collapsed search fills its edges with.
+        trivial: operations that a collapsed search fills its edges with.
         ratio: the average eigenvalue of `window` evaluations ago, over the present one, must not fall below this while
             the held-out loss does not fall either.
         window: evaluations that an average covers, and between the two averages; at most half of those that a search
@@ -32,7 +32,7 @@ class GuardConfig:
     on: bool = True
     share: float = 0.8
     patience: int = 2
-    operations: tuple[str, ...] = ("skip_connect", "none")
+    trivial: tuple[str, ...] = ("skip_connect", "none")
     ratio: float = 0.75
     window: int = 5
     iterations: int = 7
@@ -63,7 +63,7 @@ class _Seen:
     loss: float
 
 
-def shares(choices: Mapping[str, str], operations: Sequence[str] = GuardConfig.operations) -> dict[str, float]:
+def shares(choices: Mapping[str, str], operations: Sequence[str] = GuardConfig.trivial) -> dict[str, float]:
     """Operation -> the share of edges that have it, in 0..1 (0 where there are no edges)."""
     chosen = list(choices.values())
     return {op: chosen.count(op) / max(1, len(chosen)) for op in operations}
@@ -79,9 +79,10 @@ class CollapseGuard:
       `window` evaluations ago. It needs twice `window` evaluations before it can say anything. Our addition: as long as
       the average held-out loss falls, it is silent. A search of a few hundred steps, unlike one of 50 epochs, is still
       learning to see when it ends, and in a healthy one the curvature grows with the contrast of its maps.
-    - Derived edges hold too much of nothing: stop when the share of `operations` exceeds its limit `patience` times in
-      a row; good is the last genotype within the limit. A search that was never within it has nothing to go back to,
-      and is not stopped: chance puts small spaces there. Edges whose candidates leave no alternative do not count.
+    - Derived edges hold too much of nothing: stop when the share of `trivial` operations exceeds its limit `patience`
+      times in a row; good is the last genotype within the limit. A search that was never within it has nothing to go
+      back to, and is not stopped: chance puts small spaces there. Edges whose candidates leave no alternative do not
+      count.
 
     candidates: edge -> its candidates, as `genotype.open_edges()`. evaluations: how many there will be; None: enough.
     """
@@ -91,7 +92,7 @@ class CollapseGuard:
     ) -> None:
         self.cfg = cfg
         self.window = cfg.window if evaluations is None else max(1, min(cfg.window, evaluations // 2))
-        self._edges = [edge for edge, ops in candidates.items() if set(ops) - set(cfg.operations)]
+        self._edges = [edge for edge, ops in candidates.items() if set(ops) - set(cfg.trivial)]
         self._measured: list[_Seen] = []  # the last 2 * window evaluations with a finite eigenvalue
         self._good: _Seen | None = None
         self._exceeded = 0
@@ -119,8 +120,8 @@ class CollapseGuard:
         return Stop(reason=reason, step=stop.step, choices=stop.choices)
 
     def share(self, choices: Mapping[str, str]) -> float:
-        """The share that is limited: of `operations` together, among the edges that have an alternative."""
-        return sum(shares({edge: choices[edge] for edge in self._edges}, self.cfg.operations).values())
+        """The share that is limited: of `trivial` operations together, among the edges that have an alternative."""
+        return sum(shares({edge: choices[edge] for edge in self._edges}, self.cfg.trivial).values())
 
     def _judge_share(self, seen: _Seen) -> Stop | None:
         share = self.share(seen.choices)
@@ -130,7 +131,7 @@ class CollapseGuard:
         self._exceeded += 1
         if self._good is None or self._exceeded < self.cfg.patience:
             return None
-        names = " or ".join(self.cfg.operations)
+        names = " or ".join(self.cfg.trivial)
         often = f"{self._exceeded} evaluations in a row" if self._exceeded > 1 else "this evaluation"
         reason = f"{share:.0%} of the derived edges are {names}, above the limit of {self.cfg.share:.0%} for {often}"
         return Stop(reason=reason, step=self._good.step, choices=self._good.choices)

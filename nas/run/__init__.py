@@ -1,7 +1,7 @@
 """A run: one folder that holds all a command made, enough to resume, reproduce and explain it."""
 
+from nas.command import run_command
 from nas.run.checkpoint import load_checkpoint, save_checkpoint
-from nas.run.command import parse_config, run_command
 from nas.run.folder import RunFolder, check_free
 from nas.run.interrupts import Interrupted, Interrupts
 from nas.run.setup import open_device, seeded
@@ -13,7 +13,6 @@ __all__ = [
     "check_free",
     "load_checkpoint",
     "open_device",
-    "parse_config",
     "run_command",
     "save_checkpoint",
     "seeded",

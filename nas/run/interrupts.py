@@ -6,7 +6,7 @@ from types import FrameType, TracebackType
 __all__ = ["Interrupted", "Interrupts"]
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """The run was asked to stop, and has saved itself. code: the exit code a shell expects for the signal."""
 
     def __init__(self, signum: int, message: str) -> None:

@@ -1,5 +1,7 @@
 """Which input sizes there are, and what `--size` means for the commands that take two sides."""
 
+from collections.abc import Sequence
+
 from genotypes import UserError
 
 __all__ = ["check_side", "parse_size"]
@@ -13,12 +15,10 @@ def check_side(side: int) -> None:
         raise UserError(f"size must be {_SMALLEST} to {_LARGEST} pixels, not {side}")
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """ "224" or "224,320" as (H, W); UserError for anything else, see `check_side`."""
-    parts = text.split(",")
-    if len(parts) not in (1, 2) or not all(part.strip().isdecimal() for part in parts):
-        raise UserError(f"size: expected a side such as 224, or H,W such as 224,320, not {text!r}")
-    height, width = int(parts[0]), int(parts[-1])
-    check_side(height)
-    check_side(width)
-    return height, width
+def parse_size(sides: Sequence[int]) -> tuple[int, int]:
+    """One side, or height and width, as (H, W); UserError for anything else, see `check_side`."""
+    if len(sides) not in (1, 2):
+        raise UserError(f"size: expected a side such as 224, or H,W such as 224,320, not {','.join(map(str, sides))}")
+    for side in sides:
+        check_side(side)
+    return sides[0], sides[-1]

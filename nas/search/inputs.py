@@ -11,7 +11,6 @@ from nas.run import open_device, seeded
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, open_objective
 from nas.search.warm_start import warm_start
-from nas.strategies import STRATEGIES
 from nas.task import Feed, PhotoSet, open_photos, split
 from nas.trials import check_trials
 
@@ -40,11 +39,11 @@ class Inputs:
 def open_inputs(cfg: SearchConfig, *, folder: str | Path | None = None, progress: bool = True) -> Inputs:
     """Open what a configuration names; UserError for whatever of it cannot be used. folder: of a run to resume."""
     device = open_device(cfg.device)
-    if STRATEGIES[cfg.strategy].sampler:
+    if cfg.strategy.owner.sampler:
         check_trials(study_config(cfg), objectives=2 if cfg.cost else 1)
     space, export = open_space(cfg), export_space(cfg)
     with seeded(cfg.seed):
-        net = STRATEGIES[cfg.strategy].supernet(space, cfg.architecture, cfg.weights)
+        net = cfg.strategy.supernet(space, cfg.backbone_weights)
     net = net.to(device, memory_format=torch.channels_last)
     if cfg.batch_size == 1:
         check_single_image(net, cfg.size)

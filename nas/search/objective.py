@@ -85,7 +85,7 @@ def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None = No
         table = _read(kept, export)
     else:
         table = cost_table(export, cfg.cost, device=cfg.device, cache=Path(cfg.cache) if cfg.cache else user_cache())
-    exclude = ("none",) if cfg.architecture.exclude_none else ()
+    exclude = ("none",) if cfg.strategy.exclude_none else ()
     if cfg.budget is not None:
         least = table.of(table.cheapest(exclude))
         if least > cfg.budget:

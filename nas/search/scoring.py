@@ -1,6 +1,5 @@
 """How a genotype is scored before anything is retrained: with the supernet's weights, or by a short training."""
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from nas.command import to_dict
 from nas.network import Network, build
 from nas.optim import descend, make_optimizer, set_progress
 from nas.run import seeded
@@ -35,7 +35,7 @@ def make_scorer(cfg: SearchConfig, net: Network, inputs: Inputs, *, inherited: b
 def _train_briefly(cfg: SearchConfig, inputs: Inputs, choices: Mapping[str, str], report: Report) -> dict[str, float]:
     """Train a genotype's own network for `score_steps` steps on the weights' share of the photographs."""
     with seeded(cfg.seed):
-        net = build(inputs.space.decide(choices), cfg.weights)
+        net = build(inputs.space.decide(choices), cfg.backbone_weights)
     net = net.to(inputs.device, memory_format=torch.channels_last)
     optimizer = make_optimizer(net, cfg.optim)
     scores: dict[str, float] = {}
@@ -57,12 +57,12 @@ def _train_briefly(cfg: SearchConfig, inputs: Inputs, choices: Mapping[str, str]
 
 def scored(cfg: SearchConfig, inputs: Inputs) -> str:
     """What distinguishes these scores from others of the same space: workers with equal ones share a study."""
-    config = dataclasses.asdict(cfg)
+    config = to_dict(cfg)
     for name in ("out", "trials", "rivals", "cache", "device", "guard", "budget", "cost_weight"):
         config.pop(name)  # other scores they do not make
     config["data"] = [inputs.photos.name, len(inputs.photos)]
     if inputs.objective and inputs.objective.table.kind == "latency":
         config["latencies"] = inputs.objective.to_json()  # milliseconds of two machines must not meet in one study
-    for name in ("weights", "start_from"):  # each machine has its own path to them
+    for name in ("backbone_weights", "start_from"):  # each machine has its own path to them
         config[name] = config[name] and Path(config[name]).name
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

@@ -9,7 +9,7 @@ from nas.network import Network
 from nas.optim import make_optimizer
 from nas.search.config import SearchConfig
 from nas.search.objective import CostObjective
-from nas.strategies import STRATEGIES, derivable
+from nas.strategies import derivable
 
 __all__ = ["SearchState"]
 
@@ -19,7 +19,7 @@ class SearchState:
 
     def __init__(self, cfg: SearchConfig, net: Network) -> None:
         self.cfg = cfg
-        self.strategy = STRATEGIES[cfg.strategy](net, cfg.architecture, seed=cfg.seed, steps=cfg.steps)
+        self.strategy = cfg.strategy.build(net, seed=cfg.seed, steps=cfg.steps)
         self.optimizer = make_optimizer(net, cfg.optim)
         self.step = 0
         self.sums = {"train": 0.0, "valid": 0.0, "train_count": 0, "valid_count": 0}
@@ -45,7 +45,7 @@ class SearchState:
         choices = objective.derive(self.strategy) if objective else self.strategy.choices()
         if choices is None or self.net.genotype.reaches_image(choices):
             return choices
-        likely = derivable(self.net.open_edges, self.cfg.architecture)
+        likely = derivable(self.net.open_edges, self.cfg.strategy)
         rows = self.strategy.probabilities()
         prices = {edge: {op: -math.log(max(rows[edge][op], 1e-30)) for op in ops} for edge, ops in likely.items()}
         return self.net.genotype.graph.reconnect(choices, prices)[0]

@@ -1,14 +1,19 @@
-"""Strategies: how the open edges of a supernet are closed. One a file, each citing its paper."""
+"""Strategies: how the open edges of a supernet are closed; each cites its paper and owns its options."""
 
-from nas.strategies.base import STRATEGIES, Loss, Strategy, StrategyConfig, derivable, register_strategy
-from nas.strategies.black_box import BlackBox
-from nas.strategies.darts import Darts, SecondOrderDarts
-from nas.strategies.differentiable import ArchitectureParameters, Differentiable
+from nas.strategies.black_box import BlackBox, OneShot, RandomChoice
+from nas.strategies.darts import ArchitectureParameters, Darts, Differentiable, SecondOrderDarts
 from nas.strategies.drnas import DirichletSearch
 from nas.strategies.gdas import Gdas
-from nas.strategies.one_shot import OneShot
 from nas.strategies.pc_darts import PartialDarts
-from nas.strategies.random_choice import RandomChoice, random_choices
+from nas.strategies.strategy import (
+    STRATEGIES,
+    Loss,
+    Strategy,
+    derivable,
+    random_choices,
+    register_strategy,
+    strategy_config,
+)
 
 __all__ = [
     "STRATEGIES",
@@ -24,8 +29,8 @@ __all__ = [
     "RandomChoice",
     "SecondOrderDarts",
     "Strategy",
-    "StrategyConfig",
     "derivable",
     "random_choices",
     "register_strategy",
+    "strategy_config",
 ]

@@ -1,22 +1,84 @@
-"""Genotypes tried one after another by an Optuna sampler (Akiba et al., KDD 2019): no gradient, no mixture."""
+"""Strategies without a gradient: chance, single-path one-shot search, and Optuna's samplers."""
 
-from nas.network import Network
-from nas.strategies.base import StrategyConfig, register_strategy
-from nas.strategies.one_shot import OneShot
+from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["BlackBox"]
+import torch
+
+from nas.network import Mixture, Network
+from nas.strategies.strategy import Strategy, derivable, random_choices, register_strategy
+from nas.task import generator
+
+__all__ = ["BlackBox", "OneShot", "RandomChoice"]
+
+
+@register_strategy("random")
+class RandomChoice(Strategy):
+    """Draws the genotype, untrained: the baseline beside every other (Li and Talwalkar, UAI 2019)."""
+
+    learns = False
+
+    def mixture(self, step: int) -> Mixture:
+        return self.net.path(self.choices())
+
+    def choices(self) -> dict[str, str]:
+        return random_choices(derivable(self.net.open_edges, self.cfg), self.seed, self.net.genotype.reaches_image)
+
+
+@register_strategy("one_shot")
+class OneShot(Strategy):
+    """Trains a supernet on random single paths; evolution looks for the best one (Guo et al., ECCV 2020).
+
+    An edge with n candidates goes through a new order of them every n steps: after each round every candidate was
+    trained equally often, alone and beside random others. (FairNAS, Chu et al., ICCV 2021, gathers a round's gradients
+    into one update; here each path is a step, so that a step costs what it costs elsewhere.)
+    """
+
+    sampler = "evolution"
+
+    def mixture(self, step: int) -> Mixture:
+        return self.net.path(self._fair_path(step))
+
+    def _fair_path(self, step: int) -> dict[str, str]:
+        path = {}
+        for row, (edge, candidates) in enumerate(self.net.open_edges.items()):
+            around, place = divmod(step, len(candidates))
+            order = torch.randperm(len(candidates), generator=generator(self.seed, f"fair/{row}", around))
+            path[edge] = candidates[int(order[place])]
+        return path
+
+    def choices(self) -> None:
+        return None
+
+    def evaluated(self) -> Mixture:
+        """One path, always the same: how far its shared weights have come."""
+        return self.net.path(random_choices(self.net.open_edges, self.seed))
+
+    def probabilities(self) -> dict[str, dict[str, float]]:
+        return {edge: dict.fromkeys(ops, 1 / len(ops)) for edge, ops in self.net.open_edges.items()}
 
 
 @register_strategy("optuna")
 class BlackBox(OneShot):
-    """TPE (Bergstra et al., NIPS 2011), NSGA-II (Deb et al., 2002) or another of Optuna's, over the discrete space.
+    """Tries genotypes by an Optuna sampler (Akiba et al., KDD 2019), no gradient and no mixture.
 
+    TPE (Bergstra et al., NIPS 2011), NSGA-II (Deb et al., 2002) or another of Optuna's, over the discrete space.
     By default a genotype is scored by a short training of its own; with `score` inherited, a supernet is first trained
     on fair paths, as in one_shot, and lends its weights.
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Config(OneShot.Config):
+        """Options of optuna.
+
+        Attributes:
+            score: by weights inherited from a supernet, or by a short training of the genotype's own.
+        """
+
+        score: Literal["inherited", "training"] = "training"
+
     sampler = "tpe"
 
-    def __init__(self, net: Network, cfg: StrategyConfig, *, seed: int = 0, steps: int = 1) -> None:
+    def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:
         super().__init__(net, cfg, seed=seed, steps=steps)
         self.learns = cfg.score == "inherited"

@@ -1,19 +1,18 @@
 """DrNAS: Dirichlet neural architecture search (Chen et al., ICLR 2021)."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.distributions import Gamma
 from torch.nn import functional as F
 
-from genotypes import Genotype
+from genotypes import Genotype, UserError
 from nas.network import Mixture, Network, build
 from nas.network.inherit import widen_share
 from nas.run import seeded
-from nas.strategies.base import StrategyConfig, register_strategy
-from nas.strategies.differentiable import Differentiable
+from nas.strategies.darts import Differentiable, check_partial
+from nas.strategies.strategy import register_strategy
 from nas.task import generator
 
 __all__ = ["DirichletSearch"]
@@ -28,16 +27,36 @@ class DirichletSearch(Differentiable):
     with all candidates, the second 2/k with the better half of each edge's candidates.
     """
 
-    def __init__(self, net: Network, cfg: StrategyConfig, *, seed: int = 0, steps: int = 1) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Differentiable.Config):
+        """Options of drnas.
+
+        Attributes:
+            weight_decay: coupled decay of the architecture parameters; the anchor takes its place.
+            anchor: weight of the divergence from the uniform Dirichlet distribution.
+            progressive: halve candidates and `partial` after half of the steps.
+            partial: with progressive, 1/partial of an edge's channels is computed at first.
+        """
+
+        weight_decay: float = 0.0
+        anchor: float = 1e-3
+        progressive: bool = False
+        partial: int = 4
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_partial(self.partial)
+            if self.anchor < 0:
+                raise UserError(f"strategy: anchor must not be negative, got {self.anchor}")
+
+        def supernet(self, space: Genotype, weights: str | None = None) -> Network:
+            return build(space, weights, share=self.partial if self.progressive else 1)
+
+    cfg: Config
+
+    def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:
         super().__init__(net, cfg, seed=seed, steps=steps)
         self.pruned = False
-
-    @classmethod
-    def supernet(cls, space: Genotype, cfg: StrategyConfig, weights: str | None = None) -> Network:
-        return build(space, weights, share=cfg.partial if cfg.progressive else 1)
-
-    def make_optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=self.cfg.lr, betas=(0.5, 0.999))
 
     def concentration(self, alpha: torch.Tensor) -> torch.Tensor:
         """Of the Dirichlet distributions, all ones at alpha = 0: [open edges, most candidates], > 0."""

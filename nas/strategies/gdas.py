@@ -1,10 +1,13 @@
 """GDAS: one sampled operation an edge, with gradients through Gumbel-softmax (Dong and Yang, CVPR 2019)."""
 
+from dataclasses import dataclass
+
 import torch
 
+from genotypes import UserError
 from nas.network import Mixture
-from nas.strategies.base import register_strategy
-from nas.strategies.differentiable import Differentiable
+from nas.strategies.darts import Differentiable
+from nas.strategies.strategy import register_strategy
 from nas.task import generator
 
 __all__ = ["Gdas"]
@@ -24,6 +27,28 @@ class Gdas(Differentiable):
     say what they would change. They are the next in the order of the sampled path's noise, which draws without
     replacement (Kool et al., ICML 2019). Weight steps compute the path alone, and `probes: 0` is the paper's method.
     """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Differentiable.Config):
+        """Options of gdas.
+
+        Attributes:
+            temperature: of the softmax in the first and in the last step.
+            probes: candidates of an edge that architecture steps compute beside the sampled one.
+        """
+
+        temperature: tuple[float, float] = (10.0, 0.1)
+        probes: int = 1
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.probes < 0 or min(self.temperature) <= 0:
+                raise UserError(
+                    "strategy: probes must be at least 0 and temperature positive, "
+                    f"not {self.probes} and {list(self.temperature)}"
+                )
+
+    cfg: Config
 
     def relax(self, alpha: torch.Tensor, step: int, stream: str) -> Mixture:
         noise = torch.empty(alpha.shape).exponential_(generator=generator(self.seed, f"gumbel/{stream}", step))

@@ -1,12 +1,14 @@
 """PC-DARTS: partial channel connections (Xu et al., ICLR 2020)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
 from genotypes import Genotype
 from nas.network import Mixture, Network, build
-from nas.strategies.base import StrategyConfig, register_strategy
-from nas.strategies.differentiable import Differentiable
+from nas.strategies.darts import Differentiable, check_partial
+from nas.strategies.strategy import register_strategy
 
 __all__ = ["PartialDarts"]
 
@@ -20,7 +22,26 @@ class PartialDarts(Differentiable):
     keep all their edges, so beta, which in the paper also picks edges, only serves the search.
     """
 
-    def __init__(self, net: Network, cfg: StrategyConfig, *, seed: int = 0, steps: int = 1) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Differentiable.Config):
+        """Options of pc_darts.
+
+        Attributes:
+            partial: 1/partial of an edge's channels is computed.
+        """
+
+        partial: int = 4
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_partial(self.partial)
+
+        def supernet(self, space: Genotype, weights: str | None = None) -> Network:
+            return build(space, weights, share=self.partial)
+
+    cfg: Config
+
+    def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:
         super().__init__(net, cfg, seed=seed, steps=steps)
         groups = _groups(net)
         device = self.alpha.device
@@ -30,10 +51,6 @@ class PartialDarts(Differentiable):
         beta = torch.zeros(len(groups), 1, device=device)
         self.parameters.alpha = nn.Parameter(torch.cat([self.alpha.detach(), beta], dim=1))
         self.optimizer = self.make_optimizer([self.alpha])
-
-    @classmethod
-    def supernet(cls, space: Genotype, cfg: StrategyConfig, weights: str | None = None) -> Network:
-        return build(space, weights, share=cfg.partial)
 
     def expected(self, alpha: torch.Tensor) -> torch.Tensor:
         return self.parameters.softmax(alpha[:, :-1])

@@ -1,83 +1,80 @@
 """`python -m nas.visualize NAME|FILE`: draw a genotype, or print it as a table."""
 
-import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import genotypes
 from genotypes import UserError
-from genotypes.plugins import PLUGIN_HELP, load_plugin, with_hint
-from nas.visualize.drawing import ENGINES, WHAT, DrawingWarning, draw, network_path
-from nas.visualize.page import MARK, PAGES
+from nas.command import Command, run_command
+from nas.visualize.drawing import DrawingWarning, draw, network_path
+from nas.visualize.page import MARK
 from nas.visualize.text import text_table
 
 __all__ = ["main"]
 
-_EXAMPLES = """examples:
-  python -m nas.visualize fpn_tiny                       # fpn_tiny.svg and fpn_tiny_network.svg
+
+@dataclass(frozen=True, kw_only=True)
+class VisualizeConfig:
+    """What to draw, and where.
+
+    Attributes:
+        genotype: a genotype of the zoo, a YAML file, or the folder of a search.
+        out: FILE.svg, .png or .pdf (default: NAME.svg in this folder).
+        what: what to draw.
+        engine: graphviz needs the program `dot`; matplotlib does without; auto takes dot where it is.
+        size: paper is two columns wide, 7.16 in.
+        hide_none: leave out edges whose operation is `none`.
+        text: print a table of all edges instead of drawing.
+    """
+
+    genotype: str = ""
+    out: Path | None = None
+    what: Literal["cells", "network", "both"] = "both"
+    engine: Literal["auto", "graphviz", "matplotlib"] = "auto"
+    size: Literal["screen", "paper"] = "screen"
+    hide_none: bool = False
+    text: bool = False
+
+
+COMMAND = Command(
+    config=VisualizeConfig,
+    name="nas.visualize",
+    description="Draw a genotype: its cells, and an overview of the network beside them (OUT_network.svg).",
+    examples="""\
+  python -m nas.visualize fpn_tiny                       fpn_tiny.svg and fpn_tiny_network.svg
   python -m nas.visualize runs/mine/genotype.yaml -o mine.png
   python -m nas.visualize mine.yaml -o figure.pdf --size paper --what cells
-  python -m nas.visualize mine.yaml --text               # a table of all edges, no picture
-
+  python -m nas.visualize mine.yaml --text               a table of all edges, no picture""",
+    notes="""
 Colours and dashes are the same for an operation in every picture. In a browser, rest the pointer on an arrow or a
-feature of an .svg to read what it computes."""
+feature of an .svg to read what it computes.""",
+    first=("genotype", "out", "what", "engine", "size", "hide_none", "text"),
+    positional="genotype",
+    required=("genotype",),
+)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code is 0, or 2 after one message on stderr for a user's mistake."""
-    options = _parser().parse_args(arguments)
-    try:
-        for file in options.plugin:
-            load_plugin(file)
-        genotype = genotypes.load(options.genotype)
-        if options.text:
-            print(text_table(genotype))
-            return 0
-        path = _where(options.output, genotype.name, options.what)
-        keys = ("what", "engine", "size", "hide_none")
-        with warnings.catch_warnings(record=True) as notes:
-            warnings.simplefilter("always", DrawingWarning)
-            written = draw(genotype, path, **{key: getattr(options, key) for key in keys})
-        for text in dict.fromkeys(str(note.message) for note in notes if note.category is DrawingWarning):
-            print(f"note: {text}", file=sys.stderr)
-    except UserError as error:
-        print(f"error: {with_hint(error)}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot write {error.filename or options.output}: {error.strerror or error}", file=sys.stderr)
-        return 2
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command; UserError for the user's mistakes."""
+    options, _ = COMMAND.parse(argv)
+    genotype = genotypes.load(options.genotype)
+    if options.text:
+        print(text_table(genotype))
+        return
+    path = _where(options.out, genotype.name, options.what)
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", DrawingWarning)
+        written = draw(
+            genotype, path, what=options.what, engine=options.engine, size=options.size, hide_none=options.hide_none
+        )
+    for text in dict.fromkeys(str(note.message) for note in notes if note.category is DrawingWarning):
+        print(f"note: {text}", file=sys.stderr)
     for file in written:
         print(f"drawn: {file}")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m nas.visualize",
-        description="Draw a genotype: its cells, and an overview of the network beside them (OUT_network.svg).",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("genotype", metavar="NAME|FILE", help="a genotype of the zoo, or a YAML file")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help=".svg, .png or .pdf (default: NAME.svg in this folder)"
-    )
-    parser.add_argument("--what", choices=WHAT, default="both", help="what to draw (default: %(default)s)")
-    parser.add_argument(
-        "--engine",
-        choices=ENGINES,
-        default="auto",
-        help="graphviz needs the program `dot`; matplotlib does without; auto takes dot where it is (default)",
-    )
-    parser.add_argument(
-        "--size", choices=tuple(PAGES), default="screen", help="paper: two columns wide, 7.16 in (default: screen)"
-    )
-    parser.add_argument("--hide-none", action="store_true", help="leave out edges whose operation is `none`")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help=PLUGIN_HELP)
-    parser.add_argument("--text", action="store_true", help="print a table of all edges instead of drawing")
-    return parser
 
 
 def _where(output: Path | None, name: str, what: str) -> Path:
@@ -97,4 +94,4 @@ def _where(output: Path | None, name: str, what: str) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

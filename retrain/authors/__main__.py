@@ -1,28 +1,54 @@
 """`python -m retrain.authors`: an authors' checkpoint -> a weight file of ours."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import genotypes
 from genotypes import UserError
+from nas.command import Command, run_command
 from nas.network.weights import save_weights
-from nas.run.command import run_command
 from retrain.authors.importing import authors_keys, import_authors, read_checkpoint
 
 __all__ = ["main"]
 
-_EXAMPLES = """examples:
+
+@dataclass(frozen=True, kw_only=True)
+class AuthorsConfig:
+    """Which checkpoint becomes which weight file.
+
+    Attributes:
+        genotype: the network the checkpoint is of: a name of the zoo, or a file.
+        checkpoint: the authors' .pth, .pt or .pth.tar.
+        out: the .safetensors file to write.
+        overwrite: replace a file that is there already.
+    """
+
+    genotype: str = ""
+    checkpoint: Path | None = None
+    out: Path | None = None
+    overwrite: bool = False
+
+
+COMMAND = Command(
+    config=AuthorsConfig,
+    name="retrain.authors",
+    description="Turn an authors' checkpoint into a weight file for predict and evaluate.",
+    examples="""\
   python -m retrain.authors --genotype csnet_l_x2 --checkpoint csnet-L-x2.pth.tar -o weights.safetensors
-  python -m retrain.authors --genotype minet_vgg16 --checkpoint MINet-VGG16.pth -o minet.safetensors"""
+  python -m retrain.authors --genotype minet_vgg16 --checkpoint MINet-VGG16.pth -o minet.safetensors""",
+    first=("genotype", "checkpoint", "out", "overwrite"),
+    required=("genotype", "checkpoint", "out"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; UserError for the user's mistakes."""
-    options = _parser().parse_args(argv)
-    _check_output(options.output, options.checkpoint, options.overwrite)
+    options, _ = COMMAND.parse(argv)
+    assert options.out is not None and options.checkpoint is not None  # they are required
+    _check_output(options.out, options.checkpoint, options.overwrite)
     genotype = genotypes.load(options.genotype)
     authors_keys(genotype)  # before the file: what is wrong with the genotype is no fault of the file
     state_dict = read_checkpoint(options.checkpoint)
@@ -30,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         state = import_authors(genotype, state_dict)
     except UserError as error:
         raise UserError(f"{options.checkpoint}: {error}") from None
-    save_weights(options.output, state, genotype)
-    print(f"{genotype.name}: {len(state)} tensors written to {options.output}")
+    save_weights(options.out, state, genotype)
+    print(f"{genotype.name}: {len(state)} tensors written to {options.out}")
 
 
 def _check_output(path: Path, checkpoint: Path, overwrite: bool) -> None:
@@ -43,24 +69,6 @@ def _check_output(path: Path, checkpoint: Path, overwrite: bool) -> None:
         raise UserError(f"{path} is the checkpoint; choose another -o")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} already exists; choose another -o, or replace it with --overwrite")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m retrain.authors",
-        description="Turn an authors' checkpoint into a weight file for predict and evaluate.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--genotype", required=True, metavar="NAME|FILE", help="the network the checkpoint is of")
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="FILE", help="the authors' .pth, .pt or .pth.tar"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file to write"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
-    return parser
 
 
 if __name__ == "__main__":

@@ -4,34 +4,61 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from genotypes import UserError
-from nas.run import RunFolder, parse_config, run_command
-from retrain.arguments import gather
+from nas.command import Command, read_file, run_command, to_yaml
+from nas.run import RunFolder
 from retrain.compare import CompareConfig, Training, compare, prepare, read_entries, rows
 from retrain.compare.plot import plot
 from retrain.compare.table import markdown, trainings_csv
-from retrain.recipe import recipe_names, spell_out_recipe
+from retrain.recipe import recipe_names
 
-_DESCRIPTION = "Train genotypes side by side, each with every seed, all alike; the result is OUT/table.md."
-_EXAMPLES = f"""\
-  python -m retrain.compare --genotypes runs/a/genotype.yaml random:0 random:1 random:2 fpn --seeds 0 1 2
+
+def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The configuration of the comparison that --out names, where there is one: it is continued."""
+    out = given.get("out")
+    if not out or not _is_comparison(out):
+        return "", {}
+    config = Path(out) / "config.yaml"
+    return str(config), read_file(config)
+
+
+COMMAND = Command(
+    config=CompareConfig,
+    name="retrain.compare",
+    description="Train genotypes side by side, each with every seed, all alike; the result is OUT/table.md.",
+    examples=f"""\
+  python -m retrain.compare --genotypes runs/a random:0 random:1 fpn --seeds 0 1 2
   python -m retrain.compare --genotypes searched=runs/a/genotype.yaml random:0 fpn --out runs/c --recipe photos_cpu \\
-      --weights mobilenet_v2.pth --data DUTS=DUTS-TR --test ECSSD=ECSSD --cache runs/cache
-  python -m retrain.compare --out runs/c                          continue; more genotypes or seeds may be added
+      --backbone_weights mobilenet_v2.pth --data DUTS=DUTS-TR --test ECSSD=ECSSD --cache runs/cache
+  python -m retrain.compare --out runs/c                   continue; more genotypes or seeds may be added
 
-recipes: {", ".join(recipe_names())}; or your own YAML file
-"""
+recipes: {", ".join(recipe_names())}; or your own YAML file""",
+    first=[
+        "genotypes",
+        "seeds",
+        "data",
+        "test",
+        "recipe",
+        "recipe.size",
+        "recipe.steps",
+        "recipe.epochs",
+        "backbone_weights",
+        "device",
+        "out",
+    ],
+    base=_base,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    argv = gather(sys.argv[1:] if argv is None else argv, "--genotypes", "--seeds", "--test")
-    argv = _continued(spell_out_recipe(argv))
-    cfg, text, _ = parse_config(CompareConfig, "retrain.compare", _DESCRIPTION, _EXAMPLES, argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    cfg, _ = COMMAND.parse([word for word in words if word != "--resume"])
+    if "--resume" in words and not _is_comparison(cfg.out):
+        raise UserError(f"{cfg.out or '--resume needs --out'}: no comparison to continue")
+    text = to_yaml(cfg)
     entries = read_entries(cfg.genotypes, cfg.space)
     plan = prepare(cfg, entries)  # whatever is wrong shows before the folder is touched
     run = RunFolder.open(cfg.out, "compare", text, resume=_is_comparison(cfg.out))
@@ -50,26 +77,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"saved   {run.path / 'table.md'} (table.json, trainings.csv, comparison.png and runs/ beside it)")
 
 
-def _continued(argv: list[str]) -> list[str]:
-    """The command line after the configuration of the comparison that --out names, where there is one."""
-    out = next((b for a, b in pairwise(argv) if a == "--out"), None)
-    out = out or next((word.removeprefix("--out=") for word in argv if word.startswith("--out=")), None)
-    if _is_comparison(out):
-        return ["--config", str(Path(out) / "config.yaml"), *(word for word in argv if word != "--resume")]
-    if "--resume" in argv:
-        raise UserError(f"{out or '--resume needs --out'}: no comparison to continue")
-    return argv
-
-
 def _is_comparison(out: str | None) -> bool:
     config = Path(out) / "config.yaml" if out else None
-    if config is None or not config.is_file():
-        return False
     try:
-        document = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):  # some other program's
+        return config is not None and config.is_file() and "genotypes" in read_file(config)
+    except UserError:  # some other program's
         return False
-    return isinstance(document, dict) and "genotypes" in document
 
 
 if __name__ == "__main__":

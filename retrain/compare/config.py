@@ -1,11 +1,12 @@
 """The configuration of `python -m retrain.compare`."""
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from genotypes import UserError
-from retrain.recipe import Recipe
+from nas.command import owner
+from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.train import TrainConfig
 
 __all__ = ["CompareConfig", "train_config"]
@@ -23,7 +24,7 @@ class CompareConfig:
         recipe: a name (such as default, photos_cpu, photos_gpu, minet) or a YAML file; parts of it below.
         data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         test: sets to score at the end, NAME=DIR each; they take no part in training.
-        weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
+        backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         limit: use only so many photographs.
         cache: folder that keeps decoded photographs between runs.
         held_out: share of the photographs that is scored and never trained on; the same ones in every training.
@@ -39,10 +40,10 @@ class CompareConfig:
     genotypes: tuple[str, ...] = ()
     space: str | None = None
     seeds: tuple[int, ...] = (0,)
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe = owner(load_recipe, recipe_names, "default", "NAME|FILE")
     data: str = "synthetic"
     test: tuple[str, ...] = ()
-    weights: str | None = None
+    backbone_weights: str | None = None
     limit: int | None = None
     cache: str | None = None
     held_out: float = 0.1

@@ -9,13 +9,13 @@ import yaml
 
 import genotypes
 from genotypes import UserError
+from nas.command import to_yaml
 from nas.cost import count
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoSet, open_photos
 from retrain.compare.config import CompareConfig, train_config
 from retrain.compare.entries import Entry
 from retrain.train import TrainConfig, open_inputs, train
-from retrain.train.config import config_text
 from retrain.train.products import read_scores
 
 __all__ = ["Plan", "Training", "compare", "prepare"]
@@ -106,7 +106,7 @@ def _is_complete(cfg: CompareConfig, entry: Entry, seed: int, out: Path) -> bool
     folder = _folder(entry, seed, out)
     if (folder / "config.yaml").is_file():
         before = _flat(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-        now = _flat(yaml.safe_load(config_text(_config(cfg, entry, seed, out))))
+        now = _flat(yaml.safe_load(to_yaml(_config(cfg, entry, seed, out))))
         for key in {**before, **now}:
             if key not in ("out", "genotype", "workers") and before.get(key) != now.get(key):
                 raise UserError(
@@ -130,7 +130,7 @@ def _train(cfg: CompareConfig, entry: Entry, seed: int, out: Path, photos: Photo
     genotypes.save(entry.genotype, config.genotype)
     inputs = open_inputs(config, genotype=entry.genotype, photos=photos, progress=progress)
     resume = (Path(config.out) / "config.yaml").is_file()
-    run = RunFolder.open(config.out, "train", config_text(config), resume=resume)
+    run = RunFolder.open(config.out, "train", to_yaml(config), resume=resume)
     try:
         train(config, run, inputs=inputs, progress=progress)
     except Interrupted as stop:

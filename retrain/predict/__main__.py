@@ -1,21 +1,20 @@
 """`python -m retrain.predict`."""
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from genotypes import UserError
-from genotypes.plugins import PLUGIN_HELP
-from nas.run import run_command
+from nas.command import Command, run_command
 from nas.run.sizes import parse_size
 from nas.task import DataError, read_image
 from retrain.networks import DEFAULT, network_names
@@ -23,34 +22,76 @@ from retrain.predict import contact, cutout, plan
 from retrain.predict.files import Job, read_bytes
 from retrain.predictor import Predictor, load
 
-_EXAMPLES = """examples:
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Which photographs get maps, from which network.
+
+    Attributes:
+        photos: photographs of any format, folders of them; -: standard input.
+        weights: a network of the package, or a weight file.
+        out: folder for the maps; -: one picture to standard output.
+        cutout: also write the photograph with the map as its alpha.
+        overlay: also write photograph, map and cut-out side by side.
+        overwrite: replace maps that are there already.
+        size: input side, or H,W (default: what the genotype says).
+        antialias: read four points where photographs shrink, as CSNet's own scripts do.
+        batch_size: photographs at a time.
+        device: cpu, cuda or auto.
+        precision: fp32, or bf16 autocast.
+    """
+
+    photos: tuple[str, ...] = ()
+    weights: str = DEFAULT
+    out: str = "maps"
+    cutout: bool = False
+    overlay: bool = False
+    overwrite: bool = False
+    size: tuple[int, ...] = ()
+    antialias: bool = True
+    batch_size: int = 8
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"--batch_size must be at least 1, not {self.batch_size}")
+
+
+COMMAND = Command(
+    config=PredictConfig,
+    name="retrain.predict",
+    description="Write the saliency maps of photographs.",
+    examples="""\
   python -m retrain.predict cat.jpg                                with sod_s, which comes with the package
   python -m retrain.predict --weights runs/b/weights.safetensors holiday/ -o maps --cutout --overlay
-  python -m retrain.predict --cutout - -o - < cat.jpg > cut-out.png
-
-Maps are 8-bit grey PNG files of the photographs' own size, DIR/NAME.png; cut-outs (RGBA) are DIR/cutout/NAME.png,
-contact pictures DIR/overlay/NAME.png. Folders are searched with all that is below them; NAME keeps the path. Files that
-are there already stop the command before it starts, unless --overwrite."""
+  python -m retrain.predict --cutout - -o - < cat.jpg > cut-out.png""",
+    notes=f"""
+Networks of the package: {", ".join(network_names())}. Maps are 8-bit grey PNG files of the photographs' own size,
+DIR/NAME.png; cut-outs (RGBA) are DIR/cutout/NAME.png, contact pictures DIR/overlay/NAME.png. Folders are searched with
+all that is below them; NAME keeps the path. Files that are there already stop the command, unless --overwrite.""",
+    first=["photos", "weights", "out", "cutout", "overlay", "overwrite", "size", "batch_size", "device"],
+    positional="photos",
+    required=("photos",),
+)
 
 _MADE = {"map": lambda photo, saliency: saliency, "cutout": cutout, "overlay": contact}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = _parser().parse_args(argv)
-    if options.batch_size < 1:
-        raise UserError(f"--batch-size must be at least 1, not {options.batch_size}")
+    options, _ = COMMAND.parse(argv)
     predictor = load(
         options.weights,
         options.device,
         size=parse_size(options.size) if options.size else None,
         precision=options.precision,
-        antialias=not options.no_antialias,
+        antialias=options.antialias,
     )
     kinds = ["map", *(kind for kind in ("cutout", "overlay") if getattr(options, kind))]
-    if options.output == "-":
+    if options.out == "-":
         _to_standard_output(predictor, options.photos, kinds)
         return
-    todo = plan(options.photos, Path(options.output), kinds, overwrite=options.overwrite)
+    todo = plan(options.photos, Path(options.out), kinds, overwrite=options.overwrite)
     failed: list[str] = []
     began = time.perf_counter()
     with tqdm(total=len(todo.jobs), desc="predict", unit="img") as bar:
@@ -64,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     written = len(todo.jobs) - len(failed)
     if written:
         speed = f"{written / seconds:.1f} photographs/s" if seconds > 0 else ""
-        print(f"saved   {written} map{'s' * (written > 1)} in {options.output} ({speed}, reading and writing included)")
+        print(f"saved   {written} map{'s' * (written > 1)} in {options.out} ({speed}, reading and writing included)")
     if todo.left_out:
         print(f"left out {len(todo.left_out)}, no pictures: {', '.join(todo.left_out)}", file=sys.stderr)
     if failed:
@@ -113,44 +154,6 @@ def _write(path: Path, pixels: np.ndarray) -> None:
 
 def _save(pixels: np.ndarray, file: BinaryIO) -> None:
     Image.fromarray(pixels).save(file, format="PNG")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m retrain.predict",
-        description="Write the saliency maps of photographs.",
-        epilog=f"{_EXAMPLES}\n\nand, as with every command, --plugin FILE: {PLUGIN_HELP}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "photos", nargs="+", metavar="IMAGE|DIR|-", help="photographs of any format, folders of them; -: stdin"
-    )
-    parser.add_argument(
-        "--weights",
-        default=DEFAULT,
-        metavar="NAME|FILE",
-        help=f"a network of the package ({', '.join(network_names())}; default: %(default)s), or a weight file",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        default="maps",
-        metavar="DIR|-",
-        help="folder for the maps (default: %(default)s); -: one picture to standard output",
-    )
-    parser.add_argument("--cutout", action="store_true", help="also write the photograph with the map as its alpha")
-    parser.add_argument("--overlay", action="store_true", help="also write photograph, map and cut-out side by side")
-    parser.add_argument("--overwrite", action="store_true", help="replace maps that are there already")
-    parser.add_argument("--size", help="input side, or H,W (default: what the genotype says)")
-    parser.add_argument(
-        "--no-antialias",
-        action="store_true",
-        help="read four points where photographs shrink, as CSNet's own scripts do",
-    )
-    parser.add_argument("--batch-size", type=int, default=8, help="photographs at a time (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: %(default)s)")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="(default: %(default)s)")
-    return parser
 
 
 if __name__ == "__main__":

@@ -2,39 +2,71 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from nas.run import RunFolder, check_free, parse_config, run_command
-from retrain.arguments import gather
-from retrain.recipe import recipe_names, spell_out_recipe
-from retrain.train import TrainConfig, open_inputs, train
+from nas.command import Command, run_command, to_yaml
+from nas.run import RunFolder, check_free
+from nas.task.folders import is_synthetic
+from retrain.recipe import recipe_names
+from retrain.train import TrainConfig, from_search, open_inputs, train
 
-_DESCRIPTION = "Train the network of a decided genotype; the result is RUN/weights.safetensors and RUN/scores.json."
-_EXAMPLES = f"""\
-  python -m retrain.train --genotype fpn_tiny                     under a minute on data it makes itself
-  python -m retrain.train --genotype runs/a/genotype.yaml --out runs/b --recipe.steps 1000
-  python -m retrain.train --out runs/b --resume                   continue an interrupted training
-  python -m retrain.train --genotype runs/a/genotype.yaml --weights mobilenet_v2.pth --recipe photos_cpu \\
-      --data DUTS=DUTS-TR --test ECSSD=ECSSD PASCAL=PASCAL-S --cache runs/cache
 
-recipes: {", ".join(recipe_names())}; or your own YAML file
-"""
+def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What the folder of a search implies, where one is named."""
+    run = given.get("genotype") or given.get("start_from")
+    values = from_search(Path(run)) if run else {}
+    if given.get("init") or given.get("start_from"):  # these hold the backbone's weights, too
+        values.pop("backbone_weights", None)
+    return str(run), values
+
+
+COMMAND = Command(
+    config=TrainConfig,
+    name="retrain.train",
+    description="Train the network of a decided genotype; the result is RUN/weights.safetensors and RUN/scores.json.",
+    examples=f"""\
+  python -m retrain.train --genotype fpn_tiny              under a minute, on pictures that it makes itself
+  python -m retrain.train --genotype runs/a --out runs/b   what a search found, on the search's photographs
+  python -m retrain.train --genotype runs/a --recipe photos_cpu --epochs 5 --test ECSSD=ECSSD PASCAL=PASCAL-S
+  python -m retrain.train --genotype minet_vgg16 --recipe minet --backbone_weights vgg16_bn.pth --data DUTS=DUTS-TR
+
+recipes: {", ".join(recipe_names())}; or your own YAML file""",
+    first=[
+        "genotype",
+        "data",
+        "test",
+        "recipe",
+        "recipe.size",
+        "recipe.steps",
+        "recipe.epochs",
+        "backbone_weights",
+        "start_from",
+        "device",
+        "seed",
+        "out",
+    ],
+    base=_base,
+    resume=True,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    argv = spell_out_recipe(gather(sys.argv[1:] if argv is None else argv, "--test"))
-    cfg, text, resume = parse_config(TrainConfig, "retrain.train", _DESCRIPTION, _EXAMPLES, argv)
+    cfg, resume = COMMAND.parse(argv)
     if cfg.out and not resume:
         check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
     inputs = open_inputs(cfg)  # whatever is wrong with them shows before a folder is made
-    run = RunFolder.open(cfg.out, "train", text, resume=resume)
+    run = RunFolder.open(cfg.out, "train", to_yaml(cfg), resume=resume)
     result = train(cfg, run, inputs=inputs)
     speed = f"{result.images_per_second:.0f} images/s"
-    print(f"trained {result.genotype.name}: {result.steps} steps of {cfg.recipe.batch_size}, {speed}")
+    print(f"trained {result.genotype.name}: {result.steps} steps of {cfg.recipe.batch_size} images each, {speed}")
     for name, s in result.scores.items():
         full = "" if cfg.quick_scores else f", wF {s.wF:.4f}, Sm {s.Sm:.4f}, Em {s.Em_mean:.4f}"
         print(f"scored  {name} ({s.count}): maxF {s.maxF:.4f}, MAE {s.MAE_raw:.4f}, avgF {s.avgF:.4f}{full}")
     print(f"saved   {result.path / 'weights.safetensors'} (scores.json, cells.svg and predictions.png beside it)")
     print(f"next    python -m retrain.predict --weights {result.path / 'weights.safetensors'} PHOTO -o maps")
+    if is_synthetic(cfg.data):
+        print("note    trained on pictures that the program makes: for photographs, give --data NAME=DIR")
 
 
 if __name__ == "__main__":

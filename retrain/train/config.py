@@ -1,15 +1,17 @@
 """The configuration of `python -m retrain.train`."""
 
-import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import yaml
-
+import genotypes
 from genotypes import UserError
-from retrain.recipe import Recipe
+from nas.command import from_dict, owner, read_file
+from nas.search import SearchConfig
+from nas.task.folders import is_synthetic
+from retrain.recipe import Recipe, load_recipe, recipe_names
 
-__all__ = ["TrainConfig", "config_text"]
+__all__ = ["TrainConfig", "from_search"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +19,12 @@ class TrainConfig:
     """What to train, on which photographs, and how.
 
     Attributes:
-        genotype: a genotype file, or a name of the zoo; every edge decided. A new run needs it.
+        genotype: what is trained: a name of the zoo, a genotype file, or the folder of a search; every edge decided. A
+            search's folder takes its data, backbone weights, size and a recipe for them along, unless options differ.
         recipe: a name (such as default, photos_cpu, photos_gpu, minet) or a YAML file; parts of it below.
         data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         test: sets to score at the end, NAME=DIR each; they take no part in training.
-        weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
+        backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weights of the same network to start from: a name such as sod_s, or a file.
         start_from: folder of a search whose genotype is trained, starting from the supernet's weights (--from RUN).
         limit: use only so many photographs.
@@ -38,10 +41,10 @@ class TrainConfig:
     """
 
     genotype: str = ""
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe = owner(load_recipe, recipe_names, "default", "NAME|FILE")
     data: str = "synthetic"
     test: tuple[str, ...] = ()
-    weights: str | None = None
+    backbone_weights: str | None = None
     init: str | None = None
     start_from: str | None = None
     limit: int | None = None
@@ -59,21 +62,27 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is a share of the photographs in 0..1, not {self.held_out}")
-        if sum(map(bool, (self.weights, self.init, self.start_from))) > 1:
+        if sum(map(bool, (self.backbone_weights, self.init, self.start_from))) > 1:
             raise UserError(
-                "give one of --weights (the backbone's), --init (the whole network's) and --from (a search's)"
+                "give one of --backbone_weights, --init (the whole network's weights) and --from (a search's)"
             )
         for name, least in (("held_out_limit", 1), ("evaluate_every", 0), ("workers", 0), ("data_seed", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
 
 
-def config_text(cfg: TrainConfig) -> str:
-    """The configuration as the YAML file that `--config` reads."""
-    return yaml.safe_dump(_plain(dataclasses.asdict(cfg)), sort_keys=False)
+def from_search(run: Path) -> dict[str, Any]:
+    """What a search's folder says about training its genotype, as values of a `TrainConfig`; {} for any other folder.
 
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items() if inner is not None}
-    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+    The photographs with the same ones held out, the backbone's weights, the device, and a recipe for such data at the
+    genotype's input size.
+    """
+    config, genotype = run / "config.yaml", run / "genotype.yaml"
+    if not (config.is_file() and genotype.is_file() and "strategy" in read_file(config)):
+        return {}
+    cfg = from_dict(SearchConfig(), read_file(config), str(config))
+    recipe = "default" if is_synthetic(cfg.data) else "photos_cpu" if cfg.device == "cpu" else "photos_gpu"
+    shared = ("data", "limit", "cache", "data_seed", "device", "backbone_weights")
+    values = {name: getattr(cfg, name) for name in shared if getattr(cfg, name) is not None}
+    size = genotypes.load(genotype).input.size[0]
+    return values | {"held_out": cfg.fractions[2], "recipe": {"name": recipe, "size": size}}

@@ -48,7 +48,7 @@ def open_inputs(
     device = open_device(cfg.device)
     genotype = _decided(cfg, genotype or _load(cfg))
     with seeded(cfg.seed):
-        net = build(genotype, cfg.weights)
+        net = build(genotype, cfg.backbone_weights)
     if cfg.init:
         _start_from(net, cfg.init)
     resumed = cfg.out and (Path(cfg.out) / "checkpoint.pt").is_file()

@@ -12,7 +12,7 @@ import nas
 from genotypes import Genotype, UserError
 from nas.run import run_command
 from nas.search.__main__ import main as search_main
-from nas.strategies import STRATEGIES, StrategyConfig
+from nas.strategies import strategy_config
 from nas.visualize import draw
 from search_spaces.operations import build_operation
 
@@ -117,7 +117,7 @@ def strategy(names: dict) -> None:
     found, space = (genotypes.load(f"runs/strategy/{name}.yaml") for name in ("genotype", "space"))
     assert found.is_decided and set(found.graph) == set(space.graph)
     net = nas.build(space)
-    first, second = (STRATEGIES["marginal"](net, StrategyConfig(), seed=1) for _ in range(2))
+    first, second = (strategy_config("marginal").build(net, seed=1, steps=1) for _ in range(2))
     weights = first.mixture(3).weights
     assert torch.equal(weights, second.mixture(3).weights) and not torch.equal(weights, first.mixture(4).weights)
     assert torch.equal(weights.sum(-1), torch.ones(len(weights)))
@@ -145,11 +145,19 @@ def whole_network(names: dict) -> None:
     )
 
 
+def space(names: dict) -> None:
+    found, opened = (genotypes.load(f"runs/space/{name}.yaml") for name in ("genotype", "space"))
+    assert found.is_decided and len(found.outputs) == 1 and opened.open_edges()
+    assert "outputs: 1" in Path("runs/space/config.yaml").read_text()
+    whole(found)
+
+
 CHECKS = {
     "An operation": operation,
     "A cell template": template,
     "A backbone": backbone,
     "A data set": data_set,
     "A strategy": strategy,
+    "A space": space,
     "A whole network in YAML": whole_network,
 }

@@ -209,7 +209,7 @@ def test_spaces_with_other_words():
     convolutions = dict.fromkeys(EDGES, ("conv_3x3", "conv_5x5"))
     guard = CollapseGuard(GuardConfig(), convolutions)
     assert [guard.observe(n, dict.fromkeys(EDGES, "conv_3x3")) for n in range(5)] == [None] * 5
-    cfg = GuardConfig(operations=("identity",), patience=1)
+    cfg = GuardConfig(trivial=("identity",), patience=1)
     renamed = CollapseGuard(cfg, dict.fromkeys(EDGES, ("identity", "conv")))
     assert renamed.observe(0, dict.fromkeys(EDGES, "conv")) is None
     assert "100% of the derived edges are identity" in renamed.observe(1, dict.fromkeys(EDGES, "identity")).reason

@@ -6,8 +6,8 @@ from torch.func import functional_call
 
 import nas
 from nas.network import norm_statistics_frozen
-from nas.strategies import Darts, SecondOrderDarts, StrategyConfig
-from nas.strategies.hypergradient import first_order, second_order
+from nas.strategies import Darts, SecondOrderDarts
+from nas.strategies.darts import first_order, second_order
 from search_spaces import fusion_cells
 
 
@@ -70,7 +70,7 @@ def test_a_flat_valid_loss_gives_a_finite_gradient():
 @pytest.mark.parametrize("kind", [Darts, SecondOrderDarts])
 def test_an_architecture_step_moves_alpha_only(kind):
     net = nas.build(fusion_cells("tiny", 8, ("none", "skip_connect", "conv_3x3"))).train()
-    strategy = kind(net, StrategyConfig(lr=0.1), seed=0)
+    strategy = kind(net, kind.Config(lr=0.1), seed=0)
     before = {key: value.clone() for key, value in net.state_dict().items()}
     alpha = strategy.parameters.alpha.detach().clone()
     x, y = torch.randn(2, 3, 32, 32), (torch.rand(2, 1, 32, 32) > 0.5).float()
@@ -90,7 +90,7 @@ def test_an_architecture_step_moves_alpha_only(kind):
 def test_a_first_order_step_computes_no_weight_gradients():
     """The backward pass asks convolutions for the gradient of their input only."""
     net = nas.build(fusion_cells("tiny", 8, ("skip_connect", "conv_3x3"))).train()
-    strategy = Darts(net, StrategyConfig(), seed=0)
+    strategy = Darts(net, Darts.Config(), seed=0)
     x = torch.randn(2, 3, 32, 32)
     with torch.profiler.profile(record_shapes=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         strategy.architecture_step(0, None, lambda w, p: functional_call(net, p, (x, w))[0].square().mean(), lr=0.0)

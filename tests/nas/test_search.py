@@ -6,13 +6,14 @@ import sys
 
 import pytest
 import torch
-from tiny_search import SMALL, config, run_search
+from tiny_search import config, run_search, words
 
 import genotypes
 from genotypes import UserError
-from nas.run import RunFolder, load_checkpoint, parse_config, run_command
-from nas.search import SearchConfig, export_space, open_space, search
-from nas.search.__main__ import main
+from nas.command import run_command
+from nas.run import RunFolder, load_checkpoint
+from nas.search import export_space, open_space, search
+from nas.search.__main__ import COMMAND, main
 
 
 def test_a_killed_search_continues_from_its_last_checkpoint(tmp_path, monkeypatch):
@@ -38,8 +39,7 @@ def test_a_killed_search_continues_from_its_last_checkpoint(tmp_path, monkeypatc
 
 def test_the_run_folder_explains_the_run(tmp_path):
     out = tmp_path / "run"
-    options = [f"--{key}={list(value) if isinstance(value, tuple) else value}" for key, value in SMALL.items()]
-    assert run_command(main, [*options, "--out", str(out)]) == 0
+    assert run_command(main, [*words(), "--out", str(out)]) == 0
     found = genotypes.load(out / "genotype.yaml")
     space = genotypes.load(out / "space.yaml")
     assert found.is_decided and len(space.open_edges()) == 31
@@ -52,7 +52,7 @@ def test_the_run_folder_explains_the_run(tmp_path):
     assert [row["step"] for row in rows] == ["3", "6", "8"]
     assert all(0 <= float(row["held_out_maxF"]) <= 1 and 0 <= float(row["entropy"]) <= 1.000001 for row in rows)
     # The written configuration repeats the run.
-    cfg, _, resume = parse_config(SearchConfig, "x", "", "", ["--config", str(out / "config.yaml")])
+    cfg, resume = COMMAND.parse(["--config", str(out / "config.yaml")])
     assert not resume and cfg == config(out=str(out))
 
 
@@ -66,44 +66,48 @@ def test_exported_width_and_size_may_differ_from_the_searched_ones(tmp_path):
     result = run_search(tmp_path / "run", config(strategy="random", export_channels=24, export_size=96))
     assert result.genotype.input.size == (96, 96)
     assert result.genotype.graph["fuse4.out"].width == 24
-    with pytest.raises(UserError, match="fusion_cells"):
-        export_space(config(space="some_file", export_channels=24))
+    genotypes.save(open_space(config()), tmp_path / "space.yaml")
+    with pytest.raises(UserError, match=r"space\.yaml says its own widths"):
+        export_space(config(space=str(tmp_path / "space.yaml"), export_channels=24))
 
 
 def test_a_space_can_be_a_file(tmp_path):
     genotypes.save(open_space(config()), tmp_path / "space.yaml")
-    rest = {key: value for key, value in SMALL.items() if key not in ("channels", "operations")}
-    cfg = SearchConfig(**rest, space=str(tmp_path / "space.yaml"), strategy="random")
+    cfg = config(space=str(tmp_path / "space.yaml"), strategy="random")
     assert run_search(tmp_path / "run", cfg).genotype.is_decided
-    with pytest.raises(UserError, match="channels goes with the spaces fusion_cells and minet"):
-        open_space(config(space=str(tmp_path / "space.yaml")))
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--strategy", "magic"], "unknown strategy 'magic'; known: darts"),
+        (["--strategy", "magic"], "unknown strategy 'magic'"),
         (["--backbone", "alexnet"], "unknown backbone"),
-        (["--backbone", "mobilenet_v2", "--weights", "absent.pth"], "absent.pth"),
+        (["--backbone", "mobilenet_v2", "--backbone_weights", "absent.pth"], "absent.pth"),
         (["--operations", "[conv_3x3, conv_9x9]"], "conv_9x9"),
         (["--data", "absent_folder"], "absent_folder"),
         (["--space", "fpn_tiny"], "every edge is decided"),
         (["--space", "absent.yaml"], "space 'absent.yaml': expected fusion_cells, minet, or a genotype file"),
-        (["--space", "minet", "--wiring", "figure7"], "wiring goes with the space fusion_cells"),
+        (
+            ["--space", "minet", "--wiring", "figure7"],
+            "--wiring; it belongs to space fusion_cells, which is not chosen",
+        ),
         (["--strategy", "one_shot", "--cost", "macs", "--trials.sampler", "evolution"], "one objective"),
         (["--strategy", "one_shot", "--trials.storage", "redis://here"], "unknown kind 'redis'"),
         (["--strategy", "optuna", "--cost", "macs", "--trials.pruner", "median"], "pruner median goes with one"),
         (["--size", "8"], "size must be 32 to 8192"),
         (["--size", "100000000"], "size must be 32 to 8192"),
         (["--cost", "params", "--budget", ".nan"], "budget: expected a finite number, not nan"),
-        (["--architecture.temperature", "[.nan, 1]"], "architecture.temperature.0: expected a finite number"),
-        (["--strategy", "drnas", "--architecture.anchor", ".inf"], "architecture.anchor: expected a finite number"),
+        (["--strategy", "gdas", "--temperature", "[.nan, 1]"], "strategy.temperature.0: expected a finite number"),
+        (["--strategy", "drnas", "--strategy.anchor", ".inf"], "strategy.anchor: expected a finite number"),
         (["--device", "cuda:9"], "cuda:9"),
         (["--fractions", "[0.9, 0.9, 0.1]"], "fractions"),
         (["--loss.terms", "{hinge: 1}"], "hinge"),
         (["--config", "absent.yaml"], "absent.yaml"),
         (["--steps", "many"], "many"),
-        (["--stepz", "3"], "stepz"),
+        (["--stepz", "3"], "unknown option --stepz; near: steps"),
+        (["--probes", "3"], "--probes; it belongs to strategy gdas, which is not chosen"),
+        (["--lr", "1"], "--lr may mean --strategy.lr or --optim.lr: say which"),
+        (["--weights", "net.safetensors"], "near: backbone_weights"),
         (["--resume"], "--resume needs --out"),
     ],
 )

@@ -9,7 +9,6 @@ from nas.cost import cost_table, count, lookup
 from nas.guard import GuardConfig
 from nas.search import open_inputs, open_space
 from nas.search.scoring import scored
-from nas.strategies import StrategyConfig
 from nas.trials import TrialsConfig
 
 FEW = TrialsConfig(count=6, population=3)
@@ -68,7 +67,7 @@ def test_latencies_are_measured_once_for_each_device(tmp_path, monkeypatch):
 def test_cost_pulls_the_architecture_towards_cheap_operations(tmp_path):
     """With a loss that cost outweighs, the search finds the cheapest genotype; without, it does not."""
     table = cost_table(open_space(config()), "macs")
-    strong = {"cost": "macs", "architecture": StrategyConfig(lr=0.1), "select": 1, "guard": GuardConfig(on=False)}
+    strong = {"cost": "macs", "options": {"lr": 0.1}, "select": 1, "guard": GuardConfig(on=False)}
     cheap = run_search(tmp_path / "a", config(cost_weight=1000.0, **strong))
     free = run_search(tmp_path / "b", config(cost_weight=0.0, **strong))
     assert cheap.cost == table.of(table.cheapest()) < free.cost

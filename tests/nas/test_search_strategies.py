@@ -9,7 +9,7 @@ import signal
 
 import pytest
 import torch
-from tiny_search import SMALL, config, read_trials, run_search
+from tiny_search import SMALL, config, read_trials, run_search, words
 
 import genotypes
 from genotypes import UserError
@@ -17,21 +17,20 @@ from nas.guard import GuardConfig
 from nas.network.inherit import lend_state
 from nas.optim import OptimConfig
 from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
-from nas.search import SearchConfig, open_inputs, open_space, search
+from nas.search import open_inputs, open_space, search
 from nas.search.__main__ import main
-from nas.strategies import STRATEGIES, StrategyConfig
+from nas.strategies import STRATEGIES
 from nas.trials import TrialsConfig
 from search_spaces import minet
 
 LEARNING = ["darts", "darts_2nd", "pc_darts", "gdas", "drnas", "one_shot"]
 FEW = TrialsConfig(count=6, population=3)
+PROGRESSIVE = {"progressive": True, "partial": 2}
 FAST = GuardConfig(iterations=1, images=2)
 
 
 def settings(strategy):
-    return config(
-        strategy=strategy, architecture=StrategyConfig(progressive=True, partial=2), trials=FEW, cost="params"
-    )
+    return config(strategy=strategy, options=PROGRESSIVE if strategy == "drnas" else None, trials=FEW, cost="params")
 
 
 def stop_in_step(patch, number):
@@ -70,7 +69,7 @@ def test_an_interrupted_search_ends_as_if_never_interrupted(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("score", ["training", "inherited"])
 def test_an_interrupted_study_goes_on_with_the_same_trials(tmp_path, monkeypatch, score):
-    cfg = config(strategy="optuna", architecture=StrategyConfig(score=score), trials=FEW, score_steps=4, steps=3)
+    cfg = config(strategy="optuna", options={"score": score}, trials=FEW, score_steps=4, steps=3)
     whole = run_search(tmp_path / "whole", cfg)
     from nas.search import scoring
 
@@ -106,10 +105,9 @@ def test_a_genotype_that_diverges_is_the_worst_not_the_end(tmp_path):
 
 @pytest.mark.parametrize("strategy", ["random", "one_shot", "darts"])
 def test_none_can_be_excluded_from_whatever_is_found(tmp_path, strategy):
-    architecture = StrategyConfig(exclude_none=True)
-    result = run_search(tmp_path / "run", config(strategy=strategy, trials=FEW, architecture=architecture))
-    assert "none" in config().operations
-    assert "none" not in {data.op for data in result.genotype.graph.edges.values() if data.choice}
+    result = run_search(tmp_path / "run", config(strategy=strategy, trials=FEW, options={"exclude_none": True}))
+    assert "none" in config().space.operations
+    assert "none" not in {edge.op for edge in result.genotype.graph.edges.values() if edge.choice}
     if strategy == "one_shot":  # the front and the random ones as well
         for name in ("trials.csv", "random/trials.csv"):
             assert not any("none" in row.values() for row in read_trials(tmp_path / "run" / name))
@@ -182,7 +180,7 @@ def test_a_provoked_collapse_is_caught(tmp_path):
         evaluate_every=5,
         rivals=0,
         optim=OptimConfig(lr=5e-3, schedule="constant"),
-        architecture=StrategyConfig(lr=0.03),
+        options={"lr": 0.03},
         guard=GuardConfig(window=3),
         seed=1,
     )
@@ -199,7 +197,7 @@ def test_a_search_starts_from_the_weights_of_another(tmp_path):
     supernet = load_checkpoint(first.path / "checkpoint.pt")["net"]
     assert (
         run_command(
-            main, [*options(), "--strategy=gdas", "--steps=1", f"--from={first.path}", f"--out={tmp_path / 'second'}"]
+            main, [*words(), "--strategy=gdas", "--steps=1", f"--from={first.path}", f"--out={tmp_path / 'second'}"]
         )
         == 0
     )
@@ -221,15 +219,11 @@ def test_a_trained_network_lends_its_weights_to_the_operations_it_chose():
 
 def test_two_machines_with_one_storage_share_one_study(tmp_path):
     """The command again, with another folder: what the first has done is not done again."""
-    shared = [*options(), "--strategy=optuna", "--score_steps=2", "--trials.count=4", f"--storage={tmp_path}/s.journal"]
+    shared = [*words(), "--strategy=optuna", "--score_steps=2", "--trials.count=4", f"--storage={tmp_path}/s.journal"]
     assert run_command(main, [*shared, f"--out={tmp_path / 'a'}"]) == 0
     assert run_command(main, [*shared, f"--out={tmp_path / 'b'}"]) == 0
     ours, theirs = ((tmp_path / name / "trials.csv").read_text() for name in "ab")
     assert ours == theirs and len(ours.splitlines()) == 5
-
-
-def options():
-    return [f"--{key}={list(value) if isinstance(value, tuple) else value}" for key, value in SMALL.items()]
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
@@ -237,11 +231,8 @@ def test_every_strategy_works_on_minet_and_on_a_space_in_yaml(tmp_path, name):
     genotypes.save(minet("tiny", 8, ("skip_connect", "none", "conv2d_3x3_bias")), tmp_path / "minet.yaml")
     (tmp_path / "own.yaml").write_text(OWN)
     few = {"steps": 4, "warmup_steps": 1, "score_steps": 1, "trials": TrialsConfig(count=2), "rivals": 1}
-    rest = {key: value for key, value in SMALL.items() if key not in ("channels", "operations")} | few
     for space in ("minet", "own"):
-        cfg = SearchConfig(
-            **rest, space=str(tmp_path / f"{space}.yaml"), strategy=name, guard=GuardConfig(iterations=1)
-        )
+        cfg = config(space=str(tmp_path / f"{space}.yaml"), strategy=name, guard=GuardConfig(iterations=1), **few)
         result = search(cfg, RunFolder.open(str(tmp_path / space), "search", ""), progress=False)
         assert result.genotype.is_decided and (result.path / "cells.svg").exists()
 

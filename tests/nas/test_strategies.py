@@ -10,9 +10,9 @@ from nas.strategies import (
     ArchitectureParameters,
     Darts,
     Differentiable,
-    StrategyConfig,
     random_choices,
     register_strategy,
+    strategy_config,
 )
 from search_spaces import fusion_cells
 
@@ -26,7 +26,7 @@ def net():
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_every_strategy_decides_every_edge(net, name):
-    strategy = STRATEGIES[name](net, StrategyConfig(), seed=1)
+    strategy = strategy_config(name).build(net, seed=1, steps=1)
     weights = strategy.mixture(0).weights
     assert weights.shape == (31, 3) and not weights.requires_grad
     torch.testing.assert_close(weights.sum(-1), torch.ones(31))
@@ -40,7 +40,7 @@ def test_every_strategy_decides_every_edge(net, name):
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_state_round_trip(net, name):
-    first, second = (STRATEGIES[name](net, StrategyConfig(), seed=1) for _ in range(2))
+    first, second = (strategy_config(name).build(net, seed=1, steps=1) for _ in range(2))
     if isinstance(first, Differentiable):
         first.alpha.grad = torch.randn_like(first.alpha)
         first.optimizer.step()
@@ -50,11 +50,11 @@ def test_state_round_trip(net, name):
 
 
 def test_derivation_takes_the_largest_weight_none_included_unless_excluded(net):
-    strategy = Darts(net, StrategyConfig(), seed=0)
+    strategy = Darts(net, Darts.Config(), seed=0)
     with torch.no_grad():
         strategy.parameters.alpha.copy_(torch.tensor([3.0, 1.0, 2.0]).expand(31, 3))
     assert set(strategy.choices().values()) == {"none"}
-    excluded = Darts(net, StrategyConfig(exclude_none=True), seed=0)
+    excluded = Darts(net, Darts.Config(exclude_none=True), seed=0)
     excluded.load_state_dict(strategy.state_dict())
     assert set(excluded.choices().values()) == {"conv_3x3"}
 
@@ -69,7 +69,7 @@ def test_edges_with_fewer_candidates_do_not_see_the_padding():
     parameters = ArchitectureParameters(net, 0)
     weights = parameters.softmax(parameters.alpha.detach())
     assert weights[0, 2] == 0 and weights[0, :2].sum() == pytest.approx(1)
-    assert Darts(net, StrategyConfig()).choices()["fuse16.outer_f32"] in ("skip_connect", "conv_3x3")
+    assert Darts(net, Darts.Config()).choices()["fuse16.outer_f32"] in ("skip_connect", "conv_3x3")
 
 
 def test_random_choices_depend_on_the_seed_alone_and_use_every_candidate(net):
@@ -81,7 +81,7 @@ def test_random_choices_depend_on_the_seed_alone_and_use_every_candidate(net):
 
 
 def test_names_are_unique_and_bad_settings_refused():
-    with pytest.raises(ValueError, match="'darts' is already registered"):
+    with pytest.raises(ValueError, match="strategy 'darts'"):
         register_strategy("darts")(Darts)
     with pytest.raises(UserError, match="lr"):
-        StrategyConfig(lr=0)
+        Darts.Config(lr=0)

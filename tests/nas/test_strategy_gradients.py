@@ -9,7 +9,7 @@ import nas
 from nas.benchmark import space as benchmark_space
 from nas.network import Mixture, norm_statistics_frozen
 from nas.run import seeded
-from nas.strategies import Darts, DirichletSearch, Gdas, OneShot, PartialDarts, StrategyConfig
+from nas.strategies import Darts, DirichletSearch, Gdas, OneShot, PartialDarts
 from nas.task import generator
 from search_spaces import fusion_cells, minet
 
@@ -18,7 +18,7 @@ OPERATIONS = ("none", "skip_connect", "conv_3x3", "channel_attention")
 
 def supernet(strategy, operations=OPERATIONS, **config):
     with seeded(0):
-        return strategy.supernet(fusion_cells("tiny", 8, operations), StrategyConfig(**config))
+        return strategy.Config(**config).supernet(fusion_cells("tiny", 8, operations))
 
 
 def uneven():
@@ -29,7 +29,7 @@ def uneven():
 @pytest.mark.parametrize("kind", [Darts, PartialDarts])
 def test_the_gradient_of_a_deterministic_mixture_is_the_slope_of_the_loss(kind):
     net = supernet(kind).double().train()
-    strategy = kind(net, StrategyConfig(), seed=1)
+    strategy = kind(net, kind.Config(), seed=1)
     parameters = dict(net.named_parameters())
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     alpha = 0.3 * torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -50,7 +50,7 @@ def test_the_gradient_of_a_deterministic_mixture_is_the_slope_of_the_loss(kind):
 @pytest.mark.parametrize("probes", [0, 1])
 def test_gdas_runs_one_path_and_differentiates_its_weights_and_those_of_its_probes(probes):
     net = supernet(Gdas)
-    strategy = Gdas(net, StrategyConfig(temperature=(2.0, 2.0), probes=probes), seed=3, steps=10)
+    strategy = Gdas(net, Gdas.Config(temperature=(2.0, 2.0), probes=probes), seed=3, steps=10)
     alpha = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     mixture = strategy.relax(alpha, 4, "architecture")
     index = torch.tensor(mixture.active)
@@ -68,7 +68,7 @@ def test_gdas_runs_one_path_and_differentiates_its_weights_and_those_of_its_prob
 
 
 def test_gdas_never_probes_what_an_edge_does_not_have():
-    strategy = Gdas(uneven(), StrategyConfig(probes=5), seed=0, steps=10)
+    strategy = Gdas(uneven(), Gdas.Config(probes=5), seed=0, steps=10)
     for step in range(20):
         for (edge, ops), row in zip(
             strategy.net.open_edges.items(), strategy.relax(strategy.alpha, step, "architecture").active, strict=True
@@ -84,7 +84,7 @@ def test_a_probe_sees_what_a_path_cannot_where_a_norm_follows():
     row = list(net.open_edges).index("net.down8")
     slopes = {}
     for probes in (0, 1):
-        strategy = Gdas(net, StrategyConfig(probes=probes), seed=0, steps=10)
+        strategy = Gdas(net, Gdas.Config(probes=probes), seed=0, steps=10)
         mixture = strategy.relax(strategy.alpha, 0, "architecture")
         weights = mixture.weights.detach().requires_grad_()
         (slope,) = torch.autograd.grad(net(x, Mixture(weights, mixture.active))[0].square().mean(), weights)
@@ -93,7 +93,7 @@ def test_a_probe_sees_what_a_path_cannot_where_a_norm_follows():
 
 
 def test_gdas_draws_by_the_softmax_and_cools_down():
-    strategy = Gdas(uneven(), StrategyConfig(), seed=0, steps=10)
+    strategy = Gdas(uneven(), Gdas.Config(), seed=0, steps=10)
     alpha = torch.zeros_like(strategy.alpha)
     alpha[:, 1] = 1.0
     drawn = torch.tensor([strategy.relax(alpha, step, "weights").active for step in range(3000)])[..., 0]
@@ -109,7 +109,7 @@ def test_gdas_draws_by_the_softmax_and_cools_down():
 
 def test_unsampled_operations_get_no_gradient_and_none_costs_nothing():
     net = supernet(Gdas).train()
-    strategy = Gdas(net, StrategyConfig(), seed=0, steps=10)
+    strategy = Gdas(net, Gdas.Config(), seed=0, steps=10)
     mixture = strategy.mixture(0)
     net(torch.randn(2, 3, 32, 32), mixture)[0].square().mean().backward()
     for (edge, ops), (index,) in zip(net.open_edges.items(), mixture.active, strict=True):
@@ -120,7 +120,7 @@ def test_unsampled_operations_get_no_gradient_and_none_costs_nothing():
 
 
 def test_drnas_draws_from_the_dirichlet_distribution():
-    strategy = DirichletSearch(uneven(), StrategyConfig(), seed=0)
+    strategy = DirichletSearch(uneven(), DirichletSearch.Config(), seed=0)
     alpha = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(0))
     rows = [0, 20, 55]
     draws = torch.stack([strategy.relax(alpha, step, "weights").weights[rows] for step in range(2000)])
@@ -139,7 +139,7 @@ def test_drnas_draws_from_the_dirichlet_distribution():
 
 def test_drnas_differentiates_through_its_draws():
     """For a loss linear in the weights the mean of the gradients is the gradient of the mean, which is closed."""
-    strategy = DirichletSearch(supernet(DirichletSearch), StrategyConfig(), seed=0)
+    strategy = DirichletSearch(supernet(DirichletSearch), DirichletSearch.Config(), seed=0)
     slopes = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(0))
     alpha = torch.full_like(strategy.alpha, 0.5).requires_grad_()
     (exact,) = torch.autograd.grad((slopes * strategy.expected(alpha)).sum(), alpha)
@@ -151,7 +151,7 @@ def test_drnas_differentiates_through_its_draws():
 
 
 def test_drnas_anchor_is_the_divergence_from_uniform():
-    strategy = DirichletSearch(uneven(), StrategyConfig(anchor=1.0), seed=0)
+    strategy = DirichletSearch(uneven(), DirichletSearch.Config(anchor=1.0), seed=0)
     alpha = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(0))
     theirs = [
         kl_divergence(Dirichlet(c[v]), Dirichlet(torch.ones(int(v.sum()))))
@@ -161,7 +161,7 @@ def test_drnas_anchor_is_the_divergence_from_uniform():
 
 
 def test_progressive_drnas_halves_candidates_and_keeps_what_was_learnt():
-    cfg = StrategyConfig(progressive=True, partial=4)
+    cfg = DirichletSearch.Config(progressive=True, partial=4)
     net = supernet(DirichletSearch, progressive=True, partial=4)
     strategy = DirichletSearch(net, cfg, seed=0, steps=10)
     with torch.no_grad():
@@ -179,9 +179,9 @@ def test_progressive_drnas_halves_candidates_and_keeps_what_was_learnt():
 
 @pytest.mark.parametrize(("channels", "partial"), [(6, 4), (10, 4), (6, 5), (9, 6)])
 def test_progressive_drnas_grows_at_any_width(channels, partial):
-    cfg = StrategyConfig(progressive=True, partial=partial)
+    cfg = DirichletSearch.Config(progressive=True, partial=partial)
     with seeded(0):
-        net = DirichletSearch.supernet(fusion_cells("tiny", channels, OPERATIONS), cfg)
+        net = cfg.supernet(fusion_cells("tiny", channels, OPERATIONS))
     strategy = DirichletSearch(net, cfg, seed=0, steps=10)
     narrow = {name: tensor.shape for name, tensor in net.state_dict().items()}
     assert strategy.prepare(5)
@@ -200,7 +200,7 @@ def test_partial_channels_pass_by_and_are_shuffled():
 
 
 def test_edges_that_meet_share_their_weight():
-    strategy = PartialDarts(supernet(PartialDarts), StrategyConfig(), seed=0)
+    strategy = PartialDarts(supernet(PartialDarts), PartialDarts.Config(), seed=0)
     assert torch.equal(strategy.edge_weights(strategy.alpha), torch.ones(31))  # equal: as in the derived network
     with torch.no_grad():
         strategy.alpha[:, -1] = torch.randn(31, generator=torch.Generator().manual_seed(0))
@@ -213,7 +213,7 @@ def test_edges_that_meet_share_their_weight():
 
 
 def test_one_shot_trains_every_candidate_equally_often():
-    strategy = OneShot(uneven(), StrategyConfig(), seed=0)
+    strategy = OneShot(uneven(), OneShot.Config(), seed=0)
     edges = strategy.net.open_edges
     paths = [strategy.mixture(step) for step in range(12)]
     for row, candidates in enumerate(edges.values()):

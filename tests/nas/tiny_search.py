@@ -2,12 +2,12 @@
 
 import csv
 
+from nas.command import from_dict, to_dict
 from nas.run import RunFolder
 from nas.search import SearchConfig, SearchResult, search
 
+SPACE = {"channels": 8, "operations": ("none", "skip_connect", "conv_3x3", "channel_attention")}
 SMALL = {
-    "channels": 8,
-    "operations": ("none", "skip_connect", "conv_3x3", "channel_attention"),
     "data": "synthetic:60",
     "size": 32,
     "steps": 8,
@@ -18,8 +18,15 @@ SMALL = {
 }
 
 
-def config(**changes) -> SearchConfig:
-    return SearchConfig(**SMALL | changes)
+def config(*, strategy="darts", options=None, space=None, **changes) -> SearchConfig:
+    """A small search; options: of the strategy; space: a file in place of a small fusion_cells."""
+    owners = {"strategy": {"name": strategy, **(options or {})}, "space": space or {"name": "fusion_cells", **SPACE}}
+    return from_dict(SearchConfig(), to_dict(SearchConfig(**SMALL | changes)) | owners)
+
+
+def words() -> list[str]:
+    """The same as options of the command."""
+    return [f"--{key}={list(value) if isinstance(value, tuple) else value}" for key, value in (SPACE | SMALL).items()]
 
 
 def run_search(path, cfg, resume=False) -> SearchResult:

@@ -80,7 +80,7 @@ def test_networks_see_the_size_asked_for(trained) -> None:
     assert Predictor(net, size=(40, 64))(Image.new("RGB", (90, 70))).size == (90, 70)
     assert Predictor(net).probabilities(pictures).shape == (2, 1, 48, 48)
     assert seen == [(40, 64), (48, 48)]
-    assert parse_size("224") == (224, 224) and parse_size("96,160") == (96, 160)
+    assert parse_size((224,)) == (224, 224) and parse_size((96, 160)) == (96, 160)
 
 
 def test_predictions_follow_the_genotypes_convention(trained) -> None:

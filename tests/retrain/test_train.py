@@ -172,8 +172,8 @@ def test_a_training_starts_from_the_weights_it_is_given(tmp_path, trained, small
     assert all(torch.equal(value, weights[key]) for key, value in inputs.net.state_dict().items())
     with pytest.raises(UserError, match="weights of another network"):
         open_inputs(config(genotype="fpn_tiny", init=start), progress=False)
-    with pytest.raises(UserError, match="give one of --weights"):
-        config(genotype=str(small_file), init=start, weights=start)
+    with pytest.raises(UserError, match="give one of --backbone_weights"):
+        config(genotype=str(small_file), init=start, backbone_weights=start)
 
 
 def test_frozen_norms_stay_as_they_came(tmp_path, small_file) -> None:

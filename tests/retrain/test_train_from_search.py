@@ -1,5 +1,6 @@
 """`retrain.train --from RUN`: a training that starts from the weights of a search's supernet."""
 
+import dataclasses
 import shutil
 
 import pytest
@@ -7,19 +8,24 @@ import torch
 from tiny_training import config
 
 from genotypes import UserError
+from nas.command import to_yaml
 from nas.guard import GuardConfig
 from nas.network import build, inherit
 from nas.run import RunFolder, load_checkpoint, run_command
 from nas.search import SearchConfig, open_space, search
+from retrain.recipe import load_recipe
 from retrain.train import open_inputs
-from retrain.train.__main__ import main
+from retrain.train.__main__ import COMMAND, main
+from search_spaces.spaces import FusionCells
 
-SEARCH = {"operations": ("skip_connect", "conv_3x3"), "channels": 8, "data": "synthetic:60", "size": 32, "steps": 2}
+SPACE = FusionCells(channels=8, operations=("skip_connect", "conv_3x3"))
+SEARCH = {"space": SPACE, "data": "synthetic:60", "size": 32, "steps": 2}
 SEARCH |= {"warmup_steps": 0, "batch_size": 4, "rivals": 0, "guard": GuardConfig(on=False)}
 
 
 def run_search(path, **changes):
-    return search(SearchConfig(**SEARCH | changes), RunFolder.open(str(path), "search", ""), progress=False)
+    cfg = SearchConfig(**SEARCH | changes)
+    return search(cfg, RunFolder.open(str(path), "search", to_yaml(cfg)), progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +45,24 @@ def test_a_training_starts_from_the_chosen_operations_of_the_supernet(searched, 
     assert (tmp_path / "run/weights.safetensors").exists()
 
 
+def test_a_searchs_folder_takes_what_it_was_searched_on_along(searched):
+    cfg, _ = COMMAND.parse(["--genotype", str(searched.path)])
+    assert (cfg.data, cfg.data_seed, cfg.held_out, cfg.recipe.size) == ("synthetic:60", 0, 0.1, 32)
+    assert cfg.recipe == dataclasses.replace(load_recipe("default"), size=32)
+    inputs = open_inputs(cfg, progress=False)
+    assert inputs.genotype == searched.genotype and len(inputs.photos) == 60
+    words = ["--data", "synthetic:9", "--recipe", "quick", "--steps", "3"]
+    cfg, _ = COMMAND.parse(["--genotype", str(searched.path), *words])
+    assert (cfg.data, cfg.recipe.steps, cfg.recipe.size) == ("synthetic:9", 3, load_recipe("quick").size)
+    assert COMMAND.parse(["--genotype", "fpn_tiny"])[0].data == "synthetic"
+
+
 def test_mistakes(searched, small_file, tmp_path):
     with pytest.raises(UserError, match="no search with a trained supernet"):
         open_inputs(config(genotype=str(small_file), start_from=str(tmp_path)), progress=False)
     with pytest.raises(UserError, match="is not a genotype of the space"):
         open_inputs(config(genotype=str(small_file), start_from=str(searched.path)), progress=False)
-    with pytest.raises(UserError, match="give one of --weights"):
+    with pytest.raises(UserError, match="give one of --backbone_weights"):
         config(start_from="a", init="b")
     wider = run_search(tmp_path / "wider", export_channels=12)
     with pytest.raises(UserError, match="the width that was searched"):

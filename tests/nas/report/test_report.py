@@ -11,6 +11,7 @@ import made_runs
 import pytest
 
 from genotypes import UserError
+from nas.command import run_command
 from nas.report import ReportWarning, report_at_the_end, write_report
 from nas.report.__main__ import main
 
@@ -137,12 +138,12 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path):
 
 def test_the_command_makes_pages_again_and_names_what_is_no_run(tmp_path, capsys):
     runs = [str(made_runs.training(tmp_path / name)) for name in ("a", "b")]
-    assert main(runs) == 0
+    assert run_command(main, runs) == 0
     assert capsys.readouterr().out.count("report.html") == 2 and (tmp_path / "a" / "report.html").is_file()
-    assert main([str(tmp_path)]) == 2
+    assert run_command(main, [str(tmp_path)]) == 2
     assert "no run's folder" in capsys.readouterr().err
     (tmp_path / "a" / "scores.json").write_text("{")
-    assert main(runs) == 2
+    assert run_command(main, runs) == 2
     assert "scores.json: expected JSON" in capsys.readouterr().err
 
 

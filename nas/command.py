@@ -1,0 +1,778 @@
+"""The command line of every command: options from frozen dataclasses, files and words; help; errors in one message.
+
+A command's configuration is a tree. A field is an option (`size`), a group of options (`optim`), or an *owner*:
+something chosen by name that brings options of its own (`strategy`, `space`, `recipe`; see `owner`). On the
+command line:
+
+- `-` and `_` are one; help shows `_`, as configuration files have it.
+- An option may be given without its group or owner, and cut at a `_`, where only one is meant: `--channels` for
+  `--space.channels`, `--storage` for `--trials.storage`, `--quick` for `--quick_scores`.
+- A switch needs no value, and `--no_X` turns X off. An option with several values takes several words, may be repeated,
+  and takes a list: `--test A=a B=b`, `--seeds 0 1`, `--operations '[none, conv_3x3]'`.
+
+Files are data: they are read with `yaml.safe_load`, and name strategies, spaces and recipes, never modules.
+"""
+
+import difflib
+import math
+import os
+import re
+import shutil
+import sys
+import textwrap
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import docstring_parser
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from genotypes import UserError
+from genotypes.plugins import PLUGIN_HELP, load_plugin, with_hint
+
+__all__ = ["Command", "from_dict", "owner", "read_file", "run_command", "to_dict", "to_yaml"]
+
+Config = TypeVar("Config")
+Values = dict[str, Any]
+
+_SHORT = {"o": "out", "from": "start_from"}  # `from` can be no field's name: it is Python's
+
+
+# ---------------------------------------------------------------------------------------------------- fields
+
+
+def owner(make: Callable[[str], Any], known: Callable[[], Iterable[str]], default: str, metavar: str = "NAME") -> Any:
+    """A field that holds the configuration of something chosen by name, with options of its own.
+
+    make: name -> its configuration with the default options, a frozen dataclass; UserError for an unknown name. Where
+    the class says its name (`name`), files keep it. known: the names there are.
+    """
+    return field(default_factory=lambda: make(default), metadata={"owner": _Owner(make, known, metavar)})
+
+
+@dataclass(frozen=True)
+class _Owner:
+    make: Callable[[str], Any]
+    known: Callable[[], Iterable[str]]
+    metavar: str
+
+
+def _owner(f: "Field[Any]") -> _Owner | None:
+    return cast("_Owner | None", f.metadata.get("owner"))
+
+
+def _named(config: object) -> str | None:
+    """The name of an owner, where its class has one."""
+    return getattr(config, "name", None)
+
+
+@dataclass(frozen=True)
+class _Option:
+    """name: dotted; type: of its value; help: its line under `Attributes`; owner: where the value is a name."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    owner: _Owner | None = None
+
+
+def _options(config: Any, prefix: str = "") -> dict[str, _Option]:
+    """All options of a configuration, by dotted name; their defaults are its values."""
+    found: dict[str, _Option] = {}
+    texts, types = _texts(type(config)), get_type_hints(type(config))
+    for f in fields(config):
+        name, value, text = prefix + f.name, getattr(config, f.name), texts.get(f.name, "")
+        if chosen := _owner(f):
+            found[name] = _Option(name, str, _named(value), text, chosen)
+        if is_dataclass(value):
+            found |= _options(value, f"{name}.")
+            if chosen:
+                found.pop(f"{name}.name", None)  # what the owner's own option says
+        else:
+            found[name] = _Option(name, types[f.name], value, text)
+    return found
+
+
+def _texts(config_class: type) -> dict[str, str]:
+    """Field -> its help: the line under `Attributes` of the class or one that it derives from."""
+    texts: dict[str, str] = {}
+    for base in reversed(config_class.__mro__):
+        params = docstring_parser.parse(base.__doc__ or "").params if is_dataclass(base) else []
+        texts |= {param.arg_name: " ".join((param.description or "").split()) for param in params}
+    return texts
+
+
+# ---------------------------------------------------------------------------------------------------- values
+
+
+def to_dict(config: Any) -> Values:
+    """A configuration as plain values, each owner with its name: what `from_dict` reads."""
+    name = _named(config)
+    values: Values = {} if name is None else {"name": name}
+    return values | {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
+
+
+def to_yaml(config: Any) -> str:
+    """A configuration as the YAML file that `--config` reads; options without a value are left out."""
+    return yaml.safe_dump(_without_none(to_dict(config)), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def from_dict(config: Config, values: Mapping[str, Any], where: str = "") -> Config:
+    """`config` with these values, as a file or `to_dict` gives them; where: the file, for messages.
+
+    UserError for an unknown key, a key without a value, and a value of another type.
+    """
+    return _apply(config, _checked(config, values, where), where)
+
+
+def _checked(config: Any, values: Mapping[str, Any], where: str, prefix: str = "") -> Values:
+    """The values, if they are a mapping of this configuration's fields."""
+    at = f"{where}: " if where else ""
+    if not isinstance(values, Mapping):
+        what = "the key has no value" if values is None else f"not {values!r}"
+        raise UserError(f"{at}{prefix.rstrip('.') or 'expected'}: expected keys with values; {what}")
+    known = {f.name for f in fields(config)}
+    for key in values:
+        if key not in known:
+            raise UserError(f"{at}unknown key {prefix + str(key)!r}; {_near(str(key), _options(config, prefix))}")
+    return dict(values)
+
+
+def _apply(config: Config, values: Values, where: str = "", prefix: str = "") -> Config:
+    """`config` with its fields replaced by these values, typed."""
+    for one, other in getattr(type(config), "EITHER", ()):  # giving one of the two switches the other off
+        for given, off in ((one, other), (other, one)):
+            if given in values and off not in values:
+                values = values | {off: 0}
+    changes: Values = {}
+    types = get_type_hints(type(config))
+    for f in fields(cast(Any, config)):
+        if f.name not in values:
+            continue
+        name, value, now = prefix + f.name, values[f.name], getattr(config, f.name)
+        if (chosen := _owner(f)) is not None:
+            changed, rest = _split_owner(value, name, where)
+            now = now if changed in (None, _named(now)) else chosen.make(str(changed))
+            value = rest
+        if is_dataclass(now):
+            changes[f.name] = _apply(now, _checked(now, value, where, f"{name}."), where, f"{name}.")
+        else:
+            changes[f.name] = _typed(types[f.name], value, name, where)
+    return replace(cast(Any, config), **changes) if changes else config
+
+
+def _split_owner(value: Any, name: str, where: str = "") -> tuple[str | None, Values]:
+    """(the name that is chosen, if any; the options): `strategy: gdas`, or `strategy: {name: gdas, probes: 2}`."""
+    if isinstance(value, str):
+        return value, {}
+    if not isinstance(value, Mapping):
+        what = "the key has no value" if value is None else f"not {value!r}"
+        raise UserError(f"{f'{where}: ' if where else ''}{name}: expected a name, or keys with values; {what}")
+    chosen = value.get("name")
+    return chosen, {key: item for key, item in value.items() if key != "name"}
+
+
+@cache
+def _value_parser(kind: Any) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=kind)
+    return parser
+
+
+def _typed(kind: Any, value: Any, name: str, where: str = "") -> Any:
+    """The value as a `kind`; words become numbers, lists tuples, mappings dataclasses."""
+    at = f"{where}: " if where else ""
+    if value is None:
+        if NoneType in get_args(kind):
+            return None
+        raise UserError(f"{at}{name}: the key has no value; expected {_type_text(kind)}")
+    item = next((arg for arg in get_args(kind) if is_dataclass(arg)), None)
+    if item is not None:  # built here: the parser would import a class that a file names
+        return tuple(_item(item, one, f"{name}.{i}", where) for i, one in enumerate(_listed(value, name, where)))
+    parser = _value_parser(kind)
+    try:
+        typed = parser.instantiate(parser.parse_object({"value": value}, defaults=False)).value
+    except (ArgumentError, ValueError, TypeError):
+        raise UserError(f"{at}{name}: expected {_type_text(kind)}, not {value!r}") from None
+    _check_finite(typed, f"{at}{name}")
+    return typed
+
+
+def _listed(value: Any, name: str, where: str) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise UserError(f"{f'{where}: ' if where else ''}{name}: expected a list, not {value!r}")
+    return list(value)
+
+
+def _item(item: Any, values: Any, name: str, where: str) -> Any:
+    """One of several dataclasses, from a mapping of its fields."""
+    at = f"{where}: " if where else ""
+    types, known = get_type_hints(item), [f.name for f in fields(item)]
+    if not isinstance(values, Mapping) or set(values) - set(known):
+        raise UserError(f"{at}{name}: expected the keys {', '.join(known)}, not {values!r}")
+    missing = [f.name for f in fields(item) if f.default is MISSING and f.name not in values]
+    if missing:
+        raise UserError(f"{at}{name}: {missing[0]} is missing")
+    return item(**{key: _typed(types[key], value, f"{name}.{key}", where) for key, value in values.items()})
+
+
+def _check_finite(value: Any, name: str) -> None:
+    """UserError for a number that is none: comparisons with NaN are false, so that no other check would see it."""
+    if isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_finite(item, f"{name}.{key}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name}: expected a finite number, not {value}")
+
+
+def _type_text(kind: Any) -> str:
+    """A type as a user reads it."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (typing.Union, UnionType):
+        return " or ".join(_type_text(arg) for arg in args if arg is not NoneType)
+    if origin is Literal:
+        return " or ".join(map(str, args))
+    if origin is tuple:
+        return f"several {_type_text(args[0])}" if args[-1] is ... else f"{len(args)} {_type_text(args[0])}"
+    if origin in (dict, Mapping):
+        return f"names with {_type_text(args[1])}, such as {{a: b}}"
+    plain = {int: "int", float: "float", str: "text", bool: "true or false", Path: "a path"}
+    return plain.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def read_file(path: str | Path) -> Values:
+    """The mapping in a YAML file; UserError naming the file for anything else."""
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: expected keys with values, one a line, as in `steps: 100`")
+    return document
+
+
+# --------------------------------------------------------------------------------------------- the command line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(Generic[Config]):
+    """A command: what it is called and told.
+
+    config: the class of its configuration, all of whose fields have defaults; name: after `python -m`.
+    first: the options that `--help` shows first. positional: the option that words without one are for.
+    required: options that must be given. base: what the options given so far imply, as values of a configuration file
+    (a run that is gone on with, say); options and `--config` go before it. resume: whether there is `--resume`.
+    """
+
+    config: Callable[[], Config]
+    name: str
+    description: str
+    examples: str
+    first: Sequence[str]
+    positional: str | None = None
+    required: tuple[str, ...] = ()
+    base: Callable[[Values], tuple[str, Values]] | None = None
+    resume: bool = False
+    notes: str = ""
+
+    def parse(self, argv: Sequence[str] | None = None) -> tuple[Config, bool]:
+        """(The configuration, whether `--resume` was given): the defaults, then `--config FILE`s, then options.
+
+        `--plugin FILE`s are run first and are no part of the configuration. With `--resume` the run's own config.yaml
+        takes the place of the defaults, and an option that contradicts it is an error. `--help` prints and exits.
+        """
+        words = list(sys.argv[1:] if argv is None else argv)
+        for file in _take(words, "plugin", "a file, such as my_operations.py"):
+            load_plugin(file)
+        files = _take(words, "config", "a YAML file")
+        topic = _take_help(words)
+        resume = self.resume and "--resume" in words
+        words = [word for word in words if not (resume and word == "--resume")]
+        default = self.config()
+        sources = [(file, read_file(file)) for file in files]
+        # Owners first: which options there are depends on them.
+        chosen = self._choose(default, [values for _, values in sources], words)
+        given = _Words(chosen, self.positional, self._elsewhere(chosen)).read(words) if topic is None else {}
+        if topic is not None:
+            print(_Help(self, chosen, explicit=chosen != default).text(topic))
+            raise SystemExit(0)
+        if resume:
+            return self._resumed(default, sources, given), True
+        if self.base:
+            sources.insert(0, self.base(_merged(default, [*(v for _, v in sources), given])))
+            chosen = self._choose(default, [values for _, values in sources], words)
+            given = _Words(chosen, self.positional, self._elsewhere(chosen)).read(words)
+        config = self._build(default, chosen, [*sources, ("", given)])
+        for name in self.required:
+            if getattr(config, name) in (None, "", ()):
+                what = f"--{name}" if name != self.positional else name.upper()
+                raise UserError(f"give {what}: {_texts(type(config))[name]} (--help shows examples)")
+        return config, False
+
+    def _resumed(self, default: Config, sources: list[tuple[str, Values]], given: Values) -> Config:
+        if not given.get("out"):
+            raise UserError("--resume needs --out RUN: the folder of the run to continue")
+        saved = Path(given["out"]) / "config.yaml"
+        if not saved.is_file():
+            raise UserError(f"{given['out']}: no run to resume (no config.yaml in it)")
+        kept = (str(saved), read_file(saved))
+        before = self._build(default, default, [kept])
+        after = self._build(default, default, [kept, *sources, ("", given)])
+        old, new = to_dict(before), to_dict(after)
+        for key in old:
+            # Where the folder is seen from may change between the two commands; what the run computes may not.
+            if key != "out" and old[key] != new[key]:
+                raise UserError(f"--resume continues the run as it is: {_difference(key, old[key], new[key])}")
+        return after
+
+    def _build(self, default: Config, chosen: Config, sources: Sequence[tuple[str, Values]]) -> Config:
+        for where, values in sources:  # each alone, so that a message names the file
+            if where:
+                self._check_file(chosen, values, where)
+        return from_dict(default, _merged(default, [values for _, values in sources]))
+
+    def _check_file(self, chosen: Config, values: Values, where: str) -> None:
+        try:
+            from_dict(chosen, values, where)
+        except UserError as error:
+            if "unknown key" in str(error) and Path(where).name == "config.yaml":
+                hint = "a config.yaml of an earlier version is not read; give its options anew"
+                raise UserError(f"{error} ({hint})") from None
+            raise
+
+    def _choose(self, default: Config, files: Sequence[Values], words: Sequence[str]) -> Config:
+        """The default configuration of the owners that files and words name."""
+        merged = _merged(default, files)
+        for f in fields(cast(Any, default)):
+            if (chosen := _owner(f)) is not None:
+                name = next(iter(_peek(words, f.name, f"{f.name}.name")), None)
+                name = name or _split_owner(merged.get(f.name) or {}, f.name)[0]
+                if name is not None:
+                    default = replace(cast(Any, default), **{f.name: chosen.make(name)})
+        return default
+
+    def _elsewhere(self, chosen: Config) -> dict[str, str]:
+        """Option -> the owners that have it though they are not chosen: for messages."""
+        found: dict[str, list[str]] = {}
+        for f in fields(cast(Any, chosen)):
+            owned = _owner(f)
+            if owned is None or _named(getattr(chosen, f.name)) is None:
+                continue
+            for name in owned.known():
+                for option in fields(owned.make(name)):
+                    found.setdefault(option.name, []).append(f"{f.name} {name}")
+        return {option: ", ".join(names) for option, names in found.items()}
+
+
+def _merged(default: Any, sources: Sequence[Values]) -> Values:
+    """Sources laid over one another, the last on top; what names another owner starts from that owner's defaults."""
+    merged: Values = {}
+    for source in sources:
+        for key, value in source.items():
+            f = next((f for f in fields(default) if f.name == key), None)
+            if f is not None and _owner(f) is not None and value is not None:
+                before = _split_owner(merged.get(key, {}), key)
+                name, rest = _split_owner(value, key)
+                other = name is not None and before[0] is not None and name != before[0]
+                complete = name is not None and _named(getattr(default, key)) is None  # a recipe's name is all of it
+                values = _over({} if other or complete else before[1], rest)
+                merged[key] = values | ({"name": name or before[0]} if name or before[0] else {})
+            else:
+                merged[key] = _over(merged.get(key), value)
+    return merged
+
+
+def _over(below: Any, above: Any) -> Any:
+    if isinstance(below, dict) and isinstance(above, dict):
+        return below | {key: _over(below.get(key), value) for key, value in above.items()}
+    return above
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    """The first place where two values differ."""
+    if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
+        return next(_difference(f"{name}.{key}", old[key], new[key]) for key in old if old[key] != new[key])
+    return f"{name} was {old!r}, now {new!r}"
+
+
+def _peek(words: Sequence[str], *names: str) -> list[str]:
+    """The values that top-level options of these names are given, either spelling."""
+    values = []
+    for i, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if word.startswith("--") and option[2:].replace("-", "_") in names:
+            values += [value] if equals else list(words[i + 1 : i + 2])
+    return values[::-1]
+
+
+def _take(words: list[str], name: str, expected: str) -> list[str]:
+    """The values of every `--name VALUE`, which are removed from the words."""
+    taken, rest, left = [], iter(list(words)), []
+    for word in rest:
+        option, equals, value = word.partition("=")
+        if option != f"--{name}":
+            left.append(word)
+            continue
+        value = value if equals else next(rest, "")
+        if not value or value.startswith("--"):
+            raise UserError(f"--{name} needs {expected}")
+        taken.append(value)
+    words[:] = left
+    return taken
+
+
+def _take_help(words: list[str]) -> str | None:
+    """What help is asked for: "" the first options, "all", or a group's name; None: no help."""
+    for flag in ("--help", "-h"):
+        if flag in words:
+            at = words.index(flag)
+            topic = words[at + 1] if at + 1 < len(words) and not words[at + 1].startswith("-") else ""
+            del words[at : at + 1 + bool(topic)]
+            return topic
+    return None
+
+
+class _Words:
+    """The words of a command line as a nested mapping of the values they give."""
+
+    def __init__(self, config: Any, positional: str | None, elsewhere: Mapping[str, str]) -> None:
+        self.options = _options(config)
+        self.positional, self.elsewhere = positional, elsewhere
+
+    def read(self, words: Sequence[str]) -> Values:
+        values: Values = {}
+        left = list(words)
+        while left:
+            word = left.pop(0)
+            if not _is_option(word):
+                if self.positional is None:
+                    raise UserError(f"{word!r}: expected an option, such as --{next(iter(self.options))} (--help)")
+                self._give(values, self.options[self.positional], [word])
+                continue
+            spelled, equals, value = word.partition("=")
+            option, inner, negated = self._resolve(spelled)
+            given = [value] if equals else self._take(option, left, negated, spelled)
+            self._give(values, option, given, inner)
+        return values
+
+    def _take(self, option: _Option, left: list[str], negated: bool, spelled: str) -> list[str]:
+        """The words after an option that are its values."""
+        kind = _leaf(option.type)
+        if kind is bool:
+            if negated:
+                return ["false"]
+            return [left.pop(0)] if left and left[0].lower() in ("true", "false") else ["true"]
+        taken: list[str] = []
+        many = get_origin(kind) is tuple
+        numbers = many and get_args(kind)[0] in (int, float)
+        while left and not _is_option(left[0]) and (not taken or many):
+            if taken and numbers and not _is_number(left[0]):
+                break  # a positional word
+            taken.append(left.pop(0))
+        if not taken:
+            raise UserError(f"{spelled}: expected {_type_text(option.type)} after it: {option.help}")
+        return taken
+
+    def _give(self, values: Values, option: _Option, given: list[str], inner: str = "") -> None:
+        *groups, last = option.name.split(".")
+        place = values
+        for group in groups:
+            place = place.setdefault(group, {})
+        kind = _leaf(option.type)
+        if option.owner:
+            place.setdefault(last, {})["name"] = given[-1]
+        elif inner:  # one key of a mapping
+            place[last] = {**place.get(last, option.default), inner: given[-1]}
+        elif get_origin(kind) is tuple:
+            place[last] = [*place.get(last, []), *_items(given, get_args(kind)[0])]
+        elif get_origin(kind) is dict or is_dataclass(kind):
+            place[last] = _yaml_value(given[-1], option)
+        else:
+            place[last] = given[-1]
+
+    def _resolve(self, spelled: str) -> tuple[_Option, str, bool]:
+        """(The option that a spelling means, the key of a mapping that it names or "", whether it is `--no_X`)."""
+        word = spelled.lstrip("-").replace("-", "_")
+        word = _SHORT.get(word, word) if _SHORT.get(word, word) in self.options else word
+        if (option := self._find(word, spelled)) is not None:
+            return option, "", False
+        if word.startswith("no_") and (option := self._find(word[3:], spelled)) and _leaf(option.type) is bool:
+            return option, "", True
+        mapping, dot, key = word.rpartition(".")
+        if dot and (option := self._find(mapping, spelled)) is not None and get_origin(_leaf(option.type)) is dict:
+            return option, key, False
+        groups = {name.rpartition(".")[0] for name in self.options}
+        if word in groups:
+            raise UserError(f"{spelled} is a group of options: --help {word} lists them")
+        here = word.split(".")[-1]
+        if here in self.elsewhere:
+            raise UserError(f"unknown option {spelled}; it belongs to {self.elsewhere[here]}, which is not chosen")
+        raise UserError(f"unknown option {spelled}; {_near(word, self.options)} (--help all lists all options)")
+
+    def _find(self, word: str, spelled: str) -> _Option | None:
+        if word.endswith(".name") and (option := self.options.get(word[:-5])) is not None and option.owner:
+            return option
+        if word in self.options:
+            return self.options[word]
+        found = [name for name in self.options if name.endswith(f".{word}")]
+        found = found or [n for n in self.options if n.startswith(f"{word}_") or f".{word}_" in n]
+        if len(found) > 1:
+            raise UserError(f"{spelled} may mean {' or '.join(f'--{name}' for name in found)}: say which")
+        return self.options[found[0]] if found else None
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and len(word) > 1 and not _is_number(word)
+
+
+def _is_number(word: str) -> bool:
+    return all(
+        part.strip().lstrip("+-").replace(".", "", 1).replace("e", "").replace("-", "").isdigit()
+        for part in word.split(",")
+    )
+
+
+def _leaf(kind: Any) -> Any:
+    """A type without `| None`."""
+    if get_origin(kind) in (typing.Union, UnionType):
+        kinds = [arg for arg in get_args(kind) if arg is not NoneType]
+        return kinds[0] if len(kinds) == 1 else kind
+    return kind
+
+
+def _items(words: list[str], kind: Any) -> list[Any]:
+    """Words after an option with several values: `a b`, `[a, b]`; numbers also as `1,2`."""
+    items: list[Any] = []
+    for word in words:
+        if word.startswith("["):
+            listed = _yaml_list(word)
+            items += [item if is_dataclass(kind) or kind is not str else str(item) for item in listed]
+        else:
+            items += word.split(",") if kind in (int, float) else [word]
+    return items
+
+
+def _yaml_list(word: str) -> list[Any]:
+    try:
+        listed = yaml.safe_load(word)
+    except yaml.YAMLError:
+        listed = None
+    if not isinstance(listed, list):
+        raise UserError(f"{word}: expected a list, such as [a, b]")
+    return listed
+
+
+def _yaml_value(word: str, option: _Option) -> Any:
+    try:
+        return yaml.safe_load(word)
+    except yaml.YAMLError:
+        raise UserError(f"--{option.name}: expected {_type_text(option.type)}, not {word!r}") from None
+
+
+def _near(word: str, options: Mapping[str, _Option]) -> str:
+    """Options that may have been meant."""
+    last = word.split(".")[-1]
+    near = [name for name in options if last and last in name.split(".")[-1].split("_")]
+    near += difflib.get_close_matches(word, options, n=3)
+    near += [name for name in options if difflib.SequenceMatcher(None, last, name.split(".")[-1]).ratio() > 0.8]
+    return f"near: {', '.join(dict.fromkeys(near))}" if near else f"there are: {', '.join(list(options)[:8])}, ..."
+
+
+# ---------------------------------------------------------------------------------------------------- help
+
+
+class _Help:
+    """The help of a command: the first options, a group, or all."""
+
+    def __init__(self, command: Command[Any], config: Any, *, explicit: bool) -> None:
+        self.command, self.config, self.explicit = command, config, explicit
+        self.options = _options(config)
+        self.width = max(60, min(120, shutil.get_terminal_size((110, 24)).columns))
+
+    def text(self, topic: str) -> str:
+        topic = topic.replace("-", "_")
+        groups = self._groups()
+        if topic == "":
+            return self._first()
+        if topic == "all":
+            top = self._lines([option for name, option in self.options.items() if "." not in name])
+            return "\n\n".join([self._head(), f"options:\n{top}", *(self._group(name) for name in groups)])
+        if topic in groups:
+            return self._group(topic)
+        found = [option for name, option in self.options.items() if name == topic or name.endswith(f".{topic}")]
+        if not found:
+            raise UserError(f"--help {topic}: expected all, an option, or one of {', '.join(groups)}")
+        return self._lines(found)
+
+    def _groups(self) -> list[str]:
+        return list(dict.fromkeys(name.rpartition(".")[0] for name in self.options if "." in name))
+
+    def _head(self) -> str:
+        words = f" {self.command.positional.upper()}" if self.command.positional else ""
+        return f"python -m {self.command.name}{words} [options]\n{self.command.description}"
+
+    def _first(self) -> str:
+        c = self.command
+        shown = [self._shown(self.options[name]) for name in c.first]
+        lines = "\n".join(_entry(left, _clause(text), self.width) for left, text in shown)
+        own = [("--resume", "go on with the run of --out, after an interruption")] if c.resume else []
+        own.append(("--config FILE", "a YAML file with any of the options, as a run's config.yaml"))
+        own.append(("--plugin FILE", PLUGIN_HELP))
+        more = ["all", *(name for name in self._groups() if "." not in name)]
+        own.append(
+            ("--help all", f"all options; --help {'|'.join(more[1:])}: of a group" if more[1:] else "all options")
+        )
+        own_lines = "\n".join(_entry(left, right, self.width) for left, right in own)
+        notes = f"\n{c.notes}" if c.notes else ""
+        return f"{self._head()}\n\n{lines}\n{own_lines}\n\nexamples:\n{c.examples.rstrip()}{notes}"
+
+    def _group(self, group: str) -> str:
+        owned = next((o.owner for name, o in self.options.items() if name == group and o.owner), None)
+        if owned is None or _named(_at(self.config, group)) is None:
+            return f"{group}: {_summary(type(_at(self.config, group)))}\n{self._inside(self.options, group)}"
+        # Every owner of the kind, unless one was chosen on the command line.
+        names = [_named(_at(self.config, group))] if self.explicit else list(owned.known())
+        parts = []
+        for name in names:
+            config = owned.make(cast(str, name))
+            described = getattr(config, "owner", type(config))
+            lines = self._inside(
+                {f"{group}.{n}": replace(o, name=f"{group}.{n}") for n, o in _options(config).items()}, group
+            )
+            parts.append(f"{group} {name}: {_summary(described)}\n{lines}")
+        return "\n\n".join(parts)
+
+    def _inside(self, options: Mapping[str, _Option], group: str) -> str:
+        return self._lines([o for name, o in options.items() if name.rpartition(".")[0] == group])
+
+    def _lines(self, options: Iterable[_Option]) -> str:
+        return "\n".join(_entry(*self._shown(option), self.width) for option in options)
+
+    def _shown(self, option: _Option) -> tuple[str, str]:
+        kind, text = _leaf(option.type), option.help
+        if option.name == self.command.positional:
+            return option.name.upper(), text
+        if kind is bool:
+            head, _, last = option.name.rpartition(".")
+            left = f"--{head + '.' if head else ''}no_{last}" if option.default else f"--{option.name}"
+            return left, text
+        short = "-o, " if option.name == "out" else ""
+        long = "from" if option.name == "start_from" else option.name
+        metavar = option.owner.metavar if option.owner else _metavar(kind)
+        shown = _default_text(option.default)
+        return f"{short}--{long} {metavar}", text + (f" [{shown}]" if shown else "")
+
+
+def _at(config: Any, name: str) -> Any:
+    for part in name.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def _metavar(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "|".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        return f"{_metavar(get_args(kind)[0])} ..."
+    if get_origin(kind) is dict:
+        return "'{A: B}'"
+    return {int: "N", float: "X", str: "TEXT", Path: "PATH"}.get(kind, "'{...}'")
+
+
+def _default_text(value: Any) -> str:
+    if value is None or value == () or value == "" or value == {}:
+        return ""
+    if isinstance(value, tuple | list):
+        return " ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(
+            f"{key}: {item:g}" if isinstance(item, float) else f"{key}: {item}" for key, item in value.items()
+        )
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _clause(text: str) -> str:
+    """The first clause of a help text, with the default."""
+    default = re.search(r" \[[^\]]*\]$", text)
+    first = re.split(r"(?<![\d.])[.;](?: |$)", text.removesuffix(default[0]) if default else text)[0]
+    return first + (default[0] if default else "")
+
+
+def _summary(described: type) -> str:
+    return (described.__doc__ or "").strip().splitlines()[0] if described.__doc__ else ""
+
+
+def _entry(left: str, text: str, width: int) -> str:
+    indent = 28
+    lines = textwrap.wrap(text, width - indent, break_on_hyphens=False) or [""]
+    if len(left) > indent - 4:
+        return f"  {left}\n" + "\n".join(" " * indent + line for line in lines)
+    return f"  {left:<{indent - 2}}" + f"\n{' ' * indent}".join(lines)
+
+
+# ---------------------------------------------------------------------------------------------------- running
+
+
+def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+    """Run a command's main function; the exit code.
+
+    0: done. 2: the user's mistake, or a file that the system refuses, told in one message. 128 + signal: interrupted,
+    saved where that was possible.
+    """
+    _open_streams()
+    try:
+        main(argv)
+    except UserError as error:
+        return _refused(with_hint(error))
+    except KeyboardInterrupt as error:  # nas.run.Interrupted is one that says what was saved
+        print(f"\n{error or 'interrupted; a run that had begun continues with --resume'}", file=sys.stderr)
+        return getattr(error, "code", 130)
+    except SystemExit as leave:  # after --help
+        return leave.code if isinstance(leave.code, int) else 0
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError as error:
+        return _refused(f"not enough memory ({error}); a smaller size or batch needs less")
+    except OSError as error:  # a folder that cannot be written, a full disk
+        return _refused(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
+    return 0
+
+
+def _refused(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _open_streams() -> None:
+    """Printing never ends a command: what an encoding lacks is replaced, and a closed stream is a null device."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")

@@ -1,0 +1,145 @@
+"""What a strategy must provide, its options, and the register of strategies."""
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, make_dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from genotypes import Genotype, Record, Registry
+from nas.network import Mixture, Network, build
+from nas.task import generator
+
+__all__ = ["STRATEGIES", "Loss", "Strategy", "derivable", "random_choices", "register_strategy", "strategy_config"]
+
+# The loss of one batch, given the open edges' mixture and, by name, the network's parameters.
+Loss = Callable[[Mixture, dict[str, torch.Tensor]], torch.Tensor]
+
+
+def derivable(open_edges: Mapping[str, Sequence[str]], cfg: "Strategy.Config") -> dict[str, tuple[str, ...]]:
+    """Edge -> the candidates that may be derived: not `none` with `exclude_none`, where an edge has another."""
+    excluded = {"none"} if cfg.exclude_none else set()
+    return {edge: tuple(op for op in ops if op not in excluded) or tuple(ops) for edge, ops in open_edges.items()}
+
+
+def random_choices(
+    open_edges: Mapping[str, Sequence[str]], seed: int, accept: Callable[[dict[str, str]], bool] = lambda choices: True
+) -> dict[str, str]:
+    """One candidate for every open edge, all alike likely: a function of the edges and the seed alone.
+
+    accept: drawn again until it is true, as for `space.reaches_image`.
+    """
+    for attempt in itertools.count():
+        draw = generator(seed, "random genotype", attempt)
+        choices = {
+            edge: candidates[int(torch.randint(len(candidates), (), generator=draw))]
+            for edge, candidates in open_edges.items()
+        }
+        if accept(choices):
+            break
+    return choices
+
+
+class Strategy(ABC):
+    """Chooses an operation for every open edge of a supernet.
+
+    The search loop asks, at each step, for the `mixture` of the weight update and then, once warm, for an
+    `architecture_step`. What it finds is `choices`, or, where a strategy names a `sampler`, the best trial of an Optuna
+    study of genotypes, each scored with the supernet's weights. Everything else is shared.
+
+    net: the supernet; cfg: its own options; seed: of all that the strategy draws; steps: how many weight steps.
+
+    A strategy's options are the fields of its `Config`, a frozen dataclass derived from the base's. Each registered
+    strategy has one of its own: it says which strategy is meant, and builds it.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options of a strategy.
+
+        Attributes:
+            exclude_none: derive no `none` where an edge has another candidate.
+        """
+
+        name: ClassVar[str]
+        owner: ClassVar[type["Strategy"]]
+
+        exclude_none: bool = False
+
+        def build(self, net: Network, *, seed: int, steps: int) -> "Strategy":
+            return self.owner(net, self, seed=seed, steps=steps)
+
+        def supernet(self, space: Genotype, weights: str | None = None) -> Network:
+            """The supernet that the strategy works on; weights: file with the backbone's."""
+            return build(space, weights)
+
+    learns = True  # False: the supernet need not be trained at all
+    sampler: str | None = None  # "evolution", "tpe", ...: which genotypes to try, see nas.trials
+
+    def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:
+        self.net, self.cfg, self.seed, self.steps = net, cfg, seed, steps
+
+    @abstractmethod
+    def mixture(self, step: int) -> Mixture:
+        """How much each candidate counts in step `step`, and which are computed; no gradient."""
+
+    @abstractmethod
+    def choices(self) -> dict[str, str] | None:
+        """The operation of every open edge, as it would be derived now; None before the trials that will tell."""
+
+    def architecture_step(self, step: int, train: Loss, valid: Loss, lr: float) -> float:
+        """Improve the architecture on `valid`; `train` and `lr` are those of the weights' next step. The valid loss."""
+        return float("nan")
+
+    def prepare(self, step: int) -> bool:
+        """Change `self.net` before step `step`; True if it has other parameters now."""
+        return False
+
+    def evaluated(self) -> Mixture:
+        """What is scored while the search runs: the derived genotype's path, unless a mixture was trained."""
+        choices = self.choices()
+        if choices is None:
+            raise NotImplementedError(f"{type(self).__name__} has no choices while it runs: say what is evaluated")
+        return self.net.path(choices)
+
+    def probabilities(self) -> dict[str, dict[str, float]]:
+        """Edge -> candidate -> probability: for logs and drawings."""
+        return self.by_edge(self.evaluated().weights)
+
+    def by_edge(self, rows: torch.Tensor) -> dict[str, dict[str, float]]:
+        """[open edges, most candidates] as edge -> candidate -> number, without the padding."""
+        edges = self.net.open_edges.items()
+        return {edge: dict(zip(ops, row, strict=False)) for (edge, ops), row in zip(edges, rows.tolist(), strict=True)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes during a search: tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 - a strategy without state is fine
+        """Continue from `state_dict()`."""
+
+
+STRATEGIES = Registry("strategy", Record)
+_Class = TypeVar("_Class", bound=type[Strategy])
+
+
+def register_strategy(name: str) -> Callable[[_Class], _Class]:
+    """Make a class available as `--strategy NAME`; UserError if the name is taken."""
+
+    def register(strategy: _Class) -> _Class:
+        if "Config" not in vars(strategy):  # without options beyond its base's
+            config = make_dataclass("Config", [], bases=(strategy.Config,), frozen=True, kw_only=True)
+            config.__module__, config.__qualname__ = strategy.__module__, f"{strategy.__qualname__}.Config"
+            strategy.Config = config  # type: ignore[assignment, misc]  # made as a class statement would
+        STRATEGIES.register(name)(strategy)
+        strategy.Config.name, strategy.Config.owner = name, strategy
+        return strategy
+
+    return register
+
+
+def strategy_config(name: str) -> Strategy.Config:
+    """The default options of the strategy of that name; UserError, listing the names, if there is none."""
+    return STRATEGIES[name].load().Config()

@@ -1,0 +1,147 @@
+"""The spaces that `--space` names, each with options of its own; a genotype file with open edges is one, too."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
+
+from genotypes import BACKBONES, Genotype, Input, Record, Registry, UserError, load, names
+from search_spaces.fusion_cells import AUTO_MSFNET_OPERATIONS, fusion_cells
+from search_spaces.minet import MINET_OPERATIONS, minet
+
+__all__ = [
+    "SPACES",
+    "BackboneSpace",
+    "FusionCells",
+    "GenotypeFile",
+    "MinetSpace",
+    "Space",
+    "register_space",
+    "space_named",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space(ABC):
+    """A search space: its fields are its options. Registered, it has a name."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def build(self, size: tuple[int, int]) -> Genotype:
+        """The open genotype, for an input of size (height, width)."""
+
+
+SPACES = Registry("space", Record)
+_Class = TypeVar("_Class", bound=type[Space])
+
+
+def register_space(name: str) -> Callable[[_Class], _Class]:
+    """Make a frozen dataclass derived from `Space` available as `--space NAME`; UserError if the name is taken."""
+
+    def register(space: _Class) -> _Class:
+        SPACES.register(name)(space)
+        space.name = name
+        return space
+
+    return register
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpace(Space):
+    """What the spaces on a backbone share.
+
+    Attributes:
+        backbone: makes the features: tiny, mobilenet_v2, vgg16_bn, resnet50, res2net50.
+        backbone_options: of the backbone, such as {padding: tf_same} for mobilenet_v2.
+        channels: width of the supernet's cells.
+        operations: candidates on every edge; none: the space's own.
+        mean: of the input convention that goes with the backbone's weights; default the backbone's own.
+        std: standard deviation of the input convention; default the backbone's own.
+    """
+
+    backbone: str = "tiny"
+    backbone_options: dict[str, str] = field(default_factory=dict)
+    channels: int = 16
+    operations: tuple[str, ...] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise UserError(f"channels must be at least 1, not {self.channels}")
+        BACKBONES[self.backbone]  # or its error
+
+    def input(self, size: tuple[int, int]) -> Input:
+        given = {"mean": self.mean, "std": self.std}
+        convention = {key: value for key, value in given.items() if value is not None}
+        return Input.of_backbone(self.backbone, size=size, **convention)
+
+
+@register_space("fusion_cells")
+@dataclass(frozen=True, kw_only=True)
+class FusionCells(BackboneSpace):
+    """Auto-MSFNet's FusionCells (Zhang et al., ACM MM 2021).
+
+    Attributes:
+        wiring: code (as Auto-MSFNet's release) or figure7 (as its paper's figure).
+    """
+
+    wiring: Literal["code", "figure7"] = "code"
+
+    def build(self, size: tuple[int, int]) -> Genotype:
+        operations = AUTO_MSFNET_OPERATIONS if self.operations is None else self.operations
+        return fusion_cells(
+            self.backbone,
+            self.channels,
+            operations,
+            wiring=self.wiring,
+            input=self.input(size),
+            backbone_options=self.backbone_options,
+        )
+
+
+@register_space("minet")
+@dataclass(frozen=True, kw_only=True)
+class MinetSpace(BackboneSpace):
+    """MINet's interaction modules, open (Pang et al., CVPR 2020).
+
+    Attributes:
+        internal: width inside the three-input modules; none: the narrowest input's.
+    """
+
+    internal: int | None = None
+
+    def build(self, size: tuple[int, int]) -> Genotype:
+        operations = MINET_OPERATIONS if self.operations is None else self.operations
+        return minet(
+            self.backbone,
+            self.channels,
+            operations,
+            internal=self.internal,
+            input=self.input(size),
+            backbone_options=self.backbone_options,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenotypeFile(Space):
+    """A genotype of the zoo or a file, with open edges; it says its own backbone, widths and input size."""
+
+    name: str  # type: ignore[misc]  # of each file its own
+
+    def build(self, size: tuple[int, int]) -> Genotype:
+        genotype = load(self.name)
+        if genotype.is_decided:
+            raise UserError(f"{self.name}: every edge is decided; a space needs an edge with a list of candidates")
+        return genotype
+
+
+def space_named(name: str) -> Space:
+    """The space of that name with its default options, or the genotype file; UserError if there is neither."""
+    if name in SPACES:
+        return SPACES[name].make()
+    if name not in names() and not Path(name).is_file():
+        raise UserError(f"space {name!r}: expected {', '.join(SPACES)}, or a genotype file with open edges")
+    return GenotypeFile(name=name)

@@ -1,0 +1,194 @@
+"""The command line: spellings, owners and their options, files, help, and what goes wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from genotypes import UserError
+from nas.command import Command, from_dict, run_command, to_dict, to_yaml
+from nas.search import SearchConfig
+from nas.search.__main__ import COMMAND, main
+from nas.strategies import DirichletSearch, Gdas
+from nas.trials import TrialsConfig
+from retrain.evaluate.__main__ import COMMAND as EVALUATE
+from retrain.predict.__main__ import COMMAND as PREDICT
+from retrain.train.__main__ import COMMAND as TRAIN
+from search_spaces.spaces import FusionCells, MinetSpace
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def search(*words: str) -> SearchConfig:
+    return COMMAND.parse(words)[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--space.channels", "4", "--trials.storage", "s.log", "--steps=3", "--warmup_steps", "2"),
+        ("--channels", "4", "--storage", "s.log", "--steps", "3", "--warmup-steps=2"),
+        ("--channels=4", "--trials.storage=s.log", "--warmup-steps", "2", "--steps", "3"),
+    ],
+)
+def test_an_option_has_one_meaning_in_every_spelling(words: tuple[str, ...]) -> None:
+    expected = SearchConfig(
+        space=FusionCells(channels=4), trials=TrialsConfig(storage="s.log"), steps=3, warmup_steps=2
+    )
+    assert search(*words) == expected
+
+
+def test_owners_bring_their_own_options() -> None:
+    cfg = search("--strategy", "gdas", "--strategy.probes", "2", "--space", "minet", "--internal", "8")
+    assert cfg.strategy == Gdas.Config(probes=2) and cfg.space == MinetSpace(internal=8)
+    assert search("--probes", "2", "--strategy.name=gdas").strategy == Gdas.Config(probes=2)
+    with pytest.raises(UserError, match="--probes; it belongs to strategy gdas, which is not chosen"):
+        search("--strategy", "drnas", "--probes", "2")
+    with pytest.raises(UserError, match=r"--lr may mean --strategy.lr or --optim.lr"):
+        search("--lr", "0.1")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--quick",), True),
+        (("--quick-scores",), True),
+        (("--quick_scores", "true"), True),
+        (("--quick_scores=false",), False),
+        (("--no-quick",), False),
+    ],
+)
+def test_switches(words: tuple[str, ...], expected: bool) -> None:
+    given = ("--weights", "w", "--data", "synthetic")
+    assert EVALUATE.parse((*given, *words))[0].quick_scores is expected
+    assert EVALUATE.parse((*words, *given))[0].data == ("synthetic",)
+
+
+def test_options_with_several_values_and_positional_words() -> None:
+    cfg = EVALUATE.parse(["--weights", "a", "b=c", "--data", "x", "--size", "32", "64", "--data=y"])[0]
+    assert (cfg.weights, cfg.data, cfg.size) == (("a", "b=c"), ("x", "y"), (32, 64))
+    photos = PREDICT.parse(
+        ["a.jpg", "--weights", "w", "b.jpg", "--size", "32,64", "c.jpg", "-o", "maps", "--no-antialias"]
+    )[0]
+    assert photos.photos == ("a.jpg", "b.jpg", "c.jpg") and photos.size == (32, 64) and photos.out == "maps"
+    assert not photos.antialias
+    cfg = search("--operations", "[none, skip_connect]", "--mean", "0.5", "0.5", "0.5", "--terms", "{bce: 2}")
+    assert cfg.space.operations == ("none", "skip_connect") and cfg.space.mean == (0.5, 0.5, 0.5)
+    assert cfg.loss.terms == {"bce": 2.0}
+
+
+def test_what_is_written_reads_back(tmp_path: Path) -> None:
+    cfg = search("--strategy", "drnas", "--anchor", "1e-5", "--space", "minet", "--optim.lr", "0.1")
+    (tmp_path / "config.yaml").write_text(to_yaml(cfg))
+    assert search("--config", str(tmp_path / "config.yaml")) == cfg
+    assert from_dict(SearchConfig(), to_dict(cfg)) == cfg and to_dict(cfg)["strategy"]["name"] == "drnas"
+    # A named owner starts from its own defaults; unnamed options stay with it.
+    assert search("--config", str(tmp_path / "config.yaml"), "--strategy", "gdas").strategy == Gdas.Config()
+    again = search("--config", str(tmp_path / "config.yaml"), "--strategy.partial", "2").strategy
+    assert again == DirichletSearch.Config(anchor=1e-5, partial=2)
+    (tmp_path / "lr.yaml").write_text("strategy: {lr: 0.5}\n")
+    assert search("--config", str(tmp_path / "lr.yaml"), "--strategy", "gdas").strategy == Gdas.Config(lr=0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optim:\n", "optim: expected keys with values; the key has no value"),
+        ("strategy:\n", "strategy: expected a name, or keys with values; the key has no value"),
+        ("seed:\n", "seed: the key has no value; expected int"),
+        ("steps: many\n", "steps: expected int, not 'many'"),
+        ("- a\n", "expected keys with values"),
+        ("channels: 4\n", "unknown key 'channels'"),
+        ("architecture: {lr: 1}\n", "an earlier version is not read"),
+        ("strategy: {name: gdas, anchor: 1}\n", "unknown key 'strategy.anchor'"),
+        ("space: {class_path: os.system}\n", "unknown key 'space.class_path'"),
+        (
+            "optim: {groups: [{class_path: os.path.join}]}\n",
+            "optim.groups.0: expected the keys match",
+        ),
+        ("steps: [\n", "not YAML"),
+    ],
+)
+def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        search("--config", str(tmp_path / "config.yaml"))
+    assert message in str(caught.value) and "config.yaml" in str(caught.value)
+
+
+def test_a_class_in_a_file_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for key in ("strategy", "space", "optim", "loss"):
+        (tmp_path / "c.yaml").write_text(f"{key}: {{class_path: evil_module.Thing}}\n")
+        with pytest.raises(UserError, match="class_path"):
+            search("--config", str(tmp_path / "c.yaml"))
+    (tmp_path / "c.yaml").write_text("optim: {groups: [{class_path: evil_module.Thing}]}\n")
+    with pytest.raises(UserError, match="class_path"):
+        search("--config", str(tmp_path / "c.yaml"))
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_bytes("# 学习率\nsteps: 3\n".encode("gbk"))
+    with pytest.raises(UserError, match=r"c\.yaml: not UTF-8 text"):
+        search("--config", str(tmp_path / "c.yaml"))
+
+
+def test_help_is_short_first_and_whole_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (COMMAND, TRAIN, EVALUATE, PREDICT):
+        assert run_command(command.parse, ["--help"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) <= 30
+    assert run_command(main, ["--help", "all"]) == 0
+    whole = capsys.readouterr().out
+    assert all(f"--{name} " in whole or f"--no_{name}" in whole for name in ("optim.lr", "strategy.lr", "space.wiring"))
+    assert run_command(main, ["--strategy", "gdas", "--help", "strategy"]) == 0
+    assert "--strategy.probes N" in (shown := capsys.readouterr().out) and "drnas" not in shown
+    assert run_command(main, ["--help", "strategy"]) == 0
+    assert "strategy drnas: " in (shown := capsys.readouterr().out) and "--strategy.anchor" in shown
+    assert run_command(main, ["--help", "nothing"]) == 2
+
+
+def test_every_option_of_every_owner_has_a_help_text() -> None:
+    from nas.command import _options
+    from nas.strategies import STRATEGIES, strategy_config
+    from search_spaces.spaces import SPACES, space_named
+
+    configs = [SearchConfig(), TRAIN.config(), *map(strategy_config, STRATEGIES), *map(space_named, SPACES)]
+    for config in configs:
+        assert not [name for name, option in _options(config).items() if not option.help], config
+
+
+def python(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run([sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+
+
+def test_a_file_that_hides_our_package_is_named(tmp_path: Path) -> None:
+    (tmp_path / "genotypes.py").write_text("Genotype = 1\n")
+    for command in ("nas.visualize", "retrain.predict"):
+        done = python("-m", command, "fpn_tiny", cwd=tmp_path)
+        assert done.returncode and "genotypes.py hides the package genotypes" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_terminals_and_notebooks(tmp_path: Path) -> None:
+    done = python("-m", "nas.visualize", "fpn_tiny", "--text", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and "?" in done.stdout
+    backend = "module://matplotlib_inline.no_such_backend"
+    done = python("-m", "nas.visualize", "fpn_tiny", "--what", "cells", cwd=tmp_path, MPLBACKEND=backend)
+    assert done.returncode == 0, done.stderr
+    code = "import sys; sys.stderr = None; from nas.command import run_command\n"
+    code += "sys.exit(run_command(lambda argv: print('x', file=sys.stderr)))"
+    assert python("-c", code, cwd=tmp_path).returncode == 0
+
+
+def test_a_required_option_is_asked_for() -> None:
+    with pytest.raises(UserError, match="give --weights"):
+        EVALUATE.parse([])
+    with pytest.raises(UserError, match="give PHOTOS"):
+        PREDICT.parse(["--weights", "w", "-o", "x"])
+    with pytest.raises(UserError, match="'word': expected an option"):
+        search("word")
+    assert isinstance(COMMAND, Command)
