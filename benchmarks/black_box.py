@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import nas.benchmark
+from nas.run import quiet
 from nas.trials import TrialsConfig, run_trials
 
 SAMPLERS = ("random", "evolution", "tpe", "nsga2")
@@ -62,13 +63,10 @@ def search(
 ) -> nas.benchmark.RegretCurve:
     seen = table.seeds[seed % len(table.seeds)] if args.seen == "one" else None
     cfg = TrialsConfig(count=60, sampler=sampler)
-    trials = run_trials(
-        table.space.open_edges(),
-        lambda choices, report: [table.query(choices, seen).loss],
-        cfg,
-        seed=seed,
-        progress=False,
-    )
+    with quiet():
+        trials = run_trials(
+            table.space.open_edges(), lambda choices, report: [table.query(choices, seen).loss], cfg, seed=seed
+        )
     return nas.benchmark.regret_curve(table, [trial.choices for trial in trials.trials], seed=seen)
 
 

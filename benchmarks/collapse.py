@@ -24,10 +24,10 @@ from typing import Any
 
 from genotypes import UserError
 from nas.guard import GuardConfig
-from nas.optim import OptimConfig
-from nas.run import RunFolder, run_command
+from nas.run import RunFolder, quiet, run_command
 from nas.search import SearchConfig, search
 from nas.strategies import strategy_config
+from nas.training import OptimConfig
 from search_spaces.spaces import FusionCells
 
 # Pictures in all, and the shares of the weights, the architecture and the held-out part.
@@ -78,9 +78,9 @@ def _run(name: str, seed: int, options: argparse.Namespace) -> list[dict[str, An
     """One search, shown; the rows of its history."""
     lenient = {"ratio": 1e-9, "share": 1.0} if options.go_on else {}
     cfg = configuration(name, seed, strategy=options.strategy, steps=options.steps, **lenient)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quiet():
         run = RunFolder.open(f"{folder}/run", "search", "")
-        result = search(cfg, run, progress=False)
+        result = search(cfg, run)
         history = run.history
     edges = sum(edge.choice for edge in result.genotype.graph.edges.values())
     rows = []

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from genotypes import Genotype, UserError
-from nas.benchmark import Protocol, Trainer, members, planted_photographs, planted_supernet, space
+from nas.benchmark import Protocol, TableTrainer, members, planted_photographs, planted_supernet, space
 from nas.cost import count, measure
 
 
@@ -72,10 +72,10 @@ def train(args: argparse.Namespace) -> None:
     """All genotypes with seed 0, then all with seed 1, ...: a table exists early."""
     protocol = Protocol()
     if args.teacher is None:
-        trainer = Trainer(protocol)
+        trainer = TableTrainer(protocol)
     else:
         planted = planted_photographs(args.teacher, protocol)
-        trainer = Trainer(protocol, planted, start=planted_supernet(args.teacher))
+        trainer = TableTrainer(protocol, planted, start=planted_supernet(args.teacher))
     genotypes, done = every_genotype(), read_rows(args.out)
     todo = [(i, seed) for seed in range(args.seeds) for i in range(len(genotypes))]
     todo = [pair for pair in todo[args.worker :: args.workers] if pair not in done]

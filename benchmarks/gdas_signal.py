@@ -20,10 +20,10 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from nas.benchmark import Protocol, members, photographs, space
 from nas.network import Mixture, build
-from nas.optim import OptimConfig, descend, make_optimizer, set_progress
 from nas.run import seeded
 from nas.strategies import random_choices
-from nas.task import AugmentConfig, Feed, LossConfig, multi_output_loss
+from nas.task import AugmentConfig, Batches, LossConfig, multi_output_loss
+from nas.training import OptimConfig, Supervised, Trainer, fit, to_device
 
 
 def main() -> None:
@@ -74,25 +74,35 @@ def compare(seed: int, args: argparse.Namespace) -> list[dict]:
     return rows
 
 
+class RandomPaths(Supervised):
+    """Each step trains one uniformly drawn path."""
+
+    def __init__(self, *args, seed: int) -> None:
+        super().__init__(*args)
+        self.seed = seed
+
+    def draw(self, step: int):
+        self.path = self.net.path(random_choices(self.net.open_edges, self.seed + step))
+        return super().draw(step)
+
+    def loss(self, batch):
+        x, y = batch
+        return multi_output_loss(self.net(x, self.path), y, self.cfg)
+
+
 def train(seed: int, steps: int, images: int):
     """A supernet trained on uniform paths, in eval mode, and batches that it has not seen."""
-    protocol = Protocol()
+    protocol, cpu = Protocol(), torch.device("cpu")
     with seeded(seed):
-        net = build(space()).to(memory_format=torch.channels_last)
+        net = to_device(build(space()), cpu)
     photos, held_out = photographs(protocol)
-    shared = {"augment": AugmentConfig(), "convention": space().input, "device": torch.device("cpu"), "seed": seed}
-    feed = Feed(photos=photos, rows=torch.arange(len(photos)), batch_size=protocol.batch_size, stream="train", **shared)
-    optim, loss_config = OptimConfig(lr=protocol.lr), LossConfig(side_weights=(1.0,))
-    optimizer = make_optimizer(net, optim)
-    net.train()
-    for step in range(steps):
-        set_progress(optimizer, optim, step / steps)
-        x, y = feed(step)
-        path = net.path(random_choices(net.open_edges, seed * steps + step))
-        loss = multi_output_loss(net(x, path), y, loss_config)
-        descend(loss, net, optimizer, optim)
+    shared = {"augment": AugmentConfig(), "convention": space().input, "device": cpu, "seed": seed}
+    size = protocol.batch_size
+    batches = Batches(photos=photos, rows=torch.arange(len(photos)), batch_size=size, stream="train", **shared)
+    task = RandomPaths(net, batches, LossConfig(side_weights=(1.0,)), seed=seed * steps)
+    fit(Trainer(task, OptimConfig(lr=protocol.lr), steps), dict, at=lambda step: False)
     rows = torch.arange(len(held_out))
-    return net, Feed(photos=held_out, rows=rows, batch_size=images, stream="compare", **shared)
+    return net, Batches(photos=held_out, rows=rows, batch_size=images, stream="compare", **shared)
 
 
 if __name__ == "__main__":

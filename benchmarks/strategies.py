@@ -24,13 +24,12 @@ import torch
 import yaml
 
 import nas.benchmark
-from nas.optim import OptimConfig
-from nas.run import RunFolder, seeded
-from nas.search import SearchConfig, search
-from nas.search.held_out import judge
-from nas.search.inputs import Inputs
+from nas.run import RunFolder, quiet
+from nas.search import SearchConfig, open_search, search
+from nas.search.scoring import score_genotype
 from nas.strategies import STRATEGIES, random_choices, strategy_config
-from nas.task import AugmentConfig, Feed, split
+from nas.task import AugmentConfig
+from nas.training import OptimConfig
 from nas.trials import TrialsConfig
 from search_spaces.spaces import space_named
 
@@ -109,6 +108,7 @@ def configure(strategy: str, seed: int, args: argparse.Namespace) -> SearchConfi
         augment=AugmentConfig(flip=0.5, crop=0.0),
         trials=TrialsConfig(count=60),
         rivals=0,
+        held_out_limit=1000,
         seed=seed,
     )
     for text in args.set:
@@ -125,17 +125,17 @@ def replace(cfg, keys, value):
 
 def one(cfg: SearchConfig, photos, table, *, teacher: int | None, tau: bool) -> dict:
     """Search, and look up what was found."""
-    inputs = open_inputs(cfg, photos, table)
+    setup = open_search(cfg, photos=photos)
     if teacher is not None:  # as the table's trainings started; pc_darts has too few channels and starts at random
         start = nas.benchmark.planted_supernet(teacher).state_dict()
         with torch.no_grad():
-            for name, value in inputs.net.state_dict().items():
+            for name, value in setup.net.state_dict().items():
                 if name in start and start[name].shape == value.shape:
                     value.copy_(start[name])
     began = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quiet():
         run = RunFolder.open(folder, "search", "")
-        result = search(cfg, run, inputs=inputs, progress=False)
+        result = search(cfg, run, setup=setup)
         seconds = time.process_time() - began
         mixture = run.history[-1]["held_out_loss"] if run.history else float("nan")
     edges = table.space.open_edges()
@@ -143,7 +143,7 @@ def one(cfg: SearchConfig, photos, table, *, teacher: int | None, tau: bool) -> 
     found = {edge: operations[edge] for edge in edges}
     agreement = ""
     if tau:
-        predicted = [(i, judge(inputs.net, table.choices(i), inputs, cfg)["loss"]) for i in range(len(table))]
+        predicted = [(i, score_genotype(setup.net, table.choices(i), setup)["loss"]) for i in range(len(table))]
         agreement = round(nas.benchmark.rank_agreement(table, predicted), 4)
     shared = result.scores.get("loss", float("nan"))
     return {
@@ -159,27 +159,6 @@ def one(cfg: SearchConfig, photos, table, *, teacher: int | None, tau: bool) -> 
         "seconds": round(seconds, 1),
         "genotype": " ".join(found.values()),
     }
-
-
-def open_inputs(cfg: SearchConfig, photos, table) -> Inputs:
-    """As `nas.search.open_inputs`, with photographs that no folder holds."""
-    device = torch.device("cpu")
-    weights, architecture, held_out = split(len(photos), cfg.fractions, cfg.data_seed)
-    shared = {"photos": photos, "batch_size": cfg.batch_size, "augment": cfg.augment, "convention": table.space.input}
-    shared |= {"device": device, "seed": cfg.seed}
-    with seeded(cfg.seed):
-        net = cfg.strategy.supernet(table.space)
-    return Inputs(
-        device=device,
-        space=table.space,
-        export=table.space,
-        net=net.to(memory_format=torch.channels_last),
-        photos=photos,
-        train=Feed(rows=weights, stream="weights", **shared),
-        valid=Feed(rows=architecture, stream="architecture", **shared),
-        held_out=held_out,
-        objective=None,
-    )
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -16,10 +16,10 @@ from torch.func import functional_call
 from torch.profiler import ProfilerActivity, profile
 
 from nas.network import norm_statistics_frozen
-from nas.optim import OptimConfig, make_optimizer
 from nas.run import open_device, seeded
 from nas.strategies import PartialDarts, strategy_config
 from nas.task import LossConfig, multi_output_loss
+from nas.training import OptimConfig, make_optimizer
 from search_spaces import fusion_cells
 
 

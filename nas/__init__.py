@@ -1,5 +1,6 @@
 """How to choose: networks from genotypes, strategies, the task, runs and drawings."""
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Network", "build"]
 
+_ROOMS = {"benchmark", "cost", "guard", "network", "report", "run", "search", "strategies", "task", "training"}
+_ROOMS |= {"trials", "visualize"}
+
 
 def __getattr__(name: str) -> Any:
-    """`nas.build` and `nas.Network`, loaded when first asked for: drawing a genotype must not wait for torch."""
+    """`nas.build`, `nas.search` and the like, loaded when first asked for: drawing must not wait for torch."""
     if name in __all__:
-        from nas import network
-
-        return getattr(network, name)
+        return getattr(importlib.import_module("nas.network"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"nas.{name}")
     raise AttributeError(f"module 'nas' has no attribute {name!r}")

@@ -13,9 +13,9 @@ from torch import Tensor
 from genotypes import Genotype, UserError
 from nas.network import Network, build
 from nas.network.weights import load_weights, save_weights
-from nas.run.setup import open_device
+from nas.run.device import open_device
 from nas.run.sizes import check_side
-from nas.task import Photograph, normalise, read_image, resize, to_bytes
+from nas.task import Photograph, network_input, read_image, resize, to_bytes
 from retrain.networks import find_weights
 
 __all__ = ["Predictor", "load", "predict_map", "predict_maps", "save"]
@@ -73,9 +73,7 @@ class Predictor:
     @torch.inference_mode()
     def probabilities(self, pictures: Tensor) -> Tensor:
         """Pictures float[B, 3, h, w] in 0..1 -> float32[B, 1, h, w] of the finest output, on the network's device."""
-        convention = self.genotype.input
-        x = normalise(pictures.to(self.device), convention.mean, convention.std)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = network_input(pictures.to(self.device), self.genotype.input)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = self.network(x)[0]
         return logits.float().sigmoid()

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 
 from genotypes import UserError
 from nas.command import from_dict, read_file
-from nas.optim import OptimConfig, check_patterns
 from nas.run.sizes import check_side
 from nas.task import AugmentConfig, LossConfig
+from nas.training import OptimConfig, check_patterns
 
 __all__ = ["Recipe", "load_recipe", "recipe_names", "recipe_path"]
 

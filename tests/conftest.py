@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from nas.run import quiet
+
 SHARED = Path(os.environ.get("SOD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -18,6 +20,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_bars():
+    with quiet():
+        yield
 
 
 @pytest.fixture(scope="session")

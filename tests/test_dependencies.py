@@ -74,3 +74,17 @@ def test_no_module_name_is_used_twice_in_the_tests() -> None:
     # pytest imports test files by their bare name: two of one name hide each other.
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    "code, heavy",
+    [
+        ("import nas.strategies", "tensorboard"),
+        ("import nas; nas.visualize.draw", "torch"),
+        ("import nas; nas.search.search, nas.training.fit", "tensorboard"),
+    ],
+)
+def test_what_is_heavy_is_loaded_where_it_is_used(code: str, heavy: str) -> None:
+    code += f"; import sys; sys.exit('{heavy} was imported' if '{heavy}' in sys.modules else 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -2,9 +2,8 @@
 
 from nas.benchmark.analysis import RegretCurve, kendall_tau, rank_agreement, regret_curve
 from nas.benchmark.planted import planted_photographs, planted_set, planted_supernet, teacher, teacher_choices
-from nas.benchmark.space import members, space
-from nas.benchmark.table import Benchmark, Entry, load
-from nas.benchmark.training import Protocol, Trainer, Training, photographs
+from nas.benchmark.table import Benchmark, Entry, load, members, space
+from nas.benchmark.training import Protocol, TableTrainer, Training, photographs
 
 __all__ = [
     "load",
@@ -17,7 +16,7 @@ __all__ = [
     "regret_curve",
     "RegretCurve",
     "Protocol",
-    "Trainer",
+    "TableTrainer",
     "Training",
     "photographs",
     "planted_set",

@@ -8,14 +8,15 @@ alone would not do: in trainings too short to copy a random teacher, networks ra
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import torch
 
-from nas.benchmark.space import members, space
+from nas.benchmark.table import members, space
 from nas.benchmark.training import Protocol
 from nas.network import Network, build, inherit, reestimate_norms
 from nas.run import seeded
-from nas.task import PhotoSet, generator, normalise, synthetic_set
+from nas.task import PhotoSet, generator, network_input, synthetic_set
 
 __all__ = ["planted_photographs", "planted_set", "planted_supernet", "teacher", "teacher_choices"]
 
@@ -75,7 +76,8 @@ def _plant(seed: int, size: int) -> tuple[Network, Network]:
     with torch.no_grad():
         logits = net(x)[0]
         threshold, factor = torch.quantile(logits[:, :, ::4, ::4], 1 - _COVERED), _SPREAD / logits.std()
-        for head in (supernet.cells["net"].edges["head"], net.cells["net"].edges["head"]):
+        heads: list[Any] = [network.get_submodule("cells.net.edges.head") for network in (supernet, net)]
+        for head in heads:
             head.bias.sub_(threshold).mul_(factor)
             head.weight.mul_(factor)
     return supernet, net
@@ -87,4 +89,4 @@ def _calibration(size: int) -> PhotoSet:
 
 
 def _inputs(photos: PhotoSet, net: Network) -> torch.Tensor:
-    return normalise(photos.images.float() / 255, net.genotype.input.mean, net.genotype.input.std)
+    return network_input(photos.images, net.genotype.input).contiguous()

@@ -7,11 +7,13 @@ import torch
 
 from genotypes import Genotype, UserError
 from nas.network import Network, build, inherit
-from nas.optim import OptimConfig, descend, make_optimizer, set_progress
 from nas.run import seeded
-from nas.task import AugmentConfig, Feed, LossConfig, PhotoSet, fast_scores, multi_output_loss, normalise, synthetic_set
+from nas.task import AugmentConfig, Batches, LossConfig, PhotoSet, synthetic_set
+from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit, to_device
 
-__all__ = ["Protocol", "Training", "Trainer", "photographs"]
+__all__ = ["Protocol", "TableTrainer", "Training", "photographs"]
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +64,8 @@ def photographs(protocol: Protocol) -> tuple[PhotoSet, PhotoSet]:
     return train, synthetic_set(protocol.held_out_images, protocol.size, protocol.held_out_seed)
 
 
-class Trainer:
-    """Trains decided genotypes on photographs that it loads once: `Trainer(Protocol())(genotype, seed=0).loss[-1]`.
+class TableTrainer:
+    """Trains decided genotypes on photographs loaded once: `TableTrainer(Protocol())(genotype, seed=0).loss[-1]`.
 
     photos: to train on and held out; by default `photographs(protocol)`. start: a supernet whose weights a training
     begins with (the planted one); by default they are random.
@@ -84,37 +86,29 @@ class Trainer:
         """Train a decided genotype. Initial weights (without `start`), order and flips are functions of the seed."""
         protocol = self.protocol
         with seeded(seed):
-            net = build(genotype) if self.start is None else inherit(self.start, genotype)
-        net = net.to(memory_format=torch.channels_last)
-        optimizer = make_optimizer(net, self.optim)
-        feed = Feed(
+            net = to_device(build(genotype) if self.start is None else inherit(self.start, genotype), _CPU)
+        batches = Batches(
             photos=self.train,
             rows=torch.arange(len(self.train)),
             batch_size=protocol.batch_size,
             augment=AugmentConfig(),
             convention=genotype.input,
-            device=torch.device("cpu"),
+            device=_CPU,
             seed=seed,
             stream="train",
         )
-        points, seconds = [], 0.0
-        for step in range(protocol.steps):
-            began = time.process_time()
-            set_progress(optimizer, self.optim, step / protocol.steps)
-            x, y = feed(step)
-            loss = multi_output_loss(net.train()(x), y, self.loss)
-            descend(loss, net, optimizer, self.optim)
-            seconds += time.process_time() - began
-            if step + 1 in protocol.scored_at:
-                points.append(self._score(net.eval(), genotype))
-        loss, maxF, MAE = zip(*points, strict=True)
-        return Training(loss=loss, maxF=maxF, MAE=MAE, seconds=seconds)
+        rows = torch.arange(len(self.held_out))
+        held_out = HeldOut(
+            photos=self.held_out, rows=rows, convention=genotype.input, loss=self.loss, chunk=len(rows), device=_CPU
+        )
+        trainer = Trainer(Supervised(net, batches, self.loss), self.optim, protocol.steps, clock=time.process_time)
+        points: list[dict[str, float]] = []
 
-    @torch.inference_mode()
-    def _score(self, net: torch.nn.Module, genotype: Genotype) -> tuple[float, float, float]:
-        x = normalise(self.held_out.images.float() / 255, genotype.input.mean, genotype.input.std)
-        chunks = x.contiguous(memory_format=torch.channels_last).split(64)
-        logits = torch.cat([net(chunk)[0] for chunk in chunks])
-        loss = multi_output_loss([logits], (self.held_out.masks > 127).float(), self.loss)
-        scores = fast_scores(logits.sigmoid(), self.held_out.masks)
-        return float(loss), scores.maxF, scores.MAE_raw
+        def evaluate() -> dict[str, float]:
+            net.eval()
+            points.append(held_out.score(lambda x: [torch.cat([net(part)[0] for part in x.split(64)])]))
+            return points[-1]
+
+        fit(trainer, evaluate, at=lambda step: step in protocol.scored_at)
+        curve = {name: tuple(point[name] for point in points) for name in ("loss", "maxF", "MAE")}
+        return Training(**curve, seconds=trainer.seconds)

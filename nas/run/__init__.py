@@ -1,19 +1,24 @@
 """A run: one folder that holds all a command made, enough to resume, reproduce and explain it."""
 
 from nas.command import run_command
-from nas.run.checkpoint import load_checkpoint, save_checkpoint
-from nas.run.folder import RunFolder, check_free
+from nas.run.device import open_device, seeded
+from nas.run.folder import RunFolder, check_free, find_checkpoint, load_checkpoint, save_checkpoint, write_atomically
 from nas.run.interrupts import Interrupted, Interrupts
-from nas.run.setup import open_device, seeded
+from nas.run.progress import progress_bar, progress_shown, quiet
 
 __all__ = [
     "Interrupted",
     "Interrupts",
     "RunFolder",
     "check_free",
+    "find_checkpoint",
     "load_checkpoint",
     "open_device",
+    "progress_bar",
+    "progress_shown",
+    "quiet",
     "run_command",
     "save_checkpoint",
     "seeded",
+    "write_atomically",
 ]

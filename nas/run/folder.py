@@ -1,32 +1,87 @@
-"""The folder of a run: its configuration, environment, checkpoint, history, TensorBoard events and products."""
+"""The folder of a run: its configuration, environment, checkpoint, history, TensorBoard events and products.
+
+Every file in it is written in one step (`write_atomically`); checkpoints are read without executing anything.
+"""
 
 import csv
+import io
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
 from genotypes import UserError
-from nas.run.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["RunFolder", "check_free"]
+__all__ = ["RunFolder", "check_free", "find_checkpoint", "load_checkpoint", "save_checkpoint", "write_atomically"]
+
+_CHECKPOINT = "checkpoint.pt"
+
+
+@contextmanager
+def write_atomically(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """`with write_atomically(path) as file:` - whatever happens, `path` is whole afterwards, the old or the new.
+
+    Written beside it, flushed to the disk (a rename can reach that before the data it names), then renamed. Raises
+    UserError where it cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values; UserError where that is not possible."""
+    with write_atomically(path) as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # torch tells of a full disk in a RuntimeError of its own
+            raise UserError(f"{path}: cannot be written: {error}") from error
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The state written by `save_checkpoint`; UserError if the file is something else."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # what a stray file makes the reader raise is not documented
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: not a checkpoint of this program ({reason})") from None
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: not a checkpoint of this program (it holds {type(state).__name__})")
+    return state
+
+
+def find_checkpoint(folder: str | os.PathLike[str] | None) -> Path | None:
+    """The checkpoint of the run in this folder; None where there is none, so that nothing is resumed there."""
+    path = Path(folder) / _CHECKPOINT if folder else None
+    return path if path and path.is_file() else None
 
 
 class RunFolder:
     """A run's folder.
 
     config.yaml       the resolved configuration: `--config RUN/config.yaml` repeats the run
-    environment.json  versions, device, threads, git commit
+    environment.json  versions, device, threads, git commit, and the folder in which the command was given
     checkpoint.pt     everything needed to resume (`save`, `load`)
     history.csv       one row an evaluation
     events/           TensorBoard
@@ -46,6 +101,7 @@ class RunFolder:
         try:
             folder = cls(Path(out) if out else _next_free(Path("runs"), kind))
             if resume:
+                _continue_threads(folder.began.get("threads"))
                 return folder
             if out:
                 check_free(folder.path)
@@ -57,40 +113,48 @@ class RunFolder:
         return folder
 
     @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.pt"
+    def began(self) -> dict[str, Any]:
+        """Where the run began, and with what: environment.json; empty where that cannot be read."""
+        try:
+            found = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def write_text(self, name: str, text: str) -> Path:
-        """Write a file of the run in one step."""
-        temporary = self.path / f".{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, self.path / name)
+        """Write a file of the run."""
+        with write_atomically(self.path / name) as file:
+            file.write(text.encode())
         return self.path / name
 
     def save(self, state: dict[str, Any]) -> None:
         """Checkpoint `state` (tensors and plain values) and the history."""
-        save_checkpoint(self.checkpoint, state | {"history": self.history})
+        save_checkpoint(self.path / _CHECKPOINT, state | {"history": self.history})
 
     def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
         """The last checkpoint, with the history put back to it; None if the run never came that far."""
-        if not self.checkpoint.exists():
+        checkpoint = find_checkpoint(self.path)
+        if checkpoint is None:
             return None
-        state = load_checkpoint(self.checkpoint, device)
+        state = load_checkpoint(checkpoint, device)
         if "history" not in state:
-            raise UserError(f"{self.checkpoint}: not a checkpoint of this program (it holds no history)")
+            raise UserError(f"{checkpoint}: not a checkpoint of this program (it holds no history)")
         self.history = state.pop("history")
         self._write_history()  # rows written after the checkpoint will be made again
         return state
 
     def record(self, row: dict[str, Any]) -> None:
-        """Add a row to history.csv; all rows have the same keys."""
+        """Add a row to history.csv; UserError where its columns are not those of the rows before it."""
+        if self.history and row.keys() != self.history[0].keys():
+            differ = ", ".join(sorted(row.keys() ^ self.history[0].keys()))
+            raise UserError(f"{self.path}: other columns than its history has: {differ}; give the same --plugin files")
         self.history.append(row)
         self._write_history()
 
     def events(self, step: int = 0) -> "SummaryWriter":
         """The TensorBoard writer; events from `step` on that an interrupted run left are dropped."""
         if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter  # slow to load
+            from torch.utils.tensorboard import SummaryWriter  # takes a second to load
 
             self._writer = SummaryWriter(str(self.path / "events"), purge_step=step)
         return self._writer
@@ -101,12 +165,11 @@ class RunFolder:
 
     def _write_history(self) -> None:
         if self.history:
-            temporary = self.path / ".history.csv.tmp"
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(self.history[0]))
-                writer.writeheader()
-                writer.writerows(self.history)
-            os.replace(temporary, self.path / "history.csv")
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, list(self.history[0]))
+            writer.writeheader()
+            writer.writerows(self.history)
+            self.write_text("history.csv", text.getvalue())
 
 
 def check_free(path: str | Path) -> None:
@@ -126,6 +189,15 @@ def _next_free(parent: Path, kind: str) -> Path:
         except FileExistsError:
             continue
         return path
+    raise AssertionError("unreachable")
+
+
+def _continue_threads(threads: Any) -> None:
+    """As many threads as when the run began: another number adds up in another order, and gives other bits."""
+    here = torch.get_num_threads()
+    if isinstance(threads, int) and 0 < threads != here:
+        print(f"threads {threads}, as when the run began ({here} here): to the same bits", file=sys.stderr)
+        torch.set_num_threads(threads)
 
 
 def _environment() -> dict[str, Any]:
@@ -137,6 +209,7 @@ def _environment() -> dict[str, Any]:
         commit = ""
     return {
         "command": sys.argv,
+        "folder": os.getcwd(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version(name) for name in packages},

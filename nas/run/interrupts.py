@@ -2,6 +2,7 @@
 
 import signal
 from types import FrameType, TracebackType
+from typing import Any
 
 __all__ = ["Interrupted", "Interrupts"]
 
@@ -15,16 +16,20 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """`with Interrupts() as interrupts:` then, where the state is whole: `if interrupts.signum: save, stop`."""
+    """`with Interrupts() as interrupts:` then, where the state is whole: `if interrupts.signum: save, stop`.
+
+    on: False leaves the signals to whoever handles them already.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, *, on: bool = True) -> None:
         self.signum: int | None = None
-        self._before: dict[int, object] = {}
+        self._signals = self.SIGNALS if on else ()
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
-        for signum in self.SIGNALS:
+        for signum in self._signals:
             self._before[signum] = signal.signal(signum, self._handle)
         return self
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nas.command import Command, run_command, to_yaml
 from nas.run import RunFolder, check_free
-from nas.search import SearchConfig, open_inputs, search
+from nas.search import SearchConfig, open_search, search
 from nas.task.folders import is_synthetic
 
 COMMAND = Command(
@@ -44,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
     if cfg.out and not resume:
         check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
-    inputs = open_inputs(cfg, folder=cfg.out if resume else None)
+    setup = open_search(cfg, folder=cfg.out if resume else None)
     run = RunFolder.open(cfg.out, "search", to_yaml(cfg), resume=resume)
-    result = search(cfg, run, inputs=inputs)
-    opened = inputs.space.open_edges()
+    result = search(cfg, run, setup=setup)
+    opened = setup.space.open_edges()
     operations = Counter(op for edge, op in result.genotype.graph.operations().items() if edge in opened)
     print(f"found   {result.genotype.name}: " + ", ".join(f"{n} {op}" for op, n in operations.most_common()))
     if result.stopped:
@@ -59,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         r = result.rivals
         spread = f"loss {min(r.losses):.4f} to {max(r.losses):.4f}, mean {r.mean:.4f}"
         print(f"random  {len(r.losses)} genotypes so scored: {spread}; the result beats {r.better:.0%} of them")
-    if result.cost is not None and inputs.objective is not None:
-        table = inputs.objective.table
+    if result.cost is not None and setup.objective is not None:
+        table = setup.objective.table
         print(f"costs   {result.cost:,.6g} {table.unit} at {table.size[0]} x {table.size[1]} ({table.kind})")
     if result.front:
         print(f"front   {len(result.front)} genotypes in {result.path / 'front'} (drawn: {result.path / 'front.svg'})")

@@ -7,10 +7,10 @@ from typing import Any, Literal
 from genotypes import Genotype, UserError
 from nas.command import owner
 from nas.guard import GuardConfig
-from nas.optim import OptimConfig
 from nas.run.sizes import check_side
 from nas.strategies import STRATEGIES, Strategy, strategy_config
 from nas.task import AugmentConfig, LossConfig
+from nas.training import OptimConfig
 from nas.trials import TrialsConfig
 from search_spaces.spaces import SPACES, Space, space_named
 

@@ -1,6 +1,7 @@
 """Cost as part of what is searched for: the expected cost in the loss, and genotypes that keep a budget."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,9 @@ import torch
 from genotypes import Genotype, UserError
 from nas.cost import CostTable, cost_table, user_cache, within_budget
 from nas.search.config import SearchConfig
-from nas.strategies import Strategy
+from nas.strategies import Strategy, derivable
 
-__all__ = ["COSTS", "CostObjective", "open_objective"]
+__all__ = ["COSTS", "CostObjective", "derive", "open_objective"]
 
 COSTS = "costs.json"
 
@@ -56,7 +57,7 @@ class CostObjective:
 
     def nearest(self, choices: Mapping[str, str]) -> dict[str, str]:
         """These choices; with a budget that they break, some that keep it and differ on as few edges as can be."""
-        if self.affordable(choices):
+        if self.budget is None or self.affordable(choices):
             return dict(choices)
         wanted = {
             edge: {op: 1.0 if op == choices[edge] else 0.5 for op in row} for edge, row in self.table.rows().items()
@@ -71,6 +72,19 @@ class CostObjective:
         table = self.table
         data = {"kind": table.kind, "unit": table.unit, "size": table.size, "fixed": table.fixed, "edges": table.rows()}
         return json.dumps(data, indent=1)
+
+
+def derive(strategy: Strategy, objective: CostObjective | None) -> dict[str, str] | None:
+    """The operations that would be chosen now, within the budget if there is one; None before trials.
+
+    Choices that would cut the image off are changed on the edges where that is least improbable.
+    """
+    choices = objective.derive(strategy) if objective else strategy.choices()
+    if choices is None or strategy.net.genotype.reaches_image(choices):
+        return choices
+    likely, rows = derivable(strategy.net.open_edges, strategy.cfg), strategy.probabilities()
+    prices = {edge: {op: -math.log(max(rows[edge][op], 1e-30)) for op in ops} for edge, ops in likely.items()}
+    return strategy.net.genotype.graph.reconnect(choices, prices)[0]
 
 
 def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None = None) -> CostObjective | None:

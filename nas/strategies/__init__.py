@@ -8,6 +8,7 @@ from nas.strategies.pc_darts import PartialDarts
 from nas.strategies.strategy import (
     STRATEGIES,
     Loss,
+    Rate,
     Strategy,
     derivable,
     random_choices,
@@ -27,6 +28,7 @@ __all__ = [
     "OneShot",
     "PartialDarts",
     "RandomChoice",
+    "Rate",
     "SecondOrderDarts",
     "Strategy",
     "derivable",

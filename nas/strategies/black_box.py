@@ -35,9 +35,14 @@ class OneShot(Strategy):
     """
 
     sampler = "evolution"
+    _drawn: tuple[int, Mixture] | None = None  # of a step, found before it begins
+
+    def prepare(self, step: int) -> bool:
+        self._drawn = step, self.net.path(self._fair_path(step))
+        return False
 
     def mixture(self, step: int) -> Mixture:
-        return self.net.path(self._fair_path(step))
+        return self._drawn[1] if self._drawn and self._drawn[0] == step else self.net.path(self._fair_path(step))
 
     def _fair_path(self, step: int) -> dict[str, str]:
         path = {}

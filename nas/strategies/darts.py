@@ -9,7 +9,7 @@ from torch import nn
 
 from genotypes import UserError
 from nas.network import Mixture, Network
-from nas.strategies.strategy import Loss, Strategy, derivable, register_strategy
+from nas.strategies.strategy import Loss, Rate, Strategy, derivable, register_strategy
 
 __all__ = [
     "ArchitectureParameters",
@@ -101,7 +101,7 @@ class Differentiable(Strategy):
         return 0.0
 
     def hypergradient(
-        self, train: BilevelLoss, valid: BilevelLoss, params: Params, lr: float
+        self, train: BilevelLoss, valid: BilevelLoss, params: Params, lr: Rate
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(gradient of the valid loss in alpha, the valid loss); losses are functions of (alpha, params) here."""
         return first_order(valid, self.alpha, params)
@@ -109,7 +109,7 @@ class Differentiable(Strategy):
     def mixture(self, step: int) -> Mixture:
         return self.relax(self.alpha.detach(), step, "weights")
 
-    def architecture_step(self, step: int, train: Loss, valid: Loss, lr: float) -> float:
+    def architecture_step(self, step: int, train: Loss, valid: Loss, lr: Rate) -> torch.Tensor:
         params = {name: value.detach() for name, value in self.net.named_parameters()}
         gradient, loss = self.hypergradient(
             lambda alpha, p: train(self.relax(alpha, step, "weights"), p),
@@ -119,7 +119,7 @@ class Differentiable(Strategy):
         )
         self.alpha.grad = gradient
         self.optimizer.step()
-        return float(loss)
+        return loss
 
     def evaluated(self) -> Mixture:
         return Mixture(self.expected(self.alpha.detach()))
@@ -175,7 +175,7 @@ class SecondOrderDarts(Darts):
     cfg: Config
 
     def hypergradient(
-        self, train: BilevelLoss, valid: BilevelLoss, params: Params, lr: float
+        self, train: BilevelLoss, valid: BilevelLoss, params: Params, lr: Rate
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return second_order(train, valid, self.alpha, params, lr=lr, radius=self.cfg.radius)
 
@@ -192,7 +192,7 @@ def first_order(valid: BilevelLoss, alpha: torch.Tensor, params: Params) -> tupl
 
 
 def second_order(
-    train: BilevelLoss, valid: BilevelLoss, alpha: torch.Tensor, params: Params, *, lr: float, radius: float = 0.01
+    train: BilevelLoss, valid: BilevelLoss, alpha: torch.Tensor, params: Params, *, lr: Rate, radius: float = 0.01
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(the hypergradient through one virtual step of gradient descent on the weights, the valid loss after it).
 
@@ -216,9 +216,7 @@ def second_order(
     outer, *vector = torch.autograd.grad(loss, [alpha_leaf, *step.values()], allow_unused=True)
     direction = {name: v for name, v in zip(names, vector, strict=True) if v is not None}
     norm = torch.stack([v.norm() for v in direction.values()]).norm()
-    if norm == 0:  # a flat valid loss: the second term vanishes
-        return outer, loss.detach()
-    eps = radius / norm
+    eps = radius / torch.where(norm > 0, norm, 1.0)  # at a flat valid loss nothing is probed: the second term vanishes
 
     def probe(sign: float) -> torch.Tensor:
         moved = {n: (w + sign * eps * direction[n] if n in direction else w).detach() for n, w in params.items()}

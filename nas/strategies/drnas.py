@@ -57,6 +57,7 @@ class DirichletSearch(Differentiable):
     def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:
         super().__init__(net, cfg, seed=seed, steps=steps)
         self.pruned = False
+        self.active: list[list[int]] | None = None  # what is computed after pruning
 
     def concentration(self, alpha: torch.Tensor) -> torch.Tensor:
         """Of the Dirichlet distributions, all ones at alpha = 0: [open edges, most candidates], > 0."""
@@ -70,9 +71,9 @@ class DirichletSearch(Differentiable):
         # Normalised Gamma draws are a Dirichlet draw, also where edges differ in their number of candidates. Torch
         # draws them from its global generator only; on the CPU, so that every device sees the same ones.
         with seeded(generator(self.seed, f"dirichlet/{stream}", step).initial_seed()):
-            draw = Gamma(self.concentration(alpha).cpu(), 1.0).rsample().to(alpha)
+            draw = Gamma(self.concentration(alpha).cpu(), 1.0, validate_args=False).rsample().to(alpha)
         draw = draw.clamp_min(1e-10).masked_fill(~self.parameters.valid, 0.0)
-        return Mixture(draw / draw.sum(-1, keepdim=True), self._active())
+        return Mixture(draw / draw.sum(-1, keepdim=True), self.active)
 
     def penalty(self, alpha: torch.Tensor) -> torch.Tensor:
         """anchor * mean over the edges of KL(Dirichlet(concentration) || Dirichlet(1))."""
@@ -83,7 +84,7 @@ class DirichletSearch(Differentiable):
         return self.cfg.anchor * divergence.mean()
 
     def evaluated(self) -> Mixture:
-        return Mixture(self.expected(self.alpha.detach()), self._active())
+        return Mixture(self.expected(self.alpha.detach()), self.active)
 
     def prepare(self, step: int) -> bool:
         if not self.cfg.progressive or self.pruned or 2 * step < self.steps:
@@ -99,22 +100,23 @@ class DirichletSearch(Differentiable):
         order = self.parameters.logits(self.alpha.detach()).argsort(-1, descending=True)
         rank = order.argsort(-1)
         valid &= rank < (valid.sum(-1, keepdim=True) + 1) // 2
+        self._note_pruned()
+
+    def _note_pruned(self) -> None:
         self.pruned = True
+        self.active = [row.nonzero().flatten().tolist() for row in self.parameters.valid.cpu()]
 
     def _grown_share(self) -> int:
         """`partial` without its smallest prime factor: a factor of it, so that no edge computes fewer channels."""
         smallest = next((p for p in range(2, self.cfg.partial + 1) if self.cfg.partial % p == 0), 1)
         return self.cfg.partial // smallest
 
-    def _active(self) -> list[list[int]] | None:
-        return [row.nonzero().flatten().tolist() for row in self.parameters.valid.cpu()] if self.pruned else None
-
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"pruned": self.pruned, "valid": self.parameters.valid.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.pruned = state["pruned"]
         self.parameters.valid.copy_(state["valid"])
-        if self.pruned:  # its weights come with the checkpoint
+        if state["pruned"]:  # its weights come with the checkpoint
+            self._note_pruned()
             self.net = widen_share(self.net, self._grown_share())

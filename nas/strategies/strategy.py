@@ -12,10 +12,20 @@ from genotypes import Genotype, Record, Registry
 from nas.network import Mixture, Network, build
 from nas.task import generator
 
-__all__ = ["STRATEGIES", "Loss", "Strategy", "derivable", "random_choices", "register_strategy", "strategy_config"]
+__all__ = [
+    "STRATEGIES",
+    "Loss",
+    "Rate",
+    "Strategy",
+    "derivable",
+    "random_choices",
+    "register_strategy",
+    "strategy_config",
+]
 
 # The loss of one batch, given the open edges' mixture and, by name, the network's parameters.
 Loss = Callable[[Mixture, dict[str, torch.Tensor]], torch.Tensor]
+Rate = float | torch.Tensor  # a tensor where a step may be captured in a graph
 
 
 def derivable(open_edges: Mapping[str, Sequence[str]], cfg: "Strategy.Config") -> dict[str, tuple[str, ...]]:
@@ -89,9 +99,12 @@ class Strategy(ABC):
     def choices(self) -> dict[str, str] | None:
         """The operation of every open edge, as it would be derived now; None before the trials that will tell."""
 
-    def architecture_step(self, step: int, train: Loss, valid: Loss, lr: float) -> float:
-        """Improve the architecture on `valid`; `train` and `lr` are those of the weights' next step. The valid loss."""
-        return float("nan")
+    def architecture_step(self, step: int, train: Loss, valid: Loss, lr: Rate) -> torch.Tensor | float | None:
+        """Improve the architecture on `valid`; `train` and `lr` are those of the weights' next step.
+
+        Returns the valid loss (a tensor, so that nobody waits for the device), or None where nothing was computed.
+        """
+        return None
 
     def prepare(self, step: int) -> bool:
         """Change `self.net` before step `step`; True if it has other parameters now."""

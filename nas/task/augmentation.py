@@ -1,21 +1,24 @@
-"""Augmentation of a whole batch at once, on the batch's device."""
+"""What a photograph becomes before a network sees it: augmented, a whole batch at once, and normalised."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genotypes.errors import UserError
+from genotypes import Input, UserError
 
-__all__ = ["AugmentConfig", "augment", "normalise"]
+__all__ = ["AugmentConfig", "Draw", "augment", "draw", "network_input", "normalise", "pixels", "target"]
 
 _STRIDE = 16  # sizes of multi-scale batches are multiples of this: odd sizes only slow a network down
 _SMALLEST = 32  # the smallest input that networks take
+_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,36 +48,61 @@ class AugmentConfig:
             raise UserError(f"augmentation: scales must be factors in 0.1..4, at least one, got {self.scales}")
 
 
-def augment(images: Tensor, masks: Tensor, generator: torch.Generator, cfg: AugmentConfig) -> tuple[Tensor, Tensor]:
-    """Augment a batch.
+class Draw(NamedTuple):
+    """What is done to one batch: numbers that the host draws, and the size that they lead to.
 
-    Args:
-        images: uint8[B, 3, S, S].
-        masks: uint8[B, 1, S, S].
-        generator: a CPU generator; the numbers drawn do not depend on the device.
-        cfg: what to do.
-
-    Returns:
-        x float32[B, 3, s, s] in 0..1 and y float32[B, 1, s, s] of zeros and ones, s the size drawn from `scales`.
+    flipped: bool[B]. theta: float[B, 2, 3], from output to input coordinates (-1..1), or None where nothing but flips
+    is asked for. colour: float[B, 3], factors of brightness, contrast and saturation, or None. side: of the result.
     """
-    batch, size = images.shape[0], images.shape[-1]
+
+    flipped: Tensor
+    theta: Tensor | None
+    colour: Tensor | None
+    side: int
+
+    def to(self, device: torch.device) -> Draw:
+        theta = None if self.theta is None else self.theta.to(device)
+        colour = None if self.colour is None else self.colour.to(device)
+        return Draw(self.flipped.to(device), theta, colour, self.side)
+
+
+def draw(batch: int, side: int, generator: torch.Generator, cfg: AugmentConfig) -> Draw:
+    """What happens to `batch` images of `side` x `side`; the numbers do not depend on the device."""
     # One table of numbers whatever is switched on: adding an option leaves the others' draws alone.
     drawn = torch.rand(batch, 9, generator=generator)
     scale = cfg.scales[int(torch.randint(len(cfg.scales), (), generator=generator))]
     flipped = drawn[:, 0] < cfg.flip
-    out = size if scale == 1 else max(_SMALLEST, round(size * scale / _STRIDE) * _STRIDE)
-    if cfg.rotate == 0 and cfg.crop == 0 and out == size:
-        where = flipped.to(images.device)[:, None, None, None]
-        x = torch.where(where, images.flip(-1), images).float() / 255
-        y = (torch.where(where, masks.flip(-1), masks) > 127).float()
+    out = side if scale == 1 else max(_SMALLEST, round(side * scale / _STRIDE) * _STRIDE)
+    plain = cfg.rotate == 0 and cfg.crop == 0 and out == side
+    return Draw(
+        flipped=flipped,
+        theta=None if plain else _affine(drawn, flipped, cfg),
+        colour=1 + cfg.colour * (2 * drawn[:, 6:9] - 1) if cfg.colour > 0 else None,
+        side=out,
+    )
+
+
+def augment(images: Tensor, masks: Tensor, change: Draw) -> tuple[Tensor, Tensor]:
+    """Do to a batch what was drawn; no value of a tensor is read.
+
+    Args:
+        images: uint8[B, 3, S, S].
+        masks: uint8[B, 1, S, S].
+        change: of `draw(B, S, ...)`, on the images' device.
+
+    Returns:
+        x float32[B, 3, s, s] in 0..1 and y float32[B, 1, s, s] of zeros and ones, s the draw's side.
+    """
+    if change.theta is None:
+        where = change.flipped[:, None, None, None]
+        x, y = pixels(torch.where(where, images.flip(-1), images)), target(torch.where(where, masks.flip(-1), masks))
     else:
-        theta = _affine(drawn, flipped, cfg).to(images.device)
-        both = torch.cat([images, masks], dim=1).float() / 255
-        grid = F.affine_grid(theta, [batch, 4, out, out], align_corners=False)
+        both = pixels(torch.cat([images, masks], dim=1))
+        grid = F.affine_grid(change.theta, [len(both), 4, change.side, change.side], align_corners=False)
         both = F.grid_sample(both, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
         x, y = both[:, :3].clamp(0, 1), (both[:, 3:] > 0.5).float()
-    if cfg.colour > 0:
-        x = _jitter(x, drawn[:, 6:9].to(x.device), cfg.colour)
+    if change.colour is not None:
+        x = _jitter(x, change.colour)
     return x, y
 
 
@@ -92,17 +120,40 @@ def _affine(drawn: Tensor, flipped: Tensor, cfg: AugmentConfig) -> Tensor:
     return torch.stack([rows_x, rows_y], dim=1)
 
 
-def _jitter(x: Tensor, drawn: Tensor, strength: float) -> Tensor:
-    """Brightness, contrast and saturation, each by a factor of 1 ± strength an image. drawn: float[B, 3] in 0..1."""
-    bright, contrast, saturation = (1 + strength * (2 * drawn - 1))[:, :, None, None, None].unbind(1)
+def _jitter(x: Tensor, factors: Tensor) -> Tensor:
+    """Brightness, contrast and saturation, each times a factor of the image. factors: float[B, 3]."""
+    bright, contrast, saturation = factors[:, :, None, None, None].unbind(1)
+    weights = channels(_LUMA, x.device)
     x = (x * bright).clamp(0, 1)
-    grey = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    grey = (x * weights).sum(1, keepdim=True)
     mean = grey.mean((2, 3), keepdim=True)
     x = (mean + (x - mean) * contrast).clamp(0, 1)
-    grey = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    grey = (x * weights).sum(1, keepdim=True)
     return (grey + (x - grey) * saturation).clamp(0, 1)
 
 
+def pixels(images: Tensor) -> Tensor:
+    """uint8 as float32 in 0..1."""
+    return images.float() / 255
+
+
+def target(masks: Tensor) -> Tensor:
+    """uint8 masks as zeros and ones: the object is where a value is above 127."""
+    return (masks > 127).float()
+
+
+@lru_cache(maxsize=64)
+def channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """float32[C, 1, 1], made once: a step that made it from a list would wait for the copy to the device."""
+    return torch.tensor(values, device=device)[:, None, None]
+
+
 def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(x - mean) / std a channel, for x float[B, 3, H, W] in 0..1: the input convention of a genotype."""
-    return (x - x.new_tensor(mean)[:, None, None]) / x.new_tensor(std)[:, None, None]
+    """(x - mean) / std a channel, for x float32[B, 3, H, W] in 0..1: the input convention of a genotype."""
+    return (x - channels(tuple(mean), x.device)) / channels(tuple(std), x.device)
+
+
+def network_input(x: Tensor, convention: Input) -> Tensor:
+    """Photographs as a network takes them: normalised, channels last. x: uint8 or float32[B, 3, H, W], in 0..1."""
+    x = pixels(x) if x.dtype == torch.uint8 else x
+    return normalise(x, convention.mean, convention.std).contiguous(memory_format=torch.channels_last)

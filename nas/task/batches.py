@@ -1,12 +1,19 @@
-"""Which images step k sees: a pure function of (seed, stream, step), so that a resumed run sees the same."""
+"""What step k sees: a pure function of (seed, stream, step), so that a resumed run sees the same."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-__all__ = ["generator", "batch_indices"]
+from genotypes import Input
+from nas.task.augmentation import AugmentConfig, Draw, augment, draw, network_input
+from nas.task.photos import PhotoSet
+
+__all__ = ["Batch", "Batches", "batch_indices", "generator"]
 
 
 def generator(seed: int, stream: str, step: int) -> torch.Generator:
@@ -35,3 +42,44 @@ def batch_indices(n: int, batch_size: int, step: int, seed: int, stream: str) ->
         order = torch.randperm(n, generator=generator(seed, f"{stream}/epoch", epoch))
         pieces.append(order[max(start - epoch * n, 0) : stop - epoch * n])
     return torch.cat(pieces)
+
+
+class Batch(NamedTuple):
+    """A step's images uint8[B, 3, S, S] and masks uint8[B, 1, S, S] on the device, and what is to be done to them."""
+
+    images: Tensor
+    masks: Tensor
+    change: Draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """A stream of batches from some images of a set.
+
+    rows: LongTensor, the images of `photos` it draws from; stream: its name, so that two streams are independent.
+    """
+
+    photos: PhotoSet
+    rows: Tensor
+    batch_size: int
+    augment: AugmentConfig
+    convention: Input
+    device: torch.device
+    seed: int
+    stream: str
+
+    def draw(self, step: int) -> Batch:
+        """What the host decides about step `step`: which images, and how they are varied. Its shapes never change."""
+        picked = self.rows[batch_indices(len(self.rows), self.batch_size, step, self.seed, self.stream)]
+        images, masks = self.photos.batch(picked, self.device)
+        random = generator(self.seed, f"{self.stream}/augment", step)
+        return Batch(images, masks, draw(len(images), images.shape[-1], random, self.augment).to(self.device))
+
+    def make(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """x float[B, 3, h, w], normalised, channels last; y float[B, 1, h, w] of zeros and ones. Reads no value."""
+        x, y = augment(*batch)
+        return network_input(x, self.convention), y
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step, see `make`."""
+        return self.make(self.draw(step))

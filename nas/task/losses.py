@@ -5,7 +5,6 @@ Every loss computes in float32 at least, also under autocast: sums over an image
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genotypes.errors import UserError
+from genotypes import Record, Registry, UserError
 
 __all__ = [
+    "LOSSES",
     "LossConfig",
     "bce",
     "boundary",
     "cel",
-    "check_finite",
     "get_loss",
     "iou",
     "loss_names",
@@ -29,14 +28,28 @@ __all__ = [
 ]
 
 _EPS = 1e-6
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+LOSSES = Registry("loss", Record)  # name -> a `LossFunction` that gives a scalar and reads no tensor's value
 
 
+def loss_names() -> list[str]:
+    """Names that `LossConfig.terms` may hold."""
+    return sorted(LOSSES)
+
+
+def get_loss(name: str) -> LossFunction:
+    """The loss of this name; UserError, listing those that exist, if there is none."""
+    return LOSSES[name].load()
+
+
+@LOSSES.register("bce")
 def bce(logits: Tensor, masks: Tensor) -> Tensor:
     """Binary cross entropy, mean over all pixels."""
     logits, masks = _precise(logits, masks)
     return F.binary_cross_entropy_with_logits(logits, masks)
 
 
+@LOSSES.register("iou")
 def iou(logits: Tensor, masks: Tensor) -> Tensor:
     """Soft intersection over union of each image, 1 - (I + 1) / (U + 1), mean over the batch.
 
@@ -49,6 +62,7 @@ def iou(logits: Tensor, masks: Tensor) -> Tensor:
     return (1 - (both + 1) / (either + 1)).mean()
 
 
+@LOSSES.register("cel")
 def cel(logits: Tensor, masks: Tensor) -> Tensor:
     """Consistency-enhanced loss of MINet (CVPR 2020, section 3.3): sums run over the whole batch."""
     logits, masks = _precise(logits, masks)
@@ -57,6 +71,7 @@ def cel(logits: Tensor, masks: Tensor) -> Tensor:
     return (total - 2 * (probs * masks).sum()) / (total + _EPS)
 
 
+@LOSSES.register("boundary")
 def boundary(logits: Tensor, masks: Tensor, *, inner: int = 3, reach: int = 5) -> Tensor:
     """1 - F1 between the boundaries of prediction and mask (Bokhovkin & Burnaev 2019, arXiv 1905.07852).
 
@@ -94,30 +109,6 @@ def _precise(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"logits {list(logits.shape)} and masks {list(masks.shape)} differ in shape")
     logits = logits if logits.dtype == torch.float64 else logits.float()
     return logits, masks.to(logits.dtype)
-
-
-_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "bce": bce,
-    "iou": iou,
-    "cel": cel,
-    "boundary": boundary,
-}
-
-
-def loss_names() -> list[str]:
-    """Names that `LossConfig.terms` may hold."""
-    return sorted(_LOSSES)
-
-
-def get_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss of this name.
-
-    Raises:
-        UserError: no such loss; the message lists those that exist.
-    """
-    if name not in _LOSSES:
-        raise UserError(f"unknown loss {name!r}; there are {', '.join(loss_names())}")
-    return _LOSSES[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,10 +160,3 @@ def multi_output_loss(outputs: Sequence[Tensor], masks: Tensor, cfg: LossConfig)
             if side * weight:
                 total = total + side * weight * get_loss(name)(logits, masks)
     return total
-
-
-def check_finite(loss: Tensor | float, step: int, option: str) -> None:
-    """UserError where a training has diverged; option: the one to turn down."""
-    value = float(loss.detach()) if isinstance(loss, Tensor) else loss
-    if not math.isfinite(value):
-        raise UserError(f"step {step}: the loss is {value}; try a smaller {option}")

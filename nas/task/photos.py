@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -55,6 +56,16 @@ class PhotoSet:
     def device(self) -> torch.device:
         """Where the images are."""
         return self.images.device
+
+    @property
+    def fingerprint(self) -> str:
+        """How many, and a digest that changes with their names, their order and their pixels."""
+        digest = hashlib.sha256("\n".join(self.names).encode())
+        place = torch.arange(1, len(self) + 1, device=self.device)
+        for pixels in (self.images, self.masks):
+            sums = pixels.flatten(1).sum(1, dtype=torch.int64)
+            digest.update(str((sums * place).sum().item()).encode())
+        return f"{len(self)} photographs ({digest.hexdigest()[:12]})"
 
     def subset(self, indices: Sequence[int] | Tensor, *, name: str | None = None) -> PhotoSet:
         """A copy of the chosen images, in the order given.

@@ -1,9 +1,8 @@
 """Black-box search: Optuna studies over the choices of an open genotype."""
 
-from nas.trials.config import TrialsConfig
-from nas.trials.front import draw_front, export_front, pareto_front
-from nas.trials.records import Trial, Trials, write_trials
-from nas.trials.study import Report, Score, check_trials, run_trials
+from nas.trials.records import Trial, Trials, draw_front, export_front, pareto_front, write_trials
+from nas.trials.storage import anchor_storage
+from nas.trials.study import Report, Score, TrialsConfig, check_trials, run_trials
 
 __all__ = [
     "Report",
@@ -11,6 +10,7 @@ __all__ = [
     "Trial",
     "Trials",
     "TrialsConfig",
+    "anchor_storage",
     "check_trials",
     "draw_front",
     "export_front",

@@ -1,4 +1,7 @@
-"""What to try next: a function of seed, the trial's number and the trials before it; so resuming changes nothing."""
+"""What to try next, and what to end early: functions of seed, the trial's number and the trials before it.
+
+So resuming changes nothing.
+"""
 
 import itertools
 import math
@@ -8,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from genotypes import UserError
+from genotypes import Record, Registry, UserError
 
-__all__ = ["SAMPLERS", "RegularisedEvolution", "SeededSampler", "make_sampler"]
+__all__ = ["PRUNERS", "SAMPLERS", "RegularisedEvolution", "SeededSampler", "make_pruner", "make_sampler"]
 
 _LONGEST_WALK = 10_000  # steps; after them all that is left to try may be what is refused
 _ATTEMPTS = 20  # draws that are thrown away because their genotype has been tried
@@ -33,12 +37,11 @@ def make_sampler(
 
     population: see `TrialsConfig`. accept: false for choices that are not to be tried.
     """
-    if name not in SAMPLERS:
-        raise UserError(f"unknown sampler {name!r}; known: {', '.join(sorted(SAMPLERS))}")
+    make = SAMPLERS[name].load()
     if name == "evolution" and objectives > 1:
         raise UserError("sampler evolution has one objective; for a front of loss against cost take nsga2 or tpe")
     # Of 10 and 20, 10 is better for evolution at 20 to 60 trials on both tables of nas.benchmark, and for tpe no worse.
-    return SeededSampler(space, seed, lambda draw_seed: SAMPLERS[name](draw_seed, population or 10), accept)
+    return SeededSampler(space, seed, lambda draw_seed: make(draw_seed, population or 10), accept)
 
 
 class SeededSampler(BaseSampler):
@@ -59,6 +62,7 @@ class SeededSampler(BaseSampler):
         self._fixed = {name: choices.choices[0] for name, choices in space.items() if choices.single()}
         self._refuse = lambda params: not accept({**self._fixed, **params})
         self._space = {name: choices for name, choices in space.items() if not choices.single()}
+        self._distributions: dict[str, BaseDistribution] = dict(self._space)
         self._seed = seed
         self._make = make
 
@@ -73,7 +77,7 @@ class SeededSampler(BaseSampler):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # options that Optuna calls experimental
                 sampler = self._make(int(seeds[0]))
-                params = sampler.sample_relative(study, trial, self._space)
+                params = sampler.sample_relative(study, trial, self._distributions)
             rng = np.random.default_rng(seeds[1])
             for name, choices in self._space.items():  # startup trials, NSGA-II's mutations
                 if name not in params:
@@ -95,7 +99,7 @@ class SeededSampler(BaseSampler):
         return tuple(params.get(name) for name in self._space)
 
     def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: CategoricalDistribution
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         raise RuntimeError(f"{param_name} is not a parameter of this study")
 
@@ -137,11 +141,65 @@ def change_one(
     return dict(params) | {name: others[rng.integers(len(others))]}
 
 
-SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
-    "evolution": lambda seed, population: RegularisedEvolution(seed, population, tournament=0.8),
-    "nsga2": lambda seed, population: optuna.samplers.NSGAIISampler(seed=seed, population_size=population),
-    "random": lambda seed, population: optuna.samplers.RandomSampler(seed=seed),
-    "tpe": lambda seed, population: optuna.samplers.TPESampler(
-        seed=seed, n_startup_trials=population, multivariate=True, constant_liar=False
+SAMPLERS = Registry("sampler", Record)  # each makes Optuna's of (seed, population)
+SAMPLERS.add(
+    Record(
+        name="evolution",
+        summary="the best of a few of the last trials, changed in one place",
+        paper="Real et al., AAAI 2019",
+        source=RegularisedEvolution,
+        arguments={"tournament": 0.8},
     ),
-}
+    Record(
+        name="nsga2",
+        summary="evolution with several objectives",
+        paper="Deb et al., 2002",
+        source=lambda seed, population: optuna.samplers.NSGAIISampler(seed=seed, population_size=population),
+    ),
+    Record(
+        name="random",
+        summary="any, all alike likely",
+        source=lambda seed, population: optuna.samplers.RandomSampler(seed=seed),
+    ),
+    Record(
+        name="tpe",
+        summary="where good trials are dense and bad ones are not",
+        paper="Bergstra et al., NIPS 2011",
+        source=lambda seed, population: optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=population, multivariate=True, constant_liar=False
+        ),
+    ),
+)
+
+
+class _Hyperband(HyperbandPruner):
+    """Optuna's, but a restarted process knows the brackets before its first draw, as one that was not disturbed does.
+
+    Optuna's learns them from the complete trials when it first judges one; a sampler that asks sooner is shown others.
+    It asks a bracket's own study for its trials, which asks here for each trial's bracket: so it learns them only from
+    the whole study, also where no complete trial has reported anything yet and there is nothing to learn.
+    """
+
+    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        if not self._pruners and not hasattr(study, "_bracket_id"):
+            self._try_initialization(study)
+        return super()._get_bracket_id(study, trial)
+
+
+PRUNERS = Registry("pruner", Record)
+PRUNERS.add(
+    Record(name="none", summary="every trial runs to its end", source=NopPruner),
+    Record(
+        name="median", summary="worse than the median of the earlier trials at the same step ends", source=MedianPruner
+    ),
+    Record(name="successive_halving", paper="Li et al., MLSys 2020 (asynchronous)", source=SuccessiveHalvingPruner),
+    Record(name="hyperband", paper="Li et al., JMLR 2018", source=_Hyperband),
+)
+
+
+def make_pruner(name: str, *, objectives: int) -> BasePruner:
+    """The pruner of that name; UserError if there is none, or for more than one objective (Optuna prunes by one)."""
+    record = PRUNERS[name]
+    if name != "none" and objectives > 1:
+        raise UserError(f"pruner {name} goes with one objective; with {objectives} it must be none")
+    return record.make()

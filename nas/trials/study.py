@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,58 @@ from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import OptunaError, TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
-from tqdm import tqdm
 
 from genotypes import UserError
-from nas.run import Interrupted, Interrupts
-from nas.trials.config import TrialsConfig
-from nas.trials.pruners import make_pruner
+from nas.run import Interrupted, Interrupts, progress_bar
 from nas.trials.records import REPEAT, Trials, read_trial, write_trials
-from nas.trials.samplers import make_sampler
-from nas.trials.storage import STORAGE_ERRORS, open_storage, reason, storage_name
-from nas.trials.workers import Heartbeat, Watch
+from nas.trials.samplers import PRUNERS, SAMPLERS, make_pruner, make_sampler
+from nas.trials.storage import STORAGE_ERRORS, Heartbeat, Watch, open_storage, reason, storage_name
 
-__all__ = ["Report", "Score", "check_trials", "run_trials"]
+__all__ = ["Report", "Score", "TrialsConfig", "check_trials", "run_trials"]
 
 Report = Callable[[int, float], None]  # (step, value so far): may end the trial
 Score = Callable[[dict[str, Any], Report], Sequence[float]]  # (choices, report) -> one value an objective
 
 _SEARCHED = "searched"  # user attribute of a study: what its trials are about
 _PAUSE = 0.5  # seconds between looks at the trials of others
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialsConfig:
+    """Genotypes tried one after another, by one process or by many that share a storage.
+
+    Attributes:
+        count: trials of the study, of all its workers together.
+        sampler: what to try next: evolution, nsga2, random or tpe; none: the strategy's own.
+        population: random trials first; then the size of evolution's and nsga2's population; none: 10.
+        pruner: which short trainings end early: none, median, hyperband or successive_halving (for one objective).
+        storage: where the study lies: sqlite:///FILE, postgresql://..., mysql+pymysql://..., or a file ending in
+            .journal or .log that the workers share; none: a journal in the run's folder.
+        study: its name in the storage; none: made of space, objectives, sampler and seed, so that the same command on
+            several machines works on one study, and other searches may use the storage too.
+        stale_after: seconds without a sign of life after which another machine's trial counts as lost.
+    """
+
+    count: int = 60
+    sampler: str | None = None
+    population: int | None = None
+    pruner: str = "none"
+    storage: str | None = None
+    study: str | None = None
+    stale_after: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UserError(f"count must be at least 1 trial, not {self.count}")
+        if self.population is not None and self.population < 2:
+            raise UserError(f"population must be at least 2 trials, not {self.population}")
+        if not self.stale_after > 0:
+            raise UserError(f"stale_after must be more than 0 seconds, not {self.stale_after}")
+        for registry, name in ((SAMPLERS, self.sampler), (PRUNERS, self.pruner)):
+            if name is not None:
+                registry[name]  # or its error: unknown
+        if self.study is not None and not self.study.strip():
+            raise UserError("study must be a name, not blank")
 
 
 def check_trials(cfg: TrialsConfig, *, objectives: int = 1) -> None:
@@ -64,7 +99,6 @@ def run_trials(
     scored: str = "",
     folder: Path | None = None,
     to_continue: str = "run the same command again",
-    progress: bool = True,
 ) -> Trials:
     """Work on a study until `cfg.count` of its trials are finished, by this process or others; all of them.
 
@@ -112,9 +146,7 @@ def run_trials(
             )
             _check(study, searched, f"study {name!r} in {shown}")
             with Interrupts() as caught:
-                return _Worker(study, storage, parameters, score, cfg, objectives, folder, caught).run(
-                    progress, to_continue
-                )
+                return _Worker(study, storage, parameters, score, cfg, objectives, folder, caught).run(to_continue)
         except STORAGE_ERRORS as error:
             raise UserError(f"storage {shown}: {reason(error)}; once it is back, the same command goes on") from error
 
@@ -138,8 +170,8 @@ class _Worker:
         self._watch = Watch(cfg.stale_after)
         self._alone = isinstance(storage, InMemoryStorage)
 
-    def run(self, progress: bool, to_continue: str) -> Trials:
-        with tqdm(total=self._cfg.count, desc="trials", unit="trial", disable=not progress) as bar:
+    def run(self, to_continue: str) -> Trials:
+        with progress_bar(total=self._cfg.count, desc="trials", unit="trial") as bar:
             while True:
                 self._recover_lost()
                 trials = self._counted()
@@ -242,7 +274,7 @@ class _Worker:
             write_trials(trials, self._folder / "trials.csv")
         return trials
 
-    def _show(self, bar: tqdm, trials: list[FrozenTrial], finished: int) -> None:
+    def _show(self, bar: Any, trials: list[FrozenTrial], finished: int) -> None:
         bar.n = finished
         best = min((t.values[0] for t in trials if t.state == TrialState.COMPLETE), default=None)
         bar.set_description_str("trials", refresh=False)

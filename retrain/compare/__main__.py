@@ -10,9 +10,8 @@ from typing import Any
 from genotypes import UserError
 from nas.command import Command, read_file, run_command, to_yaml
 from nas.run import RunFolder
-from retrain.compare import CompareConfig, Training, compare, prepare, read_entries, rows
-from retrain.compare.plot import plot
-from retrain.compare.table import markdown, trainings_csv
+from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
+from retrain.compare.table import markdown, plot, trainings_csv
 from retrain.recipe import recipe_names
 
 
@@ -60,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{cfg.out or '--resume needs --out'}: no comparison to continue")
     text = to_yaml(cfg)
     entries = read_entries(cfg.genotypes, cfg.space)
-    plan = prepare(cfg, entries)  # whatever is wrong shows before the folder is touched
+    plan = plan_comparison(cfg, entries)  # whatever is wrong shows before the folder is touched
     run = RunFolder.open(cfg.out, "compare", text, resume=_is_comparison(cfg.out))
     run.write_text("config.yaml", text)
 

@@ -11,14 +11,14 @@ import genotypes
 from genotypes import UserError
 from nas.command import to_yaml
 from nas.cost import count
-from nas.run import Interrupted, RunFolder, open_device
+from nas.run import Interrupted, RunFolder, open_device, progress_shown
 from nas.task import PhotoSet, open_photos
 from retrain.compare.config import CompareConfig, train_config
 from retrain.compare.entries import Entry
-from retrain.train import TrainConfig, open_inputs, train
-from retrain.train.products import read_scores
+from retrain.train import TrainConfig, open_training, train
+from retrain.train.training import read_scores
 
-__all__ = ["Plan", "Training", "compare", "prepare"]
+__all__ = ["Plan", "Training", "compare", "plan_comparison"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Plan:
     macs: dict[str, int]
 
 
-def prepare(cfg: CompareConfig, entries: list[Entry], *, progress: bool = True) -> Plan:
+def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> Plan:
     """Open and check all that the trainings need; nothing is written.
 
     Raises UserError for anything missing or not fitting, and where the folder `cfg.out` holds, under the same label,
@@ -53,9 +53,9 @@ def prepare(cfg: CompareConfig, entries: list[Entry], *, progress: bool = True) 
     jobs = [(entry, seed) for seed in cfg.seeds for entry in entries]  # seed by seed: early tables are fair ones
     out = Path(cfg.out or "")
     waiting = [job for job in jobs if cfg.out is None or not _is_complete(cfg, *job, out)]
-    photos = _photos(cfg, progress) if waiting else None
+    photos = _photos(cfg) if waiting else None
     for entry in {entry.label: entry for entry, _ in waiting}.values():
-        open_inputs(_config(cfg, entry, cfg.seeds[0], out), genotype=entry.genotype, photos=photos)
+        open_training(_config(cfg, entry, cfg.seeds[0], out), genotype=entry.genotype, photos=photos)
     size = (cfg.recipe.size, cfg.recipe.size)
     macs = {entry.label: count(entry.genotype, size).macs for entry in entries}
     return Plan(jobs=jobs, waiting=waiting, photos=photos, macs=macs)
@@ -66,29 +66,27 @@ def compare(
     plan: Plan,
     out: Path,
     *,
-    progress: bool = True,
     after_each: Callable[[list[Training]], None] = lambda done: None,
 ) -> list[Training]:
     """Train every entry with every seed under `out`/runs; those that are complete there are read, not trained again.
 
-    plan: of `prepare(cfg, ...)`. after_each: called with all outcomes so far. Raises Interrupted once saved, if asked
-    to stop.
+    plan: of `plan_comparison(cfg, ...)`. after_each: called with all outcomes so far. Raises Interrupted once saved, if
+    asked to stop.
     """
     done = []
     for number, (entry, seed) in enumerate(plan.jobs, 1):
         if (entry, seed) in plan.waiting:
-            if progress:
-                print(f"[{number}/{len(plan.jobs)}] {entry.label}, seed {seed}", flush=True)
-            _train(cfg, entry, seed, out, plan.photos, progress)
+            print(f"[{number}/{len(plan.jobs)}] {entry.label}, seed {seed}", flush=True)
+            _train(cfg, entry, seed, out, plan.photos)
         done.append(_outcome(entry, seed, plan.macs[entry.label], out))
         after_each(done)
     return done
 
 
-def _photos(cfg: CompareConfig, progress: bool) -> PhotoSet:
+def _photos(cfg: CompareConfig) -> PhotoSet:
     cache = Path(cfg.cache) if cfg.cache else None
     photos = open_photos(
-        cfg.data, size=cfg.recipe.size, cache_dir=cache, limit=cfg.limit, seed=cfg.data_seed, progress=progress
+        cfg.data, size=cfg.recipe.size, cache_dir=cache, limit=cfg.limit, seed=cfg.data_seed, progress=progress_shown()
     )
     return photos.to(open_device(cfg.device))
 
@@ -125,20 +123,20 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _train(cfg: CompareConfig, entry: Entry, seed: int, out: Path, photos: PhotoSet | None, progress: bool) -> None:
-    config = _config(cfg, entry, seed, out)
+def _train(cfg: CompareConfig, entry: Entry, seed: int, out: Path, photos: PhotoSet | None) -> None:
+    config, folder = _config(cfg, entry, seed, out), _folder(entry, seed, out)
     genotypes.save(entry.genotype, config.genotype)
-    inputs = open_inputs(config, genotype=entry.genotype, photos=photos, progress=progress)
-    resume = (Path(config.out) / "config.yaml").is_file()
-    run = RunFolder.open(config.out, "train", to_yaml(config), resume=resume)
+    setup = open_training(config, genotype=entry.genotype, photos=photos)
+    resume = (folder / "config.yaml").is_file()
+    run = RunFolder.open(str(folder), "train", to_yaml(config), resume=resume)
     try:
-        train(config, run, inputs=inputs, progress=progress)
+        train(config, run, setup=setup)
     except Interrupted as stop:
         raise Interrupted(stop.code - 128, f"saved; the same command with --out {out} continues") from None
 
 
 def _outcome(entry: Entry, seed: int, macs: int, out: Path) -> Training:
-    document: dict[str, Any] = read_scores(_folder(entry, seed, out))
+    document = read_scores(_folder(entry, seed, out))
     return Training(
         label=entry.label,
         group=entry.group,

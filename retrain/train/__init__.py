@@ -1,7 +1,7 @@
 """Training a decided network from its genotype; also `python -m retrain.train`."""
 
 from retrain.train.config import TrainConfig, from_search
-from retrain.train.inputs import Inputs, open_inputs
-from retrain.train.loop import TrainResult, train
+from retrain.train.setup import TrainSetup, open_training
+from retrain.train.training import TrainResult, train
 
-__all__ = ["Inputs", "from_search", "TrainConfig", "TrainResult", "open_inputs", "train"]
+__all__ = ["TrainConfig", "TrainResult", "TrainSetup", "from_search", "open_training", "train"]

@@ -9,7 +9,7 @@ from nas.command import Command, run_command, to_yaml
 from nas.run import RunFolder, check_free
 from nas.task.folders import is_synthetic
 from retrain.recipe import recipe_names
-from retrain.train import TrainConfig, from_search, open_inputs, train
+from retrain.train import TrainConfig, from_search, open_training, train
 
 
 def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -55,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
     if cfg.out and not resume:
         check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
-    inputs = open_inputs(cfg)  # whatever is wrong with them shows before a folder is made
+    setup = open_training(cfg)  # whatever is wrong with them shows before a folder is made
     run = RunFolder.open(cfg.out, "train", to_yaml(cfg), resume=resume)
-    result = train(cfg, run, inputs=inputs)
+    result = train(cfg, run, setup=setup)
     speed = f"{result.images_per_second:.0f} images/s"
     print(f"trained {result.genotype.name}: {result.steps} steps of {cfg.recipe.batch_size} images each, {speed}")
     for name, s in result.scores.items():

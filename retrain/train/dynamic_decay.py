@@ -1,17 +1,20 @@
 """CSNet's dynamic weight decay (Gao et al., ECCV 2020): what makes the scales of useless channels vanish."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from genotypes import UserError
 from nas.network import Network
+from nas.training import Change, Trainer
 
 __all__ = ["DynamicDecay"]
 
 _TEMPLATES = ("octave_block", "octave_stage")
 
 
-class DynamicDecay:
+class DynamicDecay(Change):
     """Adds strength * S_c * scale_c to the gradient of every norm's scale in the octave blocks.
 
     That is the gradient of strength / 2 * sum_c S_c * scale_c^2, where S_c is the mean over the batch of the channel's
@@ -23,7 +26,7 @@ class DynamicDecay:
     def __init__(self, net: Network, strength: float) -> None:
         self.strength = strength
         self.features: dict[nn.Parameter, torch.Tensor] = {}  # scale -> S [C] of the last forward pass
-        blocks = [net.cells[cell.name] for cell in net.genotype.cells if cell.template in _TEMPLATES]
+        blocks: list[Any] = [net.cells[cell.name] for cell in net.genotype.cells if cell.template in _TEMPLATES]
         if not blocks:
             needed = " or ".join(_TEMPLATES)
             raise UserError(f"recipe: dynamic_decay needs cells of {needed}; {net.genotype.name} has none")
@@ -31,9 +34,8 @@ class DynamicDecay:
             for post in block.nodes.values():
                 post.register_forward_hook(self._remember)
 
-    def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let every step of the optimiser begin with `add`."""
-        optimizer.register_step_pre_hook(lambda *_: self.add())
+    def gradients(self, trainer: Trainer) -> None:
+        self.add()
 
     @torch.no_grad()
     def add(self) -> None:
@@ -43,6 +45,6 @@ class DynamicDecay:
                 scale.grad += self.strength * feature * scale
         self.features.clear()
 
-    def _remember(self, post: nn.Module, _: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+    def _remember(self, post: Any, _: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
         if post.training:
             self.features[post.norm.weight] = out.detach().float().mean((2, 3)).abs().mean(0)

@@ -1,10 +1,13 @@
 """What docs/extending.md promises of each of its sections: CHECKS[section](the names its python blocks left)."""
 
 import contextlib
+import csv
 import io
+import math
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
 import torch
 
 import genotypes
@@ -13,6 +16,7 @@ from genotypes import Genotype, UserError
 from nas.run import run_command
 from nas.search.__main__ import main as search_main
 from nas.strategies import strategy_config
+from nas.task import get_loss
 from nas.visualize import draw
 from search_spaces.operations import build_operation
 
@@ -127,6 +131,23 @@ def strategy(names: dict) -> None:
     assert first.choices() == second.choices() and space.decide(first.choices()).is_decided
 
 
+def loss(names: dict) -> None:
+    assert "focal: 2.0" in Path("runs/loss/config.yaml").read_text()
+    focal = get_loss("focal")
+    masks = torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2)
+    assert focal(torch.zeros(1, 1, 1, 2), masks).item() == pytest.approx(0.25 * math.log(2))
+    assert focal(20 * (2 * masks - 1), masks) < 1e-6
+
+
+def metric(names: dict) -> None:
+    rows = list(csv.DictReader(Path("runs/metric/history.csv").read_text().splitlines()))
+    assert rows and all(0 <= float(row["held_out_covered"]) <= 1 for row in rows)
+
+
+def listener(names: dict) -> None:
+    assert [line.split()[0] for line in Path("runs/listener/pace.txt").read_text().splitlines()] == ["2", "4"]
+
+
 def whole_network(names: dict) -> None:
     space = names["space"]
     assert list(space.open_edges()) == ["net.look"] and space.backbone is None
@@ -159,5 +180,8 @@ CHECKS = {
     "A data set": data_set,
     "A strategy": strategy,
     "A space": space,
+    "A loss": loss,
+    "A metric": metric,
+    "A listener": listener,
     "A whole network in YAML": whole_network,
 }

@@ -12,8 +12,8 @@ import genotypes
 import nas
 from genotypes import Genotype
 from nas.cost import cost_table, within_budget
-from nas.search.state import SearchState
-from nas.strategies import Darts, StrategyConfig, random_choices
+from nas.search.objective import derive
+from nas.strategies import Darts, random_choices
 from nas.trials import TrialsConfig, run_trials
 
 SPACE = """
@@ -66,21 +66,19 @@ def test_no_trial_is_spent_on_it(space, sampler: str) -> None:
         return (sum(map(len, choices.values())),)
 
     cfg = TrialsConfig(count=14, sampler=sampler, population=4)  # more trials than there are networks
-    trials = run_trials(space.open_edges(), score, cfg, accept=space.reaches_image, progress=False)
+    trials = run_trials(space.open_edges(), score, cfg, accept=space.reaches_image)
     assert len({tuple(trial.choices.values()) for trial in trials.complete}) == 8
 
 
 @pytest.mark.parametrize("exclude_none", [False, True])
 def test_what_would_be_derived_is_reconnected(space, exclude_none: bool) -> None:
-    cfg = config(architecture=StrategyConfig(exclude_none=exclude_none))
-    state = SearchState(cfg, nas.build(space))
-    assert isinstance(state.strategy, Darts)
+    strategy = Darts(nas.build(space), Darts.Config(exclude_none=exclude_none))
     with torch.no_grad():
-        state.strategy.parameters.alpha.copy_(torch.tensor([[9.0, 1.0, 2.0], [9.0, 8.0, 0.0], [9.0, 3.0, 0.0]]))
+        strategy.parameters.alpha.copy_(torch.tensor([[9.0, 1.0, 2.0], [9.0, 8.0, 0.0], [9.0, 3.0, 0.0]]))
     if exclude_none:
-        assert state.derive(None) == {"net.in_a": "conv2d_3x3", "net.a_b": "skip_connect", "net.in_b": "conv2d_1x1"}
+        assert derive(strategy, None) == {"net.in_a": "conv2d_3x3", "net.a_b": "skip_connect", "net.in_b": "conv2d_1x1"}
     else:  # 6 for the direct way, 7 + 1 for the other
-        assert state.derive(None) == {"net.in_a": "none", "net.a_b": "none", "net.in_b": "conv2d_1x1"}
+        assert derive(strategy, None) == {"net.in_a": "none", "net.a_b": "none", "net.in_b": "conv2d_1x1"}
 
 
 def test_a_budget_is_met_by_what_reaches_the_image(space) -> None:
@@ -109,6 +107,5 @@ def test_searches_of_a_space_that_is_mostly_dead_end_well(tmp_path, space, strat
     genotypes.save(space, tmp_path / "space.yaml")
     changes = {"space": str(tmp_path / "space.yaml"), "strategy": strategy, "steps": 3, "warmup_steps": 1}
     changes |= {"trials": TrialsConfig(count=6), "score_steps": 1, "seed": 3}
-    small = {name: getattr(type(config())(), name) for name in ("channels", "operations")}
-    result = run_search(tmp_path / "run", config(**small, **changes))
+    result = run_search(tmp_path / "run", config(**changes))
     assert result.genotype.is_decided

@@ -30,7 +30,7 @@ def test_a_killed_search_continues_from_its_last_checkpoint(tmp_path, monkeypatc
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(RunFolder, "save", die_after_six)
-        search(cfg, run, progress=False)
+        search(cfg, run)
     run.record({key: 0 for key in run.history[0]})  # a row written after the checkpoint must not survive
     again = run_search(partial, cfg, resume=True)
     assert again.genotype == whole.genotype
@@ -113,7 +113,7 @@ def test_a_space_can_be_a_file(tmp_path):
 )
 def test_bad_input_is_one_message_and_exit_code_2(tmp_path, monkeypatch, capsys, options, message):
     monkeypatch.chdir(tmp_path)
-    small = ["--data", "synthetic:60", "--size", "32", "--steps", "2"]
+    small = ["--data", "synthetic:60", "--size", "32", "--steps", "2", "--warmup_steps", "1"]
     assert run_command(main, [*small, *options]) == 2
     text = capsys.readouterr().err
     assert message in text and text.startswith("error: ") and "Traceback" not in text

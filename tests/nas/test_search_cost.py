@@ -7,8 +7,8 @@ import genotypes
 from genotypes import UserError
 from nas.cost import cost_table, count, lookup
 from nas.guard import GuardConfig
-from nas.search import open_inputs, open_space
-from nas.search.scoring import scored
+from nas.search import open_search, open_space
+from nas.search.scoring import scores_key
 from nas.trials import TrialsConfig
 
 FEW = TrialsConfig(count=6, population=3)
@@ -18,7 +18,7 @@ def test_rivals_keep_the_budget_too(tmp_path):
     table = cost_table(open_space(config()), "params")
     least, most = table.of(table.cheapest()), table.of(table.dearest())
     cfg = config(cost="params", budget=round(least + 0.2 * (most - least)), rivals=5)
-    objective = open_inputs(cfg, progress=False).objective
+    objective = open_search(cfg).objective
     cheap, dear = table.cheapest(), table.dearest()
     assert objective.nearest(cheap) == cheap
     near = objective.nearest(dear)
@@ -39,7 +39,7 @@ def test_what_is_found_keeps_the_budget(tmp_path, strategy):
     result = run_search(tmp_path / "run", config(strategy=strategy, cost="params", budget=budget))
     assert count(result.genotype).params == result.cost <= budget
     with pytest.raises(UserError, match=r"budget 10: no genotype .* costs so little"):
-        open_inputs(config(cost="params", budget=10), progress=False)
+        open_search(config(cost="params", budget=10))
     with pytest.raises(UserError, match="budget"):
         config(budget=10)
 
@@ -56,12 +56,12 @@ def test_latencies_are_measured_once_for_each_device(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(lookup, "measure_latencies", measured)
     cfg = config(strategy="optuna", cost="latency")
-    first, second = (open_inputs(cfg, progress=False) for _ in range(2))
+    first, second = (open_search(cfg) for _ in range(2))
     assert len(calls) == 1 and first.objective.to_json() == second.objective.to_json()
     assert list((tmp_path / "sod-nas").glob("latency-*.json"))
-    assert scored(cfg, first) == scored(cfg, second)
+    assert scores_key(cfg, first) == scores_key(cfg, second)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
-    assert scored(cfg, open_inputs(cfg, progress=False)) != scored(cfg, first)
+    assert scores_key(cfg, open_search(cfg)) != scores_key(cfg, first)
 
 
 def test_cost_pulls_the_architecture_towards_cheap_operations(tmp_path):

@@ -15,11 +15,11 @@ import genotypes
 from genotypes import UserError
 from nas.guard import GuardConfig
 from nas.network.inherit import lend_state
-from nas.optim import OptimConfig
 from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
-from nas.search import open_inputs, open_space, search
+from nas.search import open_search, open_space, search
 from nas.search.__main__ import main
 from nas.strategies import STRATEGIES
+from nas.training import OptimConfig
 from nas.trials import TrialsConfig
 from search_spaces import minet
 
@@ -35,7 +35,7 @@ def settings(strategy):
 
 def stop_in_step(patch, number):
     """SIGTERM while the given step is under way."""
-    from nas.search import loop
+    from nas.training import loop
 
     progress = loop.set_progress
 
@@ -63,8 +63,9 @@ def test_an_interrupted_search_ends_as_if_never_interrupted(tmp_path, monkeypatc
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     ours, theirs = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("parts", "whole"))
     assert all(torch.equal(ours["net"][key], value) for key, value in theirs["net"].items())
-    if "alpha" in theirs["strategy"]:
-        assert torch.equal(ours["strategy"]["alpha"], theirs["strategy"]["alpha"])
+    ours, theirs = ours["changes"]["strategy"], theirs["changes"]["strategy"]
+    if "alpha" in theirs:
+        assert torch.equal(ours["alpha"], theirs["alpha"])
 
 
 @pytest.mark.parametrize("score", ["training", "inherited"])
@@ -73,7 +74,7 @@ def test_an_interrupted_study_goes_on_with_the_same_trials(tmp_path, monkeypatch
     whole = run_search(tmp_path / "whole", cfg)
     from nas.search import scoring
 
-    held_out, calls = scoring.score_held_out if score == "training" else scoring.judge, []
+    held_out, calls = scoring.score_mixture if score == "training" else scoring.score_genotype, []
 
     def stop_later(*args, **kwargs):
         calls.append(1)
@@ -201,12 +202,12 @@ def test_a_search_starts_from_the_weights_of_another(tmp_path):
         )
         == 0
     )
-    inputs = open_inputs(config(start_from=str(first.path), seed=7), progress=False)
-    assert all(torch.equal(value, supernet[name]) for name, value in inputs.net.state_dict().items())
+    setup = open_search(config(start_from=str(first.path), seed=7))
+    assert all(torch.equal(value, supernet[name]) for name, value in setup.net.state_dict().items())
     with pytest.raises(UserError, match="absent: no run with weights"):
-        open_inputs(config(start_from="absent"), progress=False)
+        open_search(config(start_from="absent"))
     with pytest.raises(UserError, match="expected a run on this space"):
-        open_inputs(config(start_from=str(first.path), channels=12), progress=False)
+        open_search(config(start_from=str(first.path), channels=12))
 
 
 def test_a_trained_network_lends_its_weights_to_the_operations_it_chose():
@@ -233,7 +234,7 @@ def test_every_strategy_works_on_minet_and_on_a_space_in_yaml(tmp_path, name):
     few = {"steps": 4, "warmup_steps": 1, "score_steps": 1, "trials": TrialsConfig(count=2), "rivals": 1}
     for space in ("minet", "own"):
         cfg = config(space=str(tmp_path / f"{space}.yaml"), strategy=name, guard=GuardConfig(iterations=1), **few)
-        result = search(cfg, RunFolder.open(str(tmp_path / space), "search", ""), progress=False)
+        result = search(cfg, RunFolder.open(str(tmp_path / space), "search", ""))
         assert result.genotype.is_decided and (result.path / "cells.svg").exists()
 
 

@@ -22,7 +22,7 @@ class Crash(Exception):
 
 def run(space, score, tmp_path=None, objectives=("loss",), seed=0, **options):
     cfg = TrialsConfig(**{"population": 6, **options})
-    return run_trials(space, score, cfg, folder=tmp_path, objectives=objectives, seed=seed, progress=False)
+    return run_trials(space, score, cfg, folder=tmp_path, objectives=objectives, seed=seed)
 
 
 def with_cost(space, score):
@@ -199,7 +199,7 @@ def test_two_searches_never_mix_in_a_storage(tmp_path):
         run(space, score, seed=seed, count=2, storage=url)
     run(*toy(edges=2), count=2, storage=url)
     run(space, with_cost(space, score), objectives=("loss", "cost"), count=2, storage=url)
-    run_trials(space, score, TrialsConfig(count=2, storage=url), scored="longer", progress=False)
+    run_trials(space, score, TrialsConfig(count=2, storage=url), scored="longer")
     summaries = optuna.get_all_study_summaries(url)
     assert [summary.n_trials for summary in summaries] == [2] * 5
     named = {"storage": url, "study": summaries[0].study_name}

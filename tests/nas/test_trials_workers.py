@@ -11,7 +11,7 @@ import pytest
 from toy_trials import facts, toy
 
 from nas.trials import TrialsConfig, run_trials
-from nas.trials.workers import Watch, this_worker
+from nas.trials.storage import Watch, this_worker
 
 COUNT = 10
 FORK = multiprocessing.get_context("fork")  # a process of its own, without importing everything again
@@ -33,7 +33,7 @@ def work(storage, log, hang_at=None):
         return score(choices, report)
 
     cfg = TrialsConfig(count=COUNT, storage=storage, population=4)
-    return run_trials(space, noted, cfg, scored=str(log.parent), progress=False)  # a study of its own on a server
+    return run_trials(space, noted, cfg, scored=str(log.parent))  # a study of its own on a server
 
 
 def note(log, what, choices):
@@ -127,7 +127,7 @@ def test_a_trial_beyond_the_count_is_discarded(tmp_path, monkeypatch):
         return ask(study)
 
     monkeypatch.setattr(optuna.Study, "ask", overtaken)
-    found = run_trials(space, score, TrialsConfig(count=5), folder=tmp_path, progress=False)
+    found = run_trials(space, score, TrialsConfig(count=5), folder=tmp_path)
     assert [trial.number for trial in found.trials] == list(range(5))
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(f"{tmp_path}/study.journal"))
     (study,) = [optuna.load_study(study_name=None, storage=storage)]

@@ -31,7 +31,7 @@ def words() -> list[str]:
 
 def run_search(path, cfg, resume=False) -> SearchResult:
     run = RunFolder.open(str(path), "search", "", resume=resume)
-    return search(cfg, run, progress=False)
+    return search(cfg, run)
 
 
 def read_trials(path):

@@ -68,17 +68,17 @@ def test_a_changed_genotype_of_the_same_name_is_refused(tmp_path, small_file, ca
 
 
 def test_all_trainings_see_the_same_batches(tmp_path, space_file, monkeypatch) -> None:
-    from retrain.train import loop
+    from nas.task import Batches
 
     seen = []
-    feed = loop.Feed.__call__
+    make = Batches.make
 
-    def watch(self, step):
-        x, y = feed(self, step)
+    def watch(self, batch):
+        x, y = make(self, batch)
         seen.append(x.sum().item())
         return x, y
 
-    monkeypatch.setattr(loop.Feed, "__call__", watch)
+    monkeypatch.setattr(Batches, "make", watch)
     words = ("--genotypes", "fpn", "random:3", "--space", space_file, *TINY, "--out", tmp_path / "out")
     assert compare(*words) == 0
     assert seen[:3] == seen[3:] and len(set(seen[:3])) == 3

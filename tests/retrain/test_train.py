@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +14,10 @@ import genotypes
 from genotypes import UserError
 from nas.network.weights import load_weights
 from nas.run import Interrupted, RunFolder, load_checkpoint
-from nas.task import AugmentConfig, LossConfig, feed, synthetic_set
-from retrain import Recipe, load
-from retrain.train import loop, open_inputs
-from retrain.train.state import TrainState
+from nas.task import AugmentConfig, LossConfig, batches, synthetic_set
+from nas.training import MovingAverage, loop
+from retrain import load
+from retrain.train import open_training
 
 
 def history(path):
@@ -73,8 +74,8 @@ def test_an_interrupted_training_ends_as_if_never_interrupted(tmp_path, monkeypa
     for name in ("genotype.yaml", "predictions.png"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     ours, theirs = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("parts", "whole"))
-    for part in ("net", "average"):
-        assert all(torch.equal(ours[part][key], value) for key, value in theirs[part].items())
+    for one, other in ((ours["net"], theirs["net"]), (ours["changes"]["average"], theirs["changes"]["average"])):
+        assert all(torch.equal(one[key], value) for key, value in other.items())
     scores = [json.loads((tmp_path / name / "scores.json").read_text())["scores"] for name in ("parts", "whole")]
     assert scores[0] == scores[1]
 
@@ -94,7 +95,7 @@ def test_a_run_goes_on_with_its_own_copy_of_the_genotype(tmp_path, small_file) -
     cfg = config(genotype=str(moved), out=str(tmp_path / "run"))
     run_training(tmp_path / "run", cfg)
     moved.unlink()
-    assert open_inputs(cfg, progress=False).genotype == genotypes.load(small_file)
+    assert open_training(cfg).genotype == genotypes.load(small_file)
 
 
 def test_a_checkpoint_of_another_genotype_is_refused(tmp_path, small_file, space_file) -> None:
@@ -107,52 +108,53 @@ def test_a_checkpoint_of_another_genotype_is_refused(tmp_path, small_file, space
 
 def test_every_genotype_and_seed_holds_out_the_same_photographs(small_file) -> None:
     rows = [
-        open_inputs(config(genotype=genotype, seed=seed), progress=False).held_out_rows.tolist()
+        open_training(config(genotype=genotype, seed=seed)).held_out_rows.tolist()
         for genotype in (str(small_file), "fpn_tiny")
         for seed in (0, 1)
     ]
     assert rows[0] == rows[1] == rows[2] == rows[3] and len(rows[0]) == 4
-    other = open_inputs(config(genotype=str(small_file), data_seed=1), progress=False)
+    other = open_training(config(genotype=str(small_file), data_seed=1))
     assert other.held_out_rows.tolist() != rows[0]
     assert not set(other.held_out_rows.tolist()) & set(other.train_rows.tolist())
 
 
 def test_the_held_out_part_is_never_trained_on(tmp_path, small_file, monkeypatch) -> None:
     trained_on = set()
-    augment = feed.augment
+    augment = batches.augment
 
     def watch(images, *args):
         trained_on.update(picture.numpy().tobytes() for picture in images)
         return augment(images, *args)
 
-    monkeypatch.setattr(feed, "augment", watch)
+    monkeypatch.setattr(batches, "augment", watch)
     cfg = config(genotype=str(small_file), recipe={"steps": 9})  # 9 x 4: the training part once
     run_training(tmp_path / "run", cfg)
-    opened = open_inputs(cfg, progress=False)
+    opened = open_training(cfg)
     held_out = {opened.photos.images[row].numpy().tobytes() for row in opened.held_out_rows}
     assert len(held_out) == 4 and len(trained_on) == 36 and not held_out & trained_on
 
 
 def test_synthetic_test_pictures_are_new_ones(tmp_path, small_file) -> None:
-    opened = open_inputs(config(genotype=str(small_file), test=("new=synthetic:8",)), progress=False)
+    opened = open_training(config(genotype=str(small_file), test=("new=synthetic:8",)))
     assert not any(torch.equal(a, b) for a in opened.tests["new"].images for b in opened.photos.images)
     assert torch.equal(opened.photos.images[3], synthetic_set(4, 32, 0).images[3])
 
 
 def test_the_moving_average_is_the_one_of_the_formula(small_file) -> None:
     cfg = config(genotype=str(small_file))
-    opened = open_inputs(cfg, progress=False)
-    state = TrainState(opened.net, Recipe(ema=0.5), torch.device("cpu"))
-    key = next(iter(state.net.state_dict()))
-    weight = state.net.state_dict()[key]
+    opened = open_training(cfg)
+    average = MovingAverage(opened.net, 0.5)
+    key = next(iter(opened.net.state_dict()))
+    weight = opened.net.state_dict()[key]
     expected, generator = weight.double().clone(), torch.Generator().manual_seed(0)
     for k in range(12):
         weight.copy_(torch.randn(weight.shape, generator=generator))
-        state.advance()
+        step = SimpleNamespace(step=k)  # all that it asks of a trainer
+        average.prepare(step)
+        average.after(step)
         decay = min(0.5, (1 + k) / (10 + k))
         expected = decay * expected + (1 - decay) * weight.double()
-    assert torch.allclose(state.result.state_dict()[key].double(), expected, atol=1e-6)
-    assert state.result is not state.net
+    assert torch.allclose(average.net.state_dict()[key].double(), expected, atol=1e-6)
 
 
 def test_the_saved_weights_are_the_average_or_without_one_the_weights(tmp_path, small_file) -> None:
@@ -160,6 +162,7 @@ def test_the_saved_weights_are_the_average_or_without_one_the_weights(tmp_path, 
         path = tmp_path / part
         run_training(path, config(genotype=str(small_file), recipe={"ema": decay, "steps": 2}))
         checkpoint = load_checkpoint(path / "checkpoint.pt")
+        checkpoint["average"] = checkpoint["changes"].get("average")
         _, weights = load_weights(path / "weights.safetensors")
         assert all(torch.equal(weights[key], value) for key, value in checkpoint[part].items())
         assert (checkpoint["average"] is None) == (decay == 0)
@@ -167,18 +170,18 @@ def test_the_saved_weights_are_the_average_or_without_one_the_weights(tmp_path, 
 
 def test_a_training_starts_from_the_weights_it_is_given(tmp_path, trained, small_file, space_file) -> None:
     start = str(trained / "weights.safetensors")
-    inputs = open_inputs(config(genotype=str(small_file), init=start), progress=False)
+    inputs = open_training(config(genotype=str(small_file), init=start))
     _, weights = load_weights(start)
     assert all(torch.equal(value, weights[key]) for key, value in inputs.net.state_dict().items())
     with pytest.raises(UserError, match="weights of another network"):
-        open_inputs(config(genotype="fpn_tiny", init=start), progress=False)
+        open_training(config(genotype="fpn_tiny", init=start))
     with pytest.raises(UserError, match="give one of --backbone_weights"):
         config(genotype=str(small_file), init=start, backbone_weights=start)
 
 
 def test_frozen_norms_stay_as_they_came(tmp_path, small_file) -> None:
     cfg = config(genotype=str(small_file), recipe={"freeze_backbone_norms": True, "steps": 3, "ema": 0.0})
-    before = {key: value.clone() for key, value in open_inputs(cfg, progress=False).net.state_dict().items()}
+    before = {key: value.clone() for key, value in open_training(cfg).net.state_dict().items()}
     run_training(tmp_path / "run", cfg)
     after = load_checkpoint(tmp_path / "run/checkpoint.pt")["net"]
     norms = {key.rsplit(".", 1)[0] for key in before if key.startswith("backbone.") and key.endswith("running_mean")}
@@ -211,13 +214,13 @@ def test_test_sets_are_scored_at_the_end(tmp_path, small_file, pictures) -> None
 def test_two_photographs_are_enough_and_one_is_not(tmp_path, small_file) -> None:
     run_training(tmp_path / "run", config(genotype=str(small_file), data="synthetic:2", recipe={"steps": 1}))
     with pytest.raises(UserError, match="single photograph"):
-        open_inputs(config(genotype=str(small_file), data="synthetic:1"), progress=False)
+        open_training(config(genotype=str(small_file), data="synthetic:1"))
 
 
 def test_batches_of_one_where_the_norms_allow_them(tmp_path, small_file) -> None:
     cfg = config(genotype=str(small_file), recipe={"batch_size": 1, "size": 32, "steps": 1})
     with pytest.raises(UserError, match="batch_size 2 or more"):  # stride 32 leaves one value a channel
-        open_inputs(cfg, progress=False)
+        open_training(cfg)
     result = run_training(
         tmp_path / "run", config(genotype=str(small_file), recipe={"batch_size": 1, "size": 64, "steps": 1})
     )

@@ -14,7 +14,7 @@ from nas.network import build, inherit
 from nas.run import RunFolder, load_checkpoint, run_command
 from nas.search import SearchConfig, open_space, search
 from retrain.recipe import load_recipe
-from retrain.train import open_inputs
+from retrain.train import open_training
 from retrain.train.__main__ import COMMAND, main
 from search_spaces.spaces import FusionCells
 
@@ -25,7 +25,7 @@ SEARCH |= {"warmup_steps": 0, "batch_size": 4, "rivals": 0, "guard": GuardConfig
 
 def run_search(path, **changes):
     cfg = SearchConfig(**SEARCH | changes)
-    return search(cfg, RunFolder.open(str(path), "search", to_yaml(cfg)), progress=False)
+    return search(cfg, RunFolder.open(str(path), "search", to_yaml(cfg)))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_a_training_starts_from_the_chosen_operations_of_the_supernet(searched, 
     supernet = build(open_space(SearchConfig(**SEARCH)))
     supernet.load_state_dict(load_checkpoint(searched.path / "checkpoint.pt")["net"])
     expected = inherit(supernet, searched.genotype).state_dict()
-    ours = open_inputs(config(start_from=str(searched.path)), progress=False)
+    ours = open_training(config(start_from=str(searched.path)))
     assert ours.genotype == searched.genotype
     assert all(torch.equal(value, expected[name]) for name, value in ours.net.state_dict().items())
     options = ["--data", "synthetic:40", "--recipe.size", "32", "--recipe.steps", "2", "--workers", "0"]
@@ -49,7 +49,7 @@ def test_a_searchs_folder_takes_what_it_was_searched_on_along(searched):
     cfg, _ = COMMAND.parse(["--genotype", str(searched.path)])
     assert (cfg.data, cfg.data_seed, cfg.held_out, cfg.recipe.size) == ("synthetic:60", 0, 0.1, 32)
     assert cfg.recipe == dataclasses.replace(load_recipe("default"), size=32)
-    inputs = open_inputs(cfg, progress=False)
+    inputs = open_training(cfg)
     assert inputs.genotype == searched.genotype and len(inputs.photos) == 60
     words = ["--data", "synthetic:9", "--recipe", "quick", "--steps", "3"]
     cfg, _ = COMMAND.parse(["--genotype", str(searched.path), *words])
@@ -59,12 +59,12 @@ def test_a_searchs_folder_takes_what_it_was_searched_on_along(searched):
 
 def test_mistakes(searched, small_file, tmp_path):
     with pytest.raises(UserError, match="no search with a trained supernet"):
-        open_inputs(config(genotype=str(small_file), start_from=str(tmp_path)), progress=False)
+        open_training(config(genotype=str(small_file), start_from=str(tmp_path)))
     with pytest.raises(UserError, match="is not a genotype of the space"):
-        open_inputs(config(genotype=str(small_file), start_from=str(searched.path)), progress=False)
+        open_training(config(genotype=str(small_file), start_from=str(searched.path)))
     with pytest.raises(UserError, match="give one of --backbone_weights"):
         config(start_from="a", init="b")
     wider = run_search(tmp_path / "wider", export_channels=12)
     with pytest.raises(UserError, match="the width that was searched"):
-        open_inputs(config(start_from=str(wider.path)), progress=False)
+        open_training(config(start_from=str(wider.path)))
     shutil.rmtree(wider.path)

@@ -17,4 +17,4 @@ def config(**changes) -> TrainConfig:
 
 
 def run_training(path: Path, cfg: TrainConfig, *, resume: bool = False) -> TrainResult:
-    return train(cfg, RunFolder.open(str(path), "train", "", resume=resume), progress=False)
+    return train(cfg, RunFolder.open(str(path), "train", "", resume=resume))

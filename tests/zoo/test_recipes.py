@@ -9,13 +9,22 @@ import genotypes
 import nas
 from genotypes import UserError
 from nas.network import check_single_image
-from nas.optim import OptimConfig, OptimGroup, make_optimizer, set_progress
+from nas.training import OptimConfig, OptimGroup, Supervised, Task, Trainer, make_optimizer, set_progress
 from retrain import Recipe, load_recipe
 from retrain.train.dynamic_decay import DynamicDecay
-from retrain.train.state import TrainState
+from retrain.train.training import recipe_changes
 from search_spaces.csnet import csnet_of_widths
 
-CPU = torch.device("cpu")
+
+def _trainer(net, recipe, *, train_mode=True):
+    """What a step of this recipe is made of; the network in training mode as a step has it."""
+    changes, _ = recipe_changes(net, recipe)
+    trainer = Trainer(Supervised(net, None, recipe.loss), recipe.optim, 10, changes=changes)
+    if train_mode:
+        net.train()
+        for change in changes:
+            change.before(trainer, None)
+    return trainer
 
 
 def _thin():
@@ -33,7 +42,7 @@ def _picture(batch: int = 2, size: int = 64) -> torch.Tensor:
 def test_csf_freezes_what_its_authors_code_froze():
     with torch.device("meta"):  # names and sizes only
         net = nas.build(genotypes.load("csf_res2net50"))
-    TrainState(net, load_recipe("csf"), torch.device("meta")).train_mode()
+    _trainer(net, load_recipe("csf"))
     trained = {name for name, p in net.named_parameters() if p.requires_grad}
     # networks.md 4.1.
     assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 33_707_781
@@ -46,11 +55,10 @@ def test_one_image_is_a_batch_with_norms_in_eval_mode():
     net = nas.build(genotypes.load("fpn_tiny"))
     check_single_image(net, 64)
     recipe = Recipe(norms="eval", frozen=(r"backbone\.features\.0",), batch_size=1, ema=0.0)
-    state = TrainState(net, recipe, CPU)
+    trainer = _trainer(net, recipe)
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    state.train_mode()
     sum(y.square().mean() for y in net(_picture(1, 65))).backward()
-    state.optimizer.step()
+    trainer.optimizer.step()
     changed = {key for key, value in net.state_dict().items() if not torch.equal(value, before[key])}
     trained = {name for name, p in net.named_parameters() if p.requires_grad}
     assert changed == trained < set(dict(net.named_parameters()))  # no statistics among them
@@ -58,11 +66,11 @@ def test_one_image_is_a_batch_with_norms_in_eval_mode():
 
 def test_a_norm_in_eval_mode_does_not_see_the_batch():
     net = nas.build(genotypes.load("fpn_tiny"))
-    TrainState(net, Recipe(norms="eval", ema=0.0), CPU).train_mode()
+    _trainer(net, Recipe(norms="eval", ema=0.0))
     x = _picture(3)
     alone, together = net(x[:1])[0], net(x)[0][:1]
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
-    TrainState(net, Recipe(ema=0.0), CPU).train_mode()
+    _trainer(net, Recipe(ema=0.0))
     assert (net(x[:1])[0] - net(x)[0][:1]).abs().max() > 1e-3
 
 
@@ -91,26 +99,40 @@ def test_dynamic_decay_is_the_gradient_of_its_formula():
     assert torch.equal(plain, net.cells["fusion"].nodes["out"].norm.weight.grad)  # the head is left alone
 
 
+class _NothingToLearn(Task):
+    """What moves is decay."""
+
+    def __init__(self, net):
+        self.net = net
+
+    def draw(self, step):
+        return _picture()
+
+    def make(self, drawn):
+        return drawn
+
+    def loss(self, batch):
+        return self.net(batch)[0].mean() * 0
+
+
 def test_dynamic_decay_takes_part_in_every_step_of_a_training():
     scales = []
     for strength in (0.0, 3.0):
         net = _thin()
-        optim = OptimConfig(name="sgd", lr=0.1, momentum=0.0, weight_decay=0.0)
-        state = TrainState(net, Recipe(optim=optim, ema=0.0, dynamic_decay=strength), CPU)
+        optim = OptimConfig(name="sgd", lr=0.1, momentum=0.0, weight_decay=0.0, warmup=0.0)
+        changes, _ = recipe_changes(net, Recipe(ema=0.0, dynamic_decay=strength))
+        trainer = Trainer(_NothingToLearn(net), optim, 2, changes=changes)
         for _ in range(2):
-            state.train_mode()
-            state.optimizer.zero_grad()
-            (net(_picture())[0].mean() * 0).backward()  # nothing to learn: what moves is decay
-            state.optimizer.step()
+            trainer.advance()
         scales.append(net.cells["stage1"].nodes["out0"].norm.weight.detach())
     assert torch.equal(scales[0], torch.ones(5)) and (scales[1] < 1).all()
     with pytest.raises(UserError, match="dynamic_decay needs cells of octave_block or octave_stage; fpn_tiny has none"):
-        TrainState(nas.build(genotypes.load("fpn_tiny")), Recipe(dynamic_decay=1.0), CPU)
+        recipe_changes(nas.build(genotypes.load("fpn_tiny")), Recipe(dynamic_decay=1.0))
 
 
 def test_csnets_recipe_gives_each_parameter_the_authors_rate_and_decay():
     recipe, net = load_recipe("csnet"), nas.build(genotypes.load("csnet_x1"))
-    optimizer = TrainState(net, recipe, CPU).optimizer
+    optimizer = _trainer(net, recipe, train_mode=False).optimizer
     of = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
     rates = {name: of[id(p)] for name, p in net.named_parameters()}
     assert rates.keys() == {name for name, _ in net.named_parameters()}
@@ -156,9 +178,9 @@ def test_groups_without_rules_are_cells_and_backbone_with_and_without_decay():
         (lambda: OptimConfig(milestones=(0.5,)), "milestones are rising shares"),
         (lambda: OptimConfig(schedule="steps"), "milestones are rising shares"),
         (lambda: OptimConfig(schedule="steps", milestones=(0.5, 0.2)), "milestones are rising shares"),
-        (lambda: TrainState(_thin(), Recipe(frozen=("backbone",)), CPU), "'backbone' matches no parameter"),
+        (lambda: recipe_changes(_thin(), Recipe(frozen=("backbone",))), "'backbone' matches no parameter"),
         (
-            lambda: TrainState(_thin(), Recipe(optim=OptimConfig(groups=(OptimGroup(match="stem"),))), CPU),
+            lambda: make_optimizer(_thin(), OptimConfig(groups=(OptimGroup(match="stem"),))),
             "groups: 'stem' matches no parameter of this network; their names are like 'cells.stage0",
         ),
     ],

@@ -5,19 +5,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from genotypes import Genotype, UserError
+from genotypes import Genotype, UserError, save
 from nas.run import RunFolder
-from nas.search import log
-from nas.search.config import SearchConfig, study_config
-from nas.search.inputs import Inputs
-from nas.search.scoring import make_scorer, scored
-from nas.search.state import SearchState
-from nas.strategies import derivable
+from nas.search.config import SearchConfig
+from nas.search.objective import derive
+from nas.search.scoring import make_scorer, scores_key
+from nas.search.setup import SearchSetup
+from nas.strategies import Strategy, derivable
 from nas.trials import Trial, Trials, TrialsConfig, draw_front, export_front, run_trials
+from nas.visualize import draw
 
-__all__ = ["Rivals", "SearchResult", "finish"]
+if TYPE_CHECKING:
+    from nas.search.training import Candidates
+
+__all__ = ["Rivals", "SearchResult", "select"]
 
 _RIVALS = 6
 _APART = 1_000_003  # from the seed of the search's own study, whose first trials are random as well
@@ -54,36 +57,40 @@ class SearchResult:
     front: tuple[Path, ...] = ()
 
 
-def finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs, *, progress: bool) -> SearchResult:
+def select(
+    cfg: SearchConfig, run: RunFolder, setup: SearchSetup, strategy: Strategy, candidates: "Candidates"
+) -> SearchResult:
     """Decide, compare with chance, and write genotype.yaml, its drawing and scores.json."""
-    study = _Study(cfg, run, state, inputs, progress)
+    study = _Study(cfg, run, setup, strategy)
     front: tuple[Path, ...] = ()
-    if state.strategy.sampler:
-        trials = study.run(study_config(cfg), cfg.seed)
+    choices: Mapping[str, str]
+    scores: dict[str, float]
+    if strategy.sampler:
+        trials = study.run(setup.study, cfg.seed)
         if len(trials.objectives) > 1:
             front = study.show_front(trials)
-        best = study.best(trials)
-        choices, scores = best.choices, study.scores(best.choices)
-    elif not state.strategy.learns:
-        choices, scores = state.derive(inputs.objective), {}
-    elif state.stop:
-        choices, scores = state.stop.choices, study.scores(state.stop.choices)
+        choices = study.best(trials).choices
+        scores = study.scores(choices)
+    elif not strategy.learns:
+        choices, scores = _derived(strategy, setup), {}
+    elif candidates.stop:
+        choices, scores = candidates.stop.choices, study.scores(candidates.stop.choices)
     else:
-        state.remember(state.derive(inputs.objective), cfg.select)
-        judged = [(choices, study.scores(choices)) for choices in state.derived]
+        candidates.remember(_derived(strategy, setup))
+        judged = [(choices, study.scores(choices)) for choices in candidates.derived]
         choices, scores = min(judged, key=lambda pair: pair[1]["loss"])
     rivals = study.rivals(scores["loss"]) if scores else None
-    genotype = inputs.export.decide(choices, name=f"{inputs.space.name}_{cfg.strategy.name}")
-    log.products(run, genotype)
-    cost = inputs.objective.table.of(choices) if inputs.objective else None
+    genotype = setup.export.decide(choices, name=f"{setup.space.name}_{cfg.strategy.name}")
+    save(genotype, run.path / "genotype.yaml")
+    draw(genotype, run.path / "cells.svg")
     result = SearchResult(
         genotype=genotype,
         scores=scores,
         path=run.path,
-        inherited=state.strategy.learns,
-        cost=cost,
+        inherited=strategy.learns,
+        cost=setup.objective.table.of(choices) if setup.objective else None,
         rivals=rivals,
-        stopped=state.stop.reason if state.stop else None,
+        stopped=candidates.stop.reason if candidates.stop else None,
         front=front,
     )
     run.write_text("scores.json", json.dumps(_summary(result), indent=1))
@@ -91,13 +98,19 @@ def finish(cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs
     return result
 
 
+def _derived(strategy: Strategy, setup: SearchSetup) -> dict[str, str]:
+    choices = derive(strategy, setup.objective)
+    if choices is None:
+        raise ValueError(f"{type(strategy).__name__} gives no choices and names no sampler to try some")
+    return choices
+
+
 class _Study:
     """The genotypes that a search scores at its end, all in one way."""
 
-    def __init__(self, cfg: SearchConfig, run: RunFolder, state: SearchState, inputs: Inputs, progress: bool) -> None:
-        self.cfg, self.run_folder, self.inputs, self.progress = cfg, run, inputs, progress
-        self.inherited, self.strategy = state.strategy.learns, state.strategy
-        self.scorer = make_scorer(cfg, state.net, inputs, inherited=self.inherited)
+    def __init__(self, cfg: SearchConfig, run: RunFolder, setup: SearchSetup, strategy: Strategy) -> None:
+        self.cfg, self.run_folder, self.setup, self.strategy = cfg, run, setup, strategy
+        self.scorer = make_scorer(cfg, strategy.net, setup, inherited=strategy.learns)
         self.known: dict[tuple[str, ...], dict[str, float]] = {}
 
     def scores(self, choices: Mapping[str, str], report: Any = lambda step, value: None) -> dict[str, float]:
@@ -111,7 +124,7 @@ class _Study:
 
         affordable: what breaks the budget is scored as the nearest genotype that keeps it.
         """
-        objective = self.inputs.objective
+        objective = self.setup.objective
         where = self.run_folder.path / folder
         where.mkdir(exist_ok=True)
 
@@ -121,28 +134,28 @@ class _Study:
             values = [self.scores(choices, report)["loss"]]
             return [*values, objective.table.of(choices)] if objective else values
 
+        within = f" within {objective.budget}" if affordable and objective else ""
         return run_trials(
-            derivable(self.inputs.space.open_edges(), self.cfg.strategy),
+            derivable(self.setup.space.open_edges(), self.cfg.strategy),
             score,
             cfg,
             seed=seed,
-            accept=self.inputs.space.reaches_image,
+            accept=self.setup.space.reaches_image,
             objectives=("loss", objective.table.kind) if objective else ("loss",),
-            scored=scored(self.cfg, self.inputs) + (f" within {objective.budget}" if affordable and objective else ""),
+            scored=scores_key(self.cfg, self.setup) + within,
             folder=where,
-            progress=self.progress,
             to_continue=f"--out {self.run_folder.path} --resume",
         )
 
     def affordable(self, trials: Trials) -> Trials:
         """The complete ones that keep the budget, if there is one."""
-        objective = self.inputs.objective
+        objective = self.setup.objective
         kept = (trial for trial in trials.complete if objective is None or objective.affordable(trial.choices))
         return replace(trials, trials=tuple(kept))
 
     def best(self, trials: Trials) -> Trial:
         """The trial of the least loss among those that keep the budget."""
-        objective, kept = self.inputs.objective, self.affordable(trials)
+        objective, kept = self.setup.objective, self.affordable(trials)
         if kept.complete:
             return kept.best
         if objective is None or objective.budget is None:
@@ -155,18 +168,21 @@ class _Study:
 
     def show_front(self, trials: Trials) -> tuple[Path, ...]:
         """Draws the front and exports the genotypes on it, also where the budget leaves none to be the result."""
-        table = self.inputs.objective.table
+        objective = self.setup.objective
+        if objective is None:
+            raise ValueError("a front is of loss against cost, and this search minds no cost")
+        table = objective.table
         labels = ("held-out loss", f"{table.kind} ({table.unit})")
         kept = self.affordable(trials)
         marked = [kept.best] if kept.complete else []
-        path, title = self.run_folder.path / "front.svg", self.inputs.space.name
+        path, title = self.run_folder.path / "front.svg", self.setup.space.name
         draw_front(trials, path, labels=labels, title=title, marked=marked)
         name = f"{title}_{self.cfg.strategy.name}"
-        return tuple(export_front(self.inputs.export, trials, self.run_folder.path / "front", name=name))
+        return tuple(export_front(self.setup.export, trials, self.run_folder.path / "front", name=name))
 
     def rivals(self, loss: float) -> Rivals | None:
         """Random genotypes under the same scorer and budget: what the result must be measured by."""
-        cfg, count = self.cfg.trials, self.cfg.rivals
+        cfg, count = self.setup.study, self.cfg.rivals
         if count is None:
             count = cfg.count if self.strategy.sampler else _RIVALS
         if count == 0:

@@ -3,15 +3,23 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, inf, pi
-from typing import Literal
+from math import cos, pi
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from genotypes import UserError
 
-__all__ = ["OptimConfig", "OptimGroup", "check_patterns", "descend", "make_optimizer", "schedule", "set_progress"]
+__all__ = [
+    "OptimConfig",
+    "OptimGroup",
+    "check_patterns",
+    "load_optimizer",
+    "make_optimizer",
+    "schedule",
+    "set_progress",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,20 +107,35 @@ def make_optimizer(net: nn.Module, cfg: OptimConfig) -> torch.optim.Optimizer:
     """
     check_patterns("optimiser: groups", tuple(rule.match for rule in cfg.groups), net)
     kinds: dict[tuple[int, bool, bool], list[nn.Parameter]] = {}
-    backbone = {id(p) for p in net.backbone.parameters()} if getattr(net, "backbone", None) is not None else set()
+    module = getattr(net, "backbone", None)
+    backbone = {id(p) for p in module.parameters()} if isinstance(module, nn.Module) else set()
     for name, p in net.named_parameters():
-        rule = next((i for i, rule in enumerate(cfg.groups) if re.match(rule.match, name)), -1)
-        kinds.setdefault((rule, id(p) in backbone, p.ndim < 2), []).append(p)
+        number = next((i for i, group in enumerate(cfg.groups) if re.match(group.match, name)), -1)
+        kinds.setdefault((number, id(p) in backbone, p.ndim < 2), []).append(p)
+    cuda = next(net.parameters()).is_cuda
     groups = []
     for index, inside, vector in sorted(kinds):
         rule = cfg.groups[index] if index >= 0 else OptimGroup(match="")
         decay = (0.0 if vector else 1.0) if rule.weight_decay is None else rule.weight_decay
         lr = cfg.lr * rule.lr * (cfg.backbone_lr if inside else 1.0)
         params = kinds[index, inside, vector]
-        groups.append({"params": params, "lr": lr, "peak": lr, "weight_decay": cfg.weight_decay * decay})
+        rate = torch.tensor(lr, device=params[0].device) if cuda else lr
+        groups.append({"params": params, "lr": rate, "peak": lr, "weight_decay": cfg.weight_decay * decay})
+    # On a GPU all that changes from step to step is a tensor, so that a step can be captured in one graph.
     if cfg.name == "sgd":
-        return torch.optim.SGD(groups, momentum=cfg.momentum)
-    return {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[cfg.name](groups, betas=cfg.betas, foreach=True)
+        return torch.optim.SGD(groups, momentum=cfg.momentum, fused=True if cuda else None)
+    kind = torch.optim.AdamW if cfg.name == "adamw" else torch.optim.Adam
+    how: dict[str, bool] = {"fused": True, "capturable": True} if cuda else {"foreach": True}
+    return kind(groups, betas=cfg.betas, **how)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """`optimizer.load_state_dict(state)`, but a learning rate that is a tensor stays the tensor that it was."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(rate, torch.Tensor):
+            group["lr"] = rate.fill_(float(group["lr"]))
 
 
 def schedule(name: str, warmup: float, milestones: tuple[float, ...] = ()) -> Callable[[float], float]:
@@ -140,13 +163,8 @@ def set_progress(optimizer: torch.optim.Optimizer, cfg: OptimConfig, progress: f
     """Set every group's learning rate for `progress` in [0, 1); returns the factor."""
     factor = schedule(cfg.schedule, cfg.warmup, cfg.milestones)(progress)
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * factor
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(group["peak"] * factor)
+        else:
+            group["lr"] = group["peak"] * factor
     return factor
-
-
-def descend(loss: torch.Tensor, net: nn.Module, optimizer: torch.optim.Optimizer, cfg: OptimConfig) -> None:
-    """One update of the weights: the gradients of `loss`, together no longer than `cfg.clip`, and a step."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(net.parameters(), cfg.clip or inf)
-    optimizer.step()

@@ -1,4 +1,4 @@
-"""Everything a training reads, opened and checked before anything is written."""
+"""What a training starts from, opened and checked before anything is written."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from genotypes import Genotype, UserError
 from nas.network import Network, build, check_single_image
 from nas.network.inherit import inherit_state
 from nas.network.weights import load_weights
-from nas.run import load_checkpoint, open_device, seeded
+from nas.run import find_checkpoint, load_checkpoint, open_device, progress_shown, seeded
 from nas.task import Pair, PhotoSet, open_photos, split
 from retrain.networks import find_weights
 from retrain.test_sets import open_test_sets
 from retrain.train.config import TrainConfig
 
-__all__ = ["Inputs", "open_inputs"]
+__all__ = ["TrainSetup", "open_training"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class TrainSetup:
     """net: with its initial weights; train_rows, held_out_rows: LongTensors, rows of `photos`; tests: sets by name."""
 
     genotype: Genotype
@@ -33,13 +33,7 @@ class Inputs:
     device: torch.device
 
 
-def open_inputs(
-    cfg: TrainConfig,
-    *,
-    genotype: Genotype | None = None,
-    photos: PhotoSet | None = None,
-    progress: bool = True,
-) -> Inputs:
+def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos: PhotoSet | None = None) -> TrainSetup:
     """What `cfg` names. genotype, photos: where they are loaded already. UserError for anything missing or not fitting.
 
     The same photographs are held out whatever the genotype and the seed, and they are those that a search with seed
@@ -51,8 +45,7 @@ def open_inputs(
         net = build(genotype, cfg.backbone_weights)
     if cfg.init:
         _start_from(net, cfg.init)
-    resumed = cfg.out and (Path(cfg.out) / "checkpoint.pt").is_file()
-    if cfg.start_from and not resumed:
+    if cfg.start_from and not find_checkpoint(cfg.out):
         _inherit(net, Path(cfg.start_from))
     if cfg.recipe.batch_size == 1:
         check_single_image(net, cfg.recipe.size)
@@ -64,13 +57,13 @@ def open_inputs(
             cache_dir=Path(cfg.cache) if cfg.cache else None,
             limit=cfg.limit,
             seed=cfg.data_seed,
-            progress=progress,
+            progress=progress_shown(),
         ).to(device)
     if len(photos) < 2:
         raise UserError(f"{cfg.data}: a single photograph cannot be both trained on and held out; give two or more")
     share = min(max(cfg.held_out, 1 / len(photos)), 1 - 1 / len(photos))  # at least one image on either side
     train_rows, held_out_rows = split(len(photos), (1 - share, share), cfg.data_seed)
-    return Inputs(
+    return TrainSetup(
         genotype=genotype,
         net=net,
         photos=photos,
@@ -99,10 +92,10 @@ def _start_from(net: Network, path: str) -> None:
 
 def _inherit(net: Network, run: Path) -> None:
     """The weights that a search's supernet holds for the chosen operations."""
-    space, checkpoint = run / "space.yaml", run / "checkpoint.pt"
-    for file in (space, checkpoint):
-        if not file.is_file():
-            raise UserError(f"--from {run}: no search with a trained supernet ({file.name} is missing)")
+    space, checkpoint = run / "space.yaml", find_checkpoint(run)
+    if checkpoint is None or not space.is_file():
+        missing = "it has no checkpoint" if checkpoint is None else f"{space.name} is missing"
+        raise UserError(f"--from {run}: no search with a trained supernet ({missing})")
     state = load_checkpoint(checkpoint).get("net")
     if not isinstance(state, dict):
         raise UserError(f"{checkpoint}: not the checkpoint of a search")

@@ -1,0 +1,155 @@
+"""What a search starts from, opened and checked before its folder is made: a mistake leaves nothing behind."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genotypes import Genotype, UserError
+from nas.network import Network, check_single_image
+from nas.network.inherit import lend_state
+from nas.network.weights import load_weights
+from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, progress_shown, seeded
+from nas.search.config import SearchConfig, export_space, open_space, study_config
+from nas.search.objective import CostObjective, open_objective
+from nas.strategies import Strategy
+from nas.task import Batches, PhotoSet, open_photos, split
+from nas.training import HeldOut, to_device
+from nas.trials import TrialsConfig, anchor_storage, check_trials
+
+__all__ = ["SearchSetup", "open_search", "warm_start"]
+
+_LEAST = 0.1  # of the cells' numbers: a few small tensors fit any width
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSetup:
+    """Photographs and their parts, the open genotype, the supernet with its initial weights, and the device.
+
+    export: the space at the exported genotype's width; weights, architecture: batches of the two halves; held_out: what
+    neither half holds; objective: what the search minds of cost, if anything; study: of one_shot and optuna, where the
+    storage is the one that it was when the run began.
+    """
+
+    device: torch.device
+    space: Genotype
+    export: Genotype
+    net: Network
+    photos: PhotoSet
+    weights: Batches
+    architecture: Batches
+    held_out: HeldOut
+    objective: CostObjective | None
+    study: TrialsConfig
+
+
+def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: PhotoSet | None = None) -> SearchSetup:
+    """Open what a configuration names; UserError for whatever of it cannot be used.
+
+    folder: of a run to resume. photos: where they are loaded already.
+    """
+    device = open_device(cfg.device)
+    _check_schedule(cfg)
+    began = RunFolder(Path(folder)).began if folder else {}
+    trials = study_config(cfg)
+    study = replace(trials, storage=anchor_storage(trials.storage, began.get("folder")))
+    if cfg.strategy.owner.sampler:
+        check_trials(study, objectives=2 if cfg.cost else 1)
+    space, export = open_space(cfg), export_space(cfg)
+    with seeded(cfg.seed):
+        net = cfg.strategy.supernet(space, cfg.backbone_weights)
+    net = to_device(net, device)
+    if cfg.batch_size == 1:
+        check_single_image(net, cfg.size)
+    if cfg.start_from and not find_checkpoint(folder):
+        warm_start(net, cfg.start_from)
+    objective = open_objective(cfg, export, Path(folder) if folder else None)
+    if photos is None:
+        photos = open_photos(
+            cfg.data,
+            size=cfg.size,
+            cache_dir=Path(cfg.cache) if cfg.cache else None,
+            limit=cfg.limit,
+            seed=cfg.data_seed,
+            progress=progress_shown(),
+        )
+    photos = photos.to(device)
+    try:
+        weight_rows, architecture_rows, held_out_rows = split(len(photos), cfg.fractions, cfg.data_seed)
+    except ValueError as error:
+        raise UserError(f"fractions {list(cfg.fractions)} of {cfg.data}: {error}") from None
+
+    def batches(rows: torch.Tensor, stream: str) -> Batches:
+        return Batches(
+            photos=photos,
+            rows=rows,
+            batch_size=cfg.batch_size,
+            augment=cfg.augment,
+            convention=space.input,
+            device=device,
+            seed=cfg.seed,
+            stream=stream,
+        )
+
+    return SearchSetup(
+        device=device,
+        space=space,
+        export=export,
+        net=net,
+        photos=photos,
+        weights=batches(weight_rows, "weights"),
+        architecture=batches(architecture_rows, "architecture"),
+        held_out=HeldOut(
+            photos=photos,
+            rows=held_out_rows[: cfg.held_out_limit],
+            convention=space.input,
+            loss=cfg.loss,
+            chunk=4 * cfg.batch_size,
+            device=device,
+        ),
+        objective=objective,
+        study=study,
+    )
+
+
+def _check_schedule(cfg: SearchConfig) -> None:
+    """UserError where a strategy that learns the architecture would never take a step of it: chance would decide."""
+    learns = cfg.strategy.owner.architecture_step is not Strategy.architecture_step
+    every = cfg.architecture_every
+    if learns and -(-cfg.warmup_steps // every) * every >= cfg.steps:
+        raise UserError(
+            f"no architecture step would be made: steps {cfg.steps}, warmup_steps {cfg.warmup_steps}, "
+            f"architecture_every {every}; give more --steps, or fewer --warmup_steps (a third of the steps, say)"
+        )
+
+
+@torch.no_grad()
+def warm_start(net: Network, run: str) -> tuple[int, int]:
+    """Copy what fits from a search's supernet, or from a training's network to the operations that it chose.
+
+    What fits: tensors of the same name and shape. Returns how many of the supernet's tensors were filled, and how many
+    it has. Raises UserError for a folder without weights, and where next to nothing of the cells fits.
+    """
+    trained, checkpoint = Path(run) / "weights.safetensors", find_checkpoint(run)
+    source: Any
+    if trained.is_file():
+        source = lend_state(*load_weights(trained))
+    elif checkpoint is not None:
+        source = load_checkpoint(checkpoint).get("net")
+    else:
+        raise UserError(f"--from {run}: no run with weights (neither weights.safetensors nor a checkpoint in it)")
+    if not isinstance(source, dict):
+        raise UserError(f"--from {run}: its checkpoint holds no network")
+    own = net.state_dict()  # shares memory with the network
+    fitting = [name for name, value in own.items() if name in source and source[name].shape == value.shape]
+    cells = {name: value.numel() for name, value in own.items() if name.startswith("cells.")}
+    share = sum(cells.get(name, 0) for name in fitting) / sum(cells.values())
+    if share < _LEAST:
+        raise UserError(
+            f"--from {run}: its weights fit {share:.1%} of the cells of {net.genotype.name}; "
+            "expected a run on this space, with as many channels"
+        )
+    for name in fitting:
+        own[name].copy_(source[name])
+    return len(fitting), len(own)

@@ -1,0 +1,34 @@
+"""One way to train: a step, the loop around it, what watches it. Searches and trainings are short uses of it."""
+
+from nas.training.average import MovingAverage
+from nas.training.evaluation import METRICS, HeldOut
+from nas.training.listeners import LISTENERS, Events, History, Listener, Progress, registered_listeners
+from nas.training.loop import Change, Diverged, Number, Supervised, Task, Totals, Trainer, fit, to_device
+from nas.training.optim import OptimConfig, OptimGroup, check_patterns, make_optimizer, schedule, set_progress
+
+__all__ = [
+    "LISTENERS",
+    "METRICS",
+    "Change",
+    "Diverged",
+    "Events",
+    "HeldOut",
+    "History",
+    "Listener",
+    "MovingAverage",
+    "Number",
+    "OptimConfig",
+    "OptimGroup",
+    "Progress",
+    "Supervised",
+    "Task",
+    "Totals",
+    "Trainer",
+    "check_patterns",
+    "fit",
+    "make_optimizer",
+    "registered_listeners",
+    "schedule",
+    "set_progress",
+    "to_device",
+]

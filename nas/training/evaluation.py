@@ -1,0 +1,58 @@
+"""Scores of a network while it trains: at the training size, on the training's own device."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genotypes import Input, Record, Registry
+from nas.task import LossConfig, PhotoSet, fast_scores, multi_output_loss, network_input, target
+
+__all__ = ["METRICS", "HeldOut"]
+
+# Columns `held_out_NAME` of every history. A metric is a function of maps float32[N, 1, S, S] in 0..1 and masks alike,
+# of zeros and ones, of all held-out photographs at once. The three without a function are always found.
+METRICS = Registry("metric", Record)
+METRICS.add(
+    Record(name="loss", summary="of the training, all terms and outputs"),
+    Record(name="maxF", summary="F (beta squared 0.3) of mean precision and recall, best of 256 thresholds"),
+    Record(name="MAE", summary="mean absolute error, raw"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The part of the photographs that a training is judged by.
+
+    rows: int64[K] of `photos`; convention: how photographs are normalised; chunk: images at a time.
+    """
+
+    photos: PhotoSet
+    rows: Tensor
+    convention: Input
+    loss: LossConfig
+    chunk: int
+    device: torch.device
+
+    @torch.no_grad()
+    def score(self, forward: Callable[[Tensor], Sequence[Tensor]]) -> dict[str, float]:
+        """The value of each of `METRICS`; of a network that has diverged infinity, 0, 1, and NaN for those of plugins.
+
+        forward: normalised images float[N, 3, H, W] -> logits, the first at full size; put it in eval mode before.
+        """
+        more = {name: METRICS[name].load() for name in METRICS if METRICS[name].source}
+        total, maps = torch.zeros((), dtype=torch.float64, device=self.device), []
+        for part in self.rows.split(self.chunk):
+            images, masks = self.photos.batch(part, self.device)
+            outputs = forward(network_input(images, self.convention))
+            total += multi_output_loss(outputs, target(masks), self.loss).double() * len(part)
+            maps.append(outputs[0].sigmoid())
+        loss = float(total) / len(self.rows)
+        if not math.isfinite(loss):
+            return {"loss": math.inf, "maxF": 0.0, "MAE": 1.0} | dict.fromkeys(more, math.nan)
+        found, masks = torch.cat(maps), self.photos.batch(self.rows, self.device)[1]
+        scores = fast_scores(found, masks)
+        given = {"loss": loss, "maxF": scores.maxF, "MAE": scores.MAE_raw}
+        return given | {name: float(metric(found.float(), target(masks))) for name, metric in more.items()}

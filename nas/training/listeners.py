@@ -1,0 +1,90 @@
+"""What watches a training and records it. A new one is a class here, or in a user's file: nothing else changes."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genotypes import Record, Registry
+from nas.run import RunFolder, progress_bar
+
+if TYPE_CHECKING:
+    from nas.training.loop import Trainer
+
+__all__ = ["LISTENERS", "Events", "History", "Listener", "Progress", "registered_listeners"]
+
+
+class Listener:
+    """Is told of a training's steps and rows, in the order of the loop's docstring; it changes neither.
+
+    A row of the history holds `step`, and a number for each column.
+    """
+
+    def begin(self, trainer: "Trainer") -> None:
+        """Before the first step, also of a resumed training: `trainer.step` are done already."""
+
+    def step(self, trainer: "Trainer") -> None:
+        """After each step; whoever reads a tensor here makes the device wait."""
+
+    def row(self, trainer: "Trainer", row: Mapping[str, Any]) -> None:
+        """After each evaluation, before the checkpoint."""
+
+    def end(self, trainer: "Trainer") -> None:
+        """After the last step, and when the training is interrupted or fails."""
+
+
+LISTENERS = Registry("listener", Record)  # what plugins add: each is made from the run's folder, for every run
+
+
+def registered_listeners(run: RunFolder) -> list[Listener]:
+    """A listener of each kind that a plugin has registered."""
+    return [LISTENERS[name].make(run) for name in LISTENERS]
+
+
+class History(Listener):
+    """RUN/history.csv."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+
+    def row(self, trainer: "Trainer", row: Mapping[str, Any]) -> None:
+        self._run.record(dict(row))
+
+
+class Events(Listener):
+    """TensorBoard: a scalar for each column, and pictures.
+
+    group: what the scalars are listed under. pictures: makes uint8 or float arrays [H, W, 3] by name, after each row.
+    """
+
+    def __init__(self, run: RunFolder, group: str, pictures: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        self._run, self._group, self._pictures = run, group, pictures
+
+    def row(self, trainer: "Trainer", row: Mapping[str, Any]) -> None:
+        events = self._run.events(trainer.step)
+        for key, value in row.items():
+            if key != "step" and not math.isnan(value):
+                events.add_scalar(f"{self._group}/{key}", value, trainer.step)
+        for name, picture in self._pictures().items():
+            events.add_image(name, picture, trainer.step, dataformats="HWC")
+
+
+class Progress(Listener):
+    """A bar on the terminal. shown: what it calls some columns of the last row -> the column."""
+
+    def __init__(self, description: str, shown: Mapping[str, str]) -> None:
+        self._description, self._shown = description, shown
+
+    def begin(self, trainer: "Trainer") -> None:
+        self._bar = progress_bar(total=trainer.steps, initial=trainer.step, desc=self._description, unit="step")
+
+    def step(self, trainer: "Trainer") -> None:
+        self._bar.update()
+
+    def row(self, trainer: "Trainer", row: Mapping[str, Any]) -> None:
+        values = {name: row[key] for name, key in self._shown.items() if not math.isnan(row[key])}
+        self._bar.set_postfix({name: f"{v:.3f}" if isinstance(v, float) else str(v) for name, v in values.items()})
+
+    def end(self, trainer: "Trainer") -> None:
+        self._bar.close()

@@ -1,0 +1,320 @@
+"""The one training loop. A step is what the host decides, and `Trainer.update`, which reads no tensor's value.
+
+The order of the calls, for a trainer with a task, changes and listeners:
+
+    listener.begin
+        task.prepare, change.prepare, task.draw                           the host: numbers, batches, what is computed
+        Trainer.update: task.make, change.before, task.loss, backward,    the device: fixed shapes, nothing read back,
+            clipping, change.gradients, optimiser, change.after           so that one graph can hold it
+        listener.step
+        evaluate, listener.row, checkpoint                                every so many steps: losses are read here
+    listener.end
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from genotypes import UserError
+from nas.network import Network
+from nas.run import Interrupted, Interrupts, RunFolder
+from nas.task import Batch, Batches, LossConfig, multi_output_loss
+from nas.training.listeners import Listener
+from nas.training.optim import OptimConfig, load_optimizer, make_optimizer, set_progress
+
+__all__ = ["Change", "Diverged", "Number", "Supervised", "Task", "Totals", "Trainer", "fit", "to_device"]
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def to_device(net: Module, device: torch.device) -> Module:
+    """The network on the device, its convolutions' weights channels last, as batches are."""
+    return cast(Any, net).to(device, memory_format=torch.channels_last)
+
+
+class Task(ABC):
+    """What a step learns from: a network, what it is shown, a loss. The loop looks into none of them."""
+
+    net: Network
+
+    def prepare(self, step: int) -> bool:
+        """Change the network before step `step`; True if it has other parameters now."""
+        return False
+
+    @abstractmethod
+    def draw(self, step: int) -> Any:
+        """What step `step` is given, on the device: a function of (seed, step) that is the host's to find."""
+
+    @abstractmethod
+    def make(self, drawn: Any) -> Any:
+        """The batch, from what was drawn. Reads no value."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Tensor:
+        """The scalar that the weights descend. Reads no value."""
+
+
+class Supervised(Task):
+    """A network's outputs against the masks."""
+
+    def __init__(self, net: Network, batches: Batches, loss: LossConfig, precision: str = "fp32") -> None:
+        self.net, self.batches, self.cfg, self.precision = net, batches, loss, precision
+
+    def draw(self, step: int) -> Batch:
+        return self.batches.draw(step)
+
+    def make(self, drawn: Batch) -> tuple[Tensor, Tensor]:
+        return self.batches.make(drawn)
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            outputs = self.net(x)
+        return multi_output_loss(outputs, y, self.cfg)
+
+
+class Change:
+    """What takes part in a step, beside the loss and the optimiser: a strategy, a moving average, a decay.
+
+    Something that only watches is a `Listener`. name: of its state in the checkpoint; terms: the losses that it sums.
+    """
+
+    name = ""
+    terms: tuple[str, ...] = ()
+
+    def prepare(self, trainer: "Trainer") -> None:
+        """Before the step, the host's part."""
+
+    def before(self, trainer: "Trainer", batch: Any) -> None:
+        """With the batch, before the weights' loss."""
+
+    def gradients(self, trainer: "Trainer") -> None:
+        """When the gradients are there and clipped, before the optimiser uses them."""
+
+    def after(self, trainer: "Trainer") -> None:
+        """When the weights have moved."""
+
+    def state_dict(self) -> Any:
+        """All that it must find again when resumed: tensors and plain values."""
+        return None
+
+    def load_state_dict(self, state: Any) -> None:
+        """Continue from `state_dict()`."""
+
+
+class Number:
+    """A number that differs from step to step: a float on the CPU; on a GPU a tensor, since a graph keeps a float."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.value: float | Tensor = 0.0 if device.type == "cpu" else torch.zeros((), device=device)
+
+    def set(self, value: float) -> None:
+        if isinstance(self.value, Tensor):
+            self.value.fill_(value)
+        else:
+            self.value = value
+
+
+class Diverged(UserError):
+    """A loss that is not finite."""
+
+
+class Totals:
+    """Sums of losses, and the first step whose loss was not finite; on the device until somebody asks.
+
+    Sums are float64, so that they are those of Python's floats.
+    """
+
+    def __init__(self, device: torch.device, names: Sequence[str]) -> None:
+        self._sums = {name: torch.zeros((), dtype=torch.float64, device=device) for name in names}
+        self._counts = {name: torch.zeros((), dtype=torch.int64, device=device) for name in names}
+        self._step = torch.zeros((), dtype=torch.int64, device=device)
+        self._bad_step = torch.full((), -1, dtype=torch.int64, device=device)
+        self._bad_loss = torch.zeros((), device=device)
+
+    def begin(self, step: int) -> None:
+        self._step.fill_(step)
+
+    def add(self, name: str, value: Tensor | float) -> None:
+        self._sums[name].add_(value.detach() if isinstance(value, Tensor) else value)
+        self._counts[name].add_(1)
+
+    def watch(self, loss: Tensor) -> None:
+        """Note the step if this is its first loss that is not finite."""
+        loss = loss.detach()
+        bad = ~loss.isfinite() & (self._bad_step < 0)
+        self._bad_step.copy_(torch.where(bad, self._step, self._bad_step))
+        self._bad_loss.copy_(torch.where(bad, loss, self._bad_loss))
+
+    def check(self, option: str) -> None:
+        """Diverged, naming the step and the option to turn down."""
+        step = int(self._bad_step)
+        if step >= 0:
+            raise Diverged(f"step {step}: the loss is {float(self._bad_loss)}; try a smaller {option}")
+
+    def means(self) -> dict[str, float]:
+        """The means since the last call, NaN of nothing; the sums start again."""
+        state = self.state_dict()
+        means = {name: state[name][0] / state[name][1] if state[name][1] else math.nan for name in state}
+        self.load_state_dict(dict.fromkeys(state, (0.0, 0)))
+        return means
+
+    def state_dict(self) -> dict[str, tuple[float, int]]:
+        return {name: (float(total), int(self._counts[name])) for name, total in self._sums.items()}
+
+    def load_state_dict(self, state: dict[str, tuple[float, int]]) -> None:
+        for name, (total, count) in state.items():
+            self._sums[name].fill_(total)
+            self._counts[name].fill_(count)
+
+
+class Trainer:
+    """A task, how its weights are updated, and all that changes meanwhile; saved and restored as one.
+
+    steps: how many there will be. changes: what else takes part in a step. identity: what a checkpoint must agree with,
+    kind -> value, such as the genotype's hash. blame: the option to turn down where the loss is not finite. clock: of
+    the seconds that steps take.
+
+    Attributes: step, the next one; lr, the rate of the cells, as a step may use it (`Number`); stopped, which ends the
+    training early; totals["train"] sums the loss.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        cfg: OptimConfig,
+        steps: int,
+        *,
+        changes: Sequence[Change] = (),
+        identity: dict[str, str] | None = None,
+        blame: str = "--optim.lr",
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.task, self.cfg, self.steps, self.changes = task, cfg, steps, changes
+        self.identity, self.blame, self.clock = identity or {}, blame, clock
+        self.device = next(task.net.parameters()).device
+        self.optimizer = make_optimizer(task.net, cfg)
+        self.lr = Number(self.device)
+        self.totals = Totals(self.device, ["train", *(term for change in changes for term in change.terms)])
+        self.step = 0
+        self.seconds = 0.0
+        self.stopped = False
+
+    @property
+    def net(self) -> Network:
+        """The task's; a search may change it on the way."""
+        return self.task.net
+
+    def advance(self) -> None:
+        """One step."""
+        if self.task.prepare(self.step):
+            self.optimizer = make_optimizer(self.net, self.cfg)  # what is new starts without momentum
+        self.lr.set(self.cfg.lr * set_progress(self.optimizer, self.cfg, self.step / self.steps))
+        self.totals.begin(self.step)
+        for change in self.changes:
+            change.prepare(self)
+        self.update(self.task.draw(self.step))
+        self.step += 1
+
+    def update(self, drawn: Any) -> None:
+        """The step itself: all of its passes and the update, without a look at any value."""
+        batch = self.task.make(drawn)
+        self.net.train()
+        for change in self.changes:
+            change.before(self, batch)
+        loss = self.task.loss(batch)
+        self.totals.watch(loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), self.cfg.clip or math.inf)
+        for change in self.changes:
+            change.gradients(self)
+        self.optimizer.step()
+        for change in self.changes:
+            change.after(self)
+        self.totals.add("train", loss)
+
+    def check(self, value: float = 0.0) -> None:
+        """Diverged if a loss of the steps so far, or this value, is not finite."""
+        self.totals.check(self.blame)
+        if not math.isfinite(value):
+            raise Diverged(f"step {self.step}: the loss is {value}; try a smaller {self.blame}")
+
+    def resume(self, run: RunFolder) -> None:
+        """Continue from the run's checkpoint, if it has one; UserError if that is of something else."""
+        state = run.load()  # to the CPU: the optimisers keep their step counts there, and move the rest
+        if state is None:
+            return
+        for what, now in self.identity.items():
+            then = state.get("identity", {}).get(what)
+            if then != now:
+                raise UserError(f"{run.path}: its checkpoint belongs to another {what}: {then} then, {now} now")
+        before = self.net
+        for change in self.changes:
+            change.load_state_dict(state["changes"].get(change.name))
+        if self.net is not before:
+            self.optimizer = make_optimizer(self.net, self.cfg)
+        self.net.load_state_dict(state["net"])
+        load_optimizer(self.optimizer, state["optimizer"])
+        self.totals.load_state_dict(state["totals"])
+        self.step, self.seconds, self.stopped = state["step"], state["seconds"], state["stopped"]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "identity": self.identity,
+            "step": self.step,
+            "stopped": self.stopped,
+            "seconds": self.seconds,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "totals": self.totals.state_dict(),
+            "changes": {change.name: change.state_dict() for change in self.changes if change.name},
+        }
+
+
+def fit(
+    trainer: Trainer,
+    evaluate: Callable[[], dict[str, Any]],
+    *,
+    at: Callable[[int], bool],
+    listeners: Sequence[Listener] = (),
+    run: RunFolder | None = None,
+) -> None:
+    """Train to the end, or until `trainer.stopped`.
+
+    evaluate: makes a row of the history, after each step for which `at(steps done)` holds and after the last. run: its
+    folder, where the training is saved with each row and when a signal asks it to stop (then it raises Interrupted);
+    None: nothing is saved, and signals are the caller's. Raises Diverged where a loss was not finite.
+    """
+    with Interrupts(on=run is not None) as interrupts:
+        for listener in listeners:
+            listener.begin(trainer)
+        try:
+            while trainer.step < trainer.steps and not trainer.stopped:
+                began = trainer.clock()
+                trainer.advance()
+                due = at(trainer.step) or trainer.step == trainer.steps
+                if due or interrupts.signum:
+                    trainer.check()  # waits for the device: what it still has to do belongs to these seconds
+                trainer.seconds += trainer.clock() - began
+                for listener in listeners:
+                    listener.step(trainer)
+                if due:
+                    row = evaluate()
+                    for listener in listeners:
+                        listener.row(trainer, row)
+                    if run is not None:
+                        run.save(trainer.state_dict())
+                if run is not None and interrupts.signum and trainer.step < trainer.steps:
+                    if not due:
+                        run.save(trainer.state_dict())
+                    message = f"saved at step {trainer.step}; continue: --out {run.path} --resume"
+                    raise Interrupted(interrupts.signum, message)
+        finally:
+            for listener in listeners:
+                listener.end(trainer)

@@ -1,0 +1,211 @@
+"""The training: one network, one stream of batches, a held-out part to watch; then weights, scores and pictures."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import genotypes
+from genotypes import Genotype
+from nas.network import Network
+from nas.run import RunFolder, progress_shown
+from nas.task import Batches, PhotoSet, Scores, evaluate
+from nas.training import (
+    Change,
+    Events,
+    HeldOut,
+    History,
+    MovingAverage,
+    Progress,
+    Supervised,
+    Trainer,
+    check_patterns,
+    fit,
+    registered_listeners,
+    to_device,
+)
+from nas.visualize import draw
+from retrain.pictures import strip
+from retrain.predictor import Predictor, save
+from retrain.recipe import Recipe
+from retrain.train.config import TrainConfig
+from retrain.train.dynamic_decay import DynamicDecay
+from retrain.train.setup import TrainSetup, open_training
+
+__all__ = ["StillNorms", "TrainResult", "read_scores", "recipe_changes", "train", "training_of"]
+
+_SHOWN = {"loss": "train_loss", "maxF": "held_out_maxF", "MAE": "held_out_MAE"}
+_PICTURES = 6  # photographs in the strip of predictions
+_SMALL = 2_000_000  # pixels to score for which starting worker processes takes longer than the scoring
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """The network trained, its scores by set ("held_out" first), how long it took, and where it lies."""
+
+    genotype: Genotype
+    scores: dict[str, Scores]
+    steps: int
+    images_per_second: float
+    path: Path
+
+
+def train(cfg: TrainConfig, run: RunFolder, *, setup: TrainSetup | None = None) -> TrainResult:
+    """Train, or continue the training that `run` holds. Raises Interrupted once saved, if asked to stop.
+
+    setup: what `open_training(cfg)` gave, where the caller has opened it already.
+    """
+    setup = setup or open_training(cfg)
+    genotypes.save(setup.genotype, run.path / "genotype.yaml")
+    trainer, net = training_of(cfg, setup)
+    trainer.resume(run)
+    held_out = HeldOut(
+        photos=setup.photos,
+        rows=setup.held_out_rows[: cfg.held_out_limit],
+        convention=setup.genotype.input,
+        loss=cfg.recipe.loss,
+        chunk=4 * cfg.recipe.batch_size,
+        device=setup.device,
+    )
+
+    def row() -> dict[str, Any]:
+        scores = held_out.score(net.eval())
+        trainer.check(scores["loss"])
+        means = {"lr": float(trainer.lr.value), "train_loss": trainer.totals.means()["train"]}
+        return {"step": trainer.step} | means | {f"held_out_{name}": value for name, value in scores.items()}
+
+    def pictures() -> Mapping[str, np.ndarray]:
+        return {"predictions/photo_mask_map": _strip(net, setup)}
+
+    every = cfg.evaluate_every or max(1, math.ceil(trainer.steps / 10))
+    bar = Progress(f"train {setup.genotype.name}", _SHOWN)
+    listeners = [History(run), Events(run, "train", pictures), bar, *registered_listeners(run)]
+    fit(trainer, row, at=lambda step: step % every == 0, listeners=listeners, run=run)
+    return _finish(cfg, run, setup, net, trainer)
+
+
+def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
+    """What trains, and the network to score and to save: the moving average where the recipe asks for one."""
+    recipe = cfg.recipe
+    net = to_device(setup.net, setup.device)
+    changes, result = recipe_changes(net, recipe)
+    batches = Batches(
+        photos=setup.photos,
+        rows=setup.train_rows,
+        batch_size=recipe.batch_size,
+        augment=recipe.augment,
+        convention=setup.genotype.input,
+        device=setup.device,
+        seed=cfg.seed,
+        stream="train",
+    )
+    trainer = Trainer(
+        Supervised(net, batches, recipe.loss, recipe.precision),
+        recipe.optim,
+        recipe.total_steps(len(setup.train_rows)),
+        changes=changes,
+        identity={"genotype": setup.genotype.hash, "set of photographs": setup.photos.fingerprint},
+        blame="--recipe.optim.lr",
+    )
+    return trainer, result
+
+
+def recipe_changes(net: Network, recipe: Recipe) -> tuple[list[Change], Network]:
+    """What a recipe adds to a step, and the network that is scored and saved: the moving average, or `net` itself.
+
+    Parameters that it freezes are frozen from now on.
+    """
+    changes: list[Change] = [_freeze(net, recipe)]
+    if recipe.dynamic_decay:
+        changes.append(DynamicDecay(net, recipe.dynamic_decay))
+    if not recipe.ema:
+        return changes, net
+    average = MovingAverage(net, recipe.ema)
+    return [*changes, average], average.net
+
+
+class StillNorms(Change):
+    """BatchNorms that compute with the running statistics that came, and keep them."""
+
+    def __init__(self, norms: list[nn.Module]) -> None:
+        self.norms = norms
+
+    def before(self, trainer: Trainer, batch: Any) -> None:
+        for norm in self.norms:
+            norm.eval()
+
+
+def _freeze(net: Network, recipe: Recipe) -> StillNorms:
+    still = _norms(net) if recipe.norms == "eval" else []
+    if recipe.freeze_backbone_norms and net.backbone is not None:
+        still += _norms(net.backbone)
+        for norm in _norms(net.backbone):
+            norm.requires_grad_(False)
+    check_patterns("recipe: frozen", recipe.frozen, net)
+    for name, parameter in net.named_parameters():
+        if any(re.match(pattern, name) for pattern in recipe.frozen):
+            parameter.requires_grad_(False)
+    return StillNorms(still)
+
+
+def _norms(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, _BatchNorm)]
+
+
+def _strip(net: Network, setup: TrainSetup) -> np.ndarray:
+    """uint8[H, W, 3]: some held-out photographs, their masks and maps."""
+    predict = Predictor(net, setup.device)
+    return strip(predict, setup.photos, setup.held_out_rows[:_PICTURES]).permute(1, 2, 0).numpy()
+
+
+def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, trainer: Trainer) -> TrainResult:
+    """Score the held-out part and the test sets; write weights, drawings, a strip of predictions, then scores.json."""
+    save(run.path / "weights.safetensors", net)
+    draw(setup.genotype, run.path / "cells.svg")
+    Image.fromarray(_strip(net, setup)).save(run.path / "predictions.png")
+    scores = {}
+    for name, data in ({"held_out": setup.photos.subset(setup.held_out_rows, name="held_out")} | setup.tests).items():
+        small = isinstance(data, PhotoSet) and len(data) * data.size**2 < _SMALL
+        scores[name] = evaluate(
+            Predictor(net, setup.device).probabilities,
+            data,
+            size=cfg.recipe.size,
+            workers=0 if small else cfg.workers,
+            quick=cfg.quick_scores,
+            name=name,
+            progress=progress_shown(),
+        ).scores
+    speed = trainer.step * cfg.recipe.batch_size / trainer.seconds
+    document = {
+        "genotype": setup.genotype.name,
+        "genotype_hash": setup.genotype.hash,
+        "params": sum(p.numel() for p in net.parameters()),
+        "steps": trainer.step,
+        "train_images": len(setup.train_rows),
+        "train_seconds": round(trainer.seconds, 2),
+        "images_per_second": round(speed, 2),
+        "scores": {name: _plain(asdict(s)) for name, s in scores.items()},
+    }
+    run.write_text("scores.json", json.dumps(document, indent=1))  # last: where it is, the run is complete
+    run.close()
+    return TrainResult(
+        genotype=setup.genotype, scores=scores, steps=trainer.steps, images_per_second=speed, path=run.path
+    )
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """The scores.json of the complete run in this folder."""
+    return json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+
+
+def _plain(row: dict[str, float]) -> dict[str, float | None]:
+    """JSON knows no NaN: what was not scored is null."""
+    return {key: None if math.isnan(value) else value for key, value in row.items()}
