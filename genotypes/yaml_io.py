@@ -4,13 +4,13 @@ Only plain data is ever constructed (PyYAML's safe loader); a key given twice is
 """
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from genotypes.errors import GenotypeError, format_path
+from genotypes.files import write_atomically
 from genotypes.genotype import Genotype
 
 __all__ = ["dumps", "load_file", "loads", "save"]
@@ -101,18 +101,9 @@ def dumps(genotype: Genotype) -> str:
 
 
 def save(genotype: Genotype, path: str | os.PathLike[str]) -> None:
-    """Write the file in one step: a reader, or a crash, never meets half of it."""
-    path = Path(path)
-    text = dumps(genotype)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    try:
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError:
-        os.unlink(file.name)
-        raise
+    """Write the file, in one step; UserError where that is not possible."""
+    with write_atomically(path) as file:
+        file.write(dumps(genotype).encode())
 
 
 class _Dumper(yaml.SafeDumper):

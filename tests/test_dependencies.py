@@ -88,3 +88,12 @@ def test_what_is_heavy_is_loaded_where_it_is_used(code: str, heavy: str) -> None
     code += f"; import sys; sys.exit('{heavy} was imported' if '{heavy}' in sys.modules else 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", ["nas.network", "nas.cost", "retrain.authors"])
+def test_networks_load_little_more_than_torch(module: str) -> None:
+    heavy = ("matplotlib", "optuna", "scipy", "pandas", "sklearn", "tensorboard", "py_sod_metrics")
+    code = f"import torch, sys; known = set(sys.modules); import {module}; "
+    code += f"found = [name for name in {heavy} if name in set(sys.modules) - known]; sys.exit(', '.join(found) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -8,10 +8,9 @@
 ['(backbone)', 'reduce', 'pyramid', 'head4', 'head8', 'head16']
 """
 
-from nas.cost.budget import within_budget
 from nas.cost.counting import Cost, PartCost, count
 from nas.cost.latency import user_cache
-from nas.cost.lookup import COST_KINDS, CostTable, cost_table
+from nas.cost.lookup import COST_KINDS, CostTable, cost_table, within_budget
 from nas.cost.measuring import Measurement, measure
 
 __all__ = [

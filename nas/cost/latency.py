@@ -10,7 +10,6 @@ import os
 import platform
 import random
 import re
-import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 from genotypes import Genotype, UserError
+from genotypes.files import write_atomically
 from nas.cost.measuring import now, prepare, told_of_too_little_memory
 from nas.cost.places import Place, PlacedOperation, find_places
 from nas.network import Network, to_device
@@ -181,20 +181,10 @@ class LatencyCache:
             raise self._foreign(f"the table {key!r} is damaged") from None
 
     def put(self, key: str, fixed: float, edges: dict[str, dict[str, float]]) -> None:
-        """Keep a table: the file is replaced in one step, a reader never meets half of it."""
+        """Keep a table; UserError where that is not possible."""
         tables = self._read() | {key: {"fixed": fixed, "edges": edges}}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name, suffix=".partial")
-            try:
-                with open(handle, "w", encoding="utf-8") as file:
-                    json.dump(self.machine | {"tables": tables}, file, indent=1)
-                os.replace(temporary, self.path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+        with write_atomically(self.path) as file:
+            file.write(json.dumps(self.machine | {"tables": tables}, indent=1).encode())
 
     def _read(self) -> dict[str, dict]:
         try:

@@ -1,7 +1,6 @@
 """Weight files of ours: safetensors that carry the genotype they belong to, so that a file is all one needs."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,32 +10,18 @@ from torch import Tensor
 
 import genotypes
 from genotypes import Genotype, GenotypeError, UserError
+from genotypes.files import write_atomically
 
 __all__ = ["load_weights", "save_weights"]
 
 
 def save_weights(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], genotype: Genotype) -> None:
-    """Write a state dict with its genotype, in one step: a reader, or a crash, never meets half a file.
-
-    Raises UserError where the file cannot be written.
-    """
-    path = Path(path)
+    """Write a state dict with its genotype, in one step; UserError where that is not possible."""
     metadata = {"genotype": genotypes.dumps(genotype), "genotype_hash": genotype.hash}
     # safetensors refuses memory that two names share; tied weights are none of ours, views are.
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
-        os.close(handle)
-        try:
-            save_file(tensors, temporary, metadata=metadata)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+    with write_atomically(path) as file:
+        save_file(tensors, file.name, metadata=metadata)
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[Genotype, dict[str, Tensor]]:

@@ -10,16 +10,15 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from genotypes import UserError
+from genotypes.files import write_atomically
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -27,27 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["RunFolder", "check_free", "find_checkpoint", "load_checkpoint", "save_checkpoint", "write_atomically"]
 
 _CHECKPOINT = "checkpoint.pt"
-
-
-@contextmanager
-def write_atomically(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """`with write_atomically(path) as file:` - whatever happens, `path` is whole afterwards, the old or the new.
-
-    Written beside it, flushed to the disk (a rename can reach that before the data it names), then renamed. Raises
-    UserError where it cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

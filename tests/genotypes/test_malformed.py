@@ -77,7 +77,7 @@ class TestFiles:
             self.check(path, "no such file, and no genotype of that name; known: auto_msfnet_resnet50, ", "fpn_tiny")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        self.check(tmp_path, "is a folder, not a genotype file")
+        self.check(tmp_path, "is a folder without a genotype.yaml, not a genotype file")
 
     def test_a_binary_file(self, tmp_path: Path) -> None:
         path = tmp_path / "weights.pth"
@@ -113,7 +113,7 @@ class TestFiles:
             raise OSError("no space left")
 
         monkeypatch.setattr("os.replace", refuse)
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(genotypes.UserError, match="cannot be written: no space left"):
             genotypes.save(genotypes.load("fpn_tiny"), path)
         assert path.read_bytes() == before
         assert list(tmp_path.iterdir()) == [path]

@@ -105,7 +105,7 @@ def test_a_budget_is_met_by_what_reaches_the_image(space) -> None:
 @pytest.mark.parametrize("strategy", ["random", "optuna", "one_shot", "darts"])
 def test_searches_of_a_space_that_is_mostly_dead_end_well(tmp_path, space, strategy: str) -> None:
     genotypes.save(space, tmp_path / "space.yaml")
-    changes = {"space": str(tmp_path / "space.yaml"), "strategy": strategy, "steps": 3, "warmup_steps": 1}
-    changes |= {"trials": TrialsConfig(count=6), "score_steps": 1, "seed": 3}
-    result = run_search(tmp_path / "run", config(**changes))
+    small = {"steps": 3, "warmup_steps": 1, "trials": TrialsConfig(count=6), "score_steps": 1, "seed": 3}
+    cfg = config(strategy=strategy, space=str(tmp_path / "space.yaml"), **small)
+    result = run_search(tmp_path / "run", cfg)
     assert result.genotype.is_decided
