@@ -28,7 +28,7 @@ _TERMS = {
     "DUTS-TR": "DUTS-TR (Wang et al., CVPR 2017), 10,553 photographs with masks, published for research; the "
     "photographs come from ImageNet and keep their owners' rights. The weights hold no photograph.",
 }
-_METRICS = ("maxF", "maxF_img", "avgF", "wF", "Sm", "Em_mean", "MAE", "MAE_raw")
+_METRICS = ("maxF", "maxF_img", "avgF", "wF", "Sm", "Em_mean", "MAE_stretched", "MAE_raw")
 
 
 def main() -> None:
@@ -111,7 +111,7 @@ code). A tenth of {data} (seed 0) was held out; no test set selected anything.
 
 By pysodmetrics, on 8-bit maps at the masks' own size, masks cut at > 127. maxF (beta² 0.3): precision and recall
 averaged over the set, best of 256 thresholds; maxF_img: the images' F averaged first; avgF: at twice each map's mean;
-MAE of maps stretched to 0..1, as all but MAE_raw.
+MAE_stretched: of maps stretched to 0..1, as are all but MAE_raw.
 
 | set | {" | ".join(_METRICS)} |
 |{"---|" * (len(_METRICS) + 1)}

@@ -15,7 +15,7 @@ from nas.network import Network, build
 from nas.network.weights import load_weights, save_weights
 from nas.run.device import open_device
 from nas.run.sizes import check_side
-from nas.task import Photograph, network_input, read_image, resize, to_bytes
+from nas.task import Photograph, Protocol, network_input, read_image, resize
 from retrain.networks import find_weights
 
 __all__ = ["Predictor", "load", "predict_map", "predict_maps", "save"]
@@ -70,13 +70,16 @@ class Predictor:
         """Maps uint8[H, W] of photographs uint8[H, W, 3] (see `nas.task.read_image`), in one batch."""
         return predict_maps(self.probabilities, photos, self.size, antialias=self.antialias)
 
-    @torch.inference_mode()
     def probabilities(self, pictures: Tensor) -> Tensor:
         """Pictures float[B, 3, h, w] in 0..1 -> float32[B, 1, h, w] of the finest output, on the network's device."""
+        return self.logits(pictures).sigmoid()
+
+    @torch.inference_mode()
+    def logits(self, pictures: Tensor) -> Tensor:
+        """The same before the sigmoid."""
         x = network_input(pictures.to(self.device), self.genotype.input)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self.network(x)[0]
-        return logits.float().sigmoid()
+            return self.network(x)[0].float()
 
 
 def predict_map(
@@ -106,7 +109,7 @@ def predict_maps(
     """
     seen = np.stack([resize(photo, size, antialias=antialias) for photo in photos])
     probs = probabilities(torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 255)[:, 0].float().cpu().numpy()
-    return [to_bytes(p, photo.shape[0], photo.shape[1]) for p, photo in zip(probs, photos, strict=True)]
+    return [Protocol().to_bytes(p, photo.shape[0], photo.shape[1]) for p, photo in zip(probs, photos, strict=True)]
 
 
 def save(path: str | os.PathLike[str], network: Network) -> None:

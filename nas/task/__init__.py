@@ -3,11 +3,12 @@
 from nas.task.augmentation import AugmentConfig, augment, draw, network_input, normalise, pixels, target
 from nas.task.batches import Batch, Batches, batch_indices, generator
 from nas.task.cache import open_photos
-from nas.task.evaluation import Evaluation, evaluate
+from nas.task.evaluation import Evaluation, evaluate, evaluate_maps, evaluate_protocols
 from nas.task.folders import Pair, find_pairs, parse_data
 from nas.task.losses import LOSSES, LossConfig, get_loss, loss_names, multi_output_loss, progressive_polishing
 from nas.task.photos import PhotoSet
-from nas.task.reading import DataError, Photograph, read_image, read_mask, resize, to_bytes
+from nas.task.protocol import PROTOCOLS, Protocol, get_protocol
+from nas.task.reading import DataError, Photograph, read_image, read_mask, resize
 from nas.task.scores import Curves, FastScores, ImageScore, Scores, fast_scores
 from nas.task.splits import split
 from nas.task.synthetic import synthetic_set
@@ -25,7 +26,9 @@ __all__ = [
     "read_mask",
     "Photograph",
     "resize",
-    "to_bytes",
+    "PROTOCOLS",
+    "Protocol",
+    "get_protocol",
     "DataError",
     "split",
     "generator",
@@ -44,6 +47,8 @@ __all__ = [
     "get_loss",
     "loss_names",
     "evaluate",
+    "evaluate_maps",
+    "evaluate_protocols",
     "Evaluation",
     "Scores",
     "Curves",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,14 +26,16 @@ from tqdm import tqdm
 
 from genotypes.errors import UserError
 from nas.task.cache import open_photos, spread, tell_blank
-from nas.task.folders import Pair, find_pairs, is_synthetic, parse_data, refuse, size_problem
+from nas.task.folders import Pair, few, find_pairs, is_synthetic, parse_data, pictures_in, refuse, size_problem
 from nas.task.photos import PhotoSet
-from nas.task.reading import DataError, read_image, read_mask, resize, to_bytes
+from nas.task.protocol import Protocol
+from nas.task.reading import DataError, read_image, read_mask, resize
 from nas.task.scores import Curves, ImageResult, ImageScore, Scores, merge
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "evaluate_maps", "evaluate_protocols"]
 
 _AHEAD = 3  # batches decoded, and batches a worker may lag behind
+_SYNTHETIC = 128  # side of synthetic pictures where no size is given
 _SOCKET_PATH = 60  # of about 107 characters that a socket's path may have; the rest is added by multiprocessing
 
 
@@ -41,6 +44,7 @@ class Evaluation:
     """Scores of a data set, the curves behind them, and a row for each image in the set's order."""
 
     name: str
+    protocol: Protocol
     scores: Scores
     curves: Curves
     per_image: tuple[ImageScore, ...]
@@ -49,29 +53,41 @@ class Evaluation:
         """The images of largest error."""
         return sorted(self.per_image, key=lambda row: -row.MAE_raw)[:count]
 
+    def best(self, count: int = 10) -> list[ImageScore]:
+        """The images of smallest error."""
+        return sorted(self.per_image, key=lambda row: row.MAE_raw)[:count]
+
 
 class _Item(NamedTuple):
-    """An image's name, its mask (an array, or a pair's file) and the pair, if it is one, with the image's (h, w)."""
+    """An image's name, its mask (an array, or a file), what its (h, w) must agree with, and its map's file, if any."""
 
     name: str
     mask: np.ndarray | Path
     pair: Pair | None = None
-    shape: tuple[int, int] = (0, 0)
+    shape: tuple[int, ...] = ()
+    saliency: Path | None = None
 
 
 class _Batch(NamedTuple):
-    """Network input uint8[B, 3, H, W] and what belongs to each image."""
+    """What belongs to each image, and the network's input uint8[B, 3, H, W], if there is a network."""
 
-    images: Tensor
     items: list[_Item]
+    images: Tensor | None = None
+
+
+class _Task(NamedTuple):
+    """What a worker scores: the values float32[h, w] of one image by `Protocol.upsize`, or its map's file."""
+
+    item: _Item
+    values: dict[str, np.ndarray]
 
 
 class _Scored(NamedTuple):
-    """An image's result (None where there is a problem), its problem, and "black" or "white" for a blank mask."""
+    """An image's results by protocol (none where there is a problem), its problem, "black" or "white" for its mask."""
 
-    result: ImageResult | None
-    problem: str | None
-    blank: str | None
+    results: list[ImageResult]
+    problem: str | None = None
+    blank: str | None = None
 
 
 def evaluate(
@@ -79,6 +95,20 @@ def evaluate(
     data: str | PhotoSet | Sequence[Pair],
     *,
     size: int | tuple[int, int],
+    protocol: Protocol | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Score predictions on a whole data set, under one protocol (default: ours). See `evaluate_protocols`."""
+    return evaluate_protocols(predict, data, size=size, protocols=[protocol or Protocol()], **options)[0]
+
+
+def evaluate_protocols(
+    predict: Callable[[Tensor], Tensor],
+    data: str | PhotoSet | Sequence[Pair],
+    *,
+    size: int | tuple[int, int],
+    protocols: Sequence[Protocol],
+    logits: Callable[[Tensor], Tensor] | None = None,
     batch_size: int = 16,
     workers: int = 2,
     limit: int | None = None,
@@ -86,9 +116,8 @@ def evaluate(
     progress: bool = True,
     quick: bool = False,
     name: str | None = None,
-    antialias: bool = True,
-) -> Evaluation:
-    """Score predictions on a whole data set.
+) -> list[Evaluation]:
+    """Score predictions on a whole data set, under several protocols at once: the network runs once.
 
     Args:
         predict: float32[B, 3, H, W] in 0..1 (RGB, on the CPU or where the PhotoSet is) -> probabilities
@@ -96,14 +125,16 @@ def evaluate(
             concern.
         data: a spec as for `open_photos` or a list of pairs: scored at the masks' own sizes. A PhotoSet: at its size.
         size: (H, W) of the network's input in pixels, or the side of a square.
-        batch_size: images the network sees at a time.
+        protocols: how maps are compared with masks. wF, Sm and Em take most of the time: the first alone has them. All
+            must read photographs alike (`antialias`, `native`).
+        logits: the network before its sigmoid, for protocols that resize logits; it is then called instead.
+        batch_size: images the network sees at a time; 1 where photographs keep their own sizes.
         workers: processes that resize and score; 0 works in this one. The result does not depend on it.
         limit: only so many images, evenly spread.
-        save_dir: write every prediction there as 8-bit PNG at the mask's size.
+        save_dir: write every map of the first protocol there as 8-bit PNG at the mask's size.
         progress: show a bar.
-        quick: only F-measures and MAE (wF, Sm and Em are most of the work).
+        quick: no wF, Sm and Em at all.
         name: what to call the set; default: its own name.
-        antialias: how photographs are resized, see `nas.task.resize`.
 
     Masks that are all black or all white are scored, counted and logged as a warning.
 
@@ -112,10 +143,76 @@ def evaluate(
             different sizes: all of a set in one message.
         UserError: a scoring process was killed.
     """
+    if len({(protocol.antialias, protocol.native) for protocol in protocols}) != 1:
+        raise ValueError("protocols that read photographs differently need an evaluation each")
+    if any(protocol.upsize == "logits" for protocol in protocols) and logits is None:
+        raise ValueError("a protocol resizes logits, but only probabilities are given")
+    shape = (size, size) if isinstance(size, int) else size
+    name, count, batches = _batches(data, None if protocols[0].native else shape, batch_size, limit, name, protocols[0])
+
+    def tasks() -> Iterator[list[_Task]]:
+        for batch in batches:
+            assert batch.images is not None
+            x = batch.images.float() / 255
+            values = {}
+            if logits is not None and any(protocol.upsize == "logits" for protocol in protocols):
+                out = logits(x).float()
+                values = {
+                    "logits": _maps(out, len(batch.items)),
+                    "probabilities": _maps(out.sigmoid(), len(batch.items)),
+                }
+            else:
+                values = {"probabilities": _maps(predict(x), len(x))}
+            yield [_Task(item, {k: v[i] for k, v in values.items()}) for i, item in enumerate(batch.items)]
+
+    return _evaluate(name, count, tasks(), protocols, workers, save_dir, progress, quick)
+
+
+def evaluate_maps(
+    folder: Path,
+    pairs: Sequence[Pair],
+    *,
+    protocols: Sequence[Protocol],
+    workers: int = 2,
+    progress: bool = True,
+    quick: bool = False,
+    name: str = "pairs",
+) -> list[Evaluation]:
+    """Score maps that any tool has written: FOLDER/NAME.png (or another picture's ending) for each pair.
+
+    A map of another size than its mask is resized to it. See `evaluate_protocols`.
+
+    Raises:
+        DataError: maps that are missing or cannot be read, all in one message.
+    """
+    files, _ = pictures_in(folder) if folder.is_dir() else ([], [])
+    found = {file.relative_to(folder).with_suffix("").as_posix().casefold(): file for file in files}
+    missing = [pair.name for pair in pairs if pair.name.casefold() not in found]
+    if missing:
+        raise DataError(f"{folder} lacks the maps of {len(missing)} of {len(pairs)} images of {name}: {few(missing)}")
+    tasks = ([_Task(_Item(p.name, p.mask, saliency=found[p.name.casefold()]), {})] for p in pairs)
+    return _evaluate(name, len(pairs), tasks, protocols, workers, None, progress, quick)
+
+
+def _maps(out: Tensor, count: int) -> np.ndarray:
+    """float32[B, h, w] of a network's output."""
+    if out.ndim != 4 or out.shape[:2] != (count, 1):
+        raise ValueError(f"predict must give probabilities [{count}, 1, h, w], got {list(out.shape)}")
+    return out[:, 0].float().cpu().numpy()
+
+
+def _evaluate(
+    name: str,
+    count: int,
+    batches: Iterable[list[_Task]],
+    protocols: Sequence[Protocol],
+    workers: int,
+    save_dir: Path | None,
+    progress: bool,
+    quick: bool,
+) -> list[Evaluation]:
     if save_dir is not None:
         Path(save_dir).mkdir(parents=True, exist_ok=True)
-    shape = (size, size) if isinstance(size, int) else size
-    name, count, batches = _batches(data, shape, batch_size, limit, name, antialias)
     scored: list[_Scored] = []
     names: list[str] = []
     waiting: deque[Future[list[_Scored]]] = deque()
@@ -127,20 +224,16 @@ def evaluate(
             bar.update(len(done))
 
         try:
-            for batch in batches:
-                probs = predict(batch.images.float() / 255)
-                _check(probs, len(batch.items))
-                maps = probs[:, 0].float().cpu().numpy()
-                names += [item.name for item in batch.items]
+            for tasks in batches:
+                names += [task.item.name for task in tasks]
                 # Small tasks keep all workers busy to the end; order is kept by the queue.
-                for part in np.array_split(np.arange(len(maps)), max(1, workers)):
-                    if len(part) == 0:
-                        continue
-                    items = [batch.items[i] for i in part]
+                step = math.ceil(len(tasks) / max(1, workers))
+                for start in range(0, len(tasks), step):
+                    part = tasks[start : start + step]
                     if pool is None:
-                        take(_score(maps[part], items, save_dir, quick))
+                        take(_score(part, protocols, save_dir, quick))
                     else:
-                        waiting.append(pool.submit(_score, maps[part], items, save_dir, quick))
+                        waiting.append(pool.submit(_score, part, protocols, save_dir, quick))
                 while len(waiting) > _AHEAD * workers:
                     take(waiting.popleft().result())
             while waiting:
@@ -156,57 +249,61 @@ def evaluate(
     refuse([s.problem for s in scored if s.problem is not None], count, name)
     blank = {kind: [n for n, s in zip(names, scored, strict=True) if s.blank == kind] for kind in ("black", "white")}
     tell_blank(name, count, **blank)
-    results = [s.result for s in scored if s.result is not None]
-    scores, curves = merge(results)
-    rows = tuple(ImageScore(r.name, r.MAE_raw, r.avgF) for r in results)
-    return Evaluation(name=name, scores=scores, curves=curves, per_image=rows)
+    evaluations = []
+    for i, protocol in enumerate(protocols):
+        results = [s.results[i] for s in scored]
+        scores, curves = merge(results, protocol)
+        rows = tuple(result.row() for result in results)
+        evaluations.append(Evaluation(name=name, protocol=protocol, scores=scores, curves=curves, per_image=rows))
+    return evaluations
 
 
 def _batches(
     data: str | PhotoSet | Sequence[Pair],
-    shape: tuple[int, int],
+    shape: tuple[int, int] | None,
     batch_size: int,
     limit: int | None,
     name: str | None,
-    antialias: bool,
+    protocol: Protocol,
 ) -> tuple[str, int, Iterator[_Batch]]:
+    """The set's name, its images, and batches at `shape`; None: each photograph alone at its own size."""
     if isinstance(data, str):
         given, source = parse_data(data)
         name = name or given
         if is_synthetic(source):
-            data = open_photos(data, size=max(shape), cache_dir=None, progress=False)
+            data = open_photos(data, size=max(shape or (_SYNTHETIC, 0)), cache_dir=None, progress=False)
         else:
             data = find_pairs(source)
+    batch_size = batch_size if shape else 1
     if isinstance(data, PhotoSet):
         rows = spread(list(range(len(data))), limit)
-        return name or data.name, len(rows), _from_photos(data, rows, shape, batch_size, antialias)
+        return name or data.name, len(rows), _from_photos(data, rows, shape, batch_size, protocol.antialias)
     pairs = spread(list(data), limit)
-    return name or "pairs", len(pairs), _from_pairs(pairs, shape, batch_size, antialias)
+    return name or "pairs", len(pairs), _from_pairs(pairs, shape, batch_size, protocol.antialias)
 
 
 def _from_photos(
-    photos: PhotoSet, rows: list[int], shape: tuple[int, int], batch_size: int, antialias: bool
+    photos: PhotoSet, rows: list[int], shape: tuple[int, int] | None, batch_size: int, antialias: bool
 ) -> Iterator[_Batch]:
     for start in range(0, len(rows), batch_size):
         chosen = rows[start : start + batch_size]
         images, masks = photos.batch(torch.tensor(chosen))
-        if tuple(images.shape[-2:]) != shape:
+        if shape and tuple(images.shape[-2:]) != shape:
             pixels = images.permute(0, 2, 3, 1).cpu().numpy()
             images = _stack([resize(one, shape, antialias=antialias) for one in pixels])
         items = [_Item(photos.names[i], mask) for i, mask in zip(chosen, masks[:, 0].cpu().numpy(), strict=True)]
-        yield _Batch(images, items)
+        yield _Batch(items, images)
 
 
-def _from_pairs(pairs: list[Pair], shape: tuple[int, int], batch_size: int, antialias: bool) -> Iterator[_Batch]:
+def _from_pairs(pairs: list[Pair], shape: tuple[int, int] | None, batch_size: int, antialias: bool) -> Iterator[_Batch]:
     """Decodes a few batches ahead in a thread, so that the network never waits for the disk."""
 
     def load(chosen: list[Pair]) -> _Batch:
         images = [read_image(pair.image) for pair in chosen]
-        items = [
-            _Item(pair.name, pair.mask, pair, (image.shape[0], image.shape[1]))
-            for pair, image in zip(chosen, images, strict=True)
-        ]
-        return _Batch(_stack([resize(image, shape, antialias=antialias) for image in images]), items)
+        items = [_Item(p.name, p.mask, p, image.shape) for p, image in zip(chosen, images, strict=True)]
+        return _Batch(
+            items, _stack([resize(image, shape, antialias=antialias) if shape else image for image in images])
+        )
 
     with ThreadPoolExecutor(1) as thread:
         ahead: deque[Future[_Batch]] = deque()
@@ -254,29 +351,46 @@ def _leave_ctrl_c_to_the_main_process() -> None:
     threading.Thread(target=leave, daemon=True).start()
 
 
-def _check(probs: Tensor, count: int) -> None:
-    if probs.ndim != 4 or probs.shape[:2] != (count, 1):
-        raise ValueError(f"predict must give probabilities [{count}, 1, h, w], got {list(probs.shape)}")
+def _score(tasks: list[_Task], protocols: Sequence[Protocol], save_dir: Path | None, quick: bool) -> list[_Scored]:
+    """A worker's work, in order."""
+    return [_score_one(task, protocols, save_dir, quick) for task in tasks]
 
 
-def _score(maps: np.ndarray, items: list[_Item], save_dir: Path | None, quick: bool) -> list[_Scored]:
-    """A worker's task: maps float32[b, h, w] -> results, in order."""
-    return [_score_one(probs, item, save_dir, quick) for probs, item in zip(maps, items, strict=True)]
-
-
-def _score_one(probs: np.ndarray, item: _Item, save_dir: Path | None, quick: bool) -> _Scored:
+def _score_one(task: _Task, protocols: Sequence[Protocol], save_dir: Path | None, quick: bool) -> _Scored:
     from nas.task.metrics import score_image  # scipy and scikit-learn: a second, for whoever scores
 
+    item = task.item
     try:
         mask = read_mask(item.mask) if isinstance(item.mask, Path) else item.mask
+        saliency = None if item.saliency is None else _grey(item.saliency)
     except DataError as error:
-        return _Scored(None, str(error), None)
+        return _Scored([], str(error))
     if item.pair is not None and (problem := size_problem(item.pair, item.shape, mask.shape)):
-        return _Scored(None, problem[0], None)
-    pred = to_bytes(probs, mask.shape[0], mask.shape[1])
-    if save_dir is not None:
-        file = Path(save_dir) / f"{item.name}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pred).save(file)
-    blank = "black" if mask.max() <= 127 else "white" if mask.min() > 127 else None
-    return _Scored(score_image(item.name, pred, mask, quick=quick), None, blank)
+        return _Scored([], problem[0])
+    results, made = [], {}
+    for i, protocol in enumerate(protocols):
+        key = (protocol.upsize, protocol.interpolation, protocol.rounding)
+        if key not in made:
+            made[key] = _map(saliency, task.values, protocol, mask.shape)
+        results.append(score_image(item.name, made[key], mask, quick=quick or i > 0, protocol=protocol))
+        if save_dir is not None and i == 0:
+            file = Path(save_dir) / f"{item.name}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(made[key]).save(file)
+    return _Scored(results, None, "black" if mask.max() <= 127 else "white" if mask.min() > 127 else None)
+
+
+def _map(
+    saliency: np.ndarray | None, values: dict[str, np.ndarray], protocol: Protocol, shape: tuple[int, ...]
+) -> np.ndarray:
+    """The map uint8[H, W] that a protocol scores."""
+    if saliency is None:
+        return protocol.to_bytes(values[protocol.upsize], shape[0], shape[1])
+    if saliency.shape == shape:
+        return saliency
+    return replace(protocol, upsize="probabilities").to_bytes((saliency / 255).astype(np.float32), shape[0], shape[1])
+
+
+def _grey(path: Path) -> np.ndarray:
+    """Another tool's map as uint8[H, W]."""
+    return np.asarray(Image.fromarray(read_image(path)).convert("L"))

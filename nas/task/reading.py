@@ -31,7 +31,6 @@ __all__ = [
     "read_image",
     "read_mask",
     "resize",
-    "to_bytes",
 ]
 
 READING_VERSION = 2  # raise when a file becomes other bytes than before: it is part of the cache's key
@@ -107,16 +106,6 @@ def resize(pixels: np.ndarray, size: int | tuple[int, int], *, antialias: bool =
     four = F.interpolate(planes, (height, width), mode="bilinear", align_corners=False)
     out = four[0].permute(1, 2, 0).add_(0.5).floor_().to(torch.uint8).numpy()
     return out if pixels.ndim == 3 else out[..., 0]
-
-
-def to_bytes(probs: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Probabilities float32[h, w] as uint8[height, width]: what a saved map holds. DataError if any is not finite."""
-    if not np.isfinite(probs).all():
-        raise DataError("the network gave values that are not finite: were its weights trained to the end?")
-    if probs.shape != (height, width):
-        picture = Image.fromarray(np.ascontiguousarray(probs, np.float32))
-        probs = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
-    return np.floor(probs.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def header_size(path: Path) -> tuple[int, int]:

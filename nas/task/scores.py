@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.task.protocol import Protocol
+
 __all__ = ["BETA2", "Curves", "FastScores", "ImageResult", "ImageScore", "Scores", "fast_scores", "merge"]
 
 BETA2 = 0.3
@@ -17,61 +19,75 @@ BETA2 = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What papers report, over one data set.
+    """What papers report, over one data set, under one `Protocol`.
 
     Attributes:
-        maxF: F (beta² = 0.3) of precision and recall averaged over the data set, at the best of 256 thresholds.
-        maxF_img: the images' F averaged at each threshold, at the best one.
+        maxF: F (beta² = 0.3) of precision and recall averaged over the data set, at the best threshold; of maps
+            stretched to 0..1 (min-max), as pysodmetrics does.
+        maxF_raw: the same of the maps as they are.
+        maxF_img, maxF_img_raw: the images' F averaged at each threshold, at the best one; stretched, and raw.
         avgF: F at the adaptive threshold (twice the prediction's mean), averaged over images.
         wF: weighted F (Margolin 2014), beta² = 1.
         Sm: structure measure, alpha = 0.5.
         Em_max, Em_mean, Em_adp: enhanced alignment: best and mean threshold, and adaptive threshold.
-        MAE: mean absolute error of predictions stretched to 0..1 (pysodmetrics' convention).
-        MAE_raw: the same without stretching.
+        MAE_raw: mean absolute error of the maps as they are.
+        MAE_stretched: the same of maps stretched to 0..1 (pysodmetrics' convention).
         count: images.
 
     wF, Sm and Em are NaN after a quick evaluation.
     """
 
     maxF: float
+    maxF_raw: float
     maxF_img: float
+    maxF_img_raw: float
     avgF: float
     wF: float
     Sm: float
     Em_max: float
     Em_mean: float
     Em_adp: float
-    MAE: float
     MAE_raw: float
+    MAE_stretched: float
     count: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """float64[256] each, over thresholds 255, 254, ..., 0: precision and recall averaged over images, their F, and the
-    images' averaged F (`F_img`) and enhanced alignment (`Em`, NaN after a quick evaluation)."""
+    """float64[thresholds] each, highest threshold first: precision and recall averaged over images, their F, and the
+    images' averaged F (`F_img`), of stretched and of raw maps, and enhanced alignment (`Em`, NaN after a quick
+    evaluation)."""
 
     precision: np.ndarray
     recall: np.ndarray
     F: np.ndarray
     F_img: np.ndarray
+    precision_raw: np.ndarray
+    recall_raw: np.ndarray
+    F_raw: np.ndarray
+    F_img_raw: np.ndarray
     Em: np.ndarray
 
 
 class ImageScore(NamedTuple):
-    """One image's row: to find the worst."""
+    """One image's row; maxF: at the image's own best threshold. wF, Sm and Em_mean are NaN after a quick evaluation."""
 
     name: str
     MAE_raw: float
+    MAE_stretched: float
+    maxF: float
     avgF: float
+    wF: float
+    Sm: float
+    Em_mean: float
 
 
 class FastScores(NamedTuple):
     """What `fast_scores` gives; the conventions of `Scores`."""
 
     maxF: float
-    MAE: float
     MAE_raw: float
+    MAE_stretched: float
 
 
 class ImageResult(NamedTuple):
@@ -81,40 +97,49 @@ class ImageResult(NamedTuple):
     precision: np.ndarray
     recall: np.ndarray
     fmeasure: np.ndarray
+    precision_raw: np.ndarray
+    recall_raw: np.ndarray
+    fmeasure_raw: np.ndarray
     avgF: float
     wF: float
     Sm: float
     Em: np.ndarray
     Em_adp: float
-    MAE: float
     MAE_raw: float
+    MAE_stretched: float
+
+    def row(self) -> ImageScore:
+        """The image's line in a report."""
+        best, alignment = float(self.fmeasure.max()), float(self.Em.mean())
+        return ImageScore(self.name, self.MAE_raw, self.MAE_stretched, best, self.avgF, self.wF, self.Sm, alignment)
 
 
-def merge(results: Sequence[ImageResult]) -> tuple[Scores, Curves]:
+def merge(results: Sequence[ImageResult], protocol: Protocol | None = None) -> tuple[Scores, Curves]:
     """Means over images. The order of `results` decides the last bit, so callers keep the data set's order."""
+
+    pick = (protocol or Protocol()).pick
 
     def mean(field: str) -> np.ndarray:
         return np.mean(np.array([getattr(r, field) for r in results], dtype=np.float64), axis=0)
 
+    means = {name: pick(mean(name)) for name in ("precision", "recall", "precision_raw", "recall_raw")}
     curves = Curves(
-        precision=mean("precision"),
-        recall=mean("recall"),
-        F=_f(mean("precision"), mean("recall")),
-        F_img=mean("fmeasure"),
+        F=_f(means["precision"], means["recall"]),
+        F_img=pick(mean("fmeasure")),
+        F_raw=_f(means["precision_raw"], means["recall_raw"]),
+        F_img_raw=pick(mean("fmeasure_raw")),
         Em=mean("Em"),
+        **means,
     )
     scores = Scores(
         maxF=float(curves.F.max()),
+        maxF_raw=float(curves.F_raw.max()),
         maxF_img=float(curves.F_img.max()),
-        avgF=float(mean("avgF")),
-        wF=float(mean("wF")),
-        Sm=float(mean("Sm")),
+        maxF_img_raw=float(curves.F_img_raw.max()),
         Em_max=float(curves.Em.max()),
         Em_mean=float(curves.Em.mean()),
-        Em_adp=float(mean("Em_adp")),
-        MAE=float(mean("MAE")),
-        MAE_raw=float(mean("MAE_raw")),
         count=len(results),
+        **{name: float(mean(name)) for name in ("avgF", "wF", "Sm", "Em_adp", "MAE_raw", "MAE_stretched")},
     )
     return scores, curves
 
@@ -150,4 +175,4 @@ def fast_scores(probs: Tensor, masks: Tensor, *, chunk: int = 64) -> FastScores:
         sums[0] += (right / chosen.clamp(min=1)).sum(0)
         sums[1] += (right / gt.sum(1, keepdim=True).clamp(min=1)).sum(0)
     precision, recall = (sums / n).cpu().numpy()
-    return FastScores(float(_f(precision, recall).max()), mae / n, mae_raw / n)
+    return FastScores(float(_f(precision, recall).max()), mae_raw / n, mae / n)

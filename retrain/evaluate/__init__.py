@@ -1,6 +1,15 @@
 """Scores of trained networks on data sets; also `python -m retrain.evaluate`."""
 
 from retrain.evaluate.report import markdown, scores_csv, worst_csv, write_report
-from retrain.evaluate.score import Scored, load_predictors, score
+from retrain.evaluate.score import Scored, load_predictors, parse_saliency, score
 
-__all__ = ["Scored", "load_predictors", "markdown", "score", "scores_csv", "worst_csv", "write_report"]
+__all__ = [
+    "Scored",
+    "load_predictors",
+    "markdown",
+    "parse_saliency",
+    "score",
+    "scores_csv",
+    "worst_csv",
+    "write_report",
+]

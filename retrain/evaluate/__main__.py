@@ -10,7 +10,9 @@ from typing import Literal
 from genotypes import UserError
 from nas.command import Command, run_command
 from nas.run.sizes import parse_size
-from retrain.evaluate import load_predictors, markdown, score, write_report
+from nas.task import PROTOCOLS, Protocol, get_protocol
+from nas.task.protocol import Cut
+from retrain.evaluate import load_predictors, markdown, parse_saliency, score, write_report
 from retrain.evaluate.report import REPORT_FILES
 from retrain.outputs import check_folder
 
@@ -23,6 +25,15 @@ class EvaluateConfig:
         weights: networks: FILE or LABEL=FILE; a name of the package for a file.
         data: sets: NAME=DIR, DIR, synthetic or synthetic:COUNT.
         out: folder for the report (default: print only).
+        saliency: maps that any tool wrote, scored alike: NAME=DIR or DIR, with DIR/SET/NAME.png or DIR/NAME.png.
+        protocol: how maps are compared with masks, a row each; the next six options change it.
+        cut: a mask's object is > 127, > 128, >= 0.1 of white, or above half of the mask's own maximum.
+        mae_mask: what MAE compares with: the cut mask, or the grey one.
+        maps_as: avgF, wF, Sm and Em of maps stretched to 0..1, or raw.
+        upsize: whether probabilities or logits are resized to the mask's size.
+        interpolation: of that.
+        rounding: to 8 bits.
+        native: feed each photograph at its own size.
         size: input side, or H,W (default: what each genotype says).
         limit: only so many images of each set, evenly spread.
         quick_scores: only F-measures and MAE, many times faster.
@@ -36,8 +47,17 @@ class EvaluateConfig:
     """
 
     weights: tuple[str, ...] = ()
+    saliency: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     out: Path | None = None
+    protocol: tuple[str, ...] = ("ours",)
+    cut: Cut | None = None
+    mae_mask: Literal["cut", "grey"] | None = None
+    maps_as: Literal["stretched", "raw"] | None = None
+    upsize: Literal["probabilities", "logits"] | None = None
+    interpolation: Literal["bilinear", "nearest"] | None = None
+    rounding: Literal["round", "truncate"] | None = None
+    native: bool = False
     size: tuple[int, ...] = ()
     limit: int | None = None
     quick_scores: bool = False
@@ -56,6 +76,14 @@ class EvaluateConfig:
                 raise UserError(f"--{name} must be at least {least}, not {value}")
         if self.maps and self.out is None:
             raise UserError("--maps needs -o DIR to write them to")
+        if not self.weights and not self.saliency:
+            raise UserError("give --weights FILE, or --saliency DIR for maps that are there already, or both")
+
+    def protocols(self) -> list[Protocol]:
+        """Those named, with the conventions that were given."""
+        given = {name: getattr(self, name) for name in ("cut", "mae_mask", "upsize", "interpolation", "rounding")}
+        given |= {"maps": self.maps_as, "native": self.native or None}
+        return [get_protocol(name, **given) for name in dict.fromkeys(self.protocol)]
 
 
 COMMAND = Command(
@@ -65,29 +93,36 @@ COMMAND = Command(
     examples="""\
   python -m retrain.evaluate --weights runs/b/weights.safetensors --data ECSSD=ECSSD
   python -m retrain.evaluate --weights ours=a.safetensors fpn=b.safetensors --data ECSSD=ECSSD PASCAL=PASCAL-S -o report
-  python -m retrain.evaluate --weights a.safetensors --data synthetic:200 --quick""",
+  python -m retrain.evaluate --weights a.safetensors --data synthetic:200 --quick
+  python -m retrain.evaluate --weights a.safetensors --saliency U2Net=maps/u2net --data ECSSD=ECSSD --protocol csnet""",
     notes="""
-With -o: table.md, scores.csv, scores.json, worst.csv and curves.png (and maps/ with --maps). The folder must be new,
-empty, or an earlier report, which is replaced.""",
-    first=("weights", "data", "out", "size", "quick_scores", "maps", "limit", "device"),
-    required=("weights", "data"),
+With -o: table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv and curves.png, .pdf, .csv; with --maps also
+maps/, and pictures/ of the best and the worst. The folder must be new, empty, or an earlier report, which is replaced.
+Protocols: """
+    + "\n  ".join(protocol.told() for protocol in PROTOCOLS.values()),
+    first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "maps", "limit", "device"),
+    required=("data",),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
     size = parse_size(options.size) if options.size else None
+    protocols = options.protocols()
     networks = load_predictors(
         options.weights, options.device, size=size, precision=options.precision, antialias=options.antialias
     )
+    saliency = parse_saliency(options.saliency, list(networks))
     if options.out is not None:
         # maps/ alone may be anyone's; an earlier report's lies beside its table.
         is_report = (options.out / "scores.json").is_file()
         check_folder(options.out, REPORT_FILES if is_report else ())
     maps = options.out / "maps" if options.maps and options.out else None
-    scored = score(
+    scored, sets = score(
         networks,
         options.data,
+        saliency=saliency,
+        protocols=protocols,
         batch_size=options.batch_size,
         workers=options.workers,
         limit=options.limit,
@@ -98,8 +133,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.out is not None:
         if maps is None:
             shutil.rmtree(options.out / "maps", ignore_errors=True)  # an earlier report's, not of these scores
-        write_report(scored, options.out, worst=options.worst)
-        print(f"saved   {options.out / 'table.md'} (scores.csv, scores.json, worst.csv, curves.png beside it)")
+            shutil.rmtree(options.out / "pictures", ignore_errors=True)
+        write_report(scored, options.out, worst=options.worst, sets=sets, maps=maps)
+        print(f"saved   {options.out / 'table.md'} (table.tex, scores.csv, images.csv, curves.png, ... beside it)")
 
 
 if __name__ == "__main__":

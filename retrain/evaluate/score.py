@@ -1,43 +1,47 @@
-"""Every network on every set."""
+"""Every network, and every other tool's maps, on every set."""
 
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from genotypes import UserError
+from nas.cost import count
 from nas.run import open_device
-from nas.task import Evaluation, evaluate
+from nas.task import Evaluation, Pair, PhotoSet, Protocol, evaluate_maps, evaluate_protocols
 from retrain.outputs import file_name
 from retrain.predictor import Predictor, load
 from retrain.test_sets import open_test_sets
 
-__all__ = ["Scored", "load_predictors", "score"]
+__all__ = ["Scored", "load_predictors", "parse_saliency", "score"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """One network's evaluation on one set; size: the (H, W) it saw."""
+    """One network's evaluation on one set under one protocol.
+
+    size: the (H, W) it saw; params, macs: its cost at that size. None where maps were given, or sizes differ.
+    """
 
     label: str
-    size: tuple[int, int]
     evaluation: Evaluation
+    size: tuple[int, int] | None = None
+    params: int | None = None
+    macs: int | None = None
 
 
 def load_predictors(files: Sequence[str], device: str = "cpu", **options: Any) -> dict[str, Predictor]:
     """The networks in weight files, FILE or LABEL=FILE, by label (default: the genotype's name).
 
-    options: those of `retrain.load`.
-
-    Raises UserError for a file that is not one of ours, and for two networks of one label.
+    options: those of `retrain.load`. Raises UserError for a file that is not one of ours, and for two networks of one
+    label.
     """
     open_device(device)
     networks: dict[str, Predictor] = {}
     for text in files:
-        label, equals, path = text.partition("=")
-        if not equals or not label or Path(text).exists():
-            label, path = "", text
+        label, path = _labelled(text)
         predictor = load(path, device, **options)
         label = label or predictor.genotype.name
         if label in networks:
@@ -46,41 +50,100 @@ def load_predictors(files: Sequence[str], device: str = "cpu", **options: Any) -
     return networks
 
 
+def parse_saliency(texts: Sequence[str], taken: Sequence[str] = ()) -> dict[str, Path]:
+    """Folders of maps, DIR or NAME=DIR, by name; UserError for a missing folder and a name in use."""
+    folders: dict[str, Path] = {}
+    for text in texts:
+        label, path = _labelled(text)
+        label = label or Path(path).resolve().name
+        if not Path(path).is_dir():
+            raise UserError(f"--saliency {text}: no such folder: {path}")
+        if label in folders or label in taken:
+            raise UserError(f"two rows are called {label}; tell them apart with --saliency NAME=DIR")
+        folders[label] = Path(path)
+    return folders
+
+
+def _labelled(text: str) -> tuple[str, str]:
+    label, equals, path = text.partition("=")
+    return ("", text) if not equals or not label or Path(text).exists() else (label, path)
+
+
 def score(
     networks: Mapping[str, Predictor],
     data: Sequence[str],
     *,
+    saliency: Mapping[str, Path] | None = None,
+    protocols: Sequence[Protocol] = (Protocol(),),
     batch_size: int = 16,
     workers: int = 2,
     limit: int | None = None,
     quick: bool = False,
     maps: Path | None = None,
     progress: bool = True,
-) -> list[Scored]:
-    """Score each network on each set (`NAME=DIR`, `DIR`, `synthetic:COUNT`).
+) -> tuple[list[Scored], dict[str, PhotoSet | list[Pair]]]:
+    """Score each network, and each folder of maps, on each set (`NAME=DIR`, `DIR`, `synthetic:COUNT`).
 
-    maps: folder that gets every map, as
-    LABEL/SET/NAME.png, and loses what it held. Raises UserError for a set that is missing or does not fit together.
+    Args:
+        networks: by label.
+        data: the sets.
+        saliency: folders of maps that any tool wrote, by label: DIR/SET/NAME.png, or DIR/NAME.png.
+        protocols: a row each; wF, Sm and Em are computed under the first of those that read photographs alike. A
+            network that was loaded with `antialias=False` is read so under every protocol.
+        batch_size, workers, limit, quick, progress: see `nas.task.evaluate_protocols`.
+        maps: folder that gets every map under the first protocol, as LABEL/SET/NAME.png, and loses what it held.
+
+    Returns:
+        The rows, and the sets by name.
+
+    Raises:
+        UserError: a set that is missing or does not fit together; missing maps.
     """
-    sides = {max(predictor.size) for predictor in networks.values()}
+    sides = {max(predictor.size) for predictor in networks.values()} or {_SIDE}
     opened = {side: open_test_sets(data, side, limit=limit) for side in sides}  # all checked before any work
+    sets = opened[min(sides)]
+    for label in saliency or ():
+        if synthetic := [name for name, photos in sets.items() if isinstance(photos, PhotoSet)]:
+            raise UserError(f"{label} holds maps of photographs, not of the synthetic pictures of {synthetic[0]}")
     if maps is not None:
         shutil.rmtree(maps, ignore_errors=True)
+    shared: dict[str, Any] = {"workers": workers, "quick": quick, "progress": progress}
     scored = []
     for label, predictor in networks.items():
+        cost = count(predictor.genotype, predictor.size)
         for name, photos in opened[max(predictor.size)].items():
-            evaluation = evaluate(
-                predictor.probabilities,
-                photos,
-                size=predictor.size,
-                batch_size=batch_size,
-                workers=workers,
-                limit=limit,
-                quick=quick,
-                antialias=predictor.antialias,
-                save_dir=None if maps is None else maps / file_name(label) / file_name(name),
-                name=name,
-                progress=progress,
-            )
-            scored.append(Scored(label=label, size=predictor.size, evaluation=evaluation))
-    return scored
+            chosen = [p if predictor.antialias else p.changed(antialias=False) for p in protocols]
+            folder = None if maps is None else maps / file_name(label) / file_name(name)
+            for native, group in _by_reading(chosen):
+                for evaluation in evaluate_protocols(
+                    predictor.probabilities,
+                    photos,
+                    size=predictor.size,
+                    protocols=group,
+                    logits=predictor.logits,
+                    batch_size=batch_size,
+                    limit=limit,
+                    save_dir=folder if chosen[0] in group else None,
+                    name=name,
+                    **shared,
+                ):
+                    size, macs = (None, None) if native else (predictor.size, cost.macs)
+                    scored.append(Scored(label=label, evaluation=evaluation, size=size, params=cost.params, macs=macs))
+    for label, given in (saliency or {}).items():
+        for name, pairs in sets.items():
+            assert not isinstance(pairs, PhotoSet)
+            inner = given / name
+            source = inner if inner.is_dir() else given
+            for evaluation in evaluate_maps(source, pairs, protocols=protocols, name=name, **shared):
+                scored.append(Scored(label=label, evaluation=evaluation))
+    return scored, sets
+
+
+_SIDE = 128  # of synthetic pictures where no network says
+
+
+def _by_reading(protocols: Sequence[Protocol]) -> list[tuple[bool, list[Protocol]]]:
+    """Protocols that read photographs alike, together; the order of the first ones is kept."""
+    order = list(dict.fromkeys((p.native, p.antialias) for p in protocols))
+    ranked = sorted(protocols, key=lambda p: order.index((p.native, p.antialias)))
+    return [(key[0], list(group)) for key, group in groupby(ranked, key=lambda p: (p.native, p.antialias))]

@@ -12,6 +12,7 @@ from nas.run import run_command
 from nas.run.sizes import parse_size
 from retrain import Predictor, load, save
 from retrain.evaluate.__main__ import main
+from retrain.evaluate.report import REPORT_FILES
 
 
 def evaluate(*words: object) -> int:
@@ -27,10 +28,11 @@ def test_a_report_agrees_with_its_maps(trained, pictures, tmp_path, capsys) -> N
     report = tmp_path / "report"
     weights = trained / "weights.safetensors"
     assert evaluate("--weights", f"net={weights}", "--data", f"mine={pictures}", "-o", report, "--maps") == 0
-    assert "| net | 32x32 | mine | 4 |" in capsys.readouterr().out
-    assert {p.name for p in report.iterdir()} == {
-        "scores.csv", "scores.json", "table.md", "worst.csv", "curves.png", "maps",
-    }  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "| net | ours | 32x32 | " in shown and " | mine | 4 |" in shown and "- ours: masks cut at > 127" in shown
+    assert {p.name for p in report.iterdir()} == set(REPORT_FILES)
+    with Image.open(report / "pictures/net/mine.png") as sheet:
+        assert sheet.size == (4 * 196, 6 * 196 + 8)
     errors = {}
     for file in sorted((pictures / "masks").iterdir()):
         mask = np.asarray(Image.open(file)) > 127
@@ -42,6 +44,9 @@ def test_a_report_agrees_with_its_maps(trained, pictures, tmp_path, capsys) -> N
     worst = read_csv(report / "worst.csv")
     assert [image["image"] for image in worst] == sorted(errors, key=lambda name: -errors[name])
     (document,) = json.loads((report / "scores.json").read_text())
+    images = read_csv(report / "images.csv")
+    assert [float(image["MAE_raw"]) for image in images] == pytest.approx(list(errors.values()), abs=1e-12)
+    assert len(read_csv(report / "curves.csv")) == 256
     assert document["maxF"] == float(row["maxF"]) and document["count"] == 4 and document["size"] == [32, 32]
 
 
@@ -98,12 +103,43 @@ def test_rectangular_input_through_the_command(trained, pictures, capsys) -> Non
     assert "| 40x64 |" in capsys.readouterr().out
 
 
+def test_protocols_and_other_tools_maps_in_one_table(trained, pictures, tmp_path, capsys) -> None:
+    weights, report = f"net={trained / 'weights.safetensors'}", tmp_path / "report"
+    assert evaluate("--weights", weights, "--data", f"mine={pictures}", "-o", report, "--maps") == 0
+    words = ("--weights", weights, "--saliency", f"their_s={report / 'maps/net'}", "--data", f"mine={pictures}")
+    both = ("--protocol", "ours", "minet", "csnet", "--cut", ">127", "-o", tmp_path / "both")
+    assert evaluate(*words, *both) == 0
+    rows = read_csv(tmp_path / "both/scores.csv")
+    assert [(row["network"], row["protocol"]) for row in rows] == [
+        ("net", "ours"), ("net", "minet cut=>127"), ("net", "csnet"),
+        ("their_s", "ours"), ("their_s", "minet cut=>127"), ("their_s", "csnet"),
+    ]  # fmt: skip
+    assert rows[0]["maxF"] == rows[3]["maxF"] and rows[0]["wF"] == rows[3]["wF"] != "" and rows[1]["wF"] == ""
+    assert rows[0]["MAE_raw"] != rows[1]["MAE_raw"] != rows[2]["MAE_raw"]
+    assert int(rows[0]["params"]) > 0 and int(rows[0]["macs"]) > 0 and rows[3]["params"] == ""
+    table = (tmp_path / "both/table.tex").read_text()
+    assert r"their\_s" in table and r"\textbf{." in table and table.count(r"\\") == 7 and "% csnet: masks" in table
+    assert evaluate("--saliency", tmp_path / "none", "--data", pictures) == 2
+    assert evaluate("--saliency", report / "maps/net", "--data", "synthetic:3") == 2
+    assert evaluate("--data", pictures) == 2
+    told = capsys.readouterr().err
+    assert (
+        "no such folder" in told and "synthetic pictures" in told and "give --weights FILE, or --saliency DIR" in told
+    )
+
+
+def test_photographs_at_their_own_size(trained, pictures, tmp_path, capsys) -> None:
+    weights = f"net={trained / 'weights.safetensors'}"
+    assert evaluate("--weights", weights, "--data", pictures, "--native", "--quick") == 0
+    assert "| net | ours native=True |  | " in capsys.readouterr().out
+
+
 def test_one_picture_is_a_set(trained, pictures, capsys) -> None:
     for part in ("images", "masks"):
         for file in sorted((pictures / part).iterdir())[1:]:
             file.unlink()
     assert evaluate("--weights", trained / "weights.safetensors", "--data", pictures) == 0
-    assert "| pictures | 1 |" in capsys.readouterr().out
+    assert " | pictures | 1 |" in capsys.readouterr().out
 
 
 @pytest.mark.shared

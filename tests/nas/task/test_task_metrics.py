@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.task import DataError, evaluate, fast_scores, synthetic_set, to_bytes
+from nas.task import DataError, Protocol, evaluate, fast_scores, synthetic_set
 from nas.task.metrics import score_image
 from nas.task.scores import merge
 
@@ -53,7 +53,7 @@ def test_equal_to_pysodmetrics_called_by_hand(photos, serial):
     assert s.Sm == pytest.approx(sm.get_results()["sm"], abs=1e-12)
     assert (s.Em_max, s.Em_mean) == pytest.approx((e["curve"].max(), e["curve"].mean()), abs=1e-12)
     assert s.Em_adp == pytest.approx(e["adp"], abs=1e-12)
-    assert pytest.approx(mae.get_results()["mae"], abs=1e-12) == s.MAE
+    assert pytest.approx(mae.get_results()["mae"], abs=1e-12) == s.MAE_stretched
     assert s.MAE_raw == pytest.approx(np.mean(raw), abs=1e-12) and s.count == 11
     assert all(math.isfinite(v) for v in vars(s).values())
 
@@ -78,7 +78,9 @@ def test_quick_gives_the_same_where_it_gives_any(photos, serial):
 def test_fast_scores_agree(photos, serial):
     fast = fast_scores(smooth_noise(photos.images.float() / 255), photos.masks, chunk=4)
     s = serial.scores
-    assert (fast.maxF, fast.MAE, fast.MAE_raw) == pytest.approx((s.maxF, s.MAE, s.MAE_raw), abs=1e-6)
+    assert (fast.maxF, fast.MAE_stretched, fast.MAE_raw) == pytest.approx(
+        (s.maxF, s.MAE_stretched, s.MAE_raw), abs=1e-6
+    )
     binary = fast_scores(smooth_noise(photos.images.float() / 255), (photos.masks > 127).float())
     assert binary == pytest.approx(fast, abs=1e-12)
 
@@ -87,18 +89,18 @@ def test_known_values():
     mask = np.zeros((20, 20), np.uint8)
     mask[5:15, 5:15] = 255
     perfect, _ = merge([score_image("a", mask, mask)])
-    assert (perfect.maxF, perfect.MAE) == (1.0, 0.0)
+    assert (perfect.maxF, perfect.MAE_stretched) == (1.0, 0.0)
     assert (perfect.wF, perfect.Sm) == pytest.approx((1.0, 1.0), abs=1e-6)
     # Half of the object and nothing else: precision 1, recall 1/2 at every threshold above 0.
     half = mask.copy()
     half[:, 10:] = 0
     scores, curves = merge([score_image("a", half, mask)])
     assert scores.maxF == scores.maxF_img == pytest.approx(1.3 * 0.5 / (0.3 + 0.5))
-    assert scores.MAE == scores.MAE_raw == pytest.approx(50 / 400)
+    assert scores.MAE_stretched == scores.MAE_raw == pytest.approx(50 / 400)
     assert (curves.precision[0], curves.recall[0], curves.recall[-1]) == (1.0, 0.5, 1.0)
     # A faint but perfect map: stretching makes it perfect, the raw error tells.
     faint, _ = merge([score_image("a", mask // 5, mask)])
-    assert faint.MAE == 0 and faint.MAE_raw == pytest.approx(0.25 * 0.8)
+    assert faint.MAE_stretched == 0 and faint.MAE_raw == pytest.approx(0.25 * 0.8)
 
 
 def test_both_max_f_differ_as_defined():
@@ -123,14 +125,14 @@ def test_odd_masks_give_finite_scores(where):
 def test_graded_masks_are_cut_above_127():
     pred = np.array([[255, 255, 0, 0]] * 4, np.uint8)
     graded = np.array([[255, 128, 127, 0]] * 4, np.uint8)
-    assert score_image("a", pred, graded).MAE == 0
+    assert score_image("a", pred, graded).MAE_stretched == 0
 
 
 def test_resizing_and_rounding():
-    assert to_bytes(np.array([[0.0, 0.5], [1.0, 0.25]], np.float32), 2, 2).tolist() == [[0, 128], [255, 64]]
+    assert Protocol().to_bytes(np.array([[0.0, 0.5], [1.0, 0.25]], np.float32), 2, 2).tolist() == [[0, 128], [255, 64]]
     probs = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     torchs = torch.nn.functional.interpolate(probs, size=(21, 17), mode="bilinear")[0, 0].numpy() * 255
-    assert np.abs(to_bytes(probs[0, 0].numpy(), 21, 17) - torchs).max() <= 0.51
+    assert np.abs(Protocol().to_bytes(probs[0, 0].numpy(), 21, 17) - torchs).max() <= 0.51
 
 
 def test_a_folder_is_scored_at_the_masks_own_sizes(tmp_path):
