@@ -76,8 +76,6 @@ class EvaluateConfig:
                 raise UserError(f"--{name} must be at least {least}, not {value}")
         if self.maps and self.out is None:
             raise UserError("--maps needs -o DIR to write them to")
-        if not self.weights and not self.saliency:
-            raise UserError("give --weights FILE, or --saliency DIR for maps that are there already, or both")
 
     def protocols(self) -> list[Protocol]:
         """Those named, with the conventions that were given."""
@@ -96,8 +94,8 @@ COMMAND = Command(
   python -m retrain.evaluate --weights a.safetensors --data synthetic:200 --quick
   python -m retrain.evaluate --weights a.safetensors --saliency U2Net=maps/u2net --data ECSSD=ECSSD --protocol csnet""",
     notes="""
-With -o: table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv and curves.png, .pdf, .csv; with --maps also
-maps/, and pictures/ of the best and the worst. The folder must be new, empty, or an earlier report, which is replaced.
+With -o: table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv and curves.png, .pdf, .csv; with --maps
+also maps/, and pictures/ of the best and the worst. The folder must be new, empty, or an earlier report.
 Protocols: """
     + "\n  ".join(protocol.told() for protocol in PROTOCOLS.values()),
     first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "maps", "limit", "device"),
@@ -108,6 +106,8 @@ Protocols: """
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
     size = parse_size(options.size) if options.size else None
+    if not options.weights and not options.saliency:
+        raise UserError("give --weights FILE, or --saliency DIR for maps that are there already, or both")
     protocols = options.protocols()
     networks = load_predictors(
         options.weights, options.device, size=size, precision=options.precision, antialias=options.antialias
