@@ -39,6 +39,7 @@ __all__ = ["Command", "from_dict", "owner", "read_file", "run_command", "to_dict
 
 Config = TypeVar("Config")
 Values = dict[str, Any]
+_Source = tuple[str, Values]  # a file and what it says
 
 _SHORT = {"o": "out", "from": "start_from"}  # `from` can be no field's name: it is Python's
 
@@ -137,59 +138,47 @@ def _without_none(value: Any) -> Any:
     return [_without_none(item) for item in value] if isinstance(value, list) else value
 
 
-def from_dict(config: Config, values: Mapping[str, Any], where: str = "") -> Config:
+def from_dict(config: Config, values: Any, where: str = "") -> Config:
     """`config` with these values, as a file or `to_dict` gives them; where: the file, for messages.
 
     UserError for an unknown key, a key without a value, and a value of another type.
     """
-    return _apply(config, _checked(config, values, where), where)
+    try:
+        return _apply(config, values)
+    except UserError as error:
+        raise UserError(f"{where}: {error}" if where else str(error)) from None
 
 
-def _checked(config: Any, values: Mapping[str, Any], where: str, prefix: str = "") -> Values:
-    """The values, if they are a mapping of this configuration's fields."""
-    at = f"{where}: " if where else ""
-    if not isinstance(values, Mapping):
-        what = "the key has no value" if values is None else f"not {values!r}"
-        raise UserError(f"{at}{prefix.rstrip('.') or 'expected'}: expected keys with values; {what}")
-    known = {f.name for f in fields(config)}
-    for key in values:
-        if key not in known:
-            raise UserError(f"{at}unknown key {prefix + str(key)!r}; {_near(str(key), _options(config, prefix))}")
-    return dict(values)
-
-
-def _apply(config: Config, values: Values, where: str = "", prefix: str = "") -> Config:
+def _apply(config: Config, values: Any, prefix: str = "") -> Config:
     """`config` with its fields replaced by these values, typed."""
+    values = _mapping(values, prefix.rstrip("."))
+    known: Any = {f.name: f for f in fields(cast(Any, config))}
+    if unknown := next((key for key in values if key not in known), None):
+        raise UserError(f"unknown key {prefix + str(unknown)!r}; {_near(str(unknown), _options(config, prefix))}")
     for one, other in getattr(type(config), "EITHER", ()):  # giving one of the two switches the other off
-        for given, off in ((one, other), (other, one)):
-            if given in values and off not in values:
-                values = values | {off: 0}
-    changes: Values = {}
-    types = get_type_hints(type(config))
-    for f in fields(cast(Any, config)):
-        if f.name not in values:
-            continue
-        name, value, now = prefix + f.name, values[f.name], getattr(config, f.name)
-        if (chosen := _owner(f)) is not None:
-            changed, rest = _split_owner(value, name, where)
+        if (one in values) != (other in values):
+            values = values | {other if one in values else one: 0}
+    types, changes = get_type_hints(type(config)), {}
+    for key, value in values.items():
+        name, now = prefix + key, getattr(config, key)
+        if (chosen := _owner(known[key])) is not None:
+            changed, value = _split_owner(value, name)
             now = now if changed in (None, _named(now)) else chosen.make(str(changed))
-            value = rest
-        if is_dataclass(now):
-            changes[f.name] = _apply(now, _checked(now, value, where, f"{name}."), where, f"{name}.")
-        else:
-            changes[f.name] = _typed(types[f.name], value, name, where)
+        changes[key] = _apply(now, value, f"{name}.") if is_dataclass(now) else _typed(types[key], value, name)
     return replace(cast(Any, config), **changes) if changes else config
 
 
-def _split_owner(value: Any, name: str, where: str = "") -> tuple[str | None, Values]:
+def _mapping(value: Any, name: str) -> Values:
+    if isinstance(value, Mapping):
+        return dict(value)
+    what = "the key has no value" if value is None else f"not {value!r}"
+    raise UserError(f"{f'{name}: ' if name else ''}expected keys with values; {what}")
+
+
+def _split_owner(value: Any, name: str) -> tuple[str | None, Values]:
     """(the name that is chosen, if any; the options): `strategy: gdas`, or `strategy: {name: gdas, probes: 2}`."""
-    if isinstance(value, str):
-        return value, {}
-    if not isinstance(value, Mapping):
-        what = "the key has no value" if value is None else f"not {value!r}"
-        raise UserError(f"{f'{where}: ' if where else ''}{name}: expected a name, or keys with values; {what}")
-    chosen = value.get("name")
-    return chosen, {key: item for key, item in value.items() if key != "name"}
+    values = {"name": value} if isinstance(value, str) else _mapping(value, name)
+    return values.pop("name", None), values
 
 
 @cache
@@ -199,41 +188,35 @@ def _value_parser(kind: Any) -> ArgumentParser:
     return parser
 
 
-def _typed(kind: Any, value: Any, name: str, where: str = "") -> Any:
+def _typed(kind: Any, value: Any, name: str) -> Any:
     """The value as a `kind`; words become numbers, lists tuples, mappings dataclasses."""
-    at = f"{where}: " if where else ""
     if value is None:
         if NoneType in get_args(kind):
             return None
-        raise UserError(f"{at}{name}: the key has no value; expected {_type_text(kind)}")
+        raise UserError(f"{name}: the key has no value; expected {_type_text(kind)}")
     item = next((arg for arg in get_args(kind) if is_dataclass(arg)), None)
-    if item is not None:  # built here: the parser would import a class that a file names
-        return tuple(_item(item, one, f"{name}.{i}", where) for i, one in enumerate(_listed(value, name, where)))
-    parser = _value_parser(kind)
+    if item is not None and isinstance(value, list | tuple):
+        # Built here: the parser would import a class that a file names.
+        return tuple(_item(item, one, f"{name}.{i}") for i, one in enumerate(value))
     try:
+        if item is not None:
+            raise TypeError
+        parser = _value_parser(kind)
         typed = parser.instantiate(parser.parse_object({"value": value}, defaults=False)).value
     except (ArgumentError, ValueError, TypeError):
-        raise UserError(f"{at}{name}: expected {_type_text(kind)}, not {value!r}") from None
-    _check_finite(typed, f"{at}{name}")
+        raise UserError(f"{name}: expected {_type_text(kind)}, not {value!r}") from None
+    _check_finite(typed, name)
     return typed
 
 
-def _listed(value: Any, name: str, where: str) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        raise UserError(f"{f'{where}: ' if where else ''}{name}: expected a list, not {value!r}")
-    return list(value)
-
-
-def _item(item: Any, values: Any, name: str, where: str) -> Any:
+def _item(item: Any, value: Any, name: str) -> Any:
     """One of several dataclasses, from a mapping of its fields."""
-    at = f"{where}: " if where else ""
-    types, known = get_type_hints(item), [f.name for f in fields(item)]
-    if not isinstance(values, Mapping) or set(values) - set(known):
-        raise UserError(f"{at}{name}: expected the keys {', '.join(known)}, not {values!r}")
-    missing = [f.name for f in fields(item) if f.default is MISSING and f.name not in values]
-    if missing:
-        raise UserError(f"{at}{name}: {missing[0]} is missing")
-    return item(**{key: _typed(types[key], value, f"{name}.{key}", where) for key, value in values.items()})
+    values, types, known = _mapping(value, name), get_type_hints(item), fields(item)
+    required = {f.name for f in known if f.default is MISSING}
+    if not required <= values.keys() <= {f.name for f in known}:
+        names = ", ".join(f.name for f in known)
+        raise UserError(f"{name}: expected the keys {names}, not {', '.join(map(str, values))}")
+    return item(**{key: _typed(types[key], value, f"{name}.{key}") for key, value in values.items()})
 
 
 def _check_finite(value: Any, name: str) -> None:
@@ -308,48 +291,36 @@ class Command(Generic[Config]):
         words = list(sys.argv[1:] if argv is None else argv)
         for file in _take(words, "plugin", "a file, such as my_operations.py"):
             load_plugin(file)
-        files = _take(words, "config", "a YAML file")
+        sources = [(file, read_file(file)) for file in _take(words, "config", "a YAML file")]
         topic = _take_help(words)
-        resume = self.resume and "--resume" in words
-        words = [word for word in words if not (resume and word == "--resume")]
         default = self.config()
-        sources = [(file, read_file(file)) for file in files]
-        # Owners first: which options there are depends on them.
-        chosen = self._choose(default, [values for _, values in sources], words)
-        given = _Words(chosen, self.positional, self._elsewhere(chosen)).read(words) if topic is None else {}
         if topic is not None:
+            chosen = self._choose(default, sources, words)
             print(_Help(self, chosen, explicit=chosen != default).text(topic))
             raise SystemExit(0)
+        resume = self.resume and "--resume" in words
         if resume:
-            return self._resumed(default, sources, given), True
-        if self.base:
-            sources.insert(0, self.base(_merged(default, [*(v for _, v in sources), given])))
-            chosen = self._choose(default, [values for _, values in sources], words)
-            given = _Words(chosen, self.positional, self._elsewhere(chosen)).read(words)
+            words.remove("--resume")
+            sources.insert(0, _saved(next(iter(_peek(words, "out", "o")), "")))
+        elif self.base:
+            _, given = self._read(default, sources, words)
+            sources.insert(0, self.base(_merged(default, [*(values for _, values in sources), given])))
+        chosen, given = self._read(default, sources, words)
         config = self._build(default, chosen, [*sources, ("", given)])
+        if resume:
+            _check_same(self._build(default, chosen, sources[:1]), config)
         for name in self.required:
             if getattr(config, name) in (None, "", ()):
                 what = f"--{name}" if name != self.positional else name.upper()
                 raise UserError(f"give {what}: {_texts(type(config))[name]} (--help shows examples)")
-        return config, False
+        return config, resume
 
-    def _resumed(self, default: Config, sources: list[tuple[str, Values]], given: Values) -> Config:
-        if not given.get("out"):
-            raise UserError("--resume needs --out RUN: the folder of the run to continue")
-        saved = Path(given["out"]) / "config.yaml"
-        if not saved.is_file():
-            raise UserError(f"{given['out']}: no run to resume (no config.yaml in it)")
-        kept = (str(saved), read_file(saved))
-        before = self._build(default, default, [kept])
-        after = self._build(default, default, [kept, *sources, ("", given)])
-        old, new = to_dict(before), to_dict(after)
-        for key in old:
-            # Where the folder is seen from may change between the two commands; what the run computes may not.
-            if key != "out" and old[key] != new[key]:
-                raise UserError(f"--resume continues the run as it is: {_difference(key, old[key], new[key])}")
-        return after
+    def _read(self, default: Config, sources: Sequence[_Source], words: Sequence[str]) -> tuple[Config, Values]:
+        """(The defaults of the chosen owners, the values that words give): owners decide which options there are."""
+        chosen = self._choose(default, sources, words)
+        return chosen, _Words(chosen, self.positional, self._elsewhere(chosen)).read(words)
 
-    def _build(self, default: Config, chosen: Config, sources: Sequence[tuple[str, Values]]) -> Config:
+    def _build(self, default: Config, chosen: Config, sources: Sequence[_Source]) -> Config:
         for where, values in sources:  # each alone, so that a message names the file
             if where:
                 self._check_file(chosen, values, where)
@@ -364,9 +335,9 @@ class Command(Generic[Config]):
                 raise UserError(f"{error} ({hint})") from None
             raise
 
-    def _choose(self, default: Config, files: Sequence[Values], words: Sequence[str]) -> Config:
+    def _choose(self, default: Config, sources: Sequence[_Source], words: Sequence[str]) -> Config:
         """The default configuration of the owners that files and words name."""
-        merged = _merged(default, files)
+        merged = _merged(default, [values for _, values in sources])
         for f in fields(cast(Any, default)):
             if (chosen := _owner(f)) is not None:
                 name = next(iter(_peek(words, f.name, f"{f.name}.name")), None)
@@ -412,6 +383,25 @@ def _over(below: Any, above: Any) -> Any:
     return above
 
 
+def _saved(out: str) -> _Source:
+    """The configuration of the run that is to be resumed."""
+    if not out:
+        raise UserError("--resume needs --out RUN: the folder of the run to continue")
+    saved = Path(out) / "config.yaml"
+    if not saved.is_file():
+        raise UserError(f"{out}: no run to resume (no config.yaml in it)")
+    return str(saved), read_file(saved)
+
+
+def _check_same(before: Any, after: Any) -> None:
+    """UserError where a run would not be continued as it is."""
+    old, new = to_dict(before), to_dict(after)
+    for key in old:
+        # Where the folder is seen from may change between the two commands; what the run computes may not.
+        if key != "out" and old[key] != new[key]:
+            raise UserError(f"--resume continues the run as it is: {_difference(key, old[key], new[key])}")
+
+
 def _difference(name: str, old: Any, new: Any) -> str:
     """The first place where two values differ."""
     if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
@@ -424,7 +414,7 @@ def _peek(words: Sequence[str], *names: str) -> list[str]:
     values = []
     for i, word in enumerate(words):
         option, equals, value = word.partition("=")
-        if word.startswith("--") and option[2:].replace("-", "_") in names:
+        if _is_option(word) and option.lstrip("-").replace("-", "_") in names:
             values += [value] if equals else list(words[i + 1 : i + 2])
     return values[::-1]
 

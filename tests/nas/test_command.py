@@ -96,7 +96,7 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("optim:\n", "optim: expected keys with values; the key has no value"),
-        ("strategy:\n", "strategy: expected a name, or keys with values; the key has no value"),
+        ("strategy:\n", "strategy: expected keys with values; the key has no value"),
         ("seed:\n", "seed: the key has no value; expected int"),
         ("steps: many\n", "steps: expected int, not 'many'"),
         ("- a\n", "expected keys with values"),
@@ -118,15 +118,23 @@ def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
     assert message in str(caught.value) and "config.yaml" in str(caught.value)
 
 
+def test_a_resumed_run_keeps_its_owners(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml(search("--strategy", "gdas", "--probes", "2")))
+    again, resumed = COMMAND.parse(["--resume", "-o", str(tmp_path), "--probes", "2"])
+    assert resumed and again.strategy == Gdas.Config(probes=2)
+    with pytest.raises(UserError, match=r"strategy\.probes was 2, now 1"):
+        COMMAND.parse(["--resume", "--out", str(tmp_path), "--strategy.probes", "1"])
+
+
 def test_a_class_in_a_file_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     for key in ("strategy", "space", "optim", "loss"):
         (tmp_path / "c.yaml").write_text(f"{key}: {{class_path: evil_module.Thing}}\n")
-        with pytest.raises(UserError, match="class_path"):
+        with pytest.raises(UserError, match=r"class_path"):
             search("--config", str(tmp_path / "c.yaml"))
     (tmp_path / "c.yaml").write_text("optim: {groups: [{class_path: evil_module.Thing}]}\n")
-    with pytest.raises(UserError, match="class_path"):
+    with pytest.raises(UserError, match=r"class_path"):
         search("--config", str(tmp_path / "c.yaml"))
 
 
