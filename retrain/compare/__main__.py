@@ -13,13 +13,15 @@ from nas.run import RunFolder
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
 from retrain.compare.table import markdown, plot, trainings_csv
 from retrain.recipe import recipe_names
+from retrain.train import from_search
 
 
 def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The configuration of the comparison that --out names, where there is one: it is continued."""
+    """The comparison that --out names is continued; else what the first search's folder among the genotypes implies."""
     out = given.get("out")
     if not out or not _is_comparison(out):
-        return "", {}
+        runs = (text.rpartition("=")[2] for text in given.get("genotypes", ()))
+        return next(((run, values) for run in runs if (values := from_search(Path(run)))), ("", {}))
     config = Path(out) / "config.yaml"
     return str(config), read_file(config)
 

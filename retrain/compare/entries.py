@@ -84,8 +84,8 @@ def _named(text: str) -> Entry:
 
 def _space(texts: tuple[str, ...], space: str | None) -> Genotype | None:
     if space is None:
-        files = (Path(_split(text)[1]) for text in texts)
-        beside = [file.parent / "space.yaml" for file in files if file.is_file()]
+        files = [Path(_split(text)[1]) for text in texts]
+        beside = [(file if file.is_dir() else file.parent) / "space.yaml" for file in files if file.exists()]
         space = next((str(path) for path in beside if path.is_file()), None)
     if space is None:
         return None

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 import torch
-from tiny_search import SMALL, config, read_trials, run_search, words
+from tiny_search import SMALL, SPACE, config, read_trials, run_search, words
 
 import genotypes
 from genotypes import UserError
@@ -198,7 +198,15 @@ def test_a_search_starts_from_the_weights_of_another(tmp_path):
     supernet = load_checkpoint(first.path / "checkpoint.pt")["net"]
     assert (
         run_command(
-            main, [*words(), "--strategy=gdas", "--steps=1", f"--from={first.path}", f"--out={tmp_path / 'second'}"]
+            main,
+            [
+                *words(),
+                "--strategy=gdas",
+                "--steps=1",
+                "--warmup_steps=0",
+                f"--from={first.path}",
+                f"--out={tmp_path / 'second'}",
+            ],
         )
         == 0
     )
@@ -207,7 +215,7 @@ def test_a_search_starts_from_the_weights_of_another(tmp_path):
     with pytest.raises(UserError, match="absent: no run with weights"):
         open_search(config(start_from="absent"))
     with pytest.raises(UserError, match="expected a run on this space"):
-        open_search(config(start_from=str(first.path), channels=12))
+        open_search(config(start_from=str(first.path), space={"name": "fusion_cells", **SPACE, "channels": 12}))
 
 
 def test_a_trained_network_lends_its_weights_to_the_operations_it_chose():

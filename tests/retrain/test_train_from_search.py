@@ -13,6 +13,8 @@ from nas.guard import GuardConfig
 from nas.network import build, inherit
 from nas.run import RunFolder, load_checkpoint, run_command
 from nas.search import SearchConfig, open_space, search
+from retrain.compare import read_entries
+from retrain.compare.__main__ import COMMAND as COMPARE
 from retrain.recipe import load_recipe
 from retrain.train import open_training
 from retrain.train.__main__ import COMMAND, main
@@ -55,6 +57,13 @@ def test_a_searchs_folder_takes_what_it_was_searched_on_along(searched):
     cfg, _ = COMMAND.parse(["--genotype", str(searched.path), *words])
     assert (cfg.data, cfg.recipe.steps, cfg.recipe.size) == ("synthetic:9", 3, load_recipe("quick").size)
     assert COMMAND.parse(["--genotype", "fpn_tiny"])[0].data == "synthetic"
+
+
+def test_a_comparison_takes_a_searchs_folder(searched):
+    cfg, _ = COMPARE.parse(["--genotypes", str(searched.path), "random:0", "fpn"])
+    assert (cfg.data, cfg.recipe.size) == ("synthetic:60", 32)
+    entries = read_entries(cfg.genotypes)
+    assert [entry.label for entry in entries] == [searched.genotype.name, "random:0", "fpn"]
 
 
 def test_mistakes(searched, small_file, tmp_path):
