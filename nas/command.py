@@ -41,7 +41,7 @@ Config = TypeVar("Config")
 Values = dict[str, Any]
 _Source = tuple[str, Values]  # a file and what it says
 
-_SHORT = {"o": "out", "from": "start_from"}  # `from` can be no field's name: it is Python's
+_SHORT = {"o": "out", "from": "start_from", "for": "target"}  # `from` and `for` can be no field's name
 
 
 # ---------------------------------------------------------------------------------------------------- fields

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import SymBool, Tensor, nn
 
 from genotypes import POSTS, UserError
 
@@ -14,7 +14,7 @@ Sides = tuple[int, int]  # (H, W) of the destination
 
 def resize(x_BCHW: Tensor, size: Sides, *, mode: str) -> Tensor:
     """To the destination's size, "bilinear" or "nearest"."""
-    if tuple(x_BCHW.shape[-2:]) == tuple(size):
+    if all(_surely(here == there) for here, there in zip(x_BCHW.shape[-2:], size, strict=True)):
         return x_BCHW  # both are the identity then; skipping them costs nothing and is exact
     corners = {"align_corners": False} if mode == "bilinear" else {}
     return F.interpolate(x_BCHW, size=size, mode=mode, **corners)
@@ -22,8 +22,7 @@ def resize(x_BCHW: Tensor, size: Sides, *, mode: str) -> Tensor:
 
 def avg_pool(x_BCHW: Tensor, size: Sides, *, factor: int) -> Tensor:
     """Sides / factor, rounded down, at least one pixel: MINet halves one pixel of a small photo's coarsest feature."""
-    H, W = x_BCHW.shape[-2:]
-    return F.avg_pool2d(x_BCHW, (min(factor, H), min(factor, W)))
+    return _floor_pool(F.avg_pool2d, x_BCHW, factor)
 
 
 def avg_pool_ceil(x_BCHW: Tensor, size: Sides, *, factor: int) -> Tensor:
@@ -33,8 +32,26 @@ def avg_pool_ceil(x_BCHW: Tensor, size: Sides, *, factor: int) -> Tensor:
 
 def max_pool(x_BCHW: Tensor, size: Sides, *, factor: int) -> Tensor:
     """Sides / factor, rounded down, at least one pixel."""
+    return _floor_pool(F.max_pool2d, x_BCHW, factor)
+
+
+def _floor_pool(pool: Callable[..., Tensor], x_BCHW: Tensor, k: int) -> Tensor:
     H, W = x_BCHW.shape[-2:]
-    return F.max_pool2d(x_BCHW, (min(factor, H), min(factor, W)))
+    if all(_surely(side >= k) for side in (H, W)):
+        return pool(x_BCHW, k)
+    # A kernel must be a number also where an exporter keeps sides free: so what rounding down leaves out is cut off,
+    # and rounding up makes one pixel of a side that is too short.
+    x_BCHW = x_BCHW[..., : min(H, k * max(1, H // k)), : min(W, k * max(1, W // k))]
+    return pool(x_BCHW, k, ceil_mode=True, **({"count_include_pad": False} if pool is F.avg_pool2d else {}))
+
+
+def _surely(condition: bool | SymBool) -> bool:
+    """Whether it holds, of numbers; of sizes that an exporter keeps free: whether it holds for all of them."""
+    if isinstance(condition, bool):
+        return condition
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # half a second that others need not wait
+
+    return statically_known_true(condition)
 
 
 def build_post(name: str, channels: int, *, affine: bool = True) -> nn.Module:

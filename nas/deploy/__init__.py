@@ -1,0 +1,98 @@
+"""The form in which a network is deployed: one graph, from pictures to probabilities, with all folded that folds.
+
+>>> import torch, genotypes, nas
+>>> from nas.deploy import deploy
+>>> net = nas.build(genotypes.load("fpn_tiny")).eval()
+>>> deployed = deploy(net, size=(64, 96))
+>>> tuple(deployed(torch.rand(1, 3, 64, 96)).shape)
+(1, 1, 64, 96)
+"""
+
+import torch
+from torch import fx, nn
+
+from genotypes import Input
+from nas.deploy.capture import capture, program
+from nas.deploy.folding import fold
+from nas.deploy.formats import (
+    INPUT,
+    OUTPUT,
+    RUNTIMES,
+    Run,
+    bf16_here,
+    need,
+    onnx_model,
+    open_file,
+    open_graph,
+    save_openvino,
+)
+from nas.network import Network
+
+__all__ = [
+    "INPUT",
+    "OUTPUT",
+    "RUNTIMES",
+    "Picture",
+    "Run",
+    "bf16_here",
+    "deploy",
+    "need",
+    "onnx_model",
+    "open_file",
+    "open_graph",
+    "program",
+    "save_openvino",
+]
+
+_CHECKED = ((2, 32, 45), (1, 65, 98), (1, 96, 64))  # batch, height, width: features of one pixel, odd sides, even ones
+
+
+class Picture(nn.Module):
+    """A network with its input convention and its sigmoid: float32 [B, 3, H, W], RGB, 0 to 1 -> [B, 1, H, W], 0 to 1.
+
+    The probabilities are of the network's finest output. fed: the mean and standard deviation by which pictures have
+    been normalised already, where something else does that.
+    """
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, net: Network, fed: Input | None = None) -> None:
+        super().__init__()
+        self.net = net
+        own = net.genotype.input
+        mean, std = (torch.tensor(values, dtype=torch.float64) for values in (own.mean, own.std))
+        given = [(0.0,) * 3, (1.0,) * 3] if fed is None else [fed.mean, fed.std]
+        shift, scale = (torch.tensor(values, dtype=torch.float64) for values in given)
+        self.register_buffer("scale", (scale / std).float().view(1, 3, 1, 1))
+        self.register_buffer("shift", ((shift - mean) / std).float().view(1, 3, 1, 1))
+        self.as_given = fed is not None and (tuple(fed.mean), tuple(fed.std)) == (tuple(own.mean), tuple(own.std))
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        x = picture if self.as_given else picture * self.scale + self.shift
+        return self.net(x)[0].sigmoid()
+
+
+def deploy(net: Network, *, size: tuple[int, int] | None = None, fed: Input | None = None) -> fx.GraphModule:
+    """The deployed form of a decided network on the CPU: what `Picture` computes, as one graph of ATen operations.
+
+    Norms are folded into convolutions, convolutions that follow one another are merged where that is cheaper, outputs
+    but the first and resizes that never change a size are left out. size: (H, W) of the one picture that it is for;
+    None: any batch, and any sides from 32 up. The network is left as it is.
+
+    Raises RuntimeError where the graph does not compute what the network does: a plugin's operation may branch on
+    sizes.
+    """
+    picture = Picture(net, fed).eval()
+    graph = capture(picture, size)
+    fold(graph)
+    for shape in _CHECKED if size is None else ((1, *size),):
+        x = torch.rand(shape[0], 3, *shape[1:], generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected = picture(x)
+            error = float((graph(x) - expected).abs().max())
+        if not error <= min(1e-4, 1e-5 + 1e-3 * float(expected.std())):  # untrained networks hardly vary
+            raise RuntimeError(
+                f"{net.genotype.name} at {shape}: the deployed form differs by {error:.2g} from the network"
+            )
+    return graph

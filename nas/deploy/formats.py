@@ -1,0 +1,166 @@
+"""The deployed form as a file: ONNX, a `torch.export` program, OpenVINO's IR; and as a function, in each runtime.
+
+onnxruntime runs the ONNX file, OpenVINO its own, torch the graph or the program.
+"""
+
+import importlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import fx
+from torch.export import ExportedProgram
+
+from genotypes import UserError
+from nas.deploy.capture import program
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = [
+    "EXTRAS",
+    "INPUT",
+    "OUTPUT",
+    "RUNTIMES",
+    "Run",
+    "bf16_here",
+    "need",
+    "onnx_model",
+    "open_file",
+    "open_graph",
+    "save_openvino",
+]
+
+INPUT, OUTPUT = "picture", "probability"
+RUNTIMES = ("torch", "onnxruntime", "openvino")
+# Package -> the extra of this one that brings it.
+EXTRAS = {"onnx": "export", "onnxscript": "export", "onnxruntime": "export", "openvino": "openvino"}
+_AXES = {0: "batch", 2: "height", 3: "width"}
+
+Run = Callable[[np.ndarray], np.ndarray]  # float32 [B, 3, H, W] -> float32 [B, 1, H, W]
+
+
+def need(package: str) -> Any:
+    """A module of a package that is an extra of this one; UserError, naming the extra, where it is absent."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        name = package.partition(".")[0]
+        raise UserError(f"this needs {name} ({error}): pip install 'sod-nas[{EXTRAS[name]}]'") from None
+
+
+def onnx_model(exported: ExportedProgram, facts: Mapping[str, str] | None = None) -> "onnx.ModelProto":
+    """A program as ONNX, with input "picture", output "probability", and free axes called batch, height and width.
+
+    facts: written into the file's metadata.
+    """
+    need("onnxscript")
+    with _quiet():
+        converted = torch.onnx.export(exported, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False)
+    assert converted is not None  # None is the older exporter's answer
+    model = converted.model_proto
+    # What the exporter notes of every node (lines of this machine's files) is nobody's business.
+    del model.graph.value_info[:]
+    for node in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+    del model.graph.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output):
+        for axis, name in _AXES.items():
+            side = value.type.tensor_type.shape.dim[axis]
+            if side.dim_param:
+                side.dim_param = name
+    model.producer_name, model.producer_version = "sod-nas", ""
+    for key, text in (facts or {}).items():
+        model.metadata_props.add(key=key, value=text)
+    return model
+
+
+def save_openvino(model: "onnx.ModelProto", path: Path) -> None:
+    """The ONNX model as OpenVINO's IR: `path` (.xml) and the weights beside it (.bin), 32-bit floats."""
+    ov = need("openvino")
+    read = ov.Core().read_model(model.SerializeToString())
+    ov.save_model(read, path, compress_to_fp16=False)
+
+
+def open_file(path: Path, *, threads: int = 1, size: tuple[int, int] | None = None, precision: str = "fp32") -> Run:
+    """A file as a function: .onnx in onnxruntime, .xml in OpenVINO, .pt2 in torch.
+
+    size: (H, W) that will be fed one picture at a time, for what a runtime prepares for one size. precision: bf16 only
+    in OpenVINO. Raises UserError where the runtime is not installed.
+    """
+    if path.suffix == ".onnx":
+        return _onnxruntime(str(path), threads, size)
+    if path.suffix == ".xml":
+        return _openvino(path, threads, size, precision)
+    module = torch.export.load(path).module()
+    return _torch(module)
+
+
+def open_graph(
+    graph: fx.GraphModule, runtime: str, *, size: tuple[int, int], threads: int = 1, precision: str = "fp32"
+) -> Run:
+    """A graph that was deployed for one (H, W) as a function of a runtime; UserError where that is not installed."""
+    if runtime not in RUNTIMES:
+        raise UserError(f"unknown runtime {runtime!r}; there are: {', '.join(RUNTIMES)}")
+    if runtime == "torch":
+        graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        return _torch(graph)
+    model = onnx_model(program(graph, size)).SerializeToString()
+    return (
+        _onnxruntime(model, threads, None) if runtime == "onnxruntime" else _openvino(model, threads, None, precision)
+    )
+
+
+def bf16_here() -> bool:
+    """Whether OpenVINO computes in bf16 on this processor."""
+    return "BF16" in need("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _torch(module: torch.nn.Module) -> Run:
+    def run(pictures: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return module(torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last)).numpy()
+
+    return run
+
+
+def _onnxruntime(model: str | bytes, threads: int, size: tuple[int, int] | None) -> Run:
+    ort = need("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    for axis, side in zip(("batch", "height", "width"), (1, *size) if size else (), strict=False):
+        options.add_free_dimension_override_by_name(axis, side)
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    (name,) = (value.name for value in session.get_inputs())
+    return lambda pictures: session.run(None, {name: pictures})[0]
+
+
+def _openvino(model: Path | bytes, threads: int, size: tuple[int, int] | None, precision: str) -> Run:
+    core = need("openvino").Core()
+    read = core.read_model(model)
+    if size is not None:
+        read.reshape([1, 3, *size])
+    hints = {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else precision}
+    compiled = core.compile_model(read, "CPU", hints | {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
+    return lambda pictures: compiled(pictures)[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says about packages that are not installed and functions that will change."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

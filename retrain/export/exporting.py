@@ -1,0 +1,317 @@
+"""A folder that runs where Python does not: the files, what they were checked against, how long they take."""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import genotypes
+from genotypes import Input, UserError
+from nas.cost.clock import busy, milliseconds
+from nas.deploy import Picture, Run, bf16_here, deploy, need, onnx_model, open_file, program, save_openvino
+from nas.network import Network
+from nas.run.sizes import check_side
+from nas.task import evaluate
+from retrain.export.quantising import Photographs, half, open_photographs, quantise
+from retrain.export.readme import readme
+from retrain.outputs import check_folder
+
+__all__ = ["FORMATS", "Exported", "Row", "export"]
+
+# Format -> the file, the packages that it needs.
+FORMATS = {
+    "onnx": ("model.onnx", ("onnxscript", "onnxruntime")),
+    "fp16": ("model_fp16.onnx", ("onnxscript", "onnxruntime")),
+    "int8": ("model_int8.onnx", ("onnxscript", "onnxruntime")),
+    "pt2": ("model.pt2", ()),
+    "openvino": ("model.xml", ("onnxscript", "openvino")),
+    "rembg": ("rembg.onnx", ("onnxscript", "onnxruntime")),
+}
+_EXACT = ("onnx", "pt2", "openvino", "rembg")
+_TOLERANCE = 1e-4
+_ASKED_FOR = ("int8", "rembg")
+_OWN = (*(name for name, _ in FORMATS.values()), "model.bin", "genotype.yaml", "export.json", "README.md")
+_REMBG = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # by which its U2netCustomSession normalises
+_OTHER_SIZES = ((97, 131), (32, 45))  # odd ones, and features of one pixel
+_BATCHES = (1, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A file, or the network itself.
+
+    difference: the largest of a probability to the network's, over all sizes and batches tried. ms: of one picture.
+    maxF, mae: on the photographs that calibrated nothing; None where there were no masks, or nothing was rounded.
+    """
+
+    name: str
+    runtime: str
+    megabytes: float | None = None
+    difference: float | None = None
+    ms: float = 0.0
+    maxF: float | None = None
+    mae: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What an export wrote. rows: the network, then its files; skipped: what was left out, and why."""
+
+    folder: str
+    genotype: str
+    hash: str
+    size: tuple[int, int]
+    threads: int
+    busy: str | None
+    rows: tuple[Row, ...]
+    skipped: tuple[str, ...]
+
+
+def export(
+    network: Network,
+    folder: Path,
+    *,
+    formats: Sequence[str] | None = None,
+    calibrate: str | None = None,
+    limit: int = 100,
+    size: tuple[int, int] | None = None,
+    threads: int = 1,
+    tell: Callable[[str], None] = lambda message: None,
+) -> Exported:
+    """Write the deployed form of a decided network into a folder, check every file against the network and time it.
+
+    Args:
+        network: as `retrain.load(FILE).network` gives it; it is brought to the CPU and into evaluation mode.
+        folder: new, empty, or of an earlier export, whose files give way.
+        formats: out of `FORMATS`; None: onnx, fp16, pt2 and openvino, as far as their packages are installed, and int8
+            where there is something to calibrate with.
+        calibrate: photographs for int8, see `open_photographs`; limit: how many of them at most.
+        size: (H, W) that is timed and calibrated; None: what the genotype says. The files take any sides from 32 up.
+        threads: of the runtimes while they are timed.
+        tell: is told what is being done.
+
+    Raises:
+        UserError: an unknown format, a package that is not installed, a folder or photographs that cannot be used.
+        RuntimeError: a file does not compute what the network does.
+    """
+    size = size or network.genotype.input.size
+    for side in size:
+        check_side(side)
+    wanted, skipped = _choose(formats, calibrate is not None)
+    check_folder(folder, _OWN)
+    photographs = None if calibrate is None else open_photographs(calibrate, size, limit)
+    network.cpu().eval()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _OWN:
+            (folder / name).unlink(missing_ok=True)
+        genotypes.save(network.genotype, folder / "genotype.yaml")
+        _write(network, folder, wanted, photographs, tell)
+        rows = _Bench(network, folder, wanted, photographs, size, threads, tell).rows()
+        made = Exported(
+            folder=str(folder),
+            genotype=network.genotype.name,
+            hash=network.genotype.hash,
+            size=size,
+            threads=threads,
+            busy=busy(),
+            rows=tuple(rows),
+            skipped=skipped,
+        )
+        (folder / "README.md").write_text(readme(made, wanted), encoding="utf-8")
+        (folder / "export.json").write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    return made
+
+
+def _choose(formats: Sequence[str] | None, calibrated: bool) -> tuple[list[str], tuple[str, ...]]:
+    """The formats to write, and what is left out; UserError for what cannot be written here though it was asked for."""
+    if formats is not None:
+        for word in formats:
+            if word not in FORMATS:
+                raise UserError(f"unknown format {word!r}; there are: {', '.join(FORMATS)}")
+            for package in FORMATS[word][1]:
+                need(package)
+        if "int8" in formats and not calibrated:
+            raise UserError("int8 needs photographs: --calibrate DIR, or --calibrate synthetic:100 to try it")
+        return list(dict.fromkeys(formats)), ()
+    wanted, skipped = [], []
+    for word, (name, packages) in FORMATS.items():
+        if word in _ASKED_FOR and not (word == "int8" and calibrated):
+            continue
+        try:
+            for package in packages:
+                need(package)
+            wanted.append(word)
+        except UserError as error:
+            skipped.append(f"{name}: {error}")
+    if calibrated and "int8" not in wanted:
+        need("onnxruntime")
+    return wanted, tuple(skipped)
+
+
+def _write(
+    network: Network, folder: Path, wanted: Sequence[str], photographs: Photographs | None, tell: Callable[[str], None]
+) -> None:
+    """All files but the text ones; the folder is there and has none of them."""
+    path = {word: folder / FORMATS[word][0] for word in wanted}
+    facts = {
+        "genotype": genotypes.dumps(network.genotype),
+        "genotype_hash": network.genotype.hash,
+        "input": "picture: float32 [batch, 3, height, width], RGB, 0 to 1; sides from 32 up",
+        "output": "probability: float32 [batch, 1, height, width], 0 to 1, of the salient object",
+    }
+    if set(wanted) - {"rembg"}:
+        tell("fold")
+        exported = program(deploy(network))
+    if "pt2" in wanted:
+        tell(path["pt2"].name)
+        with warnings.catch_warnings():  # about weights that are parts of others, which ours are not
+            warnings.simplefilter("ignore", UserWarning)
+            torch.export.save(exported, path["pt2"])
+    if set(wanted) - {"rembg", "pt2"}:
+        tell("convert to ONNX")
+        onnx, model = need("onnx"), onnx_model(exported, facts)
+        if "onnx" in wanted:
+            onnx.save(model, path["onnx"])
+        if "fp16" in wanted:
+            onnx.save(half(model), path["fp16"])
+        if "openvino" in wanted:
+            save_openvino(model, path["openvino"])
+        if "int8" in wanted and photographs is not None:
+            tell(f"{path['int8'].name}: calibrate with {len(photographs.calibration)} photographs")
+            onnx.save(quantise(model, photographs.calibration), path["int8"])
+    if "rembg" in wanted:
+        tell(path["rembg"].name)
+        facts["input"] = "picture: float32 [batch, 3, height, width], RGB, normalised as rembg's u2net_custom does"
+        need("onnx").save(onnx_model(program(deploy(network, fed=_REMBG)), facts), path["rembg"])
+
+
+class _Bench:
+    """The files beside the network: what they compute, how fast, and how well."""
+
+    def __init__(
+        self,
+        network: Network,
+        folder: Path,
+        wanted: Sequence[str],
+        photographs: Photographs | None,
+        size: tuple[int, int],
+        threads: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.folder, self.size, self.threads, self.tell = folder, size, threads, tell
+        self.picture = Picture(network).eval()
+        self.photographs = photographs
+        # Row name -> format, precision.
+        self.files = {FORMATS[word][0]: (word, "fp32") for word in wanted}
+        if "openvino" in wanted and bf16_here():
+            self.files[f"{FORMATS['openvino'][0]} in bf16"] = ("openvino", "bf16")
+
+    def rows(self) -> list[Row]:
+        with _torch_threads(self.threads):
+            self.tell("check")
+            differences = self._differences()
+            self.tell("time")
+            calls = {"network": self._call(self._network())}
+            calls |= {name: self._call(self._open(name, size=self.size)) for name in self.files}
+            ms = milliseconds(calls, threads=self.threads)
+            scores = self._scores()
+        rows = [Row(name="network", runtime="torch, eager", ms=ms["network"], **scores.get("network", {}))]
+        for name, (word, _) in self.files.items():
+            runtime = {"pt2": "torch.export", "openvino": "openvino"}.get(word, "onnxruntime")
+            rows.append(
+                Row(
+                    name=name,
+                    runtime=runtime,
+                    megabytes=self._megabytes(word),
+                    difference=differences[name],
+                    ms=ms[name],
+                    **scores.get(name, {}),
+                )
+            )
+        return rows
+
+    def _open(self, name: str, size: tuple[int, int] | None = None) -> Run:
+        word, precision = self.files[name]
+        run = open_file(self.folder / FORMATS[word][0], threads=self.threads, size=size, precision=precision)
+        if word != "rembg":
+            return run
+        mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (_REMBG.mean, _REMBG.std))
+        return lambda pictures: run((pictures - mean) / std)
+
+    def _network(self) -> Run:
+        def run(pictures: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                seen = torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last)
+                return self.picture(seen).numpy()
+
+        return run
+
+    def _call(self, run: Run) -> Callable[[], object]:
+        pictures = _noise(1, self.size)
+        return lambda: run(pictures)
+
+    def _differences(self) -> dict[str, float]:
+        """File -> the largest difference of a probability; RuntimeError where a file is no faithful one."""
+        found = dict.fromkeys(self.files, 0.0)
+        network, runs = self._network(), {name: self._open(name) for name in self.files}
+        for size in (self.size, *_OTHER_SIZES):
+            for batch in _BATCHES:
+                pictures = _noise(batch, size)
+                expected = network(pictures)
+                for name, run in runs.items():
+                    found[name] = max(found[name], float(np.abs(run(pictures) - expected).max()))
+        for name, (word, precision) in self.files.items():
+            if word in _EXACT and precision == "fp32" and not found[name] <= _TOLERANCE:
+                raise RuntimeError(f"{self.folder / name} differs by {found[name]:.2g} from the network")
+        return found
+
+    def _scores(self) -> dict[str, dict[str, float]]:
+        """Row -> maxF and mae, of the network and of what rounds its numbers."""
+        if self.photographs is None or self.photographs.scored is None:
+            return {}
+        rounded = [name for name, (word, precision) in self.files.items() if word not in _EXACT or precision != "fp32"]
+        scored = {}
+        for name in ("network", *rounded):
+            self.tell(f"score {name}")
+            run = self._network() if name == "network" else self._open(name)
+            scores = evaluate(
+                _on_tensors(run),
+                self.photographs.scored,
+                size=self.size,
+                workers=0,
+                quick=True,
+                progress=False,
+                name="calibration",
+            ).scores
+            scored[name] = {"maxF": scores.maxF, "mae": scores.MAE}
+        return scored
+
+    def _megabytes(self, word: str) -> float:
+        path = self.folder / FORMATS[word][0]
+        return sum(file.stat().st_size for file in (path, path.with_suffix(".bin")) if file.is_file()) / 1e6
+
+
+def _on_tensors(run: Run) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda pictures: torch.from_numpy(run(pictures.numpy()))
+
+
+def _noise(batch: int, size: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(0).random((batch, 3, *size), np.float32)
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

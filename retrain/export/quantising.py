@@ -1,0 +1,125 @@
+"""Smaller numbers: int8 by static quantisation with photographs, and 16-bit floats. Both by onnxruntime's own tools."""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genotypes import UserError
+from nas.deploy import INPUT, need
+from nas.task import DataError, Pair, Photograph, PhotoSet, find_pairs, open_photos, parse_data, read_image
+from nas.task.folders import is_synthetic, pictures_in
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Photographs", "half", "open_photographs", "quantise"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs:
+    """What ranges are measured on, and what is scored: other pictures, and only where there are masks.
+
+    calibration: float32 [N, 3, H, W], RGB, 0 to 1.
+    """
+
+    calibration: np.ndarray
+    scored: list[Pair] | PhotoSet | None
+
+
+def open_photographs(spec: str, size: tuple[int, int], limit: int) -> Photographs:
+    """At most `limit` photographs of a folder, evenly spread, at (H, W) `size`; the others are scored.
+
+    spec: DIR or NAME=DIR with photographs and masks in any layout of the field, a folder of photographs alone, or
+    synthetic:COUNT. Raises UserError for a folder without photographs, and for fewer than two.
+    """
+    name, source = parse_data(spec)
+    scored: list[Pair] | PhotoSet | None
+    files: list[Photograph]
+    if is_synthetic(source):
+        photos = open_photos(source, size=max(size), cache_dir=None, progress=False)
+        taken, others = _divide(len(photos), limit)
+        files = [photos.images[index].permute(1, 2, 0).numpy() for index in taken]
+        scored = photos.subset(others, name=name)
+    else:
+        folder = Path(source)
+        try:
+            pairs = find_pairs(folder)
+        except DataError:
+            if not folder.is_dir():
+                raise
+            pictures, pairs = pictures_in(folder)[0], []  # no masks: nothing to score
+            files = [pictures[index] for index in _divide(len(pictures), limit)[0]]
+            scored = None
+        else:
+            taken, others = _divide(len(pairs), limit)
+            files, scored = [pairs[index].image for index in taken], [pairs[index] for index in others]
+    seen = np.stack([read_image(file, size) for file in files])
+    return Photographs(calibration=seen.transpose(0, 3, 1, 2).astype(np.float32) / 255, scored=scored)
+
+
+def quantise(model: "onnx.ModelProto", pictures: np.ndarray) -> "onnx.ModelProto":
+    """The model with 8-bit weights and activations, by static quantisation (Jacob et al., CVPR 2018) in QDQ form.
+
+    Weights have a scale for each output channel, activations one for each tensor, from their ranges on `pictures`
+    [N, 3, H, W].
+    """
+    onnx, quantization = need("onnx"), need("onnxruntime.quantization")
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
+        def __init__(self) -> None:
+            self.rest = iter(pictures)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            picture = next(self.rest, None)
+            return None if picture is None else {INPUT: picture[None]}
+
+    with tempfile.TemporaryDirectory() as folder, _without_advice():
+        given, made = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, given)  # the quantiser would empty a model that it is handed
+        quantization.quantize_static(
+            given,
+            made,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+        quantised = onnx.load(made)
+    del quantised.metadata_props[:]
+    quantised.metadata_props.extend(model.metadata_props)
+    return quantised
+
+
+def half(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """The model with 16-bit weights and arithmetic where the runtime has it; input and output stay 32-bit floats."""
+    onnx, float16 = need("onnx"), need("onnxruntime.transformers.float16")
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return float16.convert_float_to_float16(copied, keep_io_types=True)
+
+
+def _divide(count: int, limit: int) -> tuple[list[int], list[int]]:
+    """At most `limit` of `count` indices, evenly spread and no more than half of them; and the others."""
+    if count < 2:
+        raise UserError(f"calibration needs 2 photographs or more, there are {count}")
+    taken = sorted({round(index) for index in np.linspace(0, count - 1, min(limit, count // 2))})
+    return taken, sorted(set(range(count)) - set(taken))
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """onnxruntime's quantiser advises, on the root logger, to optimise models that are optimised already."""
+    logger = logging.getLogger()
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,115 @@
+"""The text of an exported folder: what is in it, how to run it, what was measured."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from retrain.export.exporting import Exported
+
+__all__ = ["readme", "table"]
+
+_RUN = """\
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("{file}")
+photo = Image.open("photo.jpg").convert("RGB")
+small = photo.resize(({width}, {height}), Image.Resampling.BILINEAR)
+picture = np.asarray(small, np.float32).transpose(2, 0, 1)[None] / 255  # [1, 3, {height}, {width}], RGB, 0 to 1
+
+(probability,) = session.run(["probability"], {{"picture": picture}})
+
+grey = Image.fromarray((255 * probability[0, 0]).round().astype(np.uint8))
+grey = grey.resize(photo.size, Image.Resampling.BILINEAR)
+grey.save("map.png")  # white where the object is
+"""
+
+_OPENVINO = """\
+import openvino
+
+model = openvino.Core().read_model("model.xml")
+model.reshape([1, 3, {height}, {width}])  # optional: one size is faster than any size
+run = openvino.compile_model(model, "CPU")
+probability = run(picture)[0]
+"""
+
+_TORCH = """\
+import torch
+
+module = torch.export.load("model.pt2").module()
+probability = module(torch.from_numpy(picture))
+"""
+
+_REMBG = """\
+mkdir -p ~/.rembg/models && cp rembg.onnx ~/.rembg/models/
+rembg p -m u2net_custom -x '{"model_path": "~/.rembg/models/rembg.onnx"}' photographs cut-outs
+"""
+
+
+def table(made: "Exported") -> list[list[str]]:
+    """Rows of text for people, the first one the head; columns that nothing fills are left out."""
+    rows = [
+        ["", "runs in", "MB", "largest difference", f"ms, {made.threads} thread{'s' * (made.threads > 1)}", "faster"]
+    ]
+    rows[0] += ["maxF", "MAE"]
+    network = made.rows[0]
+    for row in made.rows:
+        numbers = [_text(row.megabytes, ".1f"), _text(row.difference, ".1e"), _text(row.ms, ".2f")]
+        faster = "" if row is network else f"{network.ms / row.ms:.2f}x"
+        rows.append([row.name, row.runtime, *numbers, faster, _text(row.maxF, ".4f"), _text(row.mae, ".4f")])
+    kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+    return [[row[column] for column in kept] for row in rows]
+
+
+def readme(made: "Exported", formats: Sequence[str]) -> str:
+    """README.md of the folder."""
+    height, width = made.size
+    fill = {"height": height, "width": width}
+    parts = [
+        f"# {made.genotype}",
+        "Salient object detection: for every pixel the probability that it belongs to the object people look at first. "
+        f"The architecture is `genotype.yaml` (hash `{made.hash[:12]}`), written by `sod-nas` with norms folded into "
+        "convolutions; normalisation and sigmoid are inside.",
+        "Input `picture`: float32 `[batch, 3, height, width]`, RGB, 0 to 1, any sides from 32 up "
+        f"({height} x {width} is what the network is meant for). Output `probability`: float32 "
+        "`[batch, 1, height, width]`, 0 to 1.",
+    ]
+    first = next((name for name in ("onnx", "fp16", "int8") if name in formats), None)
+    if first:
+        name = {"onnx": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}[first]
+        parts += [
+            "## Run it",
+            f"`pip install numpy onnxruntime pillow`, then:\n\n```python\n{_RUN.format(file=name, **fill)}```",
+        ]
+    if "openvino" in formats:
+        parts.append(f"In OpenVINO (`pip install openvino`):\n\n```python\n{_OPENVINO.format(**fill)}```")
+    if "pt2" in formats:
+        parts.append(f"In torch alone:\n\n```python\n{_TORCH}```")
+    if "rembg" in formats:
+        parts.append(
+            "In [rembg](https://github.com/danielgatis/rembg), which normalises the picture itself (320 x 320) and "
+            f"takes models from its own folder only:\n\n```sh\n{_REMBG}```"
+        )
+    parts += ["## Measured", _measured(made)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _measured(made: "Exported") -> str:
+    head, *rows = table(made)
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    text = (
+        "\n\nDifference: of a probability to the network's, at three sizes, batches of 1 and 3. ms: one picture of "
+        f"{made.size[0]} x {made.size[1]}, the shortest of ten runs, in turn; of one thread its processor time."
+    )
+    if any(row.maxF is not None for row in made.rows):
+        text += " maxF and MAE: on the photographs that were not used for calibration."
+    if made.busy:
+        text += f" When this was measured, {made.busy}."
+    return "\n".join(lines) + text
+
+
+def _text(value: float | None, spec: str) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:{spec}}"

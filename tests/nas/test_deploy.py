@@ -1,0 +1,221 @@
+"""The deployed form: the same numbers with less to compute, for any size, in every runtime."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import genotypes
+import nas
+from genotypes import Input, UserError
+from nas.deploy import INPUT, OUTPUT, Picture, deploy, onnx_model, open_file, open_graph, program, save_openvino
+from nas.deploy.capture import capture
+from nas.deploy.folding import fold
+from search_spaces.steps import avg_pool, max_pool
+
+ATEN = torch.ops.aten
+SIZES = ((32, 45), (97, 131), (64, 96))
+
+
+def _lived_in(net: nn.Module) -> nn.Module:
+    """Norms as after a training: a fresh one does next to nothing, and would hide a mistake in folding it."""
+    generator = torch.Generator().manual_seed(0)
+    for norm in net.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.copy_(0.2 * torch.randn(norm.num_features, generator=generator))
+            norm.running_var.copy_(0.5 + torch.rand(norm.num_features, generator=generator))
+            if norm.affine:
+                norm.weight.data = 0.5 + torch.rand(norm.num_features, generator=generator)
+                norm.bias.data = 0.2 * torch.randn(norm.num_features, generator=generator)
+    return net.eval()
+
+
+def _network(name: str) -> nas.Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _lived_in(nas.build(genotypes.load(name)))
+
+
+def _picture(batch: int, size: tuple[int, int]) -> torch.Tensor:
+    return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(1))
+
+
+def _targets(graph: torch.fx.GraphModule) -> list:
+    return [node.target for node in graph.graph.nodes if node.op == "call_function"]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> nas.Network:
+    return _network("fpn_tiny")
+
+
+@pytest.fixture(scope="module")
+def tiny_graph(tiny: nas.Network) -> torch.fx.GraphModule:
+    return deploy(tiny)
+
+
+def _close(found: torch.Tensor | np.ndarray, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(torch.as_tensor(found), expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_any_size_and_batch_without_norms(tiny, tiny_graph):
+    assert ATEN.batch_norm.default not in _targets(tiny_graph)
+    for batch, size in ((1, SIZES[0]), (3, SIZES[1]), (2, SIZES[2])):
+        x = _picture(batch, size)
+        mean, std = (
+            torch.tensor(values).view(3, 1, 1) for values in (tiny.genotype.input.mean, tiny.genotype.input.std)
+        )
+        _close(tiny_graph(x), tiny((x - mean) / std)[0].sigmoid())
+
+
+# One of each structure, at one size: seconds instead of a minute (benchmarks/export_zoo.py does the rest).
+@pytest.mark.parametrize(
+    "name", ["csnet_x1", "fpn_mobilenet_v2", pytest.param("csf_res2net50", marks=pytest.mark.slow)]
+)
+@torch.no_grad()
+def test_norms_fold_through_sums_concatenations_and_resizes(name):
+    net = _network(name)
+    graph, x = deploy(net, size=(64, 96)), _picture(1, (64, 96))
+    assert ATEN.batch_norm.default not in _targets(graph)
+    _close(graph(x), Picture(net)(x))
+    assert net.training is False and "scale" not in dict(net.named_buffers())
+
+
+def test_the_network_is_left_as_it_is(tiny):
+    before = {key: value.clone() for key, value in tiny.state_dict().items()}
+    inplace = [module.inplace for module in tiny.modules() if hasattr(module, "inplace")]
+    deploy(tiny, size=(32, 32))
+    assert inplace == [module.inplace for module in tiny.modules() if hasattr(module, "inplace")]
+    for key, value in tiny.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@torch.no_grad()
+def test_what_is_normalised_already_is_not_normalised_again(tiny):
+    own = tiny.genotype.input
+    other = Input(mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    x = _picture(1, (32, 48))
+    for fed in (own, other):
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (fed.mean, fed.std))
+        _close(deploy(tiny, size=(32, 48), fed=fed)((x - mean) / std), Picture(tiny)(x))
+
+
+class _Case(nn.Module):
+    """A branch for each rule of folding; `kind` chooses."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.Conv2d(3, 8, 1)
+        self.wide, self.deep = nn.Conv2d(8, 64, 1), nn.Conv2d(3, 3, 3, padding=1, groups=3)
+        self.norm, self.norms = nn.BatchNorm2d(8), nn.BatchNorm2d(16)
+        self.narrow = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = self.first(x), self.second(x)
+        return {
+            "sum": lambda: self.norm(a + F.interpolate(F.avg_pool2d(b, 2), size=x.shape[-2:])),
+            "cat": lambda: self.norms(torch.cat([a, b], dim=1)),
+            "shared": lambda: self.norm(a) + a,
+            "twice": lambda: self.norm(a + a),
+            "pool": lambda: self.norm(F.max_pool2d(a, 2)),
+            "chain": lambda: self.narrow(self.first(x)),
+            "widening": lambda: self.wide(a),
+            "depthwise": lambda: self.second(self.deep(x)),
+        }[self.kind]()
+
+
+@pytest.mark.parametrize(
+    ("kind", "norms", "convolutions"),
+    [
+        ("sum", 0, 2),
+        ("cat", 0, 2),
+        ("shared", 1, 1),  # the convolution is read twice: with the norm in it, the other reader would be wrong
+        ("twice", 1, 1),
+        ("pool", 1, 1),  # a negative scale turns the largest into the smallest
+        ("chain", 0, 1),
+        ("widening", 0, 2),  # 3x3 to 8 and 1x1 to 64 are cheaper as two
+        ("depthwise", 0, 2),
+    ],
+)
+@torch.no_grad()
+def test_what_folds_and_what_does_not(kind, norms, convolutions):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = _lived_in(_Case(kind))
+    graph, x = capture(module, (12, 14)), _picture(1, (12, 14))
+    fold(graph)
+    targets = _targets(graph)
+    assert targets.count(ATEN.batch_norm.default) == norms
+    assert targets.count(ATEN.conv2d.default) == convolutions
+    _close(graph(x), module(x))
+    held = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
+    assert held == {node.target for node in graph.graph.nodes if node.op == "get_attr"}
+
+
+@pytest.mark.parametrize(("ours", "pool"), [(avg_pool, F.avg_pool2d), (max_pool, F.max_pool2d)])
+@pytest.mark.parametrize("k", [2, 4])
+def test_pools_that_round_down_leave_a_pixel(ours, pool, k):
+    for height in range(1, 10):
+        for width in range(1, 10):
+            x = _picture(2, (height, width))
+            expected = pool(x, (min(k, height), min(k, width)))
+            torch.testing.assert_close(ours(x, (0, 0), factor=k), expected, rtol=0, atol=0 if k == 2 else 1e-7)
+
+
+@torch.no_grad()
+def test_a_program_takes_every_size_and_says_which_it_does_not(tiny, tiny_graph, tmp_path):
+    torch.export.save(program(tiny_graph), tmp_path / "model.pt2")
+    module = torch.export.load(tmp_path / "model.pt2").module()
+    for batch, size in ((1, (32, 32)), (3, (97, 131)), (1, (64, 64)), (2, (33, 95))):
+        x = _picture(batch, size)
+        assert torch.equal(module(x), tiny_graph(x))
+    with pytest.raises(Exception, match="32"):
+        module(_picture(1, (16, 64)))
+
+
+def test_onnx_and_its_metadata(tiny, tiny_graph, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="needs the extra `export`")
+    pytest.importorskip("onnxruntime", reason="needs the extra `export`")
+    pytest.importorskip("onnxscript", reason="needs the extra `export`")
+    model = onnx_model(program(tiny_graph), {"genotype_hash": tiny.genotype.hash})
+    onnx.checker.check_model(model)
+    onnx.save(model, tmp_path / "model.onnx")
+    ((picture,), (probability,)) = model.graph.input, model.graph.output
+    assert (picture.name, probability.name) == (INPUT, OUTPUT)
+    for value, channels in ((picture, 3), (probability, 1)):
+        axes = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        assert axes == ["batch", channels, "height", "width"]
+    assert {prop.key: prop.value for prop in model.metadata_props} == {"genotype_hash": tiny.genotype.hash}
+    assert str(Path(__file__).parents[2]).encode() not in model.SerializeToString()
+    run, fixed = open_file(tmp_path / "model.onnx"), open_file(tmp_path / "model.onnx", size=(64, 96))
+    with torch.no_grad():
+        for size in SIZES:
+            for batch in (1, 3):
+                x = _picture(batch, size)
+                _close(run(x.numpy()), Picture(tiny)(x))
+        x = _picture(1, (64, 96))
+        _close(fixed(x.numpy()), Picture(tiny)(x))
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
+@torch.no_grad()
+def test_every_runtime_runs_the_graph(tiny, runtime, tmp_path):
+    if runtime != "torch":
+        pytest.importorskip(runtime, reason=f"needs {runtime}")
+        pytest.importorskip("onnxscript", reason="needs the extra `export`")
+    x = _picture(1, (64, 96))
+    run = open_graph(deploy(tiny, size=(64, 96)), runtime, size=(64, 96))
+    _close(run(x.numpy()), Picture(tiny)(x))
+    if runtime == "openvino":
+        save_openvino(onnx_model(program(deploy(tiny, size=(64, 96)), (64, 96))), tmp_path / "model.xml")
+        _close(open_file(tmp_path / "model.xml")(x.numpy()), Picture(tiny)(x))
+
+
+def test_an_unknown_runtime_is_told(tiny_graph):
+    with pytest.raises(UserError, match=r"'tflite'.*torch, onnxruntime, openvino"):
+        open_graph(tiny_graph, "tflite", size=(64, 64))

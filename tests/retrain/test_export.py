@@ -1,0 +1,141 @@
+"""`retrain.export`: files that run where this package and torch are absent, with their README's own code."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import genotypes
+import retrain
+from genotypes import UserError
+from nas.deploy import Picture
+from nas.run import run_command
+from retrain.export import FORMATS, export
+from retrain.export.__main__ import main
+from retrain.export.exporting import _choose
+from retrain.export.quantising import open_photographs
+
+onnx = pytest.importorskip("onnx", reason="needs the extra `export`: pip install 'sod-nas[export]'")
+pytest.importorskip("onnxruntime", reason="needs the extra `export`")
+pytest.importorskip("onnxscript", reason="needs the extra `export`")
+
+
+@pytest.fixture(scope="module")
+def weights(trained: Path) -> Path:
+    return trained / "weights.safetensors"
+
+
+@pytest.fixture(scope="module")
+def exported(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Written by the command, with all formats that are installed here, and int8."""
+    folder = tmp_path_factory.mktemp("exported") / "deployed"
+    words = ["--weights", str(weights), "-o", str(folder), "--calibrate", "synthetic:20", "--size", "48,64"]
+    assert run_command(main, words) == 0
+    return folder
+
+
+def test_every_file_is_checked_timed_and_listed(exported, weights):
+    made = json.loads((exported / "export.json").read_text())
+    rows = {row["name"]: row for row in made["rows"]}
+    assert {"network", "model.onnx", "model_fp16.onnx", "model_int8.onnx", "model.pt2"} <= rows.keys()
+    for name, row in rows.items():
+        assert row["ms"] > 0
+        assert name == "network" or row["megabytes"] > 0
+    assert rows["model.onnx"]["difference"] <= 1e-4 and rows["model.pt2"]["difference"] <= 1e-4
+    assert 0 < rows["model_fp16.onnx"]["difference"] < rows["model_int8.onnx"]["difference"] < 0.2
+    for name in ("network", "model_fp16.onnx", "model_int8.onnx"):
+        assert 0 <= rows[name]["maxF"] <= 1 and 0 <= rows[name]["mae"] <= 1
+    genotype = genotypes.load(exported / "genotype.yaml")
+    assert genotype == retrain.load(weights).genotype
+    for name in ("model.onnx", "model_int8.onnx"):
+        facts = {prop.key: prop.value for prop in onnx.load(exported / name).metadata_props}
+        assert facts["genotype_hash"] == made["hash"] == genotype.hash
+        assert genotypes.loads(facts["genotype"]) == genotype
+        assert facts["input"].startswith("picture: float32 [batch, 3, height, width]")
+
+
+def test_the_readmes_code_runs_without_torch_and_this_package(exported, weights, pictures, tmp_path):
+    code = re.search(r"```python\n(.*?)```", (exported / "README.md").read_text(), re.S).group(1)
+    assert len(code.strip().splitlines()) <= 15
+    for name in ("model.onnx",):
+        (tmp_path / name).write_bytes((exported / name).read_bytes())
+    photo = Image.open(pictures / "images" / "p1.png")
+    photo.convert("RGB").save(tmp_path / "photo.jpg", quality=95)
+    barred = (
+        "import sys\nfor name in ('torch', 'nas', 'retrain', 'genotypes', 'search_spaces'): sys.modules[name] = None\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", barred + code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    found = np.asarray(Image.open(tmp_path / "map.png"), np.int16)
+    predictor = retrain.load(weights, size=(48, 64))
+    expected = np.asarray(predictor(tmp_path / "photo.jpg"), np.int16)
+    assert found.shape == expected.shape == photo.size[::-1]
+    assert np.abs(found - expected).max() <= 1  # a level, where rounding falls on the other side
+
+
+def test_for_rembg_takes_what_rembg_normalises(weights, tmp_path):
+    assert run_command(main, ["--weights", str(weights), "-o", str(tmp_path / "r"), "--for", "rembg"]) == 0
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(tmp_path / "r" / "rembg.onnx")
+    photo = np.random.default_rng(0).random((1, 3, 320, 320), np.float32)
+    mean, std = (np.array(v, np.float32).reshape(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    # As rembg's U2netCustomSession: the first input by its name, all outputs, channel 0 of the first.
+    found = session.run(None, {session.get_inputs()[0].name: (photo - mean) / std})[0][:, 0, :, :]
+    with torch.inference_mode():
+        expected = Picture(retrain.load(weights).network)(torch.from_numpy(photo))[:, 0].numpy()
+    assert np.abs(found - expected).max() <= 1e-4
+    assert "u2net_custom" in (tmp_path / "r" / "README.md").read_text()
+
+
+def test_an_earlier_export_gives_way_and_nothing_else(exported, weights, tmp_path):
+    again = tmp_path / "again"
+    network = retrain.load(weights).network
+    export(network, again, formats=["pt2"], size=(32, 32))
+    (again / "model.onnx").write_text("an earlier one")
+    export(network, again, formats=["pt2"], size=(32, 32))
+    assert sorted(path.name for path in again.iterdir()) == ["README.md", "export.json", "genotype.yaml", "model.pt2"]
+    (again / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"mine.txt"):
+        export(network, again, formats=["pt2"])
+
+
+def test_calibration_and_scored_photographs_differ(pictures):
+    photographs = open_photographs(str(pictures), (32, 48), 100)
+    assert photographs.calibration.shape == (2, 3, 32, 48)
+    assert [pair.name for pair in photographs.scored] == ["p1", "p2"]
+    (pictures / "images").rename(pictures.parent / "alone")
+    alone = open_photographs(str(pictures.parent / "alone"), (32, 48), 100)
+    assert alone.scored is None and np.array_equal(alone.calibration, photographs.calibration)
+
+
+def test_user_errors(weights, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    for words, message in (
+        (["--formats", "int8"], "--calibrate"),
+        (["--calibrate", str(tmp_path / "nowhere")], "nowhere"),
+        (["--threads", "0"], "--threads must be at least 1"),
+        (["--size", "8"], "32"),
+    ):
+        assert run_command(main, ["--weights", str(weights), "-o", out, *words]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    wanted, skipped = _choose(None, False)
+    assert "openvino" not in wanted and "onnx" in wanted
+    assert any("pip install 'sod-nas[openvino]'" in reason for reason in skipped)
+    with pytest.raises(UserError, match=r"needs openvino .*sod-nas\[openvino\]"):
+        _choose(["openvino"], False)
+    with pytest.raises(UserError, match=rf"'tflite'.*{', '.join(FORMATS)}"):
+        _choose(["tflite"], False)
