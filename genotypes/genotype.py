@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from genotypes._checks import at, check_keys, check_mapping, freeze, integers, numbers, show, strings, text, thaw
-from genotypes.choices import KINDS, Candidate
+from genotypes.choices import KINDS, Candidate, candidates, is_open
 from genotypes.errors import GenotypeError
 from genotypes.expand import check_operation, expand
 from genotypes.graph import Graph
@@ -35,15 +35,22 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """How a picture in [0, 1] becomes the network's input: (x - mean) / std; size: the (H, W) it was meant for."""
+    """How a picture in [0, 1] becomes the network's input: (x - mean) / std; size: the (H, W) it was meant for.
+
+    sizes: sides to choose from, in a space; `size` is then the largest. In a file: `size: {choose: [96, 128]}`.
+    """
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     size: tuple[int, int] = (256, 256)
+    sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for key in ("mean", "std"):
             object.__setattr__(self, key, numbers(getattr(self, key), 3, key))
+        if self.sizes:
+            object.__setattr__(self, "sizes", candidates(tuple(self.sizes), 1, ("size", "choose")))
+            object.__setattr__(self, "size", (max(self.sizes), max(self.sizes)))
         object.__setattr__(self, "size", integers(self.size, 2, "size"))
         if min(self.std) <= 0:
             raise GenotypeError(f"std must be positive, not {show(self.std)}", ("std",))
@@ -57,19 +64,28 @@ class Input:
     @classmethod
     def from_dict(cls, data: Any) -> "Input":
         check_keys(data, optional=("mean", "std", "size"))
+        if is_open(data.get("size")):
+            rest = {key: value for key, value in data.items() if key != "size"}
+            return cls(**rest, sizes=candidates(freeze(data["size"]["choose"]), 1, ("size", "choose")))
         return cls(**data)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"mean": list(self.mean), "std": list(self.std), "size": list(self.size)}
+        size = {"choose": list(self.sizes)} if self.sizes else list(self.size)
+        return {"mean": list(self.mean), "std": list(self.std), "size": size}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A backbone of the vocabulary, the features the cells tap, and its options (left out: the default)."""
+    """A backbone of the vocabulary, the features the cells tap, and its options (left out: the default).
+
+    widths: hidden channels of each of its blocks up to the deepest tap, or `{choose: [...]}`; 0: the block is absent.
+    Left out: as published. Weights of the published network fit: the most important channels are taken.
+    """
 
     name: str
     taps: tuple[str, ...]
     options: Mapping[str, str] = field(default_factory=dict)
+    widths: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         word = at(("name",), BACKBONES.__getitem__, self.name)
@@ -84,20 +100,32 @@ class Backbone:
                 allowed = ", ".join(word.options[key])
                 raise GenotypeError(f"unknown {key} {show(value)}; known: {allowed}", ("options", key))
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        object.__setattr__(self, "widths", at(("widths",), _check_hidden, freeze(self.widths), self.name, self.taps))
 
     @classmethod
     def from_dict(cls, data: Any) -> "Backbone":
-        check_keys(data, required=("name", "taps"), optional=("options",))
+        check_keys(data, required=("name", "taps"), optional=("options", "widths"))
         return cls(**data)
 
     def to_dict(self) -> dict[str, Any]:
-        data = {"name": self.name, "taps": list(self.taps)}
-        return data | ({"options": dict(self.options)} if self.options else {})
+        data: dict[str, Any] = {"name": self.name, "taps": list(self.taps)}
+        data |= {"options": dict(self.options)} if self.options else {}
+        return data | ({"widths": thaw(self.widths)} if self.widths else {})
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Of each block up to the deepest tap, the hidden channels: the most that may be chosen."""
+        record = BACKBONES[self.name]
+        full = tuple(block.width for block in record.blocks[: record.depth(self.taps)])
+        return tuple(max(width["choose"]) if is_open(width) else width for width in self.widths) or full
 
     def canonical(self) -> list[Any]:
-        """What a genotype's hash is made of: an option spelt out with its default value changes nothing."""
-        defaults = {key: values[0] for key, values in BACKBONES[self.name].options.items()}
-        return [self.name, sorted(self.taps), defaults | dict(self.options)]
+        """What a genotype's hash is made of: what is spelt out though it is the default changes nothing."""
+        record = BACKBONES[self.name]
+        defaults = {key: values[0] for key, values in record.options.items()}
+        document = [self.name, sorted(self.taps), defaults | dict(self.options)]
+        full = [block.width for block in record.blocks[: len(self.hidden)]]
+        return document + ([list(self.hidden)] if list(self.hidden) != full else [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +136,7 @@ class Cell:
     params: the template's own parameters (for the template `graph`: the literal nodes).
     operations: edge -> operation (decided) or tuple of candidates (open); overrides the template's default.
     candidates: what the template's remaining choice edges are open over; empty: they take their default.
+    input_sets: the references of `inputs` to choose from, each candidate in one string; `inputs` are then all of them.
     """
 
     name: str
@@ -116,6 +145,7 @@ class Cell:
     params: Mapping[str, Any] = field(default_factory=dict)
     operations: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     candidates: tuple[str, ...] = ()
+    input_sets: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Any) -> "Cell":
@@ -134,10 +164,15 @@ class Cell:
         if candidates:
             at(("candidates",), check_operation, candidates)
         own = ("name", "template", "inputs", "operations", "candidates")
+        inputs, sets = data["inputs"], ()
+        if is_open(inputs) and not isinstance(inputs["choose"], str):
+            sets = at(("inputs", "choose"), _check_input_sets, freeze(inputs["choose"]))
+            inputs = max(sets, key=len).split()
         return cls(
             name=name,
             template=data["template"],
-            inputs=at(("inputs",), _parse_inputs, data["inputs"]),
+            inputs=at(("inputs",), _parse_inputs, inputs),
+            input_sets=sets,
             params=freeze({key: value for key, value in data.items() if key not in own}),
             operations=freeze(dict(operations)),
             candidates=candidates,
@@ -148,6 +183,8 @@ class Cell:
         plain = aliases == list(self.inputs)
         data: dict[str, Any] = {"name": self.name, "template": self.template}
         data["inputs"] = list(self.inputs.values()) if plain else dict(self.inputs)
+        if self.input_sets:
+            data["inputs"] = {"choose": list(self.input_sets)}
         data |= thaw(self.params)
         if self.candidates:
             data["candidates"] = list(self.candidates)
@@ -250,19 +287,24 @@ class Genotype:
         Raises GenotypeError for an id that is not open, for what is no candidate, and where nothing of the image
         reaches an output any more.
         """
-        candidates = self.choices()
+        there = self.choices()
         for way, choice in choices.items():
-            if way not in candidates:
-                known = ", ".join(candidates) or "none"
+            if way not in there:
+                known = ", ".join(there) or "none"
                 raise GenotypeError(f"{show(way)} is not open; open: {known}")
-            if choice not in candidates[way]:
-                known = ", ".join(map(str, candidates[way]))
+            if choice not in there[way]:
+                known = ", ".join(map(str, there[way]))
                 raise GenotypeError(f"{show(choice)} is no candidate of {way!r}; candidates: {known}")
-        fields: dict[str, Any] = {"cells": self.cells}
+        fields: dict[str, Any] = {"cells": self.cells, "backbone": self.backbone}
         for kind in KINDS:
             mine = {way: choices[way] for way in kind.find(self) if way in choices}
             fields |= kind.close(self, fields, mine)
         return self.replace(**fields, name=name or self.name)
+
+    @property
+    def identity(self) -> tuple[str, tuple[int, int]]:
+        """What tells members of a space apart: the hash, which any size shares, and the input size."""
+        return self.hash, self.input.size
 
     def reaches_image(self, choices: Mapping[str, Candidate]) -> bool:
         """Whether these choices leave a way from the image to an output; `decide` refuses them otherwise.
@@ -291,6 +333,38 @@ class Genotype:
 
     def __reduce__(self) -> tuple:
         return Genotype.from_dict, (self.to_dict(),)
+
+
+def _check_hidden(widths: Any, name: str, taps: tuple[str, ...]) -> tuple[Any, ...]:
+    record = BACKBONES[name]
+    blocks = record.blocks[: record.depth(taps)]
+    if not isinstance(widths, tuple) or (widths and len(widths) != len(blocks)):
+        there = f"{len(blocks)} blocks lead to its deepest tap" if record.blocks else "its blocks have no hidden width"
+        raise GenotypeError(f"expected a list of widths, one a block ({name}: {there}), not {show(widths)}")
+    for index, (width, block) in enumerate(zip(widths, blocks, strict=False)):
+        if is_open(width):
+            candidates(width["choose"], 0, (index, "choose"))
+        for value in width["choose"] if is_open(width) else (width,):
+            if type(value) is not int or not block.least <= value <= block.width:
+                span = f"{block.least} to {block.width}" if block.least < block.width else str(block.width)
+                absent = ", 0 to leave the block out" if block.least == 0 else ""
+                raise GenotypeError(
+                    f"block {index} of {name} has {span} hidden channels{absent}, not {show(value)}", (index,)
+                )
+    return widths
+
+
+def _check_input_sets(sets: Any) -> tuple[str, ...]:
+    if not isinstance(sets, tuple) or len(sets) < 2 or not all(isinstance(item, str) and item.split() for item in sets):
+        raise GenotypeError(f"expected two or more lists of features such as 's32 s16', not {show(sets)}")
+    parts = [item.split() for item in sets]
+    if len({frozenset(part) for part in parts}) < len(parts):
+        raise GenotypeError(f"expected different lists of features, not {show(sets)}")
+    most = max(parts, key=len)
+    for part in parts:
+        if [reference for reference in most if reference in part] != part:
+            raise GenotypeError(f"{show(' '.join(part))} is no part of {show(' '.join(most))} in its order")
+    return tuple(" ".join(part) for part in parts)
 
 
 def _parse_inputs(data: Any) -> Mapping[str, str]:

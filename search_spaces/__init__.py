@@ -5,6 +5,7 @@
 31
 """
 
+from search_spaces.compact import COMPACT_OPERATIONS, compact
 from search_spaces.csnet import csnet, open_csnet
 from search_spaces.fpn import fpn
 from search_spaces.fusion_cells import AUTO_MSFNET_OPERATIONS, fusion_cells
@@ -13,8 +14,10 @@ from search_spaces.spaces import SPACES
 
 __all__ = [
     "AUTO_MSFNET_OPERATIONS",
+    "COMPACT_OPERATIONS",
     "MINET_OPERATIONS",
     "SPACES",
+    "compact",
     "csnet",
     "fpn",
     "fusion_cells",

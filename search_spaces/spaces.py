@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
 from genotypes import BACKBONES, Genotype, Input, Record, Registry, UserError, load, names
+from search_spaces.compact import COMPACT_OPERATIONS, compact
 from search_spaces.fusion_cells import AUTO_MSFNET_OPERATIONS, fusion_cells
 from search_spaces.minet import MINET_OPERATIONS, minet
 
 __all__ = [
     "SPACES",
     "BackboneSpace",
+    "CompactSpace",
     "FusionCells",
     "GenotypeFile",
     "MinetSpace",
@@ -121,6 +123,50 @@ class MinetSpace(BackboneSpace):
             operations,
             internal=self.internal,
             input=self.input(size),
+            backbone_options=self.backbone_options,
+        )
+
+
+@register_space("compact")
+@dataclass(frozen=True, kw_only=True)
+class CompactSpace(Space):
+    """Whole networks: the backbone's blocks, the decoder and the input size shrink together.
+
+    Attributes:
+        backbone: makes the features; mobilenet_v2 and efficientnet_lite0 to 2 have blocks that can be narrowed.
+        backbone_options: of the backbone, such as {padding: tf_same} for mobilenet_v2.
+        channels: widths of the decoder to choose from.
+        operations: candidates on every level of the decoder.
+        sizes: sides of the picture to choose from; none: four from half the training size up to it.
+        shares: of a block's published hidden width, to choose from.
+        step: hidden widths are multiples of it.
+    """
+
+    backbone: str = "mobilenet_v2"
+    backbone_options: dict[str, str] = field(default_factory=dict)
+    channels: tuple[int, ...] = (8, 16, 24, 32)
+    operations: tuple[str, ...] = COMPACT_OPERATIONS
+    sizes: tuple[int, ...] = ()
+    shares: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    step: int = 8
+
+    def __post_init__(self) -> None:
+        BACKBONES[self.backbone]  # or its error
+        if min(self.channels, default=0) < 1 or self.step < 1 or min(self.sizes, default=1) < 1:
+            raise UserError("channels, sizes and step must be at least 1, and there must be channels")
+        if not self.shares or not all(0 < share <= 1 for share in self.shares):
+            raise UserError(f"shares must be in 0..1, without 0, not {list(self.shares)}")
+
+    def build(self, size: tuple[int, int]) -> Genotype:
+        side = max(size)
+        quarters = sorted({max(32, 8 * round(side * share / 8)) for share in (1 / 2, 2 / 3, 5 / 6)} | {side})
+        return compact(
+            self.backbone,
+            self.channels,
+            self.operations,
+            sizes=self.sizes or quarters,
+            shares=self.shares,
+            step=self.step,
             backbone_options=self.backbone_options,
         )
 

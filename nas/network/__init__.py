@@ -1,7 +1,7 @@
 """From a genotype to a network: decided or open, by the same code."""
 
 from nas.network.edge import Mixture
-from nas.network.inherit import inherit
+from nas.network.member import Member, extreme, inherit, supernet_genotype
 from nas.network.network import Network, build, to_device
 from nas.network.norms import (
     check_single_image,
@@ -11,13 +11,16 @@ from nas.network.norms import (
 )
 
 __all__ = [
+    "Member",
     "Mixture",
     "Network",
     "build",
     "check_single_image",
+    "extreme",
     "inherit",
     "norm_statistics_frozen",
     "norm_statistics_restored",
     "reestimate_norms",
+    "supernet_genotype",
     "to_device",
 ]

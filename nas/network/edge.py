@@ -58,7 +58,7 @@ class EdgeSteps:
 class OpenEdge(nn.Module):
     """The mixture sum_o weights[o] * op_o(x) of DARTS (Liu et al., ICLR 2019, eq. 2).
 
-    Norms of candidates are not affine: a learnt scale would undo what the weights say.
+    Norms of candidates are not affine, unless asked for: a learnt scale would undo what the weights say.
 
     share: with k > 1 the candidates see the first 1/k of the channels, the others pass by, and a shuffle brings
     other channels to the front for the next edge (PC-DARTS, Xu et al., ICLR 2020, section 3.2). Where k does not divide
@@ -66,7 +66,9 @@ class OpenEdge(nn.Module):
     and keeps all channels.
     """
 
-    def __init__(self, candidates: tuple[str, ...], in_channels: int, out_channels: int, share: int = 1) -> None:
+    def __init__(
+        self, candidates: tuple[str, ...], in_channels: int, out_channels: int, share: int = 1, affine: bool = False
+    ) -> None:
         super().__init__()
         self.candidates = candidates
         self.share = math.gcd(share, in_channels) if in_channels == out_channels else 1
@@ -74,7 +76,7 @@ class OpenEdge(nn.Module):
         widths = in_channels // self.share, out_channels // self.share
         # What delivers zeros needs no module; its weight still shrinks the others'.
         self.carrying = {i: op for i, op in enumerate(candidates) if not OPERATIONS[op].zero}
-        self.ops = NamedModules({op: build_operation(op, *widths, affine=False) for op in self.carrying.values()})
+        self.ops = NamedModules({op: build_operation(op, *widths, affine=affine) for op in self.carrying.values()})
 
     def carries(self, active: Sequence[int] | None) -> bool:
         """Whether anything arrives of these candidates."""
@@ -96,8 +98,10 @@ class OpenEdge(nn.Module):
         return y.unflatten(1, (self.share, -1)).transpose(1, 2).flatten(1, 2)
 
 
-def build_edge(op: str | tuple[str, ...], in_channels: int, out_channels: int, share: int = 1) -> nn.Module:
+def build_edge(
+    op: str | tuple[str, ...], in_channels: int, out_channels: int, share: int = 1, affine: bool = False
+) -> nn.Module:
     """The module of an edge whose operation is a name (decided) or a tuple of candidates (open)."""
     if isinstance(op, tuple):
-        return OpenEdge(op, in_channels, out_channels, share)
+        return OpenEdge(op, in_channels, out_channels, share, affine)
     return build_operation(op, in_channels, out_channels)

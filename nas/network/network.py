@@ -30,7 +30,7 @@ class CellModule(nn.Module):
     `edges.{edge}.*` and `nodes.{node}.*`. Open edges take their weights from `rows` of a mixture.
     """
 
-    def __init__(self, graph: Graph, cell: str, rows: Mapping[str, int], share: int = 1) -> None:
+    def __init__(self, graph: Graph, cell: str, rows: Mapping[str, int], share: int = 1, affine: bool = False) -> None:
         super().__init__()
         self.edges = NamedModules()
         self.nodes = NamedModules()
@@ -41,7 +41,7 @@ class CellModule(nn.Module):
             for edge in node.edges:
                 if edge.carries():
                     assert edge.width is not None
-                    self.edges[edge.name] = build_edge(edge.op, graph[edge.source].width, edge.width, share)
+                    self.edges[edge.name] = build_edge(edge.op, graph[edge.source].width, edge.width, share, affine)
             planned = [_PlannedEdge(edge, EdgeSteps(edge.pre, edge.post), rows.get(edge.id)) for edge in node.edges]
             self.plan.append((node, planned))
 
@@ -91,7 +91,9 @@ class Network(nn.Module):
     `cells.{cell}.edges.{edge}.ops.{operation}.*`) and `cells.{cell}.nodes.{node}.*`.
     """
 
-    def __init__(self, genotype: Genotype, weights: str | Path | None = None, share: int = 1) -> None:
+    def __init__(
+        self, genotype: Genotype, weights: str | Path | None = None, share: int = 1, affine: bool = False
+    ) -> None:
         super().__init__()
         graph = genotype.graph
         for choice in genotype.choices():
@@ -101,10 +103,11 @@ class Network(nn.Module):
         self.open_edges = graph.open
         self.backbone = None
         if genotype.backbone is not None:
-            options = dict(genotype.backbone.options)
-            self.backbone = build_backbone(genotype.backbone.name, genotype.backbone.taps, weights=weights, **options)
+            chosen = genotype.backbone
+            widths = chosen.hidden if chosen.widths else ()
+            self.backbone = build_backbone(chosen.name, chosen.taps, weights=weights, widths=widths, **chosen.options)
         rows = {edge: row for row, edge in enumerate(self.open_edges)}
-        self.cells = NamedModules({cell: CellModule(graph, cell, rows, share) for cell in graph.cells})
+        self.cells = NamedModules({cell: CellModule(graph, cell, rows, share, affine) for cell in graph.cells})
         self._kept = _read_later(graph)
 
     def forward(self, x: torch.Tensor, mixture: Mixture | torch.Tensor | None = None) -> list[torch.Tensor]:
@@ -160,14 +163,15 @@ def to_device(module: M, device: torch.device | str) -> M:
     return moved
 
 
-def build(genotype: Genotype, weights: str | Path | None = None, *, share: int = 1) -> Network:
+def build(genotype: Genotype, weights: str | Path | None = None, *, share: int = 1, affine: bool = False) -> Network:
     """The network of a genotype. weights: a file of backbone weights, or "package" (see `search_spaces.backbones`).
 
-    share: in a supernet, candidates compute 1/share of the channels, see `OpenEdge`.
+    share: in a supernet, candidates compute 1/share of the channels, see `OpenEdge`. affine: whether the norms in the
+    candidates of open edges are: in a mixture they must not be, where only members are computed they may.
 
     >>> import genotypes, nas, torch
     >>> net = nas.build(genotypes.load("fpn_tiny"))
     >>> [tuple(y.shape) for y in net(torch.zeros(1, 3, 97, 131))]
     [(1, 1, 97, 131), (1, 1, 97, 131), (1, 1, 97, 131)]
     """
-    return Network(genotype, weights, share)
+    return Network(genotype, weights, share, affine)

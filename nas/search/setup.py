@@ -8,7 +8,7 @@ import torch
 
 from genotypes import Genotype, UserError
 from nas.network import Network, check_single_image
-from nas.network.inherit import lend_state
+from nas.network.member import lend_state
 from nas.network.weights import load_weights
 from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, progress_shown, seeded
 from nas.search.config import SearchConfig, export_space, open_space, study_config

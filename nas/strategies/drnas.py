@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from genotypes import Genotype, UserError
 from nas.network import Mixture, Network, build
-from nas.network.inherit import widen_share
+from nas.network.member import widen_share
 from nas.run import seeded
 from nas.strategies.darts import Differentiable, check_partial
 from nas.strategies.strategy import register_strategy

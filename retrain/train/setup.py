@@ -9,7 +9,7 @@ import torch
 import genotypes
 from genotypes import Genotype, UserError
 from nas.network import Network, build, check_single_image
-from nas.network.inherit import inherit_state
+from nas.network.member import fill_from_supernet
 from nas.network.weights import load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, progress_shown, seeded
 from nas.task import Pair, PhotoSet, open_photos, split
@@ -101,11 +101,12 @@ def _inherit(net: Network, run: Path) -> None:
         raise UserError(f"{checkpoint}: not the checkpoint of a search")
     opened = genotypes.load(space)
     chosen = net.genotype.graph.operations()
-    open_edges = opened.open_edges()
-    decided = opened.decide({edge: chosen[edge] for edge in open_edges}) if open_edges.keys() <= chosen.keys() else None
-    if decided != net.genotype:
-        raise UserError(f"{net.genotype.name} is not a genotype of the space that {run} has searched")
-    inherit_state(net, state, open_edges)
+    edges = opened.open_edges()
+    if edges.keys() == opened.choices().keys():  # of widths, too, shapes tell
+        decided = opened.decide({edge: chosen[edge] for edge in edges}) if edges.keys() <= chosen.keys() else None
+        if decided != net.genotype:
+            raise UserError(f"{net.genotype.name} is not a genotype of the space that {run} has searched")
+    fill_from_supernet(net, opened, state)
 
 
 def _decided(cfg: TrainConfig, genotype: Genotype) -> Genotype:

@@ -10,7 +10,7 @@ EfficientNet-Lite: their own), so that published ImageNet weights load by name.
 {'s4': (2, 16, 16, 24), 's32': (2, 48, 2, 3)}
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -19,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from genotypes import BACKBONES, UserError
+from search_spaces.backbones.layers import sort_hidden_channels
 
 __all__ = ["build_backbone", "package_file"]
 
 
-def build_backbone(name: str, taps: tuple[str, ...], *, weights: str | Path | None = None, **options: str) -> nn.Module:
+def build_backbone(
+    name: str, taps: tuple[str, ...], *, weights: str | Path | None = None, widths: Sequence[int] = (), **options: str
+) -> nn.Module:
     """A backbone whose forward maps x [B, 3, H, W] to {tap: feature [B, channels, ~H/stride, ~W/stride]}.
 
     Layers beyond the deepest tap are not built, so parameter counts are those of what runs. The dictionary
@@ -34,6 +37,9 @@ def build_backbone(name: str, taps: tuple[str, ...], *, weights: str | Path | No
         weights: a state dict (.pth read with weights_only, or .safetensors), loaded strictly by name; keys
             of the layers that were not built and of the classifier are skipped. "package": the file in the
             installed package that belongs to the backbone. None: random (Kaiming) initialisation.
+        widths: hidden channels of each block up to the deepest tap, 0 for one that is absent, as
+            `BACKBONES[name].blocks` allow; none: as published. A file of weights is the published network's: its hidden
+            channels are sorted (`sort_hidden_channels`), and each block takes the first of them.
         options: as in `BACKBONES[name].options`.
 
     Raises UserError for an unknown name, tap, option or value, and for a weight file that is missing or
@@ -47,7 +53,17 @@ def build_backbone(name: str, taps: tuple[str, ...], *, weights: str | Path | No
         record.feature(tap)
     chosen = _resolve_options(name, record.options, options)
     factory = record.load()
-    net: nn.Module = factory(taps, **chosen)
+    if widths and weights is not None:
+        published = build_backbone(name, taps, weights=weights, **options)
+        sort_hidden_channels(published)
+        state = published.state_dict()
+        with torch.device("meta"):
+            net: nn.Module = factory(taps, widths=widths, **chosen)
+        shapes = {key: value.shape for key, value in net.state_dict().items()}
+        leading = {key: state[key][tuple(slice(n) for n in shape)].clone() for key, shape in shapes.items()}
+        net.load_state_dict(leading, assign=True)
+        return net
+    net = factory(taps, widths=widths, **chosen) if widths else factory(taps, **chosen)
     if weights is not None:
         with torch.device("meta"):  # names only: no memory, no random numbers
             full = factory(tuple(record.features), **chosen)

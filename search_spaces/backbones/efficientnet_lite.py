@@ -7,46 +7,26 @@ padding, eps 1e-3 and pictures as (x - 127) / 128 of 0..255. Features are the ou
 at each stride.
 """
 
-import math
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from search_spaces.backbones.layers import SameConv2d, initialise
+from genotypes.vocabulary import Stage
+from search_spaces.backbones.layers import InvertedResidual, SameConv2d, initialise
 
 __all__ = ["EfficientNetLite"]
 
-# Table 1 of the paper: expansion, kernel, channels, repeats, stride of the first.
-_STAGES = (
-    (1, 3, 16, 1, 1),
-    (6, 3, 24, 2, 2),
-    (6, 5, 40, 2, 2),
-    (6, 3, 80, 3, 2),
-    (6, 5, 112, 3, 1),
-    (6, 5, 192, 4, 2),
-    (6, 3, 320, 1, 1),
-)
 _STEM_CHANNELS = 32
 _EPS = 1e-3
 
 
-def _scaled_stages(width: float, depth: float) -> list[tuple[int, int, int, int, int]]:
-    """The paper's compound scaling; in Lite the stem, the first and the last stage keep their depth."""
-    stages = []
-    for index, (expansion, kernel, channels, repeats, stride) in enumerate(_STAGES):
-        scaled = max(8, int(channels * width + 4) // 8 * 8)
-        scaled += 8 if scaled < 0.9 * channels * width else 0
-        if 0 < index < len(_STAGES) - 1:
-            repeats = math.ceil(repeats * depth)
-        stages.append((expansion, kernel, scaled, repeats, stride))
-    return stages
-
-
-class _Block(nn.Module):
+class _Block(InvertedResidual):
     """1x1 expansion (none if it is 1), depthwise k x k, linear 1x1 projection; plus the input where shapes agree."""
 
-    def __init__(self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int, hidden: int
+    ) -> None:
         super().__init__()
-        hidden = in_channels * expansion
         self.expands = expansion != 1
         if self.expands:
             self._expand_conv = nn.Conv2d(in_channels, hidden, 1, bias=False)
@@ -66,19 +46,22 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """Stem and blocks, as deep as the taps need."""
+    """Stem and blocks, as deep as the taps need. widths: hidden channels of the blocks, 0 for an absent one."""
 
-    def __init__(self, taps: tuple[str, ...], *, width: float, depth: float) -> None:
+    def __init__(self, taps: tuple[str, ...], *, stages: Sequence[Stage], widths: Sequence[int] = ()) -> None:
         super().__init__()
         self._conv_stem = SameConv2d(3, _STEM_CHANNELS, 3, 2)
         self._bn0 = nn.BatchNorm2d(_STEM_CHANNELS, eps=_EPS)
         self.relu6 = nn.ReLU6(inplace=True)
-        blocks, last_at = [], {}
+        blocks: list[nn.Module] = []
+        last_at = {}
         channels, total = _STEM_CHANNELS, 2
-        for expansion, kernel, out_channels, repeats, first_stride in _scaled_stages(width, depth):
+        for expansion, kernel, out_channels, repeats, first_stride in stages:
             for index in range(repeats):
                 stride = first_stride if index == 0 else 1
-                blocks.append(_Block(channels, out_channels, expansion, kernel, stride))
+                hidden = dict(enumerate(widths)).get(len(blocks), expansion * channels)
+                block = _Block(channels, out_channels, expansion, kernel, stride, hidden) if hidden else nn.Identity()
+                blocks.append(block)
                 channels, total = out_channels, total * stride
                 last_at[f"s{total}"] = len(blocks) - 1
         self._tap_after = {last_at[tap]: tap for tap in taps}

@@ -3,22 +3,15 @@
 Features are the outputs of the last linear bottleneck at each stride (no activation after them).
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from search_spaces.backbones.layers import FeatureStack, SameConv2d
+from genotypes.vocabulary import Stage
+from search_spaces.backbones.layers import FeatureStack, InvertedResidual, SameConv2d
 
 __all__ = ["mobilenet_v2"]
 
-# Rows of table 2: expansion t, channels c, repeats n, stride s of the first.
-_STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
 _STEM_CHANNELS = 32
 _AFTER = {"s2": 1, "s4": 3, "s8": 6, "s16": 13, "s32": 17}
 
@@ -33,12 +26,13 @@ def _conv_bn_relu6(
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU6(inplace=True))
 
 
-class _InvertedResidual(nn.Module):
+class _InvertedResidual(InvertedResidual):
     """1x1 expansion (none if t = 1), depthwise 3x3, linear 1x1 projection; plus the input where shapes agree."""
 
-    def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int, padding: str) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, expansion: int, stride: int, padding: str, hidden: int
+    ) -> None:
         super().__init__()
-        hidden = in_channels * expansion
         layers: list[nn.Module] = []
         if expansion != 1:
             layers += [_conv_bn_relu6(in_channels, hidden, 1, 1, 1, padding)]
@@ -55,13 +49,20 @@ class _InvertedResidual(nn.Module):
         return x_BCHW + y_BCHW if self.residual else y_BCHW
 
 
-def mobilenet_v2(taps: tuple[str, ...], *, padding: str) -> nn.Module:
-    """padding: "symmetric", or "tf_same" for weights trained in TensorFlow."""
+def mobilenet_v2(
+    taps: tuple[str, ...], *, padding: str, stages: Sequence[Stage], widths: Sequence[int] = ()
+) -> nn.Module:
+    """padding: "symmetric", or "tf_same" for weights trained in TensorFlow.
+
+    widths: hidden channels of the blocks, 0 for an absent one.
+    """
     layers: list[nn.Module] = [_conv_bn_relu6(3, _STEM_CHANNELS, 3, 2, 1, padding)]
     width = _STEM_CHANNELS
-    for expansion, channels, repeats, first_stride in _STAGES:
+    for expansion, _, channels, repeats, first_stride in stages:
         for index in range(repeats):
             stride = first_stride if index == 0 else 1
-            layers += [_InvertedResidual(width, channels, expansion, stride, padding)]
+            hidden = dict(enumerate(widths)).get(len(layers) - 1, width * expansion)
+            block = _InvertedResidual(width, channels, expansion, stride, padding, hidden) if hidden else nn.Identity()
+            layers.append(block)
             width = channels
     return FeatureStack(layers, _AFTER, taps)

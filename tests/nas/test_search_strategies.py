@@ -14,7 +14,7 @@ from tiny_search import SMALL, SPACE, config, read_trials, run_search, words
 import genotypes
 from genotypes import UserError
 from nas.guard import GuardConfig
-from nas.network.inherit import lend_state
+from nas.network.member import lend_state
 from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
 from nas.search import open_search, open_space, search
 from nas.search.__main__ import main

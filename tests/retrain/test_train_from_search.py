@@ -74,6 +74,6 @@ def test_mistakes(searched, small_file, tmp_path):
     with pytest.raises(UserError, match="give one of --backbone_weights"):
         config(start_from="a", init="b")
     wider = run_search(tmp_path / "wider", export_channels=12)
-    with pytest.raises(UserError, match="the width that was searched"):
+    with pytest.raises(UserError, match="at most as wide"):
         open_training(config(start_from=str(wider.path)))
     shutil.rmtree(wider.path)

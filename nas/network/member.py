@@ -1,0 +1,268 @@
+"""Members of a space: decided genotypes whose tensors are views of one supernet's.
+
+A member has no memory of its own. It is built on the meta device by the one builder; what it computes with are the
+supernet's tensors: renamed (an operation's are its candidate's), sliced (the first channels of what is narrower) or
+gathered (where channels of several features lie side by side). `torch.func.functional_call` runs it, so gradients reach
+the supernet by themselves.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from genotypes import OPERATIONS, Edge, Genotype, Graph, UserError
+from nas.network.network import Network, build, to_device
+from search_spaces.operations import build_operation
+
+__all__ = [
+    "Member",
+    "extreme",
+    "fill_from_supernet",
+    "inherit",
+    "lend_state",
+    "supernet_genotype",
+    "widen_share",
+]
+
+Channels = tuple[int, ...]  # which of the supernet's, in the member's order
+
+
+class _Origin(NamedTuple):
+    """Where a member's tensor comes from: the supernet's key, and for each dimension what is taken of it.
+
+    key "": the supernet has none, and it is a norm's constant `fill`. A dimension takes all (None), the first n, or
+    some of the channels.
+    """
+
+    key: str
+    take: tuple[int | Tensor | None, ...] = ()
+    fill: float = 0.0
+
+
+class Member:
+    """A decided genotype of a supernet's space, computed with the supernet's tensors.
+
+    >>> import search_spaces, nas, torch
+    >>> space = search_spaces.compact("mobilenet_v2", sizes=(64, 96))
+    >>> supernet = nas.build(supernet_genotype(space), affine=True)
+    >>> member = Member(supernet, space.decide(extreme(space, "smallest")))
+    >>> [tuple(logits.shape) for logits in member(torch.zeros(2, 3, 64, 64))]
+    [(2, 1, 64, 64)]
+
+    Raises UserError where the supernet lacks a tensor that the genotype needs, or has a smaller one.
+    """
+
+    def __init__(self, supernet: Network, genotype: Genotype) -> None:
+        self.supernet, self.genotype = supernet, genotype
+        with torch.device("meta"):
+            self.net = build(genotype)
+        state = supernet.state_dict()
+        shapes = {key: value.shape for key, value in self.net.state_dict().items()}
+        self._origins = _origins(genotype, shapes, supernet.genotype, state)
+        self._buffers = {key for key, _ in self.net.named_buffers()}
+
+    def __call__(self, x: Tensor, *, keep_statistics: bool = False) -> list[Tensor]:
+        """As `Network.forward`, in the mode of `self.net`. keep_statistics: norms update the supernet's statistics."""
+        state = self.state()
+        if not keep_statistics and self.net.training:
+            state = {key: value.clone() if key in self._buffers else value for key, value in state.items()}
+        logits: list[Tensor] = functional_call(self.net, state, (x,))
+        return logits
+
+    def state(self) -> dict[str, Tensor]:
+        """The member's parameters and buffers: views of the supernet's, or gathered from them; gradients pass."""
+        tensors = dict(self.supernet.named_parameters()) | dict(self.supernet.named_buffers())
+        device = next(self.supernet.parameters()).device
+        shapes = self.net.state_dict()
+        found = {}
+        for key, origin in self._origins.items():
+            if origin.key:
+                found[key] = _take(tensors[origin.key], origin.take)
+            else:
+                found[key] = torch.full(shapes[key].shape, origin.fill, device=device)
+        return found
+
+    def copy(self) -> Network:
+        """A network of its own with the member's weights, on the supernet's device."""
+        net = build(self.genotype).to(next(self.supernet.parameters()).device)
+        net.load_state_dict({key: value.detach() for key, value in self.state().items()})
+        return net
+
+
+@torch.no_grad()
+def fill_from_supernet(net: Network, space: Genotype, state: Mapping[str, Tensor]) -> None:
+    """Copy a member's share of a supernet's state dict into its own network; UserError where it has none."""
+    shapes = {key: value.shape for key, value in net.state_dict().items()}
+    origins = _origins(net.genotype, shapes, supernet_genotype(space), state)
+    for key, value in net.state_dict().items():  # shares memory with the network
+        origin = origins[key]
+        value.copy_(_take(state[origin.key], origin.take) if origin.key else torch.full_like(value, origin.fill))
+
+
+def inherit(supernet: Network, genotype: Genotype) -> Network:
+    """The network of `genotype`, a member of the supernet's space, with a copy of the supernet's weights.
+
+    Norms that are not affine in the supernet start at scale 1 and shift 0. Norm statistics are the supernet's:
+    re-estimate them (`reestimate_norms`) before judging the network.
+    """
+    return Member(supernet, genotype).copy()
+
+
+def lend_state(genotype: Genotype, source: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A decided network's tensors under the keys that a supernet of its space has for the same operations."""
+    prefixes = {_prefix(edge): f"{_prefix(edge)}ops.{op}." for edge, op in genotype.graph.operations().items()}
+    lent = {}
+    for key, value in source.items():
+        prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), None)
+        lent[key] = value  # edges that are decided in the space, too, keep their names
+        if prefix is not None:
+            lent[prefixes[prefix] + key[len(prefix) :]] = value
+    return lent
+
+
+@torch.no_grad()
+def widen_share(supernet: Network, share: int) -> Network:
+    """The same supernet with candidates on 1/share of the channels; new weights come from torch's global generator.
+
+    Each tensor's old values fill its leading block, the other channels start afresh. (Net2Net would repeat old channels
+    instead, and needs to know what every operation does with them.)
+    """
+    net = build(supernet.genotype, share=share)
+    state = net.state_dict()  # shares memory with the network
+    for name, old in supernet.state_dict().items():
+        state[name][tuple(slice(n) for n in old.shape)] = old
+    return to_device(net, next(supernet.parameters()).device)
+
+
+def supernet_genotype(space: Genotype) -> Genotype:
+    """The space with everything but its operations decided at its largest: the network that holds every member."""
+    edges = space.open_edges()
+    return space.decide({way: _largest(candidates) for way, candidates in space.choices().items() if way not in edges})
+
+
+def extreme(space: Genotype, which: str) -> dict[str, Any]:
+    """The choices of the "largest" or the "smallest" member: of operations by their parameters."""
+    chosen = {}
+    edges = space.graph.edges
+    for way, candidates in space.choices().items():
+        if way in edges:
+            weights = [_parameters(op, edges[way], space.graph) for op in candidates]
+            order = sorted(range(len(candidates)), key=weights.__getitem__)
+            carrying = [index for index in order if not OPERATIONS[candidates[index]].zero]
+            chosen[way] = candidates[carrying[-1] if which == "largest" else carrying[0]]
+        else:
+            chosen[way] = _largest(candidates) if which == "largest" else _smallest(candidates)
+    return chosen
+
+
+def _largest(candidates: Sequence[Any]) -> Any:
+    return max(candidates, key=_extent)
+
+
+def _smallest(candidates: Sequence[Any]) -> Any:
+    return min(candidates, key=_extent)
+
+
+def _extent(candidate: Any) -> int:
+    """A width or side itself; of a list of features their number."""
+    return len(candidate.split()) if isinstance(candidate, str) else candidate
+
+
+def _parameters(op: str, edge: Edge, graph: Graph) -> int:
+    assert edge.width is not None
+    with torch.device("meta"):
+        module = build_operation(op, graph[edge.source].width, edge.width)
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _take(tensor: Tensor, take: Sequence[int | Tensor | None]) -> Tensor:
+    for dim, what in enumerate(take):
+        if isinstance(what, Tensor):
+            tensor = tensor.index_select(dim, what.to(tensor.device))
+        elif what is not None:
+            tensor = tensor.narrow(dim, 0, what)
+    return tensor
+
+
+def _origins(
+    genotype: Genotype, shapes: Mapping[str, torch.Size], supernet: Genotype, state: Mapping[str, Tensor]
+) -> dict[str, _Origin]:
+    """For each of a member's tensors, where in the supernet's state it is."""
+    graph, whole = genotype.graph, supernet.graph
+    channels = _channels(graph, whole)
+    edges = {f"cells.{edge.id.replace('.', '.edges.', 1)}.": edge for edge in graph.edges.values()}
+    nodes = {f"cells.{node.cell}.nodes.{node.local}.": node for node in graph.nodes.values() if node.kind == "cell"}
+    found = {}
+    for key, shape in shapes.items():
+        owner = ".".join(key.split(".")[:4]) + "." if key.startswith("cells.") else ""
+        origin, incoming, outgoing = key, None, None
+        if owner in edges:
+            edge = edges[owner]
+            if edge.id in whole.open:
+                origin = f"{owner}ops.{edge.op}.{key[len(owner) :]}"
+            node = next(node for node in graph.nodes.values() if edge in node.edges)
+            incoming = channels[edge.source]
+            outgoing = channels[node.name] if node.combine == "sum" else tuple(range(edge.width or 0))
+            if OPERATIONS[str(edge.op)].widths == "same":
+                outgoing = incoming
+        elif owner in nodes:
+            incoming = outgoing = channels[nodes[owner].name]
+        if origin not in state:
+            if len(shape) == 1 and owner in edges:  # scale or shift of a norm that is not affine in the supernet
+                found[key] = _Origin("", fill=1.0 if key.endswith("weight") else 0.0)
+                continue
+            raise UserError(f"the supernet has no {origin}: it belongs to another space")
+        source = state[origin].shape
+        if len(source) != len(shape) or any(n > m for n, m in zip(shape, source, strict=True)):
+            raise UserError(
+                f"{origin} of the supernet is {list(source)}, the member's {list(shape)}: "
+                "weights fit only a genotype of the space that was searched, at most as wide, with all channels"
+            )
+        take: list[int | Tensor | None] = []
+        for dim, (n, m) in enumerate(zip(shape, source, strict=True)):
+            mine = outgoing if dim == 0 else incoming if dim == 1 else None
+            if mine is not None and len(mine) == n and mine != tuple(range(n)):
+                take.append(torch.tensor(mine))
+            else:
+                take.append(None if n == m else n)
+        found[key] = _Origin(origin, tuple(take))
+    return found
+
+
+def _channels(graph: Graph, whole: Graph) -> dict[str, Channels]:
+    """Feature of a member -> which channels of the supernet's feature of that name it has.
+
+    The first ones, but where features are concatenated: there each part's first ones. What keeps channels apart
+    (an operation that maps C to C) hands this on.
+    """
+    found: dict[str, Channels] = {}
+    for name, node in graph.nodes.items():
+        first = tuple(range(node.width))
+        if node.kind != "cell":
+            found[name] = first
+            continue
+        edges = {edge.name: edge for edge in whole[name].edges} if name in whole else {}
+        if node.combine == "concat":
+            offsets, total = {}, 0
+            for edge_name, edge in edges.items():
+                offsets[edge_name], total = total, total + (edge.width or 0)
+            parts: list[int] = []
+            for edge in node.edges:
+                keeps = OPERATIONS[str(edge.op)].widths == "same"
+                part = found[edge.source] if keeps else tuple(range(edge.width or 0))
+                parts += [offsets[edge.name] + channel for channel in part]
+            found[name] = tuple(parts)
+            continue
+        kept = {found[edge.source] for edge in node.edges if OPERATIONS[str(edge.op)].widths == "same"} or {first}
+        if len(kept) > 1:
+            raise UserError(f"{name} sums features whose channels are different ones of the supernet's")
+        found[name] = kept.pop()
+    return found
+
+
+def _prefix(edge: str) -> str:
+    cell, name = edge.split(".", 1)
+    return f"cells.{cell}.edges.{name}."

@@ -1,0 +1,135 @@
+"""Choices beyond operations: a backbone's hidden widths, a cell's inputs, the input size."""
+
+import random
+
+import pytest
+
+import genotypes
+from genotypes import BACKBONES, Backbone, Cell, Genotype, GenotypeError, Input
+from search_spaces import compact
+
+DECIDED = {"backbone.widths.1": 48, "backbone.widths.2": 0, "decoder.inputs": "s8 s4", "input.size": 96}
+
+
+def space(**changes):
+    return compact("mobilenet_v2", channels=(8, 16), taps=("s16", "s8", "s4"), sizes=(64, 96), **changes)
+
+
+def drawn(space, seed):
+    rng = random.Random(seed)
+    return {way: rng.choice(candidates) for way, candidates in space.choices().items()}
+
+
+def test_every_kind_has_one_face():
+    choices = space().choices()
+    assert choices["input.size"] == (64, 96)
+    assert choices["decoder.inputs"] == ("s16 s8 s4", "s16 s8", "s8 s4")
+    assert choices["decoder.channels"] == (8, 16)
+    assert choices["decoder.mix_s8"][0] == "skip_connect"
+    assert choices["backbone.widths.2"] == (0, 32, 72, 112, 144)  # residual: it may be absent
+    assert 0 not in choices["backbone.widths.1"] and "backbone.widths.0" not in choices
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_files_say_open_and_decided_members(seed):
+    for genotype in (space(), decided := space().decide(drawn(space(), seed))):
+        again = genotypes.loads(genotypes.dumps(genotype))
+        assert again.hash == genotype.hash and again.choices() == genotype.choices()
+        assert again.identity == genotype.identity
+    assert decided.is_decided
+
+
+def test_deciding_one_by_one_is_deciding_at_once():
+    choices = drawn(space(), 1) | {"decoder.inputs": "s8 s4"}
+    at_once, one_by_one = space().decide(choices), space()
+    for way in ("decoder.mix_s16", "decoder.inputs", "input.size"):
+        one_by_one = one_by_one.decide({way: choices[way]})
+    assert "decoder.mix_s16" not in one_by_one.choices()  # an edge of an input that is left out
+    one_by_one = one_by_one.decide({way: choices[way] for way in one_by_one.choices()})
+    assert at_once == one_by_one and at_once.identity == one_by_one.identity
+
+
+def test_what_no_output_needs_is_left_out():
+    member = space().decide(drawn(space(), 0) | {"decoder.inputs": "s8 s4"})
+    assert member.backbone.taps == ("s8", "s4")
+    assert len(member.backbone.widths) == BACKBONES["mobilenet_v2"].depth(("s8", "s4")) == 6
+    other = space().decide(drawn(space(), 0) | {"decoder.inputs": "s8 s4", "backbone.widths.9": 96})
+    assert member == other  # a block beyond the deepest tap
+
+
+def test_cells_that_nothing_reads_go():
+    cells = [
+        {"name": "a", "template": "lateral", "inputs": ["s8"], "channels": 4},
+        {"name": "b", "template": "lateral", "inputs": ["s4"], "channels": 4},
+        {"name": "p", "template": "light_pyramid", "inputs": {"choose": ["a.f8 b.f4", "b.f4"]}, "channels": 4},
+        {"name": "head", "template": "head", "inputs": ["p.out"]},
+    ]
+    genotype = Genotype(
+        name="x",
+        backbone=Backbone(name="tiny", taps=("s8", "s4")),
+        cells=tuple(Cell.from_dict({**cell, "operations": _mixes(cell)}) for cell in cells),
+        outputs=("head.logits",),
+    )
+    member = genotype.decide({"p.inputs": "b.f4"})
+    assert [cell.name for cell in member.cells] == ["b", "p", "head"] and member.backbone.taps == ("s4",)
+    assert dict(member.cells[1].operations) == {"mix_f4": "conv_3x3"}
+
+
+def _mixes(cell):
+    return {"mix_f8": "conv_3x3", "mix_f4": "conv_3x3"} if cell["name"] == "p" else {}
+
+
+def test_the_hash_does_not_know_the_size_and_the_identity_does():
+    choices = drawn(space(), 2)
+    small, large = (space().decide(choices | {"input.size": size}) for size in (64, 96))
+    assert small == large and small.identity != large.identity
+    assert space().hash == space().replace(input=Input(size=(32, 32))).hash
+
+
+def test_published_widths_spelt_out_are_the_published_network():
+    plain = Backbone(name="mobilenet_v2", taps=("s8", "s4"))
+    spelt = Backbone(name="mobilenet_v2", taps=("s8", "s4"), widths=plain.hidden)
+    narrow = Backbone(name="mobilenet_v2", taps=("s8", "s4"), widths=(*plain.hidden[:-1], 96))
+    assert plain.canonical() == spelt.canonical() != narrow.canonical()
+
+
+@pytest.mark.parametrize(
+    ("widths", "says"),
+    [
+        ((32, 96), "expected a list of widths, one a block"),
+        ((32, 0, 144, 144, 192, 192), "block 1 of mobilenet_v2 has 1 to 96 hidden channels, not 0"),
+        ((24, 96, 144, 144, 192, 192), "block 0 of mobilenet_v2 has 32 hidden channels, not 24"),
+        (
+            (32, 96, 145, 144, 192, 192),
+            "block 2 of mobilenet_v2 has 0 to 144 hidden channels, 0 to leave",
+        ),
+        ((32, 96, "a", 144, 192, 192), "not 'a'"),
+        ((32, {"choose": [96]}, 144, 144, 192, 192), "two or more different widths"),
+        ((32, {"choose": [96, 960]}, 144, 144, 192, 192), "not 960"),
+    ],
+)
+def test_bad_widths(widths, says):
+    with pytest.raises(GenotypeError, match=says):
+        Backbone(name="mobilenet_v2", taps=("s8", "s4"), widths=widths)
+
+
+def test_a_backbone_that_cannot_be_narrowed_stays_as_it_is():
+    choices = compact("resnet50").choices()
+    assert choices and not any(way.startswith("backbone") for way in choices)
+
+
+def test_bad_choices():
+    with pytest.raises(GenotypeError, match="no hidden width"):
+        Backbone(name="resnet50", taps=("s8",), widths=(64,))
+    with pytest.raises(GenotypeError, match="two or more different widths"):
+        Input.from_dict({"size": {"choose": [64]}})
+    cell = {"name": "p", "template": "light_pyramid", "channels": 4}
+    for sets, says in (
+        (["s8"], "two or more lists"),
+        (["s8 s4", "s4 s8"], "different lists"),
+        (["s8", "s4"], "no part"),
+    ):
+        with pytest.raises(GenotypeError, match=says):
+            Cell.from_dict(cell | {"inputs": {"choose": sets}})
+    with pytest.raises(GenotypeError, match=r"97.*no candidate of 'input.size'"):
+        space().decide({"input.size": 97})
