@@ -149,7 +149,7 @@ def extreme(space: Genotype, which: str) -> dict[str, Any]:
     edges = space.graph.edges
     for way, candidates in space.choices().items():
         if way in edges:
-            weights = [_parameters(op, edges[way], space.graph) for op in candidates]
+            weights = [_parameters(str(op), edges[way], space.graph) for op in candidates]
             order = sorted(range(len(candidates)), key=weights.__getitem__)
             carrying = [index for index in order if not OPERATIONS[candidates[index]].zero]
             chosen[way] = candidates[carrying[-1] if which == "largest" else carrying[0]]
