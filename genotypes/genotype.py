@@ -164,10 +164,10 @@ class Cell:
         if candidates:
             at(("candidates",), check_operation, candidates)
         own = ("name", "template", "inputs", "operations", "candidates")
-        inputs, sets = data["inputs"], ()
+        inputs, sets = data["inputs"], tuple[str, ...]()
         if is_open(inputs) and not isinstance(inputs["choose"], str):
             sets = at(("inputs", "choose"), _check_input_sets, freeze(inputs["choose"]))
-            inputs = max(sets, key=len).split()
+            inputs = max((item.split() for item in sets), key=len)
         return cls(
             name=name,
             template=data["template"],

@@ -23,10 +23,10 @@ def light_pyramid(inputs: Mapping[str, Feature], *, channels: int) -> list[Node]
         if above is not None:
             edges.append(Edge(name=f"up_{feature.name}", source=above, post=("bilinear",)))
         merged, above, finest = f"m_{feature.name}", f"r_{feature.name}", feature
-        shape = {"stride": feature.stride, "width": channels}
         mix = Edge(name=f"mix_{feature.name}", source=merged, choice=True)
-        nodes.append(Node(name=merged, edges=tuple(edges), post="bn_relu", size=size, **shape))
-        nodes.append(Node(name=above, edges=(mix,), size=size, **shape))
+        stride = feature.stride
+        nodes.append(Node(name=merged, stride=stride, width=channels, edges=tuple(edges), post="bn_relu", size=size))
+        nodes.append(Node(name=above, stride=stride, width=channels, edges=(mix,), size=size))
     assert above is not None and finest is not None  # a cell has inputs
     out = Edge(name="out", source=above)
     size = Size("like", finest.name)

@@ -54,7 +54,7 @@ def build_backbone(
     chosen = _resolve_options(name, record.options, options)
     factory = record.load()
     if widths and weights is not None:
-        published = build_backbone(name, taps, weights=weights, **options)
+        published = build_backbone(name, taps, weights=weights, widths=(), **options)
         sort_hidden_channels(published)
         state = published.state_dict()
         with torch.device("meta"):
