@@ -98,7 +98,7 @@ With -o: table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv and
 also maps/, and pictures/ of the best and the worst. The folder must be new, empty, or an earlier report.
 Protocols: """
     + "\n  ".join(protocol.told() for protocol in PROTOCOLS.values()),
-    first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "maps", "limit", "device"),
+    first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "device"),
     required=("data",),
 )
 

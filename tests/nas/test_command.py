@@ -193,7 +193,7 @@ def test_terminals_and_notebooks(tmp_path: Path) -> None:
 
 
 def test_a_required_option_is_asked_for() -> None:
-    with pytest.raises(UserError, match="give --weights"):
+    with pytest.raises(UserError, match="give --data"):
         EVALUATE.parse([])
     with pytest.raises(UserError, match="give PHOTOS"):
         PREDICT.parse(["--weights", "w", "-o", "x"])
