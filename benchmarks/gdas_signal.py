@@ -19,11 +19,11 @@ import torch
 from torch.nn.functional import cosine_similarity, normalize
 
 from nas.benchmark import Protocol, members, photographs, space
-from nas.network import Mixture, build
+from nas.network import Mixture, build, to_device
 from nas.run import seeded
 from nas.strategies import random_choices
 from nas.task import AugmentConfig, Batches, LossConfig, multi_output_loss
-from nas.training import OptimConfig, Supervised, Trainer, fit, to_device
+from nas.training import OptimConfig, Supervised, Trainer, fit
 
 
 def main() -> None:

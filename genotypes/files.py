@@ -27,6 +27,8 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except FileExistsError:  # of mkdir: a file where a folder should be
+        raise UserError(f"{path}: cannot be written: Not a directory") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 
 from genotypes import Genotype, UserError
-from nas.network import Network, build, inherit
+from nas.network import Network, build, inherit, to_device
 from nas.run import seeded
 from nas.task import AugmentConfig, Batches, LossConfig, PhotoSet, synthetic_set
-from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit, to_device
+from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 
 __all__ = ["Protocol", "TableTrainer", "Training", "photographs"]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nas.command import to_dict
-from nas.network import Mixture, Network, build, norm_statistics_restored, reestimate_norms
+from nas.network import Mixture, Network, build, norm_statistics_restored, reestimate_norms, to_device
 from nas.run import seeded
 from nas.search.config import SearchConfig
 from nas.search.setup import SearchSetup
-from nas.training import Diverged, Supervised, Trainer, fit, to_device
+from nas.training import Diverged, Supervised, Trainer, fit
 from nas.trials import Report
 
 __all__ = ["Scorer", "make_scorer", "score_genotype", "score_mixture", "score_path", "scores_key"]

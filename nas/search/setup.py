@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from genotypes import Genotype, UserError
-from nas.network import Network, check_single_image
+from nas.network import Network, check_single_image, to_device
 from nas.network.member import lend_state
 from nas.network.weights import load_weights
 from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, progress_shown, seeded
@@ -15,7 +15,7 @@ from nas.search.config import SearchConfig, export_space, open_space, study_conf
 from nas.search.objective import CostObjective, open_objective
 from nas.strategies import Strategy
 from nas.task import Batches, PhotoSet, open_photos, split
-from nas.training import HeldOut, to_device
+from nas.training import HeldOut
 from nas.trials import TrialsConfig, anchor_storage, check_trials
 
 __all__ = ["SearchSetup", "open_search", "warm_start"]

@@ -3,7 +3,7 @@
 from nas.training.average import MovingAverage
 from nas.training.evaluation import METRICS, HeldOut
 from nas.training.listeners import LISTENERS, Events, History, Listener, Progress, registered_listeners
-from nas.training.loop import Change, Diverged, Number, Supervised, Task, Totals, Trainer, fit, to_device
+from nas.training.loop import Change, Diverged, Number, Supervised, Task, Totals, Trainer, fit
 from nas.training.optim import OptimConfig, OptimGroup, check_patterns, make_optimizer, schedule, set_progress
 
 __all__ = [
@@ -30,5 +30,4 @@ __all__ = [
     "registered_listeners",
     "schedule",
     "set_progress",
-    "to_device",
 ]

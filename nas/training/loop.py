@@ -15,7 +15,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +27,7 @@ from nas.task import Batch, Batches, LossConfig, multi_output_loss
 from nas.training.listeners import Listener
 from nas.training.optim import OptimConfig, load_optimizer, make_optimizer, set_progress
 
-__all__ = ["Change", "Diverged", "Number", "Supervised", "Task", "Totals", "Trainer", "fit", "to_device"]
-
-Module = TypeVar("Module", bound=nn.Module)
-
-
-def to_device(net: Module, device: torch.device) -> Module:
-    """The network on the device, its convolutions' weights channels last, as batches are."""
-    return cast(Any, net).to(device, memory_format=torch.channels_last)
+__all__ = ["Change", "Diverged", "Number", "Supervised", "Task", "Totals", "Trainer", "fit"]
 
 
 class Task(ABC):

@@ -3,7 +3,6 @@
 import functools
 import io
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy
 from PIL import Image
 
 from genotypes import Genotype, UserError
+from genotypes.files import write_atomically
 from nas.visualize.charts import page_svg
 from nas.visualize.layout import DotError, dot_is_there
 from nas.visualize.page import PAGES, Page, compose, render
@@ -157,12 +157,5 @@ def _one_of(problem: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    with write_atomically(path) as file:
         file.write(data)
-    try:
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError:
-        os.unlink(file.name)
-        raise

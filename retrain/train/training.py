@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import genotypes
 from genotypes import Genotype
-from nas.network import Network
+from nas.network import Network, to_device
 from nas.run import RunFolder, progress_shown
 from nas.task import Batches, PhotoSet, Scores, evaluate
 from nas.training import (
@@ -30,7 +30,6 @@ from nas.training import (
     check_patterns,
     fit,
     registered_listeners,
-    to_device,
 )
 from nas.visualize import draw
 from retrain.pictures import strip
