@@ -6,8 +6,18 @@
 [PosixPath('fpn.svg'), PosixPath('fpn_network.svg')]
 """
 
-from nas.visualize.drawing import DrawingWarning, draw, network_path, render_png, render_svg
+from nas.visualize.drawing import DrawingWarning, draw, draw_difference, network_path, render_png, render_svg
 from nas.visualize.pictures import Mark
-from nas.visualize.text import text_table
+from nas.visualize.text import differences, text_table
 
-__all__ = ["DrawingWarning", "Mark", "draw", "network_path", "render_png", "render_svg", "text_table"]
+__all__ = [
+    "DrawingWarning",
+    "Mark",
+    "differences",
+    "draw",
+    "draw_difference",
+    "network_path",
+    "render_png",
+    "render_svg",
+    "text_table",
+]

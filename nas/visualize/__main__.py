@@ -1,4 +1,4 @@
-"""`python -m nas.visualize NAME|FILE`: draw a genotype, or print it as a table."""
+"""`python -m nas.visualize NAME|FILE [NAME|FILE]`: draw a genotype or what differs between two, or print it."""
 
 import sys
 import warnings
@@ -10,9 +10,9 @@ from typing import Literal
 import genotypes
 from genotypes import UserError
 from nas.command import Command, run_command
-from nas.visualize.drawing import DrawingWarning, draw, network_path
+from nas.visualize.drawing import DrawingWarning, draw, draw_difference, network_path
 from nas.visualize.page import MARK
-from nas.visualize.text import text_table
+from nas.visualize.text import differences, text_table
 
 __all__ = ["main"]
 
@@ -22,16 +22,16 @@ class VisualizeConfig:
     """What to draw, and where.
 
     Attributes:
-        genotype: a genotype of the zoo, a YAML file, or the folder of a search.
+        genotype: a genotype of the zoo, a YAML file, or the folder of a search; two of them: what differs is drawn.
         out: FILE.svg, .png or .pdf (default: NAME.svg in this folder).
         what: what to draw.
         engine: graphviz needs the program `dot`; matplotlib does without; auto takes dot where it is.
         size: paper is two columns wide, 7.16 in.
         hide_none: leave out edges whose operation is `none`.
-        text: print a table of all edges instead of drawing.
+        text: print a table of all edges (of two genotypes: the differences) instead of drawing.
     """
 
-    genotype: str = ""
+    genotype: tuple[str, ...] = ()
     out: Path | None = None
     what: Literal["cells", "network", "both"] = "both"
     engine: Literal["auto", "graphviz", "matplotlib"] = "auto"
@@ -48,7 +48,8 @@ COMMAND = Command(
   python -m nas.visualize fpn_tiny                       fpn_tiny.svg and fpn_tiny_network.svg
   python -m nas.visualize runs/mine/genotype.yaml -o mine.png
   python -m nas.visualize mine.yaml -o figure.pdf --size paper --what cells
-  python -m nas.visualize mine.yaml --text               a table of all edges, no picture""",
+  python -m nas.visualize mine.yaml --text               a table of all edges, no picture
+  python -m nas.visualize mine.yaml other.yaml           what differs, in words and drawn""",
     notes="""
 Colours and dashes are the same for an operation in every picture. In a browser, rest the pointer on an arrow or a
 feature of an .svg to read what it computes.""",
@@ -61,16 +62,27 @@ feature of an .svg to read what it computes.""",
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; UserError for the user's mistakes."""
     options, _ = COMMAND.parse(argv)
-    genotype = genotypes.load(options.genotype)
+    if len(options.genotype) > 2:
+        raise UserError(f"genotype: expected one, or two to compare, not {len(options.genotype)}")
+    first, *others = (genotypes.load(name) for name in options.genotype)
+    found = differences(first, others[0]) if others else []
+    if others:
+        print("\n".join(found) or f"{first.name} and {others[0].name} do not differ")
+        if not found:
+            return
+    elif options.text:
+        print(text_table(first))
     if options.text:
-        print(text_table(genotype))
         return
-    path = _where(options.out, genotype.name, options.what)
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always", DrawingWarning)
-        written = draw(
-            genotype, path, what=options.what, engine=options.engine, size=options.size, hide_none=options.hide_none
-        )
+        if others:
+            path = _where(options.out, f"{first.name}_and_{others[0].name}", "cells")
+            written = draw_difference(first, others[0], path, engine=options.engine, size=options.size)
+        else:
+            path = _where(options.out, first.name, options.what)
+            look = {"what": options.what, "engine": options.engine, "size": options.size}
+            written = draw(first, path, hide_none=options.hide_none, **look)
     for text in dict.fromkeys(str(note.message) for note in notes if note.category is DrawingWarning):
         print(f"note: {text}", file=sys.stderr)
     for file in written:

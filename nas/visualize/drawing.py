@@ -15,11 +15,11 @@ from genotypes.files import write_atomically
 from nas.visualize.charts import page_svg
 from nas.visualize.layout import DotError, dot_is_there
 from nas.visualize.page import PAGES, Page, compose, render
-from nas.visualize.pictures import Mark, cells_picture, network_picture
+from nas.visualize.pictures import Mark, cells_picture, difference_picture, network_picture
 from nas.visualize.scene import Picture
 from nas.visualize.text import Probabilities
 
-__all__ = ["ENGINES", "WHAT", "DrawingWarning", "draw", "network_path", "render_png", "render_svg"]
+__all__ = ["ENGINES", "WHAT", "DrawingWarning", "draw", "draw_difference", "network_path", "render_png", "render_svg"]
 
 KINDS = ("svg", "png", "pdf")
 ENGINES = ("auto", "graphviz", "matplotlib")
@@ -68,6 +68,26 @@ def draw(
     for target, data in contents.items():
         _write(target, data)
     return list(contents)
+
+
+def draw_difference(
+    first: Genotype,
+    second: Genotype,
+    path: str | os.PathLike[str],
+    *,
+    engine: str = "auto",
+    size: str = "screen",
+) -> list[Path]:
+    """Draw the cells that differ between two genotypes, as they are in both; arguments and errors as in `draw`.
+
+    Raises UserError also where no cell differs.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    _one_of(f"{path}: unknown extension", kind, KINDS)
+    page = _page(difference_picture(first, second, compact=size != "screen"), engine, size)
+    _write(path, render(page, kind, dpi=_dpi(page, size)))
+    return [path]
 
 
 def render_png(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from genotypes import OPERATIONS, Edge, Genotype
+from genotypes import OPERATIONS, Edge, Genotype, UserError
 from nas.visualize.scene import Key, Line, Link, Panel, Picture, Shape
 from nas.visualize.style import (
     OPEN,
@@ -18,9 +18,9 @@ from nas.visualize.style import (
     stride_colour,
     text_colour,
 )
-from nas.visualize.text import Probabilities, check_probabilities, edge_steps, edge_tooltip, likeliest
+from nas.visualize.text import Probabilities, check_probabilities, differences, edge_steps, edge_tooltip, likeliest
 
-__all__ = ["Mark", "cells_picture", "network_picture", "occurring_operations"]
+__all__ = ["Mark", "cells_picture", "difference_picture", "network_picture", "occurring_operations"]
 
 _GREY, _PLAIN = "#555555", "#f2f2f2"
 _OUTLINES = {"output": 2.2, "read by other cells": 1.3, "": 0.5}
@@ -36,13 +36,14 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
-    """A genotype and how to look at it; see `draw`. compact: texts on more, shorter lines."""
+    """A genotype and how to look at it; see `draw`. compact: texts on more, shorter lines; label: before keys."""
 
     genotype: Genotype
     probabilities: Probabilities
     marks: Mapping[str, Mark]
     hide_none: bool = False
     compact: bool = False
+    label: str = ""
 
 
 def cells_picture(
@@ -255,7 +256,7 @@ def _arrow(view: _View, edge: Edge, target: str) -> Link:
     lines += [Line(text=step, size=6.5, colour=_GREY) for step in after]
     lines += [Line(text=mark.text, size=7.5, bold=True)] if mark and mark.text else []
     return Link(
-        key=edge.id,
+        key=view.label + edge.id,
         source=edge.source,
         target=target,
         stroke=stroke,
@@ -285,6 +286,52 @@ def _halves(text: str) -> list[str]:
         return [text]
     cut = min(blanks, key=lambda index: abs(index - len(text) / 2))
     return [text[:cut], text[cut + 1 :]]
+
+
+def difference_picture(first: Genotype, second: Genotype, *, compact: bool = False) -> Picture:
+    """The cells that differ, each as it is in both, A and B; what is alike in a cell is faded.
+
+    Raises UserError where no cell differs.
+    """
+    views = [
+        _View(genotype=one, probabilities={}, marks=_marks(one, other), compact=compact, label=f"{label}/")
+        for label, one, other in (("A", first, second), ("B", second, first))
+    ]
+    order = list(dict.fromkeys([*first.graph.cells, *second.graph.cells]))
+    panels = []
+    for number, cell in enumerate(order, start=1):
+        nodes = [view.genotype.graph.cells.get(cell, ()) for view in views]
+        if nodes[0] == nodes[1] and (cell in first.graph.cells) == (cell in second.graph.cells):
+            continue
+        for view, own in zip(views, nodes, strict=True):
+            if own:
+                panel = _panel(view, [cell], [node.name for node in own], number)
+                panels.append(replace(panel, title=f"{panel.title} in {view.label[0]}"))
+    if not panels:
+        raise UserError(f"{first.name} and {second.name} have the same cells: there is nothing to draw")
+    drawn = {link.key.partition("/")[2] for panel in panels for link in panel.links}
+    shown = {edge.op for view in views for edge in view.genotype.graph.edges.values() if edge.id in drawn}
+    operations = dict.fromkeys(key for view in views for key in _operation_keys(view) if key.operation in shown | {""})
+    strides = {node.stride for view in views for node in view.genotype.graph.nodes.values() if node.kind != "image"}
+    changed = len(differences(first, second))
+    return Picture(
+        title=f"A: {first.name}    B: {second.name}",
+        subtitle=f"{changed} difference{'s' * (changed != 1)} in {len({panel.title[:-5] for panel in panels})} cells",
+        panels=tuple(panels),
+        keys=(tuple(operations), _stride_keys(strides)),
+        notes=("Faded: alike in both. Cells that are alike are left out.", *_notes(views[0])[1:]),
+    )
+
+
+def _marks(genotype: Genotype, other: Genotype) -> dict[str, Mark]:
+    """Strong for edges that the other genotype has not, or has differently; faded for the rest."""
+    edges = {edge.id: (node.name, edge) for node in other.graph.nodes.values() for edge in node.edges}
+    marks = {}
+    for node in genotype.graph.nodes.values():
+        for edge in node.edges:
+            there = edges.get(edge.id)
+            marks[edge.id] = Mark("" if there else "only here", float(there != (node.name, edge)))
+    return marks
 
 
 def network_picture(genotype: Genotype) -> Picture:

@@ -4,7 +4,16 @@ from collections.abc import Iterator, Mapping
 
 from genotypes import OPERATIONS, RESAMPLINGS, Edge, Genotype, UserError
 
-__all__ = ["Probabilities", "check_probabilities", "edge_steps", "edge_text", "edge_tooltip", "likeliest", "text_table"]
+__all__ = [
+    "Probabilities",
+    "check_probabilities",
+    "differences",
+    "edge_steps",
+    "edge_text",
+    "edge_tooltip",
+    "likeliest",
+    "text_table",
+]
 
 Probabilities = Mapping[str, Mapping[str, float]]  # edge id -> operation -> probability
 
@@ -80,6 +89,45 @@ def text_table(genotype: Genotype, probabilities: Probabilities | None = None) -
             lines.append(f"  {mark} {line}")
     lines += ["", f"outputs: {', '.join(genotype.outputs)}   (* decided by a search)"]
     return "\n".join(lines)
+
+
+def differences(first: Genotype, second: Genotype) -> list[str]:
+    """What differs, a line each: first what is around the cells, then features and edges, in their order."""
+    lines = []
+    for what, texts in (
+        ("input", [str(one.input) for one in (first, second)]),
+        (
+            "backbone",
+            [f"{b.name} with {', '.join(b.taps)}" if b else "none" for b in (first.backbone, second.backbone)],
+        ),
+        ("outputs", [", ".join(one.outputs) for one in (first, second)]),
+    ):
+        if texts[0] != texts[1]:
+            lines.append(f"{what}: {texts[0]} -> {texts[1]}")
+    graphs = first.graph, second.graph
+    for name in dict.fromkeys([*graphs[0], *graphs[1]]):
+        if any(name in graph and graph[name].kind != "cell" for graph in graphs):
+            continue
+        if name not in graphs[0] or name not in graphs[1]:
+            lines.append(f"{name}: only in {'A' if name in graphs[0] else 'B'}")
+            continue
+        nodes = graphs[0][name], graphs[1][name]
+        for key in ("stride", "width", "combine", "post", "size"):
+            one, other = (getattr(node, key) for node in nodes)
+            if one != other:
+                lines.append(f"{name}, {key}: {one} -> {other}")
+        edges = [{edge.id: edge for edge in node.edges} for node in nodes]
+        for edge in dict.fromkeys([*edges[0], *edges[1]]):
+            pair = [known.get(edge) for known in edges]
+            if pair[0] != pair[1]:
+                texts = [
+                    f"{known.source} · {edge_text(known, graph[known.source].stride, graph[name].stride)}"
+                    if known
+                    else "nothing"
+                    for known, graph in zip(pair, graphs, strict=True)
+                ]
+                lines.append(f"{edge}: {texts[0]} -> {texts[1]}")
+    return lines
 
 
 def _resampling(steps: tuple[str, ...], stride: int, target: int) -> Iterator[tuple[str, int]]:

@@ -153,6 +153,20 @@ def test_the_table_has_a_line_for_every_edge(capsys):
     assert "spatial_attention · ↑4 bilinear" in printed or "spatial_attention · ↑2 bilinear" in printed
 
 
+def test_two_genotypes_are_compared_in_words_and_drawn(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fpn_tiny", "fpn_tiny"]) == 0
+    assert capsys.readouterr().out == "fpn_tiny and fpn_tiny do not differ\n"
+    assert main(["fpn_tiny", "auto_msfnet_vgg16", "--engine", "matplotlib", "-o", "d.svg"]) == 0
+    printed = capsys.readouterr().out
+    assert "backbone: tiny with s32" in printed and printed.endswith("drawn: d.svg\n")
+    ids = [group.get("id") for group in ElementTree.parse("d.svg").iter(f"{SVG}g") if group.get("id")]
+    edges = [name for name in ids if name.startswith("edge:")]
+    assert len(set(edges)) == len(edges) and any(name.startswith("edge:B/") for name in edges)
+    assert main(["fpn_tiny", "auto_msfnet_vgg16", "--text"]) == 0
+    assert "drawn" not in capsys.readouterr().out
+
+
 def test_the_command_runs_as_a_module(tmp_path):
     command = [sys.executable, "-m", "nas.visualize"]
     run = subprocess.run([*command, "fpn_tiny", "-o", "a.bmp"], cwd=tmp_path, capture_output=True, text=True)

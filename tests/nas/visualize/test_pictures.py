@@ -9,8 +9,9 @@ import genotypes
 from genotypes.vocabulary import OPERATIONS, OperationRecord
 from nas.visualize.layout import dot_is_there
 from nas.visualize.page import compose
-from nas.visualize.pictures import cells_picture, network_picture, occurring_operations
+from nas.visualize.pictures import Mark, cells_picture, difference_picture, network_picture, occurring_operations
 from nas.visualize.style import operation_label, operation_stroke, stride_colour
+from nas.visualize.text import differences
 from search_spaces.fusion_cells import fusion_cells
 
 NAMES = genotypes.names()
@@ -141,6 +142,56 @@ def test_cells_alike_are_drawn_once():
     panels = cells_picture(twins).panels
     assert [panel.count for panel in panels] == [1] * (len(space.cells) - 1) + [2]
     assert "twin" in panels[-1].subtitle
+
+
+def _changed(genotype: genotypes.Genotype, space: genotypes.Genotype, changes: dict[str, str]) -> genotypes.Genotype:
+    operations = genotype.graph.operations()
+    return space.decide({edge: operations[edge] for edge in space.open_edges()} | changes, name="other")
+
+
+def test_a_difference_shows_the_cells_that_differ_in_both_and_fades_what_is_alike():
+    space, first = fusion_cells("tiny", 16), _decided()
+    edge = "fuse16.p_n1"
+    op = next(op for op in space.open_edges()[edge] if op != first.graph.operations()[edge])
+    second = _changed(first, space, {edge: op})
+    picture = difference_picture(first, second)
+    assert [panel.title.split("  ")[1] for panel in picture.panels] == ["fuse16 in A", "fuse16 in B"]
+    links = {link.key: link for panel in picture.panels for link in panel.links}
+    assert len(links) == 2 * len([edge for edge in first.graph.edges if edge.startswith("fuse16.")])
+    strong = {key for key, link in links.items() if link.stroke.alpha == 1}
+    assert strong == {f"A/{edge}", f"B/{edge}"}
+    assert links[f"B/{edge}"].stroke.colour == operation_stroke(op).colour
+    assert differences(first, second) == [
+        f"{edge}: fuse16.t_f32 · {first.graph.operations()[edge]} -> fuse16.t_f32 · {op}"
+    ]
+
+
+def test_a_difference_of_unlike_genotypes_says_what_only_one_has():
+    first, second = genotypes.load("fpn_tiny"), _decided()
+    texts = differences(first, second)
+    assert any(line.startswith("pyramid.m_f32: only in A") for line in texts)
+    assert any(line.startswith("fuse16.n1: only in B") for line in texts)
+    picture = difference_picture(first, second)
+    assert {"2  pyramid in A", "6  fuse16 in B"} <= {panel.title for panel in picture.panels}
+    words = {line.text for panel in picture.panels for link in panel.links for line in link.lines}
+    assert "only here" in words
+    compose(picture, "matplotlib", "screen")
+
+
+def test_genotypes_alike_have_no_difference_to_draw():
+    assert differences(_decided(), _decided()) == []
+    with pytest.raises(genotypes.UserError, match="nothing to draw"):
+        difference_picture(_decided(), _decided().replace(name="twin"))
+
+
+def test_marks_are_written_below_labels_and_set_the_arrows():
+    genotype = _decided()
+    weak, strong = [edge for edge in genotype.graph.edges if edge.startswith("fuse16.")][:2]
+    marks = {weak: Mark("+0.01", 0.0), strong: Mark("+0.50", 1.0)}
+    links = {link.key: link for panel in cells_picture(genotype, marks=marks).panels for link in panel.links}
+    assert links[weak].lines[-1].text == "+0.01" and links[strong].lines[-1].text == "+0.50"
+    assert links[weak].stroke.width < links[strong].stroke.width
+    assert links[weak].stroke.alpha < links[strong].stroke.alpha == 1
 
 
 def test_each_operation_of_the_language_looks_different():
