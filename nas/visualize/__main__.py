@@ -81,8 +81,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             written = draw_difference(first, others[0], path, engine=options.engine, size=options.size)
         else:
             path = _where(options.out, first.name, options.what)
-            look = {"what": options.what, "engine": options.engine, "size": options.size}
-            written = draw(first, path, hide_none=options.hide_none, **look)
+            written = draw(
+                first, path, what=options.what, engine=options.engine, size=options.size, hide_none=options.hide_none
+            )
     for text in dict.fromkeys(str(note.message) for note in notes if note.category is DrawingWarning):
         print(f"note: {text}", file=sys.stderr)
     for file in written:

@@ -155,15 +155,15 @@ def test_the_table_has_a_line_for_every_edge(capsys):
 
 def test_two_genotypes_are_compared_in_words_and_drawn(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["fpn_tiny", "fpn_tiny"]) == 0
+    assert run_command(main, ["fpn_tiny", "fpn_tiny"]) == 0
     assert capsys.readouterr().out == "fpn_tiny and fpn_tiny do not differ\n"
-    assert main(["fpn_tiny", "auto_msfnet_vgg16", "--engine", "matplotlib", "-o", "d.svg"]) == 0
+    assert run_command(main, ["fpn_tiny", "auto_msfnet_vgg16", "--engine", "matplotlib", "-o", "d.svg"]) == 0
     printed = capsys.readouterr().out
     assert "backbone: tiny with s32" in printed and printed.endswith("drawn: d.svg\n")
     ids = [group.get("id") for group in ElementTree.parse("d.svg").iter(f"{SVG}g") if group.get("id")]
     edges = [name for name in ids if name.startswith("edge:")]
     assert len(set(edges)) == len(edges) and any(name.startswith("edge:B/") for name in edges)
-    assert main(["fpn_tiny", "auto_msfnet_vgg16", "--text"]) == 0
+    assert run_command(main, ["fpn_tiny", "auto_msfnet_vgg16", "--text"]) == 0
     assert "drawn" not in capsys.readouterr().out
 
 
