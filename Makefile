@@ -19,7 +19,7 @@ install: .venv/installed
 # Search on synthetic data, retrain what was found beside its rivals, draw it: under five minutes on two cores. Random rivals
 # are not scored with the supernet's weights, too: one is retrained below.
 search: install
-	$(BIN)/python -m nas.search --rivals 0 --out $(RUN)/search
+	$(BIN)/python -m nas.search --rivals 0 --worth_seconds 5 --out $(RUN)/search
 	$(BIN)/python -m retrain.compare --genotypes $(RUN)/search/genotype.yaml random:0 fpn --recipe quick --out $(RUN)/compare
 	$(BIN)/python -m nas.visualize $(RUN)/search/genotype.yaml -o $(RUN)/cells.svg
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import nas.report
 from nas.run import quiet
 
+_WRITE_REPORT = nas.report.write_report
 SHARED = Path(os.environ.get("SOD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -20,6 +22,22 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_pages():
+    """The page of a run takes a second or two: tests of other things do not wait for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nas.report, "write_report", lambda path: Path(path) / "report.html")
+        yield
+
+
+@pytest.fixture(scope="module")
+def pages_made():
+    """Runs of this module's tests make their pages, as they do outside of tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nas.report, "write_report", _WRITE_REPORT)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if result.front:
         print(f"front   {len(result.front)} genotypes in {result.path / 'front'} (drawn: {result.path / 'front.svg'})")
     print(f"saved   {result.path / 'genotype.yaml'} (drawn: {result.path / 'cells.svg'})")
+    print(f"page    {result.path / 'report.html'}")
     print(f"next    python -m retrain.train --genotype {result.path}")
     if is_synthetic(cfg.data):
         print("note    searched on pictures that the program makes: for photographs, give --data NAME=DIR")

@@ -43,6 +43,8 @@ class SearchConfig:
         select: the last so many different genotypes compete on the held-out part for being the result.
         rivals: random genotypes that are scored like what was found, and cost no more than `budget`, to tell finding
             from luck; default 6, and for one_shot and optuna as many as trials: the same effort once more.
+        worth_seconds: at most so long is measured, at the end, what each chosen edge is worth, for RUN/report.html;
+            0: not at all.
         trials: the study of one_shot and optuna.
         score_steps: steps of the short trainings of optuna.
         cost: what a genotype may also be judged by. Latency is measured on the device, once for each device, space and
@@ -80,6 +82,7 @@ class SearchConfig:
     evaluate_every: int = 20
     select: int = 3
     rivals: int | None = None
+    worth_seconds: float = 10.0
     trials: TrialsConfig = field(default_factory=TrialsConfig)
     score_steps: int = 60
     cost: Literal["params", "macs", "latency"] | None = None
@@ -105,6 +108,8 @@ class SearchConfig:
             raise UserError(f"data_seed must be at least 0, not {self.data_seed}")
         if self.rivals is not None and self.rivals < 0:
             raise UserError(f"rivals must be at least 0, not {self.rivals}")
+        if self.worth_seconds < 0:
+            raise UserError(f"worth_seconds must be at least 0, not {self.worth_seconds}")
         if self.cost_weight < 0:
             raise UserError(f"cost_weight must not be negative, got {self.cost_weight}")
         if self.budget is not None and (self.cost is None or self.budget <= 0):

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from nas.network import Mixture, Network
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy
 from nas.task import network_input, pixels
 from nas.visualize import render_png
+from nas.visualize.charts import heat_map, to_pixels
 
-__all__ = ["entropy", "heat_map", "pictures"]
+__all__ = ["entropy", "pictures", "predictions"]
 
 Probabilities = Mapping[str, Mapping[str, float]]
 _SHOWN = 6  # photographs in the strip of predictions
@@ -23,31 +25,22 @@ def entropy(probabilities: Probabilities) -> float:
     return sum(sum(-v * math.log(max(v, 1e-12)) for v in p) / math.log(len(p)) for p in edges) / len(edges)
 
 
-def heat_map(probabilities: Probabilities, cell_size: int = 12) -> np.ndarray:
-    """uint8[H, W, 3]: a row an edge, a column a candidate, black 0 to white 1."""
-    width = max(len(p) for p in probabilities.values())
-    table = np.zeros((len(probabilities), width))
-    for row, p in enumerate(probabilities.values()):
-        table[row, : len(p)] = list(p.values())
-    scaled = np.kron(table, np.ones((cell_size, cell_size)))
-    return np.repeat((255 * scaled).astype(np.uint8)[..., None], 3, axis=2)
-
-
 def pictures(strategy: Strategy, setup: SearchSetup, *, cells: bool) -> dict[str, np.ndarray]:
-    """Name -> picture [H, W, 3]. cells: also the space with its probabilities, which takes a second or two."""
-    probabilities = strategy.probabilities()
-    shown = {"architecture/softmax": heat_map(probabilities)}
+    """Name -> picture [H, W, 3]. cells: also the probabilities, as a table and in the cells, which takes a second."""
+    shown = {"predictions/photo_mask_map": predictions(strategy.net, setup, strategy.evaluated())}
     if cells:
+        probabilities = strategy.probabilities()
+        shown["architecture/probabilities"] = to_pixels(heat_map(probabilities))
         shown["architecture/cells"] = render_png(strategy.net.genotype, probabilities=probabilities)
-    return shown | {"predictions/photo_mask_map": _predictions(strategy, setup)}
+    return shown
 
 
 @torch.no_grad()
-def _predictions(strategy: Strategy, setup: SearchSetup) -> np.ndarray:
-    """float[3 S, n S, 3]: photographs, masks and maps, one column each."""
-    strategy.net.eval()
+def predictions(net: Network, setup: SearchSetup, mixture: Mixture) -> np.ndarray:
+    """float[3 S, n S, 3]: some held-out photographs, their masks and maps of the mixture, one column each."""
+    net.eval()
     images, masks = setup.photos.batch(setup.held_out.rows[:_SHOWN], setup.device)
-    maps = strategy.net(network_input(images, setup.space.input), strategy.evaluated())[0].sigmoid()
+    maps = net(network_input(images, setup.space.input), mixture)[0].sigmoid()
     photographs = pixels(images)
     columns = torch.cat([photographs, pixels(masks).expand_as(photographs), maps.expand_as(photographs)], dim=2)
     return torch.cat(list(columns), dim=2).permute(1, 2, 0).cpu().numpy()

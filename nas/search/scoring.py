@@ -79,7 +79,7 @@ def _train_briefly(
 def scores_key(cfg: SearchConfig, setup: SearchSetup) -> str:
     """What distinguishes these scores from others of the same space: workers with equal ones share a study."""
     config = to_dict(cfg)
-    for name in ("out", "trials", "rivals", "cache", "device", "guard", "budget", "cost_weight"):
+    for name in ("out", "trials", "rivals", "cache", "device", "guard", "budget", "cost_weight", "worth_seconds"):
         config.pop(name)  # other scores they do not make
     config["data"] = [setup.photos.name, len(setup.photos)]
     if setup.objective and setup.objective.table.kind == "latency":

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genotypes import Genotype, UserError, save
+from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
+from nas.search.explain import explain, mean_losses
 from nas.search.objective import derive
 from nas.search.scoring import make_scorer, scores_key
 from nas.search.setup import SearchSetup
@@ -60,16 +62,17 @@ class SearchResult:
 def select(
     cfg: SearchConfig, run: RunFolder, setup: SearchSetup, strategy: Strategy, candidates: "Candidates"
 ) -> SearchResult:
-    """Decide, compare with chance, and write genotype.yaml, its drawing and scores.json."""
+    """Decide, compare with chance, and write genotype.yaml, its drawing, scores.json and report.html."""
     study = _Study(cfg, run, setup, strategy)
     front: tuple[Path, ...] = ()
+    liking = strategy.probabilities()
     choices: Mapping[str, str]
     scores: dict[str, float]
     if strategy.sampler:
         trials = study.run(setup.study, cfg.seed)
         if len(trials.objectives) > 1:
             front = study.show_front(trials)
-        choices = study.best(trials).choices
+        choices, liking = study.best(trials).choices, mean_losses(trials)
         scores = study.scores(choices)
     elif not strategy.learns:
         choices, scores = _derived(strategy, setup), {}
@@ -83,6 +86,8 @@ def select(
     genotype = setup.export.decide(choices, name=f"{setup.space.name}_{cfg.strategy.name}")
     save(genotype, run.path / "genotype.yaml")
     draw(genotype, run.path / "cells.svg")
+    if strategy.learns:
+        explain(run, strategy.net, setup, choices, liking, seconds=cfg.worth_seconds)
     result = SearchResult(
         genotype=genotype,
         scores=scores,
@@ -95,6 +100,7 @@ def select(
     )
     run.write_text("scores.json", json.dumps(_summary(result), indent=1))
     run.close()
+    report_at_the_end(run.path)
     return result
 
 

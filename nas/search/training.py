@@ -15,6 +15,7 @@ from nas.guard import CollapseGuard, Stop, dominant_eigenvalue
 from nas.network import Mixture, Network, norm_statistics_frozen
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
+from nas.search.explain import ChoicesLog
 from nas.search.objective import COSTS, derive
 from nas.search.pictures import entropy, pictures
 from nas.search.scoring import score_mixture, score_path
@@ -57,6 +58,8 @@ def search(cfg: SearchConfig, run: RunFolder, *, setup: SearchSetup | None = Non
         return pictures(strategy, setup, cells=last or len(run.history) % _CELLS_EVERY == 0)
 
     listeners = [History(run), Events(run, "search", draw), Progress("search", _SHOWN), *registered_listeners(run)]
+    if isinstance(strategy, Differentiable):
+        listeners.append(ChoicesLog(run, strategy))
     fit(trainer, evaluate, at=lambda step: step % cfg.evaluate_every == 0, listeners=listeners, run=run)
     return select(cfg, run, setup, strategy, candidates)
 

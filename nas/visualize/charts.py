@@ -149,7 +149,7 @@ def bars(rows: Mapping[str, Sequence[float]], names: Sequence[str], *, title: st
     axes.tick_params(axis="y", labelsize=7)
     axes.grid(axis="y", visible=False)
     if len(names) > 1:
-        _legend(axes)
+        _legend(axes, "lower right")
     return figure
 
 
@@ -217,5 +217,5 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes) -> None:
-    axes.legend(frameon=False, fontsize=7.5, labelcolor=INK)
+def _legend(axes: Axes, place: str = "best") -> None:
+    axes.legend(loc=place, frameon=False, fontsize=7.5, labelcolor=INK)

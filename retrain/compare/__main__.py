@@ -9,6 +9,7 @@ from typing import Any
 
 from genotypes import UserError
 from nas.command import Command, read_file, run_command, to_yaml
+from nas.report import report_at_the_end
 from nas.run import RunFolder
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
 from retrain.compare.table import markdown, plot, trainings_csv
@@ -74,8 +75,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     done = compare(cfg, plan, run.path, after_each=write)
     table = rows(done)
     plot(table, done, run.path / "comparison.png")
+    page = report_at_the_end(run.path)
     print(markdown(table))
     print(f"saved   {run.path / 'table.md'} (table.json, trainings.csv, comparison.png and runs/ beside it)")
+    if page:
+        print(f"page    {page}")
 
 
 def _is_comparison(out: str | None) -> bool:

@@ -173,5 +173,6 @@ def plot(table: Sequence[Row], trainings: Sequence[Training], path: Path, *, nam
         axis.grid(axis="x", color="0.92")
         axis.set_axisbelow(True)
     seeds = len({t.seed for t in trainings})
-    figure.suptitle(f"{name}: a dot a training ({seeds} seed{'s' * (seeds > 1)}), a bar at the mean, grey for chance")
+    shaded = ", grey for chance" if chance is not None else ""
+    figure.suptitle(f"{name}: a dot a training ({seeds} seed{'s' * (seeds > 1)}), a bar at the mean{shaded}")
     figure.savefig(path, dpi=130)

@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         full = "" if cfg.quick_scores else f", wF {s.wF:.4f}, Sm {s.Sm:.4f}, Em {s.Em_mean:.4f}"
         print(f"scored  {name} ({s.count}): maxF {s.maxF:.4f}, MAE_raw {s.MAE_raw:.4f}, avgF {s.avgF:.4f}{full}")
     print(f"saved   {result.path / 'weights.safetensors'} (scores.json, cells.svg and predictions.png beside it)")
+    print(f"page    {result.path / 'report.html'}")
     print(f"next    python -m retrain.predict --weights {result.path / 'weights.safetensors'} PHOTO -o maps")
     if is_synthetic(cfg.data):
         print("note    trained on pictures that the program makes: for photographs, give --data NAME=DIR")

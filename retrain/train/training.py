@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import genotypes
 from genotypes import Genotype
 from nas.network import Network, to_device
+from nas.report import report_at_the_end
 from nas.run import RunFolder, progress_shown
 from nas.task import Batches, PhotoSet, Scores, evaluate
 from nas.training import (
@@ -195,6 +196,7 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
     }
     run.write_text("scores.json", json.dumps(document, indent=1))  # last: where it is, the run is complete
     run.close()
+    report_at_the_end(run.path)
     return TrainResult(
         genotype=setup.genotype, scores=scores, steps=trainer.steps, images_per_second=speed, path=run.path
     )

@@ -15,6 +15,7 @@ SMALL = {
     "batch_size": 4,
     "evaluate_every": 3,
     "rivals": 2,
+    "worth_seconds": 0,
 }
 
 

@@ -147,7 +147,7 @@ def test_the_command_makes_pages_again_and_names_what_is_no_run(tmp_path, capsys
     assert "scores.json: expected JSON" in capsys.readouterr().err
 
 
-def test_a_page_that_fails_is_a_warning_for_the_run(tmp_path):
+def test_a_page_that_fails_is_a_warning_for_the_run(tmp_path, pages_made):
     made_runs.training(tmp_path / "a")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,0 +1,116 @@
+"""What explains a search's result, kept in its folder for the page: how choices moved, what each edge is worth."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from PIL import Image
+
+from nas.network import Network, norm_statistics_restored, reestimate_norms
+from nas.run import RunFolder
+from nas.search.pictures import predictions
+from nas.search.scoring import score_mixture
+from nas.search.setup import SearchSetup
+from nas.strategies import Strategy
+from nas.training import Listener, Trainer
+from nas.trials import Trials
+
+__all__ = ["ChoicesLog", "edge_worth", "explain", "inherited_loss", "mean_losses"]
+
+CHOICES, WORTH = "choices.jsonl", "worth.json"
+_NORM_BATCHES = 5  # a quarter of what scores a genotype: here only differences count, and there are many
+_DIGITS = 5
+
+# edge -> candidate -> a number, the higher the better liked
+Liking = Mapping[str, Mapping[str, float]]
+
+
+class ChoicesLog(Listener):
+    """RUN/choices.jsonl: a line an evaluation, with every candidate's probability.
+
+    A resumed run writes the steps after its checkpoint again; the last line of a step counts.
+    """
+
+    def __init__(self, run: RunFolder, strategy: Strategy) -> None:
+        self._path, self._strategy = run.path / CHOICES, strategy
+
+    def row(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
+        edges = {
+            edge: {op: round(value, _DIGITS) for op, value in shares.items()}
+            for edge, shares in self._strategy.probabilities().items()
+        }
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": row["step"], "probabilities": edges}) + "\n")
+
+
+def explain(
+    run: RunFolder, net: Network, setup: SearchSetup, choices: Mapping[str, str], liking: Liking, *, seconds: float
+) -> None:
+    """Write RUN/predictions.png, and RUN/worth.json if it may take more than no time; with the supernet's weights."""
+    pixels = (255 * predictions(net, setup, net.path(choices))).round().astype("uint8")
+    Image.fromarray(pixels).save(run.path / "predictions.png")
+    if seconds:
+        worth = edge_worth(choices, liking, inherited_loss(net, setup), seconds=seconds)
+        run.write_text(WORTH, json.dumps({**worth, "images": len(setup.held_out.rows)}, indent=1))
+
+
+def edge_worth(
+    choices: Mapping[str, str],
+    liking: Liking,
+    loss: Callable[[Mapping[str, str]], float],
+    *,
+    seconds: float,
+) -> dict[str, Any]:
+    """What each edge is worth: the loss where it alone is its runner-up (the candidate liked second), or `none`.
+
+    loss: of choices, all else being equal. Ends after `seconds` of wall time, edge by edge in the order of `choices`;
+    `edges_left` counts those that were not reached. Returns {loss, seconds, edges_left, edges: {edge: {chosen,
+    runner_up, none}}}, where runner_up and none are {op, loss}, or None where there is no such candidate.
+    """
+    began = time.monotonic()
+    base = loss(choices)
+    edges: dict[str, dict[str, Any]] = {}
+    longest = time.monotonic() - began
+    for edge, chosen in choices.items():
+        others = [op for op in liking.get(edge, ()) if op != chosen]
+        best = max(others, key=liking[edge].__getitem__, default=None)
+        rivals = {"runner_up": best, "none": "none" if "none" in others else None}
+        count = len({op for op in rivals.values() if op})
+        if time.monotonic() - began + count * longest > seconds:
+            break
+        known: dict[str, float] = {}
+        for op in dict.fromkeys(op for op in rivals.values() if op):
+            start = time.monotonic()
+            known[op] = loss({**choices, edge: op})
+            longest = max(longest, time.monotonic() - start)
+        found = {name: {"op": op, "loss": known[op]} if op else None for name, op in rivals.items()}
+        edges[edge] = {"chosen": chosen, **found}
+    return {
+        "loss": base,
+        "seconds": round(time.monotonic() - began, 2),
+        "edges_left": len(choices) - len(edges),
+        "edges": edges,
+    }
+
+
+def inherited_loss(net: Network, setup: SearchSetup) -> Callable[[Mapping[str, str]], float]:
+    """The held-out loss of choices with the supernet's weights, norms estimated on the same few batches each time."""
+    batches = [setup.weights(step)[0] for step in range(_NORM_BATCHES)]
+
+    def loss(choices: Mapping[str, str]) -> float:
+        mixture = net.path(choices)
+        with norm_statistics_restored(net):
+            reestimate_norms(net, batches, mixture)
+            return score_mixture(net, mixture, setup)["loss"]
+
+    return loss
+
+
+def mean_losses(trials: Trials) -> Liking:
+    """How trials like each candidate: minus the mean loss of those that chose it."""
+    seen: dict[str, dict[str, list[float]]] = {}
+    for trial in trials.complete:
+        for edge, op in trial.choices.items():
+            seen.setdefault(edge, {}).setdefault(op, []).append(trial.values[0])
+    return {edge: {op: -sum(v) / len(v) for op, v in ops.items()} for edge, ops in seen.items()}
