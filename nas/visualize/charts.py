@@ -218,4 +218,4 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes, place: str = "best") -> None:
-    axes.legend(loc=place, frameon=False, fontsize=7.5, labelcolor=INK)
+    axes.legend(frameon=False, fontsize=7.5, labelcolor=INK).set_loc(place)
