@@ -1,0 +1,287 @@
+"""Which channels of a CSNet are of no use, and the narrower network without them (Gao et al., ECCV 2020, section 3.3).
+
+A channel goes once a norm scale on its way has vanished: in an in-layer block the octave convolution's or either
+depthwise one's, in the fusion head the layer's own. What such a channel still sends on is its shift, a constant; the
+norms that read it take the constant over into their means, so that nothing changes but at the borders of 3x3
+convolutions, which see zeros beyond the picture.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from genotypes import Cell, Genotype, UserError, incoming
+from nas.network import Network, build
+
+__all__ = ["THRESHOLD", "Pruned", "prune_channels"]
+
+THRESHOLD = 1e-20  # the authors': coupled decay under Adam ends there
+
+# Template -> the parameters that hold its widths.
+_WIDTHS = {
+    "octave_block": ("widths",),
+    "octave_stage": ("widths",),
+    "cross_stage_fusion": ("fuse", "dilated", "channels"),
+}
+
+
+class Pruned(NamedTuple):
+    """net: of the channels left, in eval mode; before, after: width ("stage1.widths.0.1") -> channels."""
+
+    net: Network
+    before: dict[str, int]
+    after: dict[str, int]
+
+
+@torch.no_grad()
+def prune_channels(net: Network, threshold: float = THRESHOLD) -> Pruned:
+    """The network without the channels of which a norm scale is smaller than `threshold`.
+
+    With scales and shifts of the dropped channels at zero it computes the same. Otherwise re-estimate its norm
+    statistics (`nas.network.reestimate_norms`), as the authors do.
+
+    Raises UserError for a network without cells of CSNet's, and where nothing would be left of a block.
+    """
+    widths = _Widths(net)
+    widths.drop_vanished(threshold)
+    widths.drop_unread()
+    genotype = _narrowed(net.genotype, {way: int(keep.sum()) for way, keep in widths.keep.items()})
+    narrow = build(genotype)
+    narrow.load_state_dict(widths.state(widths.constants(threshold)))
+    before = {way: len(keep) for way, keep in widths.keep.items()}
+    return Pruned(narrow.eval(), before, {way: int(keep.sum()) for way, keep in widths.keep.items()})
+
+
+class _Widths:
+    """What each width of a network decides: which channels of which nodes it counts, and which of them stay."""
+
+    def __init__(self, net: Network) -> None:
+        self.net, self.graph = net, net.genotype.graph
+        tagged, ways = _tagged(net.genotype)
+        if not ways:
+            raise UserError(
+                f"{net.genotype.name} has no cell of {', '.join(_WIDTHS)}: pruning by norm scales is CSNet's"
+            )
+        # Node -> the widths that its channels belong to, in order: of a concatenation one for each edge.
+        self.parts: dict[str, list[str]] = {}
+        for name, node in tagged.nodes(data=True):
+            tags = (
+                [edge["width"] for edge in incoming(tagged, name)]
+                if node.get("combine") == "concat"
+                else [node["width"]]
+            )
+            if tags[0] in ways:
+                self.parts[name] = [ways[tag] for tag in tags]
+        device = next(net.parameters()).device
+        sizes = {ways[tag]: width for tag, width in _pairs(tagged, self.graph) if tag in ways}
+        self.keep = {way: torch.ones(sizes[way], dtype=torch.bool, device=device) for way in ways.values()}
+
+    def alive(self, node: str) -> Tensor:
+        """bool[width of the node]: the channels that stay."""
+        if node in self.parts:
+            return torch.cat([self.keep[way] for way in self.parts[node]])
+        return torch.ones(self.graph.nodes[node]["width"], dtype=torch.bool, device=next(self.net.parameters()).device)
+
+    def part(self, node: str, edge: Mapping[str, Any]) -> slice:
+        """The channels of a node that an edge into it fills."""
+        if self.graph.nodes[node]["combine"] != "concat":
+            return slice(None)
+        start = sum(other["width"] for other in incoming(self.graph, node) if other["order"] < edge["order"])
+        return slice(start, start + edge["width"])
+
+    def drop_vanished(self, threshold: float) -> None:
+        for node, ways in self.parts.items():
+            vanished = self.post(node)[0].weight.abs() < threshold
+            for way, part in zip(ways, vanished.split([len(self.keep[way]) for way in ways]), strict=True):
+                self.keep[way] &= ~part
+
+    def drop_unread(self) -> None:
+        """Channels that are made of constants alone, and those that nothing reads, go too; UserError if all do."""
+        before = -1
+        while before != (left := sum(int(keep.sum()) for keep in self.keep.values())):
+            before = left
+            for node, ways in self.parts.items():
+                edges = incoming(self.graph, node)
+                fed = [bool(self.alive(edge["source"]).any()) for edge in edges]
+                read = any(
+                    bool(self.alive(reader)[self.part(reader, edge)].any())
+                    for _, reader, edge in self.graph.out_edges(node, data=True)
+                )
+                for index, way in enumerate(ways):
+                    if not read or not (fed[index] if len(ways) > 1 else any(fed)):
+                        self.keep[way].zero_()
+        blocks: dict[str, int] = {}
+        for way, keep in self.keep.items():
+            if ".widths." in way:
+                block = way.rpartition(".")[0]
+                blocks[block] = blocks.get(block, 0) + int(keep.sum())
+        gone = [block for block, left in blocks.items() if not left]
+        for output in self.net.genotype.outputs:
+            if not any(bool(self.alive(edge["source"]).any()) for edge in incoming(self.graph, output)):
+                gone.append(output)
+        if gone:
+            raise UserError(
+                f"{self.net.genotype.name}: every channel of {gone[0]} has vanished, so no network is left; "
+                "a weaker dynamic_decay or a smaller threshold leaves more"
+            )
+
+    def constants(self, threshold: float) -> dict[str, Tensor]:
+        """Node -> float[width]: what the dropped channels before it add to its sum (or concatenation)."""
+        values: dict[str, Tensor] = {}  # node -> what its dropped channels hold; NaN where that is not constant
+        added: dict[str, Tensor] = {}
+        for node, data in self.graph.nodes(data=True):
+            if data["kind"] != "cell":
+                continue
+            total = torch.zeros(data["width"], device=next(self.net.parameters()).device)
+            fed = torch.zeros_like(total, dtype=torch.bool)  # channels that something alive still reaches
+            for edge in incoming(self.graph, node):
+                if edge["op"] == "none":
+                    continue
+                alive, place = self.alive(edge["source"]), self.part(node, edge)
+                if not alive.all():
+                    weight = self.convolution(edge["id"]).weight.sum((2, 3))
+                    value = values[edge["source"]]
+                    if _is_depthwise(edge["op"]):
+                        total[place] += torch.where(alive, 0.0, weight[:, 0] * value)
+                    else:
+                        total[place] += weight[:, ~alive] @ value[~alive]
+                fed[place] |= alive if _is_depthwise(edge["op"]) else alive.any()
+            added[node] = total
+            if node in self.parts:
+                norm, act = self.post(node)
+                shift = act(norm.bias[None, :, None, None]).flatten()
+                still = act(norm.eval()(total[None, :, None, None])).flatten()
+                vanished = norm.weight.abs() < threshold
+                values[node] = torch.where(vanished, shift, torch.where(fed, torch.nan, still))
+        return added
+
+    def state(self, added: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state dict of what is left."""
+        old = self.net.state_dict()
+        new = {key: value for key, value in old.items() if not key.startswith("cells.")}
+        for node, data in self.graph.nodes(data=True):
+            alive = self.alive(node)
+            if data["kind"] != "cell" or not alive.any():
+                continue
+            cell, name = node.split(".", 1)
+            prefix = f"cells.{cell}.nodes.{name}."
+            for key, value in _below(old, prefix):
+                value = value - added[node] if key.endswith("running_mean") else value
+                new[key] = value[alive] if value.ndim else value
+            for edge in incoming(self.graph, node):
+                outputs, inputs = alive[self.part(node, edge)], self.alive(edge["source"])
+                if not outputs.any() or not inputs.any():
+                    continue
+                for key, value in _below(old, f"cells.{cell}.edges.{edge['name']}."):
+                    value = value[outputs]
+                    if value.ndim > 1 and not _is_depthwise(edge["op"]):
+                        value = value[:, inputs]
+                    new[key] = value
+            self._shift_bias(new, node, added[node])
+        return new
+
+    def _shift_bias(self, new: dict[str, Tensor], node: str, added: Tensor) -> None:
+        """Where no norm can take the constant, the bias does: the classifier's."""
+        if f"cells.{node.replace('.', '.nodes.', 1)}.norm.running_mean" in new or not added.any():
+            return
+        edge = incoming(self.graph, node)[0]
+        key = f"cells.{edge['id'].replace('.', '.edges.', 1)}.bias"
+        if key not in new:
+            raise UserError(f"{node} reads channels that vanished, but has no norm and no bias to take their shift")
+        new[key] = new[key] + added
+
+    def post(self, node: str) -> tuple[nn.BatchNorm2d, nn.Module]:
+        """The norm and the activation behind a node."""
+        prefix = f"cells.{node.replace('.', '.nodes.', 1)}"
+        post = self.net.get_submodule(prefix)
+        norm, act = getattr(post, "norm", None), getattr(post, "act", None)
+        if not isinstance(norm, nn.BatchNorm2d):
+            raise UserError(f"{node} has no batch norm: pruning looks at the scales of batch norms")
+        return norm, act if isinstance(act, nn.Module) else nn.Identity()
+
+    def convolution(self, edge: str) -> nn.Conv2d:
+        module = self.net.get_submodule(f"cells.{edge.replace('.', '.edges.', 1)}")
+        if not isinstance(module, nn.Conv2d):
+            raise UserError(f"{edge} is no plain convolution: what a vanished channel sends through it is unknown")
+        return module
+
+
+def _is_depthwise(op: str) -> bool:
+    return op.startswith("depthwise")
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    return ((key, value) for key, value in state.items() if key.startswith(prefix))
+
+
+def _pairs(tagged: Any, graph: Any) -> Iterator[tuple[int, int]]:
+    """(tag, width) of every node and edge: the same places of two graphs."""
+    for name, node in tagged.nodes(data=True):
+        yield node["width"], graph.nodes[name]["width"]
+        yield from zip(
+            (edge["width"] for edge in incoming(tagged, name)),
+            (edge["width"] for edge in incoming(graph, name)),
+            strict=True,
+        )
+
+
+def _tagged(genotype: Genotype) -> tuple[Any, dict[int, str]]:
+    """The graph with a number of its own in place of every width that pruning may change, and number -> width's name.
+
+    Which nodes a parameter widens is then read off the graph: the templates alone know it.
+    """
+    ways: dict[int, str] = {}
+
+    def tag(value: Any, way: str) -> Any:
+        if isinstance(value, tuple):
+            return [tag(item, f"{way}.{index}") for index, item in enumerate(value)]
+        if value == 0:
+            return 0
+        number = 100_003 + len(ways)
+        ways[number] = way
+        return number
+
+    cells = tuple(Cell.from_dict(_with_widths(cell, tag)) for cell in genotype.cells)
+    return genotype.replace(cells=cells).graph, ways
+
+
+def _narrowed(genotype: Genotype, widths: Mapping[str, int]) -> Genotype:
+    """The genotype with other widths; a branch without channels is absent, and nothing names it as an input."""
+
+    def number(value: Any, way: str) -> Any:
+        if isinstance(value, tuple):
+            return [number(item, f"{way}.{index}") for index, item in enumerate(value)]
+        return widths.get(way, 0)
+
+    gone = {
+        f"{cell.name}.out{branch}"
+        for cell in genotype.cells
+        if cell.template.startswith("octave")
+        for branch, width in enumerate(_last_widths(cell, widths))
+        if width == 0
+    }
+    cells = []
+    for cell in genotype.cells:
+        inputs = {alias: source for alias, source in cell.inputs.items() if source not in gone}
+        cells.append(Cell.from_dict(_with_widths(cell, number) | {"inputs": inputs}))
+    return genotype.replace(
+        name=f"{genotype.name}_pruned",
+        description=f"{genotype.name} with the widths that pruning left.",
+        cells=tuple(cells),
+    )
+
+
+def _last_widths(cell: Cell, widths: Mapping[str, int]) -> list[int]:
+    """Channels of each branch that the cell hands on."""
+    own = cell.params["widths"]
+    way = f"{cell.name}.widths" + (f".{len(own) - 1}" if cell.template == "octave_stage" else "")
+    branches = own[-1] if cell.template == "octave_stage" else own
+    return [widths.get(f"{way}.{branch}", 0) for branch in range(len(branches))]
+
+
+def _with_widths(cell: Cell, change: Callable[[Any, str], Any]) -> dict[str, Any]:
+    """The cell's document, with its widths changed."""
+    names = _WIDTHS.get(cell.template, ())
+    return cell.to_dict() | {name: change(cell.params[name], f"{cell.name}.{name}") for name in names}

@@ -1,0 +1,176 @@
+"""Pruning by vanished norm scales: what is dropped, what its constants become, and the form of what is left."""
+
+import json
+
+import pytest
+import torch
+
+import genotypes
+import nas
+from genotypes import Cell, Genotype, UserError
+from nas.network.weights import save_weights
+from nas.run import run_command
+from retrain import load_network
+from retrain.prune import prune_channels
+from retrain.prune.__main__ import main
+from search_spaces.csnet import csnet_of_widths
+
+STAGES = [[[4, 4]], [[4, 0], [5, 3]], [[6, 4], [7]], [[9, 0], [8]], [[9, 3], [10]]]
+DILATED = [[1, 1, 0, 0, 2], [1, 0, 0, 0, 1], [0, 0, 3, 0, 0]]
+THIN = csnet_of_widths(STAGES, [4, 5, 6], DILATED, 7, name="thin")
+
+ALL = ("mix", "local", "out", "fuse", "multi")
+
+
+def _net(genotype: Genotype = THIN) -> nas.Network:
+    """Random weights, scales and statistics; in eval mode."""
+    generator = torch.Generator().manual_seed(0)
+    net = nas.build(genotype).eval()
+    with torch.no_grad():
+        for key, value in net.state_dict().items():
+            if value.is_floating_point():
+                positive = value.ndim == 1 and not key.endswith("running_mean")
+                fill = torch.rand if positive else torch.randn
+                value.copy_(fill(value.shape, generator=generator) * 0.4 + (0.3 if positive else 0))
+    return net
+
+
+def _picture(size: int = 64) -> torch.Tensor:
+    return torch.randn(2, 3, size, size + 32, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def _vanish(net: nas.Network, kinds: tuple[str, ...] = ALL, *, shifts: bool) -> int:
+    """Take away the scales (and shifts) of some channels in the nodes of these kinds; how many channels that are."""
+    generator, count = torch.Generator().manual_seed(0), 0
+    for cell, module in net.cells.items():
+        for name, post in module.nodes.items():
+            if cell == "head":
+                continue
+            if cell == "fusion" or "mix" in name:  # local and out of a branch follow its mix and lose the same channels
+                gone = torch.rand(len(post.norm.weight), generator=generator) < 0.3
+                gone[0] = False
+                count += int(gone.sum())
+            if any(kind in name for kind in kinds):
+                post.norm.weight[gone] = 0
+                if not shifts:
+                    post.norm.bias[gone] = 0
+    return count
+
+
+def test_channels_without_scale_and_shift_are_not_missed():
+    net, x = _net(), _picture()
+    gone = _vanish(net, shifts=False)
+    pruned = prune_channels(net)
+    assert sum(pruned.before.values()) - sum(pruned.after.values()) == gone > 20
+    assert pruned.net.genotype.cells[1].params["widths"] == ((4, 0), (3, 1))
+    expected = net(x)[0]
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(pruned.net(x)[0], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kinds", [("out",), ("mix", "local", "out")])
+def test_what_a_channel_without_scale_sends_on_moves_into_the_norms(kinds):
+    # Without 3x3 convolutions behind the octave blocks there are no borders at which a constant is not constant.
+    block = {"name": "stage0", "template": "octave_block", "inputs": {"x0": "image"}, "widths": [6, 5], "kernel": 3}
+    inputs = {"x0": "stage0.out0", "x1": "stage0.out1"}
+    stage = {"name": "stage1", "template": "octave_stage", "inputs": inputs, "widths": [[6, 5], [7]]}
+    head = {"name": "head", "template": "head", "inputs": ["stage1.out0"], "kernel": 1}
+    cells = [block | {"stride": 1}, stage | {"stride": 1}, head]
+    genotype = Genotype(name="flat", cells=tuple(map(Cell.from_dict, cells)), outputs=("head.logits",))
+    net, x = _net(genotype), _picture()
+    assert _vanish(net, kinds, shifts=True) > 5
+    pruned = prune_channels(net)
+    assert sum(pruned.after.values()) < sum(pruned.before.values())
+    torch.testing.assert_close(pruned.net(x)[0], net(x)[0], rtol=0, atol=1e-5)
+    _vanish(net, kinds, shifts=False)  # the shifts did count: without them it is another network
+    assert (pruned.net(x)[0] - net(x)[0]).abs().max() > 1e-3
+
+
+def test_a_depthwise_scale_that_vanished_takes_its_channel_along():
+    net = _net()
+    with torch.no_grad():
+        net.cells["stage1"].nodes["b1_local1"].norm.weight[2] = 1e-30
+    assert prune_channels(net).after["stage1.widths.1.1"] == 2
+    with torch.no_grad():
+        net.cells["stage1"].nodes["b1_local1"].norm.weight[2] = 1e-10
+    assert prune_channels(net).after["stage1.widths.1.1"] == 3
+    assert prune_channels(net, 1e-6).after["stage1.widths.1.1"] == 2
+
+
+def test_a_branch_may_vanish_whole():
+    net, x = _net(), _picture()
+    with torch.no_grad():
+        for name in ("b1_mix1", "b1_local1", "out1"):
+            for value in net.cells["stage1"].nodes[name].norm.parameters():
+                value.zero_()
+        for value in net.cells["fusion"].nodes["multi2"].norm.parameters():
+            value.zero_()
+    pruned = prune_channels(net)
+    cells = {cell.name: cell for cell in pruned.net.genotype.cells}
+    assert cells["stage1"].params["widths"][1] == (5, 0) and dict(cells["stage2"].inputs) == {"x0": "stage1.out0"}
+    # What only a dropped branch read is of no use either.
+    assert cells["fusion"].params["fuse"] == (4, 5, 0) and cells["fusion"].params["dilated"][2] == (0,) * 5
+    torch.testing.assert_close(pruned.net(x)[0], net(x)[0], rtol=0, atol=1e-5)
+
+
+def test_what_comes_out_has_the_form_of_the_authors_pruned_networks():
+    # The authors' own widths, reached from csnet_x2 by dropping channels.
+    target, net = genotypes.load("csnet_l_x2"), nas.build(genotypes.load("csnet_x2"))
+    wanted = {key: len(value) for key, value in nas.build(target).state_dict().items() if key.endswith("norm.weight")}
+    dilated = {cell.name: cell for cell in target.cells}["fusion"].params["dilated"]
+    with torch.no_grad():
+        for key, scale in net.named_parameters():
+            if not key.endswith("norm.weight"):
+                continue
+            if "multi" in key:
+                branch = int(key.split("multi")[1][0])
+                full = net.genotype.graph.in_edges(f"fusion.multi{branch}", data=True)
+                parts = scale.split([edge["width"] for _, _, edge in sorted(full, key=lambda e: e[2]["order"])])
+                for part, width in zip(parts, dilated[branch], strict=True):
+                    part[width:] = 0
+            else:
+                scale[wanted[key] :] = 0
+    assert prune_channels(net).net.genotype == target
+
+
+def test_nothing_left_is_an_error():
+    net = _net()
+    torch.nn.init.zeros_(net.cells["stage3"].nodes["out0"].norm.weight)
+    with pytest.raises(UserError, match=r"every channel of stage3\.widths\.\d has vanished"):
+        prune_channels(net)
+    net = _net()
+    torch.nn.init.zeros_(net.cells["fusion"].nodes["out"].norm.weight)
+    with pytest.raises(UserError, match=r"every channel of .* has vanished, so no network is left"):
+        prune_channels(net)
+    with pytest.raises(UserError, match="fpn_tiny has no cell of octave_block, octave_stage, cross_stage_fusion"):
+        prune_channels(nas.build(genotypes.load("fpn_tiny")))
+
+
+def test_command(tmp_path, capsys):
+    net = _net(THIN.replace(input=genotypes.Input(size=(32, 32))))
+    _vanish(net, shifts=True)
+    weights, out = tmp_path / "w.safetensors", tmp_path / "out"
+    save_weights(weights, net.state_dict(), net.genotype)
+    words = ["--weights", str(weights), "-o", str(out), "--data", "synthetic:20", "--batches", "3", "--batch-size", "8"]
+    assert run_command(main, words) == 0
+    said = capsys.readouterr().out
+    assert "channels left" in said and "scored  after   held-out (2)" in said
+    document = json.loads((out / "pruning.json").read_text())
+    small = load_network(out / "weights.safetensors")
+    assert small.genotype == genotypes.load(out / "genotype.yaml") and small.genotype.input.size == (32, 32)
+    assert document["after"]["params"] == sum(p.numel() for p in small.parameters()) < document["before"]["params"]
+    assert document["widths"]["fusion.channels"] == [7, small.genotype.graph.nodes["fusion.out"]["width"]]
+    folded = prune_channels(net).net.state_dict()  # the statistics are those of the photographs now
+    key = "cells.fusion.nodes.out.norm.running_mean"
+    assert not torch.allclose(small.state_dict()[key], folded[key])
+    assert torch.equal(small.state_dict()["cells.head.edges.conv.weight"], folded["cells.head.edges.conv.weight"])
+
+    for words, message in (
+        (["--threshold", "nan"], "--threshold is a norm scale in 0..1, not nan"),
+        (["--batches", "0"], "--batches must be at least 1, not 0"),
+        (["-o", str(tmp_path)], "holds files of something else"),
+        (["--weights", str(tmp_path / "none")], "no weight file at"),
+    ):
+        assert run_command(main, ["--weights", str(weights), "-o", str(out), *words]) == 2
+        assert message in capsys.readouterr().err
