@@ -156,7 +156,7 @@ KINDS = (
 def find_widths(params: Any, path: tuple[str | int, ...] = ()) -> dict[str, tuple[int, ...]]:
     """Way ("widths.0.0") -> candidates, in the document's order; GenotypeError, with the place, for bad candidates."""
     if is_open(params):
-        return {".".join(map(str, path)): candidates(params["choose"], 1, path)}
+        return {".".join(map(str, path)): candidates(params["choose"], 0, path)}
     found: dict[str, tuple[int, ...]] = {}
     for key, value in _children(params):
         found |= find_widths(value, (*path, key))

@@ -64,30 +64,30 @@ def csnet_of_widths(
     )
 
 
-def open_csnet(expand: float = 1, shares: Sequence[float] = (0.25, 0.5, 0.75, 1.0)) -> Genotype:
-    """`csnet(expand)` with the width of every branch of every block open: some share of what it is before pruning.
+def open_csnet(expand: float = 1) -> Genotype:
+    """`csnet(expand)` with every width open: each may be any number of channels up to what it is before pruning.
 
-    The paper learns these widths by pruning (section 3.2). Deciding each at its largest candidate gives the zoo's
-    network back.
+    Open are the branches of every block (from 1 up), and in the head the fused branches, the convolutions of each
+    dilation (from 0 up: 0 leaves out a dilation, or a branch) and the channels after them. The paper learns these
+    widths by pruning (section 3.3), so `retrain.prune` decides them, too. Deciding each at its largest candidate gives
+    the zoo's network back.
 
     >>> space = open_csnet(1)
     >>> space.decide({way: max(widths) for way, widths in space.choices().items()}) == csnet(1)
     True
     """
-    if not shares or not all(0 < share <= 1 for share in shares):
-        raise ValueError(f"shares must be in 0..1, without 0, not {list(shares)}")
     fixed = csnet(expand)
 
-    def opened(width: Any) -> Any:
+    def opened(width: Any, least: int) -> Any:
         if isinstance(width, tuple):
-            return [opened(item) for item in width]
-        candidates = sorted({max(1, round(share * width)) for share in (*shares, 1.0)})
-        return {"choose": candidates} if len(candidates) > 1 else width
+            return [opened(item, least) for item in width]
+        return {"choose": list(range(least, width + 1))} if width > least else width
 
     cells = []
     for cell in fixed.cells:
         data = cell.to_dict()
-        if "widths" in data:
-            data["widths"] = opened(cell.params["widths"])
+        for name, least in (("widths", 1), ("fuse", 0), ("dilated", 0), ("channels", 1)):
+            if name in data:
+                data[name] = opened(cell.params[name], least)
         cells.append(Cell.from_dict(data))
     return fixed.replace(name=f"open_{fixed.name}", cells=tuple(cells))

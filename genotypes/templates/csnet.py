@@ -60,7 +60,7 @@ def cross_stage_fusion(
 ) -> list[Node]:
     """Fuse the outputs of stages, finest first, into `out`, `channels` wide, at the finest stride.
 
-    1. fuse_j: 1x1 octave convolution of all inputs to `fuse[j]` channels at the stride of input j;
+    1. fuse_j: 1x1 octave convolution of all inputs to `fuse[j]` channels at the stride of input j (0: no branch j);
     2. multi_j: 3x3 convolutions of fuse_j with dilations 1, 2, 4, 8, 16, side by side, `dilated[j]` channels each
        (0: left out);
     3. out: 1x1 octave convolution of all multi_j.
@@ -79,7 +79,7 @@ def cross_stage_fusion(
     for j, (feature, width, parts) in enumerate(zip(features, fuse, dilated, strict=True)):
         size = Size("like", feature.name)
         edges = _octave_edges(f"fuse{j}", features, base, feature.stride, conv2d(1, bias=False), shrink=shrink)
-        if not any(parts):
+        if not width or not any(parts):
             continue  # a branch pruned away
         fused = Node(name=f"fuse{j}", stride=feature.stride, width=width, edges=edges, post=post, size=size)
         nodes.append(fused)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from genotypes import Cell, Genotype, UserError, incoming
+from genotypes import Cell, Edge, Genotype, Graph, UserError
 from nas.network import Network, build
 
 __all__ = ["THRESHOLD", "Pruned", "prune_channels"]
@@ -66,14 +66,10 @@ class _Widths:
             )
         # Node -> the widths that its channels belong to, in order: of a concatenation one for each edge.
         self.parts: dict[str, list[str]] = {}
-        for name, node in tagged.nodes(data=True):
-            tags = (
-                [edge["width"] for edge in incoming(tagged, name)]
-                if node.get("combine") == "concat"
-                else [node["width"]]
-            )
+        for name, node in tagged.nodes.items():
+            tags = [edge.width for edge in node.edges] if node.combine == "concat" else [node.width]
             if tags[0] in ways:
-                self.parts[name] = [ways[tag] for tag in tags]
+                self.parts[name] = [ways[tag] for tag in tags if tag]
         device = next(net.parameters()).device
         sizes = {ways[tag]: width for tag, width in _pairs(tagged, self.graph) if tag in ways}
         self.keep = {way: torch.ones(sizes[way], dtype=torch.bool, device=device) for way in ways.values()}
@@ -82,14 +78,18 @@ class _Widths:
         """bool[width of the node]: the channels that stay."""
         if node in self.parts:
             return torch.cat([self.keep[way] for way in self.parts[node]])
-        return torch.ones(self.graph.nodes[node]["width"], dtype=torch.bool, device=next(self.net.parameters()).device)
+        return torch.ones(self.graph[node].width, dtype=torch.bool, device=next(self.net.parameters()).device)
 
-    def part(self, node: str, edge: Mapping[str, Any]) -> slice:
+    def part(self, node: str, edge: Edge) -> slice:
         """The channels of a node that an edge into it fills."""
-        if self.graph.nodes[node]["combine"] != "concat":
+        if self.graph[node].combine != "concat":
             return slice(None)
-        start = sum(other["width"] for other in incoming(self.graph, node) if other["order"] < edge["order"])
-        return slice(start, start + edge["width"])
+        start = 0
+        for other in self.graph.incoming(node):
+            if other.id == edge.id:
+                break
+            start += other.width or 0
+        return slice(start, start + (edge.width or 0))
 
     def drop_vanished(self, threshold: float) -> None:
         for node, ways in self.parts.items():
@@ -103,11 +103,12 @@ class _Widths:
         while before != (left := sum(int(keep.sum()) for keep in self.keep.values())):
             before = left
             for node, ways in self.parts.items():
-                edges = incoming(self.graph, node)
-                fed = [bool(self.alive(edge["source"]).any()) for edge in edges]
+                fed = [bool(self.alive(edge.source).any()) for edge in self.graph.incoming(node)]
                 read = any(
                     bool(self.alive(reader)[self.part(reader, edge)].any())
-                    for _, reader, edge in self.graph.out_edges(node, data=True)
+                    for reader in self.graph.readers[node]
+                    for edge in self.graph.incoming(reader)
+                    if edge.source == node
                 )
                 for index, way in enumerate(ways):
                     if not read or not (fed[index] if len(ways) > 1 else any(fed)):
@@ -119,7 +120,7 @@ class _Widths:
                 blocks[block] = blocks.get(block, 0) + int(keep.sum())
         gone = [block for block, left in blocks.items() if not left]
         for output in self.net.genotype.outputs:
-            if not any(bool(self.alive(edge["source"]).any()) for edge in incoming(self.graph, output)):
+            if not any(bool(self.alive(edge.source).any()) for edge in self.graph.incoming(output)):
                 gone.append(output)
         if gone:
             raise UserError(
@@ -131,23 +132,23 @@ class _Widths:
         """Node -> float[width]: what the dropped channels before it add to its sum (or concatenation)."""
         values: dict[str, Tensor] = {}  # node -> what its dropped channels hold; NaN where that is not constant
         added: dict[str, Tensor] = {}
-        for node, data in self.graph.nodes(data=True):
-            if data["kind"] != "cell":
+        for node, data in self.graph.nodes.items():
+            if data.kind != "cell":
                 continue
-            total = torch.zeros(data["width"], device=next(self.net.parameters()).device)
+            total = torch.zeros(data.width, device=next(self.net.parameters()).device)
             fed = torch.zeros_like(total, dtype=torch.bool)  # channels that something alive still reaches
-            for edge in incoming(self.graph, node):
-                if edge["op"] == "none":
+            for edge in data.edges:
+                if not edge.carries():
                     continue
-                alive, place = self.alive(edge["source"]), self.part(node, edge)
+                alive, place = self.alive(edge.source), self.part(node, edge)
                 if not alive.all():
-                    weight = self.convolution(edge["id"]).weight.sum((2, 3))
-                    value = values[edge["source"]]
-                    if _is_depthwise(edge["op"]):
+                    weight = self.convolution(edge.id).weight.sum((2, 3))
+                    value = values[edge.source]
+                    if _is_depthwise(edge):
                         total[place] += torch.where(alive, 0.0, weight[:, 0] * value)
                     else:
                         total[place] += weight[:, ~alive] @ value[~alive]
-                fed[place] |= alive if _is_depthwise(edge["op"]) else alive.any()
+                fed[place] |= alive if _is_depthwise(edge) else alive.any()
             added[node] = total
             if node in self.parts:
                 norm, act = self.post(node)
@@ -161,22 +162,22 @@ class _Widths:
         """The state dict of what is left."""
         old = self.net.state_dict()
         new = {key: value for key, value in old.items() if not key.startswith("cells.")}
-        for node, data in self.graph.nodes(data=True):
+        for node, data in self.graph.nodes.items():
             alive = self.alive(node)
-            if data["kind"] != "cell" or not alive.any():
+            if data.kind != "cell" or not alive.any():
                 continue
             cell, name = node.split(".", 1)
             prefix = f"cells.{cell}.nodes.{name}."
             for key, value in _below(old, prefix):
                 value = value - added[node] if key.endswith("running_mean") else value
                 new[key] = value[alive] if value.ndim else value
-            for edge in incoming(self.graph, node):
-                outputs, inputs = alive[self.part(node, edge)], self.alive(edge["source"])
+            for edge in data.edges:
+                outputs, inputs = alive[self.part(node, edge)], self.alive(edge.source)
                 if not outputs.any() or not inputs.any():
                     continue
-                for key, value in _below(old, f"cells.{cell}.edges.{edge['name']}."):
+                for key, value in _below(old, f"cells.{cell}.edges.{edge.name}."):
                     value = value[outputs]
-                    if value.ndim > 1 and not _is_depthwise(edge["op"]):
+                    if value.ndim > 1 and not _is_depthwise(edge):
                         value = value[:, inputs]
                     new[key] = value
             self._shift_bias(new, node, added[node])
@@ -186,8 +187,8 @@ class _Widths:
         """Where no norm can take the constant, the bias does: the classifier's."""
         if f"cells.{node.replace('.', '.nodes.', 1)}.norm.running_mean" in new or not added.any():
             return
-        edge = incoming(self.graph, node)[0]
-        key = f"cells.{edge['id'].replace('.', '.edges.', 1)}.bias"
+        edge = self.graph.incoming(node)[0]
+        key = f"cells.{edge.id.replace('.', '.edges.', 1)}.bias"
         if key not in new:
             raise UserError(f"{node} reads channels that vanished, but has no norm and no bias to take their shift")
         new[key] = new[key] + added
@@ -208,26 +209,23 @@ class _Widths:
         return module
 
 
-def _is_depthwise(op: str) -> bool:
-    return op.startswith("depthwise")
+def _is_depthwise(edge: Edge) -> bool:
+    return str(edge.op).startswith("depthwise")
 
 
 def _below(state: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
     return ((key, value) for key, value in state.items() if key.startswith(prefix))
 
 
-def _pairs(tagged: Any, graph: Any) -> Iterator[tuple[int, int]]:
+def _pairs(tagged: Graph, graph: Graph) -> Iterator[tuple[int, int]]:
     """(tag, width) of every node and edge: the same places of two graphs."""
-    for name, node in tagged.nodes(data=True):
-        yield node["width"], graph.nodes[name]["width"]
-        yield from zip(
-            (edge["width"] for edge in incoming(tagged, name)),
-            (edge["width"] for edge in incoming(graph, name)),
-            strict=True,
-        )
+    for name, node in tagged.nodes.items():
+        yield node.width, graph[name].width
+        for edge, same in zip(node.edges, graph.incoming(name), strict=True):
+            yield edge.width or 0, same.width or 0
 
 
-def _tagged(genotype: Genotype) -> tuple[Any, dict[int, str]]:
+def _tagged(genotype: Genotype) -> tuple[Graph, dict[int, str]]:
     """The graph with a number of its own in place of every width that pruning may change, and number -> width's name.
 
     Which nodes a parameter widens is then read off the graph: the templates alone know it.

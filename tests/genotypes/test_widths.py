@@ -40,15 +40,44 @@ def test_an_open_width_is_the_largest_until_decided():
 def test_closing_the_open_csnet_by_its_own_widths_gives_the_zoos_hash(expand):
     space = open_csnet(expand)
     widths = space.choices()
-    assert len(widths) == 2 + 6 + 7 + 11 + 7  # branches of the blocks of stages 0 to 4
+    # Branches of the blocks of stages 0 to 4; in the head branches, dilations and the channels after them.
+    assert len(widths) == 2 + 6 + 7 + 11 + 7 + 3 + 3 * 5 + 1
+    assert widths["stage0.widths.0"] == tuple(range(1, 10 * expand + 1))
+    assert widths["fusion.dilated.0.0"] == ((0, 1, 2), (0, 1, 2, 3, 4, 5))[expand - 1]
     closed = space.decide({way: max(candidates) for way, candidates in widths.items()})
     assert closed.hash == genotypes.load(f"csnet_x{expand}").hash
-    narrow = space.decide({way: min(candidates) for way, candidates in widths.items()})
+    narrow = space.decide({way: candidates[1] for way, candidates in widths.items()})
     assert narrow.is_decided and narrow.hash != closed.hash
     assert genotypes.loads(genotypes.dumps(space)) == space
 
 
-@pytest.mark.parametrize("bad", ["[4]", "[4, 4]", "[0, 4]", "[4, wide]", "4", "[]", "[true, 2]"])
+@pytest.mark.parametrize(("small", "large"), [("csnet_l_x1", "csnet_x1"), ("csnet_l_x2", "csnet_x2")])
+def test_the_authors_pruned_networks_are_members_of_the_open_ones(small, large):
+    space, target = open_csnet(int(large[-1])), genotypes.load(small)
+    params = {cell.name: cell.params for cell in target.cells}
+
+    def width(way: str) -> int:
+        cell, name, *indices = way.split(".")
+        value = params[cell][name]
+        for index in indices:
+            value = value[int(index)]
+        return value
+
+    assert space.decide({way: width(way) for way in space.choices()}) == target
+
+
+def test_the_heads_branches_may_be_absent():
+    space = open_csnet(1)
+    widths = {way: max(candidates) for way, candidates in space.choices().items()}
+    without = space.decide(widths | {"fusion.fuse.2": 0})
+    assert "fusion.fuse2" not in without.graph and "fusion.multi2" not in without.graph
+    assert without == space.decide(widths | {f"fusion.dilated.2.{d}": 0 for d in range(5)})
+    assert "fusion.multi1_d4" not in space.decide(widths | {"fusion.dilated.1.2": 0}).graph.edges
+    with pytest.raises(GenotypeError, match="node .out. has no incoming edge"):
+        space.decide(widths | {f"fusion.fuse.{branch}": 0 for branch in range(3)})
+
+
+@pytest.mark.parametrize("bad", ["[4]", "[4, 4]", "[-1, 4]", "[4, wide]", "4", "[]", "[true, 2]"])
 def test_bad_candidates_are_refused_with_their_line(bad):
     with pytest.raises(GenotypeError, match=r"x.yaml:10: cells\[0\].*two or more different widths"):
         genotypes.loads(DOCUMENT.replace("[4, 8]", bad), "x.yaml")

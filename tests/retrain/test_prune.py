@@ -125,8 +125,7 @@ def test_what_comes_out_has_the_form_of_the_authors_pruned_networks():
                 continue
             if "multi" in key:
                 branch = int(key.split("multi")[1][0])
-                full = net.genotype.graph.in_edges(f"fusion.multi{branch}", data=True)
-                parts = scale.split([edge["width"] for _, _, edge in sorted(full, key=lambda e: e[2]["order"])])
+                parts = scale.split([edge.width for edge in net.genotype.graph.incoming(f"fusion.multi{branch}")])
                 for part, width in zip(parts, dilated[branch], strict=True):
                     part[width:] = 0
             else:
@@ -160,7 +159,7 @@ def test_command(tmp_path, capsys):
     small = load_network(out / "weights.safetensors")
     assert small.genotype == genotypes.load(out / "genotype.yaml") and small.genotype.input.size == (32, 32)
     assert document["after"]["params"] == sum(p.numel() for p in small.parameters()) < document["before"]["params"]
-    assert document["widths"]["fusion.channels"] == [7, small.genotype.graph.nodes["fusion.out"]["width"]]
+    assert document["widths"]["fusion.channels"] == [7, small.genotype.graph["fusion.out"].width]
     folded = prune_channels(net).net.state_dict()  # the statistics are those of the photographs now
     key = "cells.fusion.nodes.out.norm.running_mean"
     assert not torch.allclose(small.state_dict()[key], folded[key])
