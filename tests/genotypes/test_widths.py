@@ -73,7 +73,7 @@ def test_the_heads_branches_may_be_absent():
     assert "fusion.fuse2" not in without.graph and "fusion.multi2" not in without.graph
     assert without == space.decide(widths | {f"fusion.dilated.2.{d}": 0 for d in range(5)})
     assert "fusion.multi1_d4" not in space.decide(widths | {"fusion.dilated.1.2": 0}).graph.edges
-    with pytest.raises(GenotypeError, match="node .out. has no incoming edge"):
+    with pytest.raises(GenotypeError, match=r"node .out. has no incoming edge"):
         space.decide(widths | {f"fusion.fuse.{branch}": 0 for branch in range(3)})
 
 
