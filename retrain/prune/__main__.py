@@ -14,11 +14,10 @@ from genotypes import UserError
 from genotypes.plugins import PLUGIN_HELP
 from nas import cost
 from nas.network import Network, reestimate_norms
-from nas.network.weights import save_weights
-from nas.run import open_device, run_command
+from nas.run import run_command
 from nas.task import AugmentConfig, Feed, LossConfig, PhotoSet, open_photos, quick_scores, split
 from retrain.outputs import check_folder
-from retrain.predictor import load_network
+from retrain.predictor import load, save
 from retrain.prune import THRESHOLD, prune_channels
 
 _FILES = ("genotype.yaml", "weights.safetensors", "pruning.json")
@@ -42,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
     if not 0 < options.held_out < 1:
         raise UserError(f"--held-out is a share of the photographs in 0..1, not {options.held_out}")
-    device = open_device(options.device)
-    net = load_network(options.weights).to(device)
+    predictor = load(options.weights, options.device)
+    net, device = predictor.network, predictor.device
     check_folder(options.output, _FILES)
     pruned = prune_channels(net, options.threshold)
     document: dict[str, Any] = {"genotype": pruned.net.genotype.name, "threshold": options.threshold}
@@ -59,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     document["widths"] = {way: [width, pruned.after[way]] for way, width in pruned.before.items()}
     options.output.mkdir(parents=True, exist_ok=True)
     genotypes.save(pruned.net.genotype, options.output / "genotype.yaml")
-    save_weights(options.output / "weights.safetensors", pruned.net.state_dict(), pruned.net.genotype)
+    save(options.output / "weights.safetensors", pruned.net)
     (options.output / "pruning.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     _report(document, options)
 

@@ -8,9 +8,8 @@ import torch
 import genotypes
 import nas
 from genotypes import Cell, Genotype, UserError
-from nas.network.weights import save_weights
 from nas.run import run_command
-from retrain import load_network
+from retrain import load, save
 from retrain.prune import prune_channels
 from retrain.prune.__main__ import main
 from search_spaces.csnet import csnet_of_widths
@@ -150,13 +149,13 @@ def test_command(tmp_path, capsys):
     net = _net(THIN.replace(input=genotypes.Input(size=(32, 32))))
     _vanish(net, shifts=True)
     weights, out = tmp_path / "w.safetensors", tmp_path / "out"
-    save_weights(weights, net.state_dict(), net.genotype)
+    save(weights, net)
     words = ["--weights", str(weights), "-o", str(out), "--data", "synthetic:20", "--batches", "3", "--batch-size", "8"]
     assert run_command(main, words) == 0
     said = capsys.readouterr().out
     assert "channels left" in said and "scored  after   held-out (2)" in said
     document = json.loads((out / "pruning.json").read_text())
-    small = load_network(out / "weights.safetensors")
+    small = load(out / "weights.safetensors").network
     assert small.genotype == genotypes.load(out / "genotype.yaml") and small.genotype.input.size == (32, 32)
     assert document["after"]["params"] == sum(p.numel() for p in small.parameters()) < document["before"]["params"]
     assert document["widths"]["fusion.channels"] == [7, small.genotype.graph["fusion.out"].width]
