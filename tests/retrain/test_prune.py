@@ -8,7 +8,7 @@ import torch
 import genotypes
 import nas
 from genotypes import Cell, Genotype, UserError
-from nas.run import run_command
+from nas.command import run_command
 from retrain import load, save
 from retrain.prune import prune_channels
 from retrain.prune.__main__ import main
@@ -165,7 +165,7 @@ def test_command(tmp_path, capsys):
     assert torch.equal(small.state_dict()["cells.head.edges.conv.weight"], folded["cells.head.edges.conv.weight"])
 
     for words, message in (
-        (["--threshold", "nan"], "--threshold is a norm scale in 0..1, not nan"),
+        (["--threshold", "2"], "--threshold is a norm scale in 0..1, not 2.0"),
         (["--batches", "0"], "--batches must be at least 1, not 0"),
         (["-o", str(tmp_path)], "holds files of something else"),
         (["--weights", str(tmp_path / "none")], "no weight file at"),
