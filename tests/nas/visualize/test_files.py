@@ -113,7 +113,7 @@ def test_mistakes_give_one_message_and_exit_code_2(tmp_path, capsys, monkeypatch
     assert "bad.yaml:" in _fails(["bad.yaml"], capsys)
     assert "known: svg, png, pdf" in _fails(["fpn_tiny", "-o", "out.bmp"], capsys)
     Path("file").write_text("")
-    assert "file: File exists" in _fails(["fpn_tiny", "-o", "file/out.svg", "--engine", "matplotlib"], capsys)
+    assert "Not a directory" in _fails(["fpn_tiny", "-o", "file/out.svg", "--engine", "matplotlib"], capsys)
     Path("folder.svg").mkdir()
     assert "Is a directory" in _fails(["fpn_tiny", "-o", "folder.svg", "--engine", "matplotlib"], capsys)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml", "file", "folder.svg"]
