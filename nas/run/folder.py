@@ -23,7 +23,15 @@ from genotypes.files import write_atomically
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["RunFolder", "check_free", "find_checkpoint", "load_checkpoint", "save_checkpoint", "write_atomically"]
+__all__ = [
+    "RunFolder",
+    "check_free",
+    "environment",
+    "find_checkpoint",
+    "load_checkpoint",
+    "save_checkpoint",
+    "write_atomically",
+]
 
 _CHECKPOINT = "checkpoint.pt"
 
@@ -85,7 +93,7 @@ class RunFolder:
                 check_free(folder.path)
                 folder.path.mkdir(parents=True, exist_ok=True)
             folder.write_text("config.yaml", config)
-            folder.write_text("environment.json", json.dumps(_environment(), indent=1))
+            folder.write_text("environment.json", json.dumps(environment(), indent=1))
         except OSError as error:
             raise UserError(f"{out or 'runs'}: cannot be written: {error.strerror}") from None
         return folder
@@ -178,7 +186,8 @@ def _continue_threads(threads: Any) -> None:
         torch.set_num_threads(threads)
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """What a run was made with: versions, machine, the command."""
     packages = ("torch", "numpy", "networkx", "pyyaml", "pysodmetrics", "jsonargparse", "safetensors")
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:

@@ -1,0 +1,77 @@
+"""Every genotype of the zoo, exported: how far each file is from the network, and how much faster.
+
+python benchmarks/export_zoo.py [NAME ...] [-o benchmarks/results/export_zoo.csv]
+
+Weights are random, norms as after a training, and the head is scaled so that probabilities lie from .05 to .95: where
+they are nearly constant, or 0 and 1, every file would agree. `retrain.export` itself checks and times: three sizes
+(the genotype's own, 97 x 131, 32 x 45) in batches of 1 and 3, one thread, processor time, the shortest of ten in turn.
+"""
+
+import argparse
+import csv
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import genotypes
+import nas
+from nas.run import seeded
+from retrain.export import export
+
+_LARGEST = 3.0  # of the logits: probabilities from .05 to .95
+
+
+@torch.no_grad()
+def network(name: str) -> nas.Network:
+    """The network with weights that make its output worth comparing."""
+    generator = torch.Generator().manual_seed(0)
+    with seeded(0):
+        net = nas.build(genotypes.load(name)).eval()
+    for norm in net.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.copy_(0.2 * torch.randn(norm.num_features, generator=generator))
+            norm.running_var.copy_(0.5 + torch.rand(norm.num_features, generator=generator))
+    cell, _, node = net.genotype.outputs[0].rpartition(".")
+    largest = float(net(torch.randn(1, 3, 96, 96, generator=generator))[0].abs().max())
+    for edge in net.genotype.graph[f"{cell}.{node}"].edges:
+        for parameter in net.cells[cell].edges[edge.name].parameters():
+            parameter.mul_(_LARGEST / largest)
+    return net
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=sorted(genotypes.names()))
+    parser.add_argument("-o", type=Path, default=Path("benchmarks/results/export_zoo.csv"))
+    parser.add_argument("--formats", nargs="+", default=["onnx", "openvino"])
+    options = parser.parse_args()
+    rows: list[dict[str, object]] = []
+    for name in options.names:
+        with tempfile.TemporaryDirectory() as folder:
+            made = export(network(name), Path(folder), formats=options.formats)
+        eager = made.rows[0].ms
+        for row in made.rows[1:]:
+            rows.append(
+                {
+                    "genotype": name,
+                    "size": "x".join(map(str, made.size)),
+                    "file": row.name,
+                    "runtime": row.runtime,
+                    "difference": f"{row.difference:.1e}",
+                    "eager_ms": f"{eager:.2f}",
+                    "ms": f"{row.ms:.2f}",
+                    "faster": f"{eager / row.ms:.2f}",
+                    "busy": made.busy or "",
+                }
+            )
+            print(*rows[-1].values(), flush=True)
+        with options.o.open("w", newline="", encoding="utf-8") as file:  # what is measured is not lost
+            writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

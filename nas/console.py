@@ -1,0 +1,159 @@
+"""`sod-nas COMMAND ...`: every command under one name; `sod-nas train ...` is `python -m retrain.train ...`.
+
+Commands are named here, and loaded when they are called: the help must not wait for torch.
+"""
+
+import importlib
+import math
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from genotypes import UserError
+from nas.command import run_command
+
+__all__ = ["COMMANDS", "main"]
+
+# Command -> the module that is run (`python -m MODULE`), and its line in the help.
+COMMANDS = {
+    "search": ("nas.search", "search a space: what is found is a genotype"),
+    "visualize": ("nas.visualize", "draw a genotype, or what differs in two"),
+    "report": ("nas.report", "the page of a run: report.html"),
+    "cost": ("nas.cost", "parameters, multiply-adds, latency and memory of genotypes"),
+    "train": ("retrain.train", "train a genotype"),
+    "compare": ("retrain.compare", "train several genotypes alike, and print one table"),
+    "evaluate": ("retrain.evaluate", "score weight files on data sets"),
+    "predict": ("retrain.predict", "maps and cut-outs of photographs"),
+    "export": ("retrain.export", "ONNX, OpenVINO, torch.export, int8: files that run without this package"),
+    "data": ("retrain.data", "what a set of photographs holds, and what is wrong with it"),
+    "authors": ("retrain.authors", "turn the papers' released weights into weight files"),
+}
+_EXTRAS = ("onnx", "onnxscript", "onnxruntime", "openvino", "pillow-heif", "graphviz")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = words.pop(0) if words else "--help"
+    if name in ("--help", "-h", "help"):
+        return run_command(lambda _: print(_help()), words)
+    if name == "--version":
+        return run_command(lambda _: print(f"sod-nas {_version('sod-nas')}"), words)
+    if name in _HERE:
+        return run_command(lambda _: _HERE[name][0](words), words)
+    if name in COMMANDS:
+        module = COMMANDS[name][0]
+        path = module if module == "retrain.data" else f"{module}.__main__"
+        return run_command(importlib.import_module(path).main, words)
+    return run_command(lambda _: _unknown(name), words)
+
+
+def info(argv: Sequence[str]) -> None:
+    """What a bug report needs, on standard output."""
+    _no_words("info", argv)
+    import torch
+
+    from nas.run.folder import environment
+
+    facts = environment()
+    print(f"sod-nas      {_version('sod-nas')} ({facts['commit'] or 'no git commit'}), {Path(__file__).parents[1]}")
+    print(f"python       {facts['python']}, {facts['platform']}")
+    print(f"processor    {_processor()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}")
+    print(f"threads      {facts['threads']}, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}")
+    print(f"gpu          {facts['gpu'] or 'none'}, mps {torch.backends.mps.is_available()}")
+    print("packages     " + ", ".join(f"{name} {found}" for name, found in facts["packages"].items()))
+    print("extras       " + ", ".join(f"{name} {_version(name)}" for name in _EXTRAS))
+
+
+def runs(argv: Sequence[str]) -> None:
+    """The runs below a folder, the latest last: `sod-nas runs [DIR]`, by default runs/."""
+    if len(argv) > 1 or any(word.startswith("-") for word in argv):
+        raise UserError("usage: sod-nas runs [DIR] (default: runs)")
+    folder = Path(argv[0] if argv else "runs")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; `sod-nas runs DIR` lists the runs below DIR")
+    files = sorted(folder.rglob("config.yaml"), key=lambda path: path.stat().st_mtime)
+    rows = [_row(path.parent) for path in files]
+    if not rows:
+        print(f"no runs below {folder}")
+        return
+    head = ("run", "kind", "state", "score")
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+_HERE: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
+    "runs": (runs, "the runs below a folder, with state and score"),
+    "info": (info, "what a bug report needs: versions, machine, extras"),
+}
+_RESULTS = {"search": "genotype.yaml", "training": "weights.safetensors", "comparison": "table.md"}
+
+
+def _row(folder: Path) -> tuple[str, str, str, str]:
+    from nas.report.runs import read_run
+
+    try:
+        run = read_run(folder)
+    except UserError as error:
+        return str(folder), "?", str(error).splitlines()[0], ""
+    steps = run.setting("recipe.steps", "steps")
+    last = run.history[-1] if run.history else {}
+    step = last.get("step", 0)
+    if (folder / _RESULTS[run.kind]).is_file() and (run.kind != "search" or (folder / "scores.json").is_file()):
+        state = "finished"
+    elif (folder / "checkpoint.pt").is_file():
+        state = f"at step {step:.0f} of {steps}" if steps else f"at step {step:.0f}"
+    else:
+        state = "begun"
+    scores = [
+        f"{name} {value:.4f}"
+        for name, value in last.items()
+        if name in ("held_out_loss", "held_out_maxF", "held_out_MAE", "loss", "maxF", "MAE")
+        and isinstance(value, float)
+        and not math.isnan(value)
+    ]
+    return str(folder), run.kind, state, ", ".join(scores)
+
+
+def _help() -> str:
+    lines = {name: text for name, (_, text) in (*COMMANDS.items(), *_HERE.items())}
+    width = max(map(len, lines))
+    listed = "\n".join(f"  {name:{width}}  {text}" for name, text in lines.items())
+    return (
+        "usage: sod-nas COMMAND [options]\n\n"
+        "Find, retrain and ship networks for salient object detection.\n\n"
+        f"{listed}\n\n"
+        "`sod-nas COMMAND --help` explains its options; `python -m MODULE` is the same, such as nas.search."
+    )
+
+
+def _unknown(name: str) -> None:
+    raise UserError(f"unknown command {name!r}; there are: {', '.join((*COMMANDS, *_HERE))}")
+
+
+def _no_words(name: str, argv: Sequence[str]) -> None:
+    if argv:
+        raise UserError(f"sod-nas {name} takes no options, not {argv[0]!r}")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    import torch
+
+    from nas.cost.latency import machine_name
+
+    return machine_name(torch.device("cpu")).split(",")[0] or platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""`sod-nas`: one name for every command, loaded when it is called."""
+
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from nas.console import COMMANDS, main
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_it_is_installed_under_its_name():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 or later")
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"sod-nas": "nas.console:main"}
+
+
+def test_the_table_holds_every_command(capsys):
+    modules = {
+        path.parent.relative_to(ROOT) for room in ("nas", "retrain") for path in (ROOT / room).rglob("__main__.py")
+    }
+    assert {".".join(path.parts) for path in modules} | {"retrain.data"} == {module for module, _ in COMMANDS.values()}
+    assert main([]) == main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in (*COMMANDS, "runs", "info"):
+        assert any(line.split()[:1] == [name] for line in lines)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    assert find_spec(COMMANDS[name][0])
+    try:
+        code = main([name, "--help"])
+    except SystemExit as end:
+        code = end.code
+    assert not code and COMMANDS[name][0] in capsys.readouterr().out
+
+
+def test_help_loads_no_torch():
+    code = "import sys, nas.console as c; c.main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=120).returncode == 0
+
+
+def test_info_and_runs(trained, tmp_path, capsys):
+    trained = Path(shutil.copytree(trained, tmp_path / "runs" / "a"))
+    (trained / "config.yaml").write_text("genotype: small\nrecipe: {steps: 6}\n")
+    assert main(["info"]) == 0
+    assert {"python", "packages", "extras"} <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert main(["runs", str(trained.parent)]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "kind", "state", "score"]
+    assert row.startswith(str(trained)) and "training" in row and "finished" in row and "maxF" in row
+    (trained / "weights.safetensors").unlink()
+    assert main(["runs", str(trained.parent)]) == 0
+    assert "at step 6 of 6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["serach"], "unknown command 'serach'; there are: search"),
+        (["runs", "nowhere"], "nowhere"),
+        (["info", "x"], "'x'"),
+    ],
+)
+def test_user_errors(words, message, capsys):
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
