@@ -27,7 +27,7 @@ COMMANDS = {
     "compare": ("retrain.compare", "train several genotypes alike, and print one table"),
     "evaluate": ("retrain.evaluate", "score weight files on data sets"),
     "predict": ("retrain.predict", "maps and cut-outs of photographs"),
-    "prune": ("retrain.prune", "a trained network with fewer channels"),
+    "prune": ("retrain.prune", "drop the channels of a trained CSNet whose norm scales vanished"),
     "export": ("retrain.export", "ONNX, OpenVINO, torch.export, int8: files that run without this package"),
     "data": ("retrain.data", "what a set of photographs holds, and what is wrong with it"),
     "authors": ("retrain.authors", "turn the papers' released weights into weight files"),
