@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from genotypes import OPERATIONS, Edge, Genotype, Graph, UserError
+from genotypes import OPERATIONS, Genotype, Graph, UserError
 from nas.network.network import Network, build, to_device
 from search_spaces.operations import build_operation
 
 __all__ = [
     "Member",
+    "by_parameters",
     "extreme",
     "fill_from_supernet",
     "inherit",
@@ -149,10 +150,8 @@ def extreme(space: Genotype, which: str) -> dict[str, Any]:
     edges = space.graph.edges
     for way, candidates in space.choices().items():
         if way in edges:
-            weights = [_parameters(str(op), edges[way], space.graph) for op in candidates]
-            order = sorted(range(len(candidates)), key=weights.__getitem__)
-            carrying = [index for index in order if not OPERATIONS[candidates[index]].zero]
-            chosen[way] = candidates[carrying[-1] if which == "largest" else carrying[0]]
+            order = [op for op in by_parameters(space, way, candidates) if not OPERATIONS[op].zero]
+            chosen[way] = order[-1 if which == "largest" else 0]
         else:
             chosen[way] = _largest(candidates) if which == "largest" else _smallest(candidates)
     return chosen
@@ -171,11 +170,17 @@ def _extent(candidate: Any) -> int:
     return len(candidate.split()) if isinstance(candidate, str) else candidate
 
 
-def _parameters(op: str, edge: Edge, graph: Graph) -> int:
-    assert edge.width is not None
-    with torch.device("meta"):
-        module = build_operation(op, graph[edge.source].width, edge.width)
-    return sum(parameter.numel() for parameter in module.parameters())
+def by_parameters(space: Genotype, edge: str, candidates: Sequence[Any]) -> list[str]:
+    """An edge's candidates from the smallest to the largest, in their own order where they are equal."""
+    read = space.graph.edges[edge]
+    assert read.width is not None
+
+    def parameters(op: str) -> int:
+        with torch.device("meta"):
+            module = build_operation(op, space.graph[read.source].width, read.width or 0)
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    return sorted(candidates, key=parameters)
 
 
 def _take(tensor: Tensor, take: Sequence[int | Tensor | None]) -> Tensor:

@@ -62,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if result.cost is not None and setup.objective is not None:
         table = setup.objective.table
         print(f"costs   {result.cost:,.6g} {table.unit} at {table.size[0]} x {table.size[1]} ({table.kind})")
+    if cfg.strategy.owner.whole_networks:
+        size = " x ".join(map(str, result.genotype.input.size))
+        print(f"costs   {result.cost:,.6g} ({cfg.cost or 'macs'}) at {size}")
+        print(f"beside  uniform scaling, so scored: {result.path / 'line.csv'}")
     if result.front:
         print(f"front   {len(result.front)} genotypes in {result.path / 'front'} (drawn: {result.path / 'front.svg'})")
     print(f"saved   {result.path / 'genotype.yaml'} (drawn: {result.path / 'cells.svg'})")

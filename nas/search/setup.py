@@ -55,7 +55,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     trials = study_config(cfg)
     study = replace(trials, storage=anchor_storage(trials.storage, began.get("folder")))
     if cfg.strategy.owner.sampler:
-        check_trials(study, objectives=2 if cfg.cost else 1)
+        check_trials(study, objectives=2 if cfg.cost or cfg.strategy.owner.whole_networks else 1)
     space, export = open_space(cfg), export_space(cfg)
     with seeded(cfg.seed):
         net = cfg.strategy.supernet(space, cfg.backbone_weights)
@@ -64,7 +64,9 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
         check_single_image(net, cfg.size)
     if cfg.start_from and not find_checkpoint(folder):
         warm_start(net, cfg.start_from)
-    objective = open_objective(cfg, export, Path(folder) if folder else None)
+    # Whole networks are counted and measured one by one: their cost is no sum over edges.
+    whole = cfg.strategy.owner.whole_networks
+    objective = None if whole else open_objective(cfg, export, Path(folder) if folder else None)
     if photos is None:
         photos = open_photos(
             cfg.data,

@@ -16,6 +16,7 @@ from nas.network import Mixture, Network, norm_statistics_frozen
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
 from nas.search.explain import ChoicesLog
+from nas.search.members import search_members
 from nas.search.objective import COSTS, derive
 from nas.search.pictures import entropy, pictures
 from nas.search.scoring import score_mixture, score_path
@@ -44,6 +45,8 @@ def search(cfg: SearchConfig, run: RunFolder, *, setup: SearchSetup | None = Non
     setup: what `open_search(cfg)` gave, where the caller has opened it already.
     """
     setup = setup or open_search(cfg, folder=run.path)
+    if cfg.strategy.owner.whole_networks:
+        return search_members(cfg, run, setup)
     save(setup.export, run.path / "space.yaml")  # what was open: random rivals are drawn from it
     if setup.objective:
         run.write_text(COSTS, setup.objective.to_json())

@@ -5,6 +5,7 @@ from nas.strategies.darts import ArchitectureParameters, Darts, Differentiable, 
 from nas.strategies.drnas import DirichletSearch
 from nas.strategies.gdas import Gdas
 from nas.strategies.pc_darts import PartialDarts
+from nas.strategies.sandwich import SandwichSearch
 from nas.strategies.strategy import (
     STRATEGIES,
     Loss,
@@ -29,6 +30,7 @@ __all__ = [
     "PartialDarts",
     "RandomChoice",
     "Rate",
+    "SandwichSearch",
     "SecondOrderDarts",
     "Strategy",
     "derivable",

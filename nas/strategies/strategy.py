@@ -35,9 +35,9 @@ def derivable(open_edges: Mapping[str, Sequence[str]], cfg: "Strategy.Config") -
 
 
 def random_choices(
-    open_edges: Mapping[str, Sequence[str]], seed: int, accept: Callable[[dict[str, str]], bool] = lambda choices: True
-) -> dict[str, str]:
-    """One candidate for every open edge, all alike likely: a function of the edges and the seed alone.
+    open_edges: Mapping[str, Sequence[Any]], seed: int, accept: Callable[[dict[str, Any]], bool] = lambda choices: True
+) -> dict[str, Any]:
+    """One candidate for every open edge, or other choice, all alike likely: a function of these and the seed alone.
 
     accept: drawn again until it is true, as for `space.reaches_image`.
     """
@@ -86,6 +86,7 @@ class Strategy(ABC):
             return build(space, weights)
 
     learns = True  # False: the supernet need not be trained at all
+    whole_networks = False  # True: it decides choices of every kind, see nas.search.members
     sampler: str | None = None  # "evolution", "tpe", ...: which genotypes to try, see nas.trials
 
     def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:

@@ -1,0 +1,259 @@
+"""Is there anything to find in a space? Random members, trained briefly and alike, beside uniform scaling.
+
+`python -m nas.benchmark.gate` answers three questions before a search is paid for:
+
+- R: how far members of one cost lie apart, over how far two seeds of one member do. About 1: chance is as good.
+- What do members cost against uniform scaling (`nas.search.members.scaled_line`) at an equal score? Where none is
+  cheaper, the space is no better than a smaller picture and a narrower decoder.
+- Which choice explains how much of what is left?
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genotypes import Genotype, UserError
+from nas.benchmark.judging import GateReport, Trained, draw_gate, judge, write_members
+from nas.command import Command, owner, run_command, to_yaml
+from nas.cost import count
+from nas.network import build, to_device
+from nas.run import RunFolder, open_device, progress_bar, progress_shown, seeded, write_atomically
+from nas.search.members import scaled_line, score_network
+from nas.search.sandwich import at_size
+from nas.strategies import random_choices
+from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoSet, open_photos, split
+from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
+from search_spaces.spaces import SPACES, Space, space_named
+
+__all__ = ["GateConfig", "run_gate", "train_members"]
+
+
+Train = Callable[[Genotype, int], Mapping[str, float]]  # (member, seed) -> loss, maxF and MAE
+
+
+def train_members(
+    space: Genotype,
+    train: Train,
+    *,
+    members: int,
+    repeats: int,
+    line: int | None,
+    seed: int,
+    done: Sequence[Trained] = (),
+    report: Callable[[list[Trained]], None] = lambda rows: None,
+) -> list[Trained]:
+    """The scaled line's points and `members` random ones with seed 0; then `repeats` of these with seed 1.
+
+    done: trainings of an earlier try, which are not repeated. report: told of all so far after each.
+    """
+    plan: list[tuple[str, int, int, Mapping[str, Any]]] = []
+    points = scaled_line(space, line)
+    drawn = [random_choices(space.choices(), seed * 1_000_003 + n, space.reaches_image) for n in range(members)]
+    plan += [("line", n, 0, choices) for n, choices in enumerate(points)]
+    plan += [("random", n, 0, choices) for n, choices in enumerate(drawn)]
+    # Every other repeat is one of the line: a seed's spread may differ there.
+    for n in range(repeats):
+        kind, of = (("random", drawn) if n % 2 == 0 else ("line", points)) if points else ("random", drawn)
+        plan.append((kind, n // 2 % len(of), 1, of[n // 2 % len(of)]))
+    rows = list(done)
+    finished = {(row.kind, row.number, row.seed) for row in rows}
+    with progress_bar(total=len(plan), desc="members", unit="training") as bar:
+        for kind, number, run, choices in plan:
+            if (kind, number, run) not in finished:
+                genotype = space.decide(choices)
+                cost, scores = count(genotype), train(genotype, run)
+                shown = {name: scores[name] for name in ("loss", "maxF", "MAE")}
+                size = genotype.input.size[0]
+                rows.append(
+                    Trained(
+                        kind=kind,
+                        number=number,
+                        seed=run,
+                        choices=dict(choices),
+                        size=size,
+                        params=cost.params,
+                        macs=cost.macs,
+                        **shown,
+                    )
+                )
+                report(rows)
+            bar.update()
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """Whether a space holds anything to find.
+
+    Attributes:
+        space: what may be chosen: compact (whole networks), another space, or a genotype file with open choices.
+        size: the largest side of the pictures in pixels.
+        backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
+        data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
+        limit: use only so many photographs.
+        cache: folder that keeps decoded photographs between runs.
+        members: random members.
+        repeats: trainings that are done once more with another seed.
+        line: points of uniform scaling, evenly spaced; 0 for all pairs of a size and a width.
+        steps: of every training.
+        batch_size: images a step.
+        held_out: share of the photographs that is scored and never trained on.
+        held_out_limit: at most so many of them are scored.
+        optim: how weights are updated.
+        loss: terms and the outputs' weights.
+        augment: how batches are varied.
+        device: cpu, cuda, or auto.
+        seed: of the random members.
+        data_seed: of the split and of synthetic pictures.
+        out: folder of the run; default the next free runs/gate-NNN.
+    """
+
+    space: Space = owner(space_named, lambda: SPACES, "compact", "NAME|FILE")
+    size: int = 192
+    backbone_weights: str | None = None
+    data: str = "synthetic"
+    limit: int | None = None
+    cache: str | None = None
+    members: int = 11
+    repeats: int = 4
+    line: int = 6
+    steps: int = 300
+    batch_size: int = 16
+    held_out: float = 0.15
+    held_out_limit: int = 500
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    device: str = "cpu"
+    seed: int = 0
+    data_seed: int = 0
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("members", 3), ("repeats", 1), ("line", 0), ("steps", 1), ("batch_size", 2)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if not 0 < self.held_out < 1:
+            raise UserError(f"held_out is a share of the photographs in 0..1, not {self.held_out}")
+
+
+class _AtSize(Supervised):
+    """A training at the member's own size, whatever that of the photographs."""
+
+    def make(self, drawn: Batch) -> tuple[Tensor, Tensor]:
+        x, y = super().make(drawn)
+        size = self.net.genotype.input.size
+        return at_size(x, size), at_size(y, size)
+
+
+def run_gate(cfg: GateConfig, run: RunFolder) -> GateReport:
+    """Train, judge, and write members.csv, gate.json and gate.svg into the run's folder; goes on where it stopped."""
+    device = open_device(cfg.device)
+    space = cfg.space.build((cfg.size, cfg.size))
+    photos = open_photos(
+        cfg.data,
+        size=max(space.input.size),
+        cache_dir=Path(cfg.cache) if cfg.cache else None,
+        limit=cfg.limit,
+        seed=cfg.data_seed,
+        progress=progress_shown(),
+    ).to(device)
+    train = _trainer(cfg, space, photos, device)
+    file = run.path / "members.json"
+    done = [Trained(**row) for row in json.loads(file.read_text())] if file.is_file() else []
+
+    def keep(rows: list[Trained]) -> None:
+        with write_atomically(file) as handle:
+            handle.write(json.dumps([vars(row) for row in rows], indent=1).encode())
+        write_members(rows, run.path / "members.csv")
+
+    rows = train_members(
+        space,
+        train,
+        members=cfg.members,
+        repeats=cfg.repeats,
+        line=cfg.line or None,
+        seed=cfg.seed,
+        done=done,
+        report=keep,
+    )
+    report = judge(rows)
+    run.write_text("gate.json", json.dumps(vars(report), indent=1))
+    draw_gate(rows, report, run.path / "gate.svg", title=space.name)
+    return report
+
+
+def _trainer(cfg: GateConfig, space: Genotype, photos: PhotoSet, device: torch.device) -> Train:
+    rows, held_out_rows = split(len(photos), (1 - cfg.held_out, cfg.held_out), cfg.data_seed)
+    held_out = HeldOut(
+        photos=photos,
+        rows=held_out_rows[: cfg.held_out_limit],
+        convention=space.input,
+        loss=cfg.loss,
+        chunk=2 * cfg.batch_size,
+        device=device,
+    )
+
+    def train(genotype: Genotype, seed: int) -> Mapping[str, float]:
+        with seeded(seed):
+            net = to_device(build(genotype, cfg.backbone_weights), device)
+        batches = Batches(
+            photos=photos,
+            rows=rows,
+            batch_size=cfg.batch_size,
+            augment=cfg.augment,
+            convention=space.input,
+            device=device,
+            seed=seed,
+            stream="train",
+        )
+        trainer = Trainer(_AtSize(net, batches, cfg.loss), cfg.optim, cfg.steps)
+        fit(trainer, lambda: {}, at=lambda step: False)
+        return score_network(net, held_out)
+
+    return train
+
+
+COMMAND = Command(
+    config=GateConfig,
+    name="nas.benchmark.gate",
+    description="Is there anything to find in a space? Random members, briefly trained, beside uniform scaling.",
+    examples="""\
+  python -m nas.benchmark.gate --backbone_weights mobilenet_v2.pth --data DUTS=DUTS-TR --limit 3000 --steps 600
+  python -m nas.benchmark.gate --backbone efficientnet_lite0 --backbone_weights package --data DUTS=DUTS-TR
+  python -m nas.benchmark.gate --space my_space.yaml --data DUTS=DUTS-TR --members 16 --line 0
+  python -m nas.benchmark.gate --out runs/gate --resume              continue an interrupted one
+""",
+    first=[
+        "space",
+        "space.backbone",
+        "size",
+        "backbone_weights",
+        "data",
+        "limit",
+        "members",
+        "repeats",
+        "line",
+        "steps",
+        "out",
+    ],
+    resume=True,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    cfg, resume = COMMAND.parse(argv)
+    run = RunFolder.open(cfg.out, "gate", to_yaml(cfg), resume=resume)
+    report = run_gate(cfg, run)
+    print("\n".join(report.lines()))
+    print(f"saved   {run.path / 'members.csv'}, {run.path / 'gate.svg'}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,297 @@
+"""What a trained supernet's members are worth: each scored with the supernet's weights, and a study of many.
+
+Beside what is found stands *uniform scaling*: the whole backbone and a plain mix of operations, with input size and
+cell widths scaled together. It is the rival that a search over whole networks must beat.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from genotypes import OPERATIONS, Genotype, UserError, save
+from nas.cost import count, measure
+from nas.network import Member, Network, extreme, reestimate_norms
+from nas.network.member import by_parameters
+from nas.network.weights import save_weights
+from nas.report import report_at_the_end
+from nas.run import RunFolder, write_atomically
+from nas.search.config import SearchConfig
+from nas.search.sandwich import Sandwich, at_size
+from nas.search.scoring import scores_key
+from nas.search.selection import SearchResult
+from nas.search.setup import SearchSetup
+from nas.strategies import SandwichSearch
+from nas.task import Batches
+from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners
+from nas.trials import Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials
+from nas.visualize import draw
+
+__all__ = ["MemberCost", "MemberScores", "scaled_line", "score_network", "search_members", "study_members"]
+
+_NORM_BATCHES = 20  # batches that re-estimate a member's norms before it is judged
+
+
+class MemberCost:
+    """What a member costs at its own input size: params, macs (multiply-adds), or latency in ms on this machine."""
+
+    UNITS: ClassVar[Mapping[str, str]] = {"params": "parameters", "macs": "multiply-adds", "latency": "ms"}
+
+    def __init__(self, kind: str) -> None:
+        if kind not in self.UNITS:
+            raise UserError(f"unknown cost {kind!r}; known: {', '.join(self.UNITS)}")
+        self.kind = kind
+        self._known: dict[Any, float] = {}
+
+    def __call__(self, genotype: Genotype) -> float:
+        if genotype.identity not in self._known:
+            if self.kind == "latency":
+                cost = measure(genotype, memory=False).latency_ms
+            else:
+                counted = count(genotype)
+                cost = float(counted.params if self.kind == "params" else counted.macs)
+            self._known[genotype.identity] = cost
+        return self._known[genotype.identity]
+
+
+class MemberScores:
+    """Held-out scores of members with the supernet's weights, their norms estimated anew; each member once.
+
+    Maps are brought to the held-out photographs' size, whatever the member's own: all are judged alike.
+    """
+
+    def __init__(self, supernet: Network, batches: Batches, held_out: HeldOut) -> None:
+        self.supernet, self._batches, self._held_out = supernet, batches, held_out
+        self._known: dict[Any, dict[str, float]] = {}
+
+    def network(self, genotype: Genotype) -> Network:
+        """The member as a network of its own, ready to use."""
+        net = Member(self.supernet, genotype).copy()
+        size = genotype.input.size
+        reestimate_norms(net, (at_size(self._batches(step)[0], size) for step in range(_NORM_BATCHES)))
+        return net
+
+    def __call__(self, genotype: Genotype) -> dict[str, float]:
+        """Loss, maxF and MAE."""
+        if genotype.identity not in self._known:
+            self._known[genotype.identity] = score_network(self.network(genotype), self._held_out)
+        return self._known[genotype.identity]
+
+
+def score_network(net: Network, held_out: HeldOut) -> dict[str, float]:
+    """Held-out scores of a network that sees the photographs at its genotype's size."""
+    size = net.genotype.input.size
+    net.eval()
+
+    def forward(x: Tensor) -> list[Tensor]:
+        whole = (x.shape[-2], x.shape[-1])
+        return [at_size(logits, whole) for logits in net(at_size(x, size))]
+
+    return held_out.score(forward)
+
+
+def scaled_line(space: Genotype, points: int | None = None) -> list[dict[str, Any]]:
+    """The choices of uniform scaling, from the smallest to the largest: cell widths and input size grow together.
+
+    Everything else is at its largest, but an edge's operation: there it is the middle one by its parameters. points:
+    at most so many, evenly spaced; by default one for each pair of a size and a width.
+    """
+    choices = space.choices()
+    fixed = extreme(space, "largest") | _middle_operations(space)
+    widths = [way for way in choices if way not in space.graph.edges and way.partition(".")[0] not in _WHOLE]
+    widths = [way for way in widths if not isinstance(choices[way][0], str)]
+    sizes: list[Any] = sorted(choices.get("input.size", ())) or [None]
+    most = max((len(choices[way]) for way in widths), default=1)
+    line = []
+    for size in sizes:
+        for level in range(most):
+            point = dict(fixed)
+            for way in widths:
+                ladder = sorted(choices[way])
+                point[way] = ladder[round(level * (len(ladder) - 1) / max(1, most - 1))]
+            if size is not None:
+                point["input.size"] = size
+            line.append(point)
+    if points is not None and points < len(line):
+        line = [line[round(index * (len(line) - 1) / max(1, points - 1))] for index in range(points)]
+    return line
+
+
+_WHOLE = ("backbone", "input")
+
+
+def _middle_operations(space: Genotype) -> dict[str, Any]:
+    """A plain mix: on every edge the candidate in the middle by its parameters, of those that carry anything."""
+    chosen = {}
+    for edge, candidates in space.open_edges().items():
+        carrying = [op for op in by_parameters(space, edge, candidates) if not OPERATIONS[op].zero]
+        chosen[edge] = carrying[len(carrying) // 2]
+    return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """trials: of (loss, cost), smaller is better. best: of those within the budget, the one of the least loss."""
+
+    trials: Trials
+    best: Trial
+
+
+def study_members(
+    space: Genotype,
+    score: Callable[[Genotype], Mapping[str, float]],
+    cost: MemberCost,
+    cfg: TrialsConfig,
+    *,
+    seed: int = 0,
+    budget: float | None = None,
+    scored: str = "",
+    folder: Path | None = None,
+    to_continue: str = "run the same command again",
+) -> Study:
+    """Try members one after another (NSGA-II, TPE, ...) by loss and cost; UserError if none keeps the budget."""
+
+    def values(choices: Mapping[str, Any], report: Any) -> Sequence[float]:
+        genotype = space.decide(choices)
+        return [score(genotype)["loss"], cost(genotype)]
+
+    trials = run_trials(
+        space.choices(),
+        values,
+        cfg,
+        seed=seed,
+        objectives=("loss", cost.kind),
+        scored=scored,
+        folder=folder,
+        to_continue=to_continue,
+        accept=space.reaches_image,
+    )
+    kept = [trial for trial in trials.complete if budget is None or trial.values[1] <= budget]
+    if not kept:
+        least = min((trial.values[1] for trial in trials.complete), default=math.nan)
+        raise UserError(
+            f"none of {len(trials.complete)} members keeps the budget of {budget:,.10g} {cost.UNITS[cost.kind]}; the "
+            f"cheapest takes {least:,.10g}: more --trials.count, or a larger --budget"
+        )
+    return Study(trials=trials, best=min(kept, key=lambda trial: (trial.values[0], trial.number)))
+
+
+def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> SearchResult:
+    """Train the supernet, study its members by loss and cost, write the front beside the scaled line, and the result.
+
+    RUN/weights.safetensors are the found member's own: it is ready to be used without retraining.
+    """
+    save(setup.space, run.path / "space.yaml")
+    assert isinstance(cfg.strategy, SandwichSearch.Config)
+    task = Sandwich(
+        setup.net,
+        setup.space,
+        setup.weights,
+        cfg.loss,
+        cfg.strategy,
+        steps=cfg.steps,
+        seed=cfg.seed,
+        precision=cfg.precision,
+    )
+    trainer = Trainer(
+        task,
+        cfg.optim,
+        cfg.steps,
+        identity={"space": setup.space.hash, "set of photographs": setup.photos.fingerprint},
+    )
+    trainer.resume(run)
+
+    def evaluate() -> dict[str, Any]:
+        scores = MemberScores(setup.net, setup.weights, setup.held_out)  # anew: the weights have moved
+        row = {"step": trainer.step, "train_loss": trainer.totals.means()["train"]}
+        for which, member in (("largest", task.largest), ("smallest", task.smallest)):
+            row |= {f"{which}_{name}": value for name, value in scores(member.genotype).items()}
+        return row
+
+    shown = {"loss": "train_loss", "largest": "largest_MAE", "smallest": "smallest_MAE"}
+    listeners = [History(run), Events(run, "search", dict), Progress("search", shown), *registered_listeners(run)]
+    fit(trainer, evaluate, at=lambda step: step % cfg.evaluate_every == 0, listeners=listeners, run=run)
+
+    scores, cost = MemberScores(setup.net, setup.weights, setup.held_out), MemberCost(cfg.cost or "macs")
+    study = study_members(
+        setup.space,
+        scores,
+        cost,
+        setup.study,
+        seed=cfg.seed,
+        budget=cfg.budget,
+        scored=scores_key(cfg, setup),
+        folder=run.path,
+        to_continue=f"--out {run.path} --resume",
+    )
+    name = f"{setup.space.name}_{cfg.strategy.name}"
+    genotype = setup.space.decide(study.best.choices, name=name)
+    line = _score_line(setup.space, scores, cost)
+    _write_line(line, run.path / "line.csv", cost.kind)
+    _draw(study, line, cost, run.path / "front.svg", title=setup.space.name)
+    front = tuple(export_front(setup.space, study.trials, run.path / "front", name=name))
+    save(genotype, run.path / "genotype.yaml")
+    draw(genotype, run.path / "cells.svg")
+    save_weights(run.path / "weights.safetensors", scores.network(genotype).state_dict(), genotype)
+    found = scores(genotype)
+    summary = {"genotype": name, "hash": genotype.hash, "size": list(genotype.input.size), cost.kind: cost(genotype)}
+    rival = _line_at(line, cost(genotype))
+    run.write_text("scores.json", json.dumps({"found": summary | found, "line_loss": rival}, indent=1))
+    run.close()
+    report_at_the_end(run.path)
+    return SearchResult(genotype=genotype, scores=found, path=run.path, cost=cost(genotype), front=front)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A point of the scaled line."""
+
+    size: int
+    cost: float
+    scores: Mapping[str, float]
+
+
+def _score_line(space: Genotype, scores: MemberScores, cost: MemberCost) -> list[_Point]:
+    members = [space.decide(choices) for choices in scaled_line(space)]
+    return [_Point(member.input.size[0], cost(member), scores(member)) for member in members]
+
+
+def _line_at(line: Sequence[_Point], cost: float) -> float | None:
+    """The least loss on the line for at most this cost."""
+    return min((point.scores["loss"] for point in line if point.cost <= cost * (1 + 1e-9)), default=None)
+
+
+def _write_line(line: Sequence[_Point], path: Path, kind: str) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["size", kind, "loss", "maxF", "MAE"])
+    writer.writerows([p.size, p.cost, *(p.scores[name] for name in ("loss", "maxF", "MAE"))] for p in line)
+    with write_atomically(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def _draw(study: Study, line: Sequence[_Point], cost: MemberCost, path: Path, *, title: str) -> None:
+    """Loss against cost: every member tried, the front, the one that was taken, and the scaled line."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    tried = [trial for trial in study.trials.complete if math.isfinite(trial.values[0])]
+    axes.scatter([t.values[1] for t in tried], [t.values[0] for t in tried], s=14, color="#9aa5b1", label="tried")
+    front = pareto_front(tried)
+    x, y = [trial.values[1] for trial in front], [trial.values[0] for trial in front]
+    axes.plot(x, y, drawstyle="steps-post", marker="o", markersize=5, color="#1f5fa8", label="front")
+    x, y = [point.cost for point in line], [point.scores["loss"] for point in line]
+    axes.scatter(x, y, marker="^", s=26, color="#009e73", label="uniform scaling")
+    taken = study.best.values
+    axes.scatter([taken[1]], [taken[0]], marker="*", s=160, color="#d9822b", zorder=3, label="taken")
+    axes.set(xscale="log", xlabel=f"{cost.kind} ({cost.UNITS[cost.kind]})", ylabel="held-out loss", title=title)
+    axes.grid(color="#e4e7eb", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -1,0 +1,96 @@
+"""One supernet whose members need no retraining: the sandwich rule with in-place distillation.
+
+BigNAS (Yu et al., ECCV 2020): each step the largest member learns from the masks, the smallest and some random ones
+from the largest's own maps. The largest trains alone at first (progressive shrinking: Once-for-All, Cai et al., ICLR
+2020).
+"""
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genotypes import Genotype
+from nas.network import Member, Network, extreme
+from nas.strategies import SandwichSearch, random_choices
+from nas.task import Batch, Batches, LossConfig, multi_output_loss
+from nas.training import Task
+
+__all__ = ["Sandwich", "at_size"]
+
+_POOL = 64  # members kept built; each is a skeleton without tensors
+
+
+class _Drawn(NamedTuple):
+    batch: Any
+    members: list[Member]
+
+
+class Sandwich(Task):
+    """The mean of the members' losses: the largest's against the masks, the others' against the largest's maps.
+
+    space: the open genotype. net: its supernet, `build(supernet_genotype(space), weights, affine=True)`. batches: at
+    any size; each member sees them at its own. steps: how many there will be. Norms keep the largest member's
+    statistics; those of another are to be estimated before it is used.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        space: Genotype,
+        batches: Batches,
+        loss: LossConfig,
+        cfg: SandwichSearch.Config,
+        *,
+        steps: int,
+        seed: int = 0,
+        precision: str = "fp32",
+    ) -> None:
+        self.net, self.space, self.batches, self.cfg = net, space, batches, cfg
+        self._loss, self._steps, self._seed, self._precision = loss, steps, seed, precision
+        self.largest = Member(net, space.decide(extreme(space, "largest")))
+        self.smallest = Member(net, space.decide(extreme(space, "smallest")))
+        self._pool: OrderedDict[Any, Member] = OrderedDict()
+
+    def draw(self, step: int) -> _Drawn:
+        """The batch and the smaller members of a step: a function of (seed, step)."""
+        if step < self.cfg.alone * self._steps:
+            return _Drawn(self.batches.draw(step), [])
+        around = step // self.cfg.redraw
+        drawn = [self._member(around * self.cfg.members + index) for index in range(self.cfg.members)]
+        return _Drawn(self.batches.draw(step), [self.smallest, *drawn])
+
+    def make(self, drawn: _Drawn) -> _Drawn:
+        batch: Batch = drawn.batch
+        return _Drawn(self.batches.make(batch), drawn.members)
+
+    def loss(self, batch: _Drawn) -> Tensor:
+        x, y = batch.batch
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+            side = self.largest.genotype.input.size
+            outputs = self.largest(at_size(x, side), keep_statistics=True)
+            total = multi_output_loss(outputs, at_size(y, side), self._loss)
+            maps = outputs[0].detach().float().sigmoid()
+            for member in batch.members:
+                side = member.genotype.input.size
+                total = total + multi_output_loss(member(at_size(x, side)), at_size(maps, side), self._loss)
+        return total / (1 + len(batch.members))
+
+    def _member(self, number: int) -> Member:
+        choices = random_choices(self.space.choices(), self._seed + number, self.space.reaches_image)
+        genotype = self.space.decide(choices)
+        if genotype.identity not in self._pool:
+            self._pool[genotype.identity] = Member(self.net, genotype)
+        self._pool.move_to_end(genotype.identity)
+        while len(self._pool) > _POOL:
+            self._pool.popitem(last=False)
+        return self._pool[genotype.identity]
+
+
+def at_size(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """[B, C, H, W] resized to `size`, antialiased; the tensor itself where it has that size."""
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)

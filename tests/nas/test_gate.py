@@ -1,0 +1,104 @@
+"""The gate: what it says of spaces whose answer is known, and a tiny one from end to end."""
+
+import csv
+import json
+import math
+import random
+
+import pytest
+
+from genotypes import UserError
+from nas.benchmark.gate import GateConfig, main, train_members
+from nas.benchmark.judging import Trained, draw_gate, judge
+from search_spaces import compact
+
+SPACE = compact("tiny", (4, 8, 16), ("skip_connect", "conv_3x3"), taps=("s16", "s8", "s4"), sizes=(32, 48, 64))
+
+
+def rows(effect, noise, seed=0):
+    """Trainings of a made-up space: MAE falls with cost, `effect` lies in choice `a`, seeds differ by `noise`."""
+    rng = random.Random(seed)
+    found = []
+
+    def add(kind, number, run, macs, a, b):
+        MAE = 0.2 - 0.01 * math.log(macs) + (effect * a if kind == "random" else 0) + rng.gauss(0, noise)
+        row = {"kind": kind, "number": number, "seed": run, "choices": {"a": a, "b": b}, "size": 32, "params": 1}
+        found.append(Trained(**row, macs=macs, loss=MAE, maxF=1 - MAE, MAE=MAE))
+
+    for number in range(6):
+        add("line", number, 0, 10 ** (5 + number / 2), 0, "x")
+    for number in range(12):
+        macs, a, b = int(10 ** rng.uniform(5.2, 7.3)), rng.choice([-1, 0, 1]), rng.choice("xy")
+        add("random", number, 0, macs, a, b)
+        if number < 4:
+            add("random", number, 1, macs, a, b)
+    return found
+
+
+def test_a_space_with_something_to_find():
+    report = judge(rows(effect=0.02, noise=0.0005))
+    assert report.ratio > 8 and report.seed_spread < 0.002
+    assert report.explained["a"] > 0.9 > 0.5 > report.explained["b"]
+    assert len(report.winners) >= 2 and any(factor is not None and factor < 0.8 for factor in report.factors)
+    assert "something to find" in report.lines()[-1]
+
+
+def test_a_space_where_chance_is_as_good():
+    report = judge(rows(effect=0.0, noise=0.002))
+    assert report.ratio < 3 and "little to find" in report.lines()[-1]
+
+
+def test_factors_are_costs_at_equal_score():
+    line = [(100, 0.4), (1000, 0.3), (900, 0.35), (10_000, 0.2)]
+    base = {"choices": {"a": 0}, "size": 32, "params": 1, "loss": 0.0, "maxF": 0.0}
+    found = [Trained(kind="line", number=n, seed=0, macs=m, MAE=s, **base) for n, (m, s) in enumerate(line)]
+    for number, (macs, MAE) in enumerate([(500, 0.3), (2000, 0.3), (10_000, 0.1)]):
+        found.append(Trained(kind="random", number=number, seed=0, macs=macs, MAE=MAE, **base))
+    found.append(Trained(kind="random", number=0, seed=1, macs=500, MAE=0.302, **base))
+    report = judge(found)
+    assert report.factors[:2] == pytest.approx((0.5, 2.0)) and report.factors[2] is None
+    assert report.seed_spread == pytest.approx(0.002 / math.sqrt(2))
+    assert report.residuals[2] == pytest.approx(-0.1) and 2 in report.winners
+    with pytest.raises(UserError, match="expected a line of 2 points"):
+        judge(found[:3])
+
+
+def test_every_member_is_trained_once_and_an_earlier_try_is_used(tmp_path):
+    asked = []
+
+    def train(genotype, seed):
+        asked.append((genotype.identity, seed))
+        return {"loss": 1.0, "maxF": 0.5, "MAE": 1 / len(asked)}
+
+    def go(**kwargs):
+        return train_members(SPACE, train, members=4, repeats=3, line=3, seed=0, **kwargs)
+
+    found = go()
+    assert [(row.kind, row.seed) for row in found] == [("line", 0)] * 3 + [("random", 0)] * 4 + [
+        ("random", 1),
+        ("line", 1),
+        ("random", 1),
+    ]
+    count = len(asked)
+    assert go(done=found[:5])[5:] and len(asked) == count + len(found) - 5
+    draw_gate(found, judge(found), tmp_path / "gate.svg")
+    assert "uniform scaling" in (tmp_path / "gate.svg").read_text()
+
+
+@pytest.mark.slow
+def test_a_tiny_gate_from_end_to_end(tmp_path, capsys):
+    words = "--backbone tiny --size 48 --data synthetic:40 --members 3 --repeats 1 --line 2 --steps 2 --batch_size 4"
+    main([*words.split(), "--out", str(tmp_path / "gate")])
+    said = capsys.readouterr().out
+    assert "R  " in said and "verdict" in said
+    table = list(csv.DictReader((tmp_path / "gate/members.csv").open()))
+    assert len(table) == 6 and {row["kind"] for row in table} == {"line", "random"}
+    assert json.loads((tmp_path / "gate/gate.json").read_text())["seed_spread"] >= 0
+    before = (tmp_path / "gate/members.json").read_text()
+    main(["--out", str(tmp_path / "gate"), "--resume"])
+    assert (tmp_path / "gate/members.json").read_text() == before
+
+
+def test_bad_settings():
+    with pytest.raises(UserError, match="members must be at least 3"):
+        GateConfig(members=2)

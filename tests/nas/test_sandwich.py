@@ -1,0 +1,206 @@
+"""One supernet trained by the sandwich rule, and what its members are worth."""
+
+import csv
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import genotypes
+import nas
+from genotypes import UserError
+from nas.network import extreme, inherit, supernet_genotype
+from nas.network.weights import load_weights
+from nas.search.__main__ import main
+from nas.search.members import MemberCost, MemberScores, scaled_line, score_network, study_members
+from nas.search.sandwich import Sandwich, at_size
+from nas.strategies import SandwichSearch
+from nas.task import AugmentConfig, Batches, LossConfig, multi_output_loss, synthetic_set
+from nas.training import HeldOut, OptimConfig, Trainer, fit
+from nas.trials import TrialsConfig
+from search_spaces import compact
+
+CPU = torch.device("cpu")
+SPACE = compact("tiny", (4, 8), ("skip_connect", "depthwise_3x3", "conv_3x3"), taps=("s16", "s8", "s4"), sizes=(32, 48))
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return synthetic_set(40, 48, 0)
+
+
+def batches(photos, seed=0):
+    return Batches(
+        photos=photos,
+        rows=torch.arange(30),
+        batch_size=4,
+        augment=AugmentConfig(),
+        convention=SPACE.input,
+        device=CPU,
+        seed=seed,
+        stream="weights",
+    )
+
+
+def held_out(photos):
+    return HeldOut(
+        photos=photos, rows=torch.arange(30, 40), convention=SPACE.input, loss=LossConfig(), chunk=5, device=CPU
+    )
+
+
+def task(photos, seed=0, **cfg):
+    torch.manual_seed(seed)
+    net = nas.build(supernet_genotype(SPACE), affine=True)
+    return Sandwich(net, SPACE, batches(photos), LossConfig(), SandwichSearch.Config(**cfg), steps=STEPS, seed=seed)
+
+
+def trained(photos, **cfg):
+    sandwich = task(photos, **cfg)
+    trainer = Trainer(sandwich, OptimConfig(lr=5e-3), STEPS)
+    fit(trainer, lambda: {}, at=lambda step: False)
+    return sandwich
+
+
+def test_a_step_is_a_function_of_seed_and_step(photos):
+    first, second = task(photos, alone=0.25, members=2), task(photos, alone=0.25, members=2)
+    assert not first.draw(2).members  # the largest alone
+    again = [second.draw(step) for step in (7, 3)]  # in another order
+    for step, other in zip((7, 3), again, strict=True):
+        drawn = first.draw(step)
+        ours, theirs = ([m.genotype.identity for m in d.members] for d in (drawn, other))
+        assert ours == theirs and len(ours) == 3
+        assert ours[0] == SPACE.decide(extreme(SPACE, "smallest")).identity
+        assert torch.equal(drawn.batch.images, other.batch.images)
+    kept = task(photos, alone=0, redraw=4)
+    identities = [[m.genotype.identity for m in kept.draw(step).members] for step in range(8)]
+    assert identities[0] == identities[3] != identities[4]
+
+
+def test_the_loss_is_the_largests_on_masks_and_the_others_on_its_maps(photos):
+    """Recomputed with networks of their own, that hold copies of the weights."""
+    sandwich = task(photos, alone=0, members=1)
+    drawn = sandwich.make(sandwich.draw(5))
+    x, y = drawn.batch
+    largest = inherit(sandwich.net, sandwich.largest.genotype).train()
+    outputs = largest(x)
+    expected = multi_output_loss(outputs, y, LossConfig())
+    for member in drawn.members:
+        own = inherit(sandwich.net, member.genotype).train()
+        size = own.genotype.input.size
+        maps = at_size(outputs[0].detach().sigmoid(), size)
+        expected = expected + multi_output_loss(own(at_size(x, size)), maps, LossConfig())
+    sandwich.net.train()
+    torch.testing.assert_close(sandwich.loss(drawn), expected / 3)
+
+
+def test_only_the_largest_member_leaves_statistics(photos):
+    sandwich = task(photos, alone=0)
+    drawn = sandwich.make(sandwich.draw(5))
+    largest = inherit(sandwich.net, sandwich.largest.genotype).train()
+    sandwich.loss(drawn)
+    largest(drawn.batch[0])
+    after = inherit(sandwich.net, sandwich.largest.genotype)
+    for (key, ours), theirs in zip(after.named_buffers(), largest.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs, msg=key)
+
+
+def test_steps_on_one_batch_lower_the_loss_of_every_member(photos):
+    sandwich = task(photos, alone=0, members=1)
+    drawn = sandwich.make(sandwich.draw(5))
+    x, y = drawn.batch
+    optimizer = torch.optim.Adam(sandwich.net.parameters(), lr=1e-2)
+
+    def losses():
+        with torch.no_grad():
+            members = [sandwich.largest, *drawn.members]
+            sizes = [member.genotype.input.size for member in members]
+            return [
+                float(multi_output_loss(member(at_size(x, size)), at_size(y, size), LossConfig()))
+                for member, size in zip(members, sizes, strict=True)
+            ]
+
+    before = losses()
+    for _ in range(25):
+        optimizer.zero_grad()
+        sandwich.loss(drawn).backward()
+        optimizer.step()
+    assert all(now < then - 0.1 for now, then in zip(losses(), before, strict=True)), (before, losses())
+
+
+def test_scores_are_those_of_a_network_of_its_own_at_one_size(photos):
+    sandwich = trained(photos)
+    scores = MemberScores(sandwich.net, batches(photos), held_out(photos))
+    genotype = SPACE.decide(extreme(SPACE, "smallest"))
+    net = scores.network(genotype)
+    assert isinstance(net, nn.Module) and genotype.input.size == (32, 32)
+    assert scores(genotype) == score_network(net, held_out(photos)) == scores(genotype)
+    statistics = dict(inherit(sandwich.net, genotype).named_buffers())
+    assert any(not torch.equal(value, statistics[key]) for key, value in net.named_buffers())
+
+
+def test_a_study_finds_the_front_and_keeps_the_budget(photos, tmp_path):
+    sandwich = trained(photos)
+    scores = MemberScores(sandwich.net, batches(photos), held_out(photos))
+    cost = MemberCost("macs")
+    dearest = cost(SPACE.decide(extreme(SPACE, "largest")))
+    cfg = TrialsConfig(count=12, sampler="nsga2", population=4)
+    study = study_members(SPACE, scores, cost, cfg, budget=dearest / 2, folder=tmp_path)
+    assert len(study.trials.complete) == 12 and study.best.values[1] <= dearest / 2
+    affordable = [trial for trial in study.trials.complete if trial.values[1] <= dearest / 2]
+    assert study.best.values[0] == min(trial.values[0] for trial in affordable)
+    genotype = SPACE.decide(study.best.choices)
+    assert list(study.best.values) == [scores(genotype)["loss"], cost(genotype)]
+    with pytest.raises(UserError, match=r"none of 12 members keeps the budget of 1 multiply-adds; the cheapest takes"):
+        study_members(SPACE, scores, cost, cfg, budget=1.0)
+
+
+def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path):
+    words = "--strategy sandwich --space compact --space.backbone tiny --size 48 --data synthetic:40 --steps 2 "
+    words += f"--batch_size 4 --trials.count 3 --cost params --out {tmp_path / 'run'}"
+    main(words.split())
+    genotype, state = load_weights(tmp_path / "run/weights.safetensors")
+    assert genotype == genotypes.load(tmp_path / "run/genotype.yaml") and genotype.is_decided
+    nas.build(genotype).load_state_dict(state)
+    assert genotypes.load(tmp_path / "run/space.yaml").decide(dict(_best(tmp_path / "run"))) == genotype
+    for name in ("line.csv", "front.svg", "front/front.csv", "cells.svg"):
+        assert (tmp_path / "run" / name).stat().st_size > 0, name
+    scores = (tmp_path / "run/scores.json").read_bytes()
+    main(["--out", str(tmp_path / "run"), "--resume"])
+    assert (tmp_path / "run/scores.json").read_bytes() == scores
+
+
+def _best(run):
+    space = genotypes.load(run / "space.yaml").choices()
+    best = min(csv.DictReader((run / "trials.csv").open()), key=lambda row: float(row["loss"]))
+    return {way: type(found[0])(best[way]) for way, found in space.items()}
+
+
+def test_the_scaled_line_is_the_whole_backbone_at_every_size_and_width():
+    space = compact("mobilenet_v2", (8, 16, 32), sizes=(64, 96))
+    line = scaled_line(space)
+    assert [(p["input.size"], p["decoder.channels"]) for p in line] == [(s, w) for s in (64, 96) for w in (8, 16, 32)]
+    for point in line:
+        member = space.decide(point)
+        assert member.backbone.taps == space.backbone.taps
+        assert member.backbone.widths == space.decide(extreme(space, "largest")).backbone.widths
+        assert len(set(member.graph.operations()[f"decoder.mix_{tap}"] for tap in member.backbone.taps)) == 1
+    macs = [MemberCost("macs")(space.decide(point)) for point in line]
+    assert macs[0] == min(macs) and macs[-1] == max(macs)
+    assert scaled_line(space, 3) == [line[0], line[2], line[5]]
+
+
+def test_costs_are_at_the_members_own_size():
+    small, large = (SPACE.decide(extreme(SPACE, "largest") | {"input.size": size}) for size in (32, 48))
+    macs, params = MemberCost("macs"), MemberCost("params")
+    assert params(small) == params(large) and macs(small) < macs(large)
+    assert MemberCost("latency")(small) > 0
+    with pytest.raises(UserError, match="unknown cost 'joules'; known: params, macs, latency"):
+        MemberCost("joules")
+
+
+def test_bad_settings():
+    for bad in ({"members": -1}, {"redraw": 0}, {"alone": 1.5}, {"alone": math.nan}):
+        with pytest.raises(UserError, match="expected members"):
+            SandwichSearch.Config(**bad)
