@@ -112,7 +112,15 @@ PROTOCOLS = {
         Protocol(),
         Protocol(name="minet", cut=">128", interpolation="nearest", rounding="truncate"),
         Protocol(name="auto_msfnet", cut="half_max", upsize="logits", thresholds=255),
-        Protocol(name="csnet", mae_mask="grey", maps="raw", strict=True, antialias=False),
+        Protocol(
+            name="csnet",
+            mae_mask="grey",
+            maps="raw",
+            upsize="logits",
+            rounding="truncate",
+            strict=True,
+            antialias=False,
+        ),
         Protocol(name="toolbox", cut=">=0.1"),
     )
 }
