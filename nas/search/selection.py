@@ -65,7 +65,7 @@ def select(
     """Decide, compare with chance, and write genotype.yaml, its drawing, scores.json and report.html."""
     study = _Study(cfg, run, setup, strategy)
     front: tuple[Path, ...] = ()
-    liking = strategy.probabilities()
+    liking: Mapping[str, Mapping[str, float]] = strategy.probabilities()
     choices: Mapping[str, str]
     scores: dict[str, float]
     if strategy.sampler:

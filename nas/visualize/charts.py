@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy
@@ -217,5 +217,5 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes, place: str = "best") -> None:
-    axes.legend(frameon=False, fontsize=7.5, labelcolor=INK).set_loc(place)
+def _legend(axes: Axes, place: Literal["best", "lower right"] = "best") -> None:
+    axes.legend(frameon=False, fontsize=7.5, labelcolor=INK, loc=place)

@@ -291,7 +291,7 @@ class _Bench:
                 progress=False,
                 name="calibration",
             ).scores
-            scored[name] = {"maxF": scores.maxF, "mae": scores.MAE}
+            scored[name] = {"maxF": scores.maxF, "mae": scores.MAE_raw}
         return scored
 
     def _megabytes(self, word: str) -> float:
