@@ -86,7 +86,7 @@ def test_a_space_can_be_a_file(tmp_path):
         (["--operations", "[conv_3x3, conv_9x9]"], "conv_9x9"),
         (["--data", "absent_folder"], "absent_folder"),
         (["--space", "fpn_tiny"], "every edge is decided"),
-        (["--space", "absent.yaml"], "space 'absent.yaml': expected fusion_cells, minet, or a genotype file"),
+        (["--space", "absent.yaml"], "space 'absent.yaml': expected fusion_cells, minet, "),
         (
             ["--space", "minet", "--wiring", "figure7"],
             "--wiring; it belongs to space fusion_cells, which is not chosen",
