@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     test = write_pairs(options.out / "test", 1_000_003, _TEST)
-    starts = {"fine-tuned": ["--init", options.network], "from ImageNet": ["--weights", options.weights]}
+    starts = {"fine-tuned": ["--init", options.network], "from ImageNet": ["--backbone_weights", options.weights]}
     print("| woven patches, 300 pictures | maxF | MAE | minutes |\n|---|---|---|---|", flush=True)
     before = _before(options.network, test, options.out / "before")
     print(f"| {options.network}, untuned | {before['maxF']:.4f} | {before['MAE_raw']:.4f} | |", flush=True)

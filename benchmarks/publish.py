@@ -10,9 +10,9 @@ drawing and cost, genotypes/NAME.yaml. Stops, with nothing written, where half p
 import argparse
 import datetime
 import json
+import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
@@ -37,55 +37,56 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--recipe", required=True, help="the packaged recipe that equals the run's")
     parser.add_argument("--test", nargs="+", required=True, metavar="NAME=DIR")
+    parser.add_argument("--limit", type=int, default=200, help="pictures of each set to check half precision on")
     parser.add_argument("--note", default="", help="a paragraph for the card: where the genotype comes from")
     options = parser.parse_args()
     config = yaml.safe_load((options.run / "config.yaml").read_text())
     trained = json.loads((options.run / "scores.json").read_text())
     genotype, state = load_weights(options.run / "weights.safetensors")
     genotype = genotype.replace(name=options.name)
-    half = {
-        key: value.half() if value.ndim > 1 and value.is_floating_point() else value for key, value in state.items()
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        new = Path(folder) / f"{options.name}.safetensors"
-        save_weights(new, half, genotype)
-        scores = _evaluate(new, options.test, Path(folder) / "half")
-        full = _evaluate(options.run / "weights.safetensors", options.test, Path(folder) / "full", "--quick")
-        for name, row in scores.items():
-            for metric in ("maxF", "MAE_raw"):
-                if abs(row[metric] - full[name][metric]) > _TOLERANCE:
-                    sys.exit(f"{name}: {metric} is {full[name][metric]:.4f} in 32 bits and {row[metric]:.4f} in half")
-        target = ROOT / "retrain" / "networks" / new.name
-        target.write_bytes(new.read_bytes())
+    half = {key: value.half() if value.ndim > 1 else value for key, value in state.items()}
+    save_weights(options.run / "half.safetensors", half, genotype)
+    rows = _evaluate(options.run, options.test, ["--quick_scores", "--limit", str(options.limit)])
+    halved = {row["set"]: row for row in rows if row["network"] == "half"}
+    full = {row["set"]: row for row in rows if row["network"] == "full"}
+    for name, row in halved.items():
+        for metric in ("maxF", "MAE_raw"):
+            if abs(row[metric] - full[name][metric]) > _TOLERANCE:
+                sys.exit(f"{name}: {metric} is {full[name][metric]:.4f} in 32 bits and {row[metric]:.4f} in half")
+    target = ROOT / "retrain" / "networks" / f"{options.name}.safetensors"
+    shutil.copyfile(options.run / "half.safetensors", target)
     genotypes.save(genotype, ROOT / "genotypes" / f"{options.name}.yaml")
-    card = _card(options, genotype, config, trained, scores, full, target.stat().st_size)
+    drift = max(abs(row[m] - full[name][m]) for name, row in halved.items() for m in ("maxF", "MAE_raw"))
+    card = _card(options, genotype, config, trained, drift, target.stat().st_size)
     target.with_suffix(".md").write_text(card, encoding="utf-8")
     print(f"saved   {target} ({target.stat().st_size / 1e6:.2f} MB), its card and genotypes/{options.name}.yaml")
 
 
-def _evaluate(weights: Path, tests: list[str], folder: Path, *options: str) -> dict[str, dict[str, float]]:
-    """Set -> metric -> value, as `retrain.evaluate` reports them."""
-    command = [sys.executable, "-m", "retrain.evaluate", "--weights", str(weights), "--data", *tests, "-o", str(folder)]
-    subprocess.run([*command, *options], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-    rows = json.loads((folder / "scores.json").read_text())
-    return {row["set"]: row for row in rows}
+def _evaluate(run: Path, tests: list[str], options: list[str]) -> list[dict]:
+    """The rows of RUN/report, made by `retrain.evaluate` where it is not there yet."""
+    if not (run / "report" / "scores.json").is_file():
+        weights = [f"half={run / 'half.safetensors'}", f"full={run / 'weights.safetensors'}"]
+        command = [sys.executable, "-m", "retrain.evaluate", "--weights", *weights, "--data", *tests]
+        subprocess.run([*command, "-o", str(run / "report"), *options], check=True, cwd=ROOT)
+    return json.loads((run / "report" / "scores.json").read_text())
 
 
-def _card(options, genotype, config, trained, scores, full, size) -> str:
+def _card(options, genotype, config, trained, drift, size) -> str:
     counted = cost.count(genotype)
     torch.set_num_threads(1)
     measured = cost.measure(genotype, repeats=50, memory=False)
     data = config["data"].partition("=")[0]
     side = "x".join(map(str, genotype.input.size))
-    rows = [" | ".join([name, *(f"{row[metric]:.4f}" for metric in _METRICS)]) for name, row in scores.items()]
-    rows = [f"| {row} |" for row in rows]
-    held = trained["scores"]["held_out"]
+    rows = []
+    for name, row in trained["scores"].items():
+        cells = ["" if row[metric] is None else f"{row[metric]:.4f}" for metric in _METRICS]
+        label = f"{data}, held out" if name == "held_out" else name
+        rows.append(f"| {label} ({row['count']}) | {' | '.join(cells)} |")
     again = (
         f"python -m retrain.train --genotype {options.name} --recipe {options.recipe} --data {data}={data} \\\n"
-        f"    --weights mobilenet_v2_imagenet.pth --out runs/{options.name}\n"
+        f"    --backbone_weights mobilenet_v2_imagenet.pth --out runs/{options.name}\n"
         f"python benchmarks/publish.py runs/{options.name} --name {options.name} --recipe {options.recipe} --test ..."
     )
-    drift = max(abs(row[m] - full[name][m]) for name, row in scores.items() for m in ("maxF", "MAE_raw"))
     return f"""# {options.name}
 
 {options.note or "The genotype is genotypes/" + options.name + ".yaml."}
@@ -117,8 +118,7 @@ MAE_stretched: of maps stretched to 0..1, as are all but MAE_raw.
 |{"---|" * (len(_METRICS) + 1)}
 {chr(10).join(rows)}
 
-Held-out {data} ({held["count"]}): maxF {held["maxF"]:.4f}, MAE_raw {held["MAE_raw"]:.4f}. In 32 bits
-the scores above differ by {drift:.4f} at most.
+Scored with 32-bit weights. On {options.limit} pictures of each set this file's scores differ by {drift:.4f} at most.
 
 ## Made again
 

@@ -26,7 +26,8 @@ class AugmentConfig:
     """How a batch is changed at random. The default only flips.
 
     Attributes:
-        flip: probability of a horizontal flip.
+        flip: probability of a flip.
+        vertical: share of the flips that are vertical; the others are horizontal.
         rotate: largest rotation in degrees, either way.
         crop: largest share of height and of width (drawn apart) that is cut away before resizing back.
         colour: strength of brightness, contrast and saturation jitter; 0.1 means factors in 0.9..1.1.
@@ -34,16 +35,18 @@ class AugmentConfig:
     """
 
     flip: float = 0.5
+    vertical: float = 0.0
     rotate: float = 0.0
     crop: float = 0.0
     colour: float = 0.0
     scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        for field, low, high in (("flip", 0, 1), ("rotate", 0, 180), ("crop", 0, 0.9), ("colour", 0, 1)):
+        highest = {"flip": 1, "vertical": 1, "rotate": 180, "crop": 0.9, "colour": 1}
+        for field, high in highest.items():
             value = getattr(self, field)
-            if not low <= value <= high:
-                raise UserError(f"augmentation: {field} must be in {low}..{high}, got {value}")
+            if not 0 <= value <= high:
+                raise UserError(f"augmentation: {field} must be in 0..{high}, got {value}")
         if not self.scales or any(not 0.1 <= s <= 4 for s in self.scales):
             raise UserError(f"augmentation: scales must be factors in 0.1..4, at least one, got {self.scales}")
 
@@ -73,7 +76,7 @@ def draw(batch: int, side: int, generator: torch.Generator, cfg: AugmentConfig) 
     scale = cfg.scales[int(torch.randint(len(cfg.scales), (), generator=generator))]
     flipped = drawn[:, 0] < cfg.flip
     out = side if scale == 1 else max(_SMALLEST, round(side * scale / _STRIDE) * _STRIDE)
-    plain = cfg.rotate == 0 and cfg.crop == 0 and out == side
+    plain = cfg.rotate == 0 and cfg.crop == 0 and cfg.vertical == 0 and out == side
     return Draw(
         flipped=flipped,
         theta=None if plain else _affine(drawn, flipped, cfg),
@@ -116,7 +119,9 @@ def _affine(drawn: Tensor, flipped: Tensor, cfg: AugmentConfig) -> Tensor:
     cos, sin = torch.cos(angle), torch.sin(angle)
     rows_x = torch.stack([cos * keep_x, -sin * keep_y, cos * move_x - sin * move_y], dim=1)
     rows_y = torch.stack([sin * keep_x, cos * keep_y, sin * move_x + cos * move_y], dim=1)
-    rows_x = torch.where(flipped[:, None], -rows_x, rows_x)
+    vertical = (drawn[:, 0] < cfg.flip * cfg.vertical)[:, None]
+    rows_x = torch.where(flipped[:, None] & ~vertical, -rows_x, rows_x)
+    rows_y = torch.where(vertical, -rows_y, rows_y)
     return torch.stack([rows_x, rows_y], dim=1)
 
 

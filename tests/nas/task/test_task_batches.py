@@ -71,6 +71,20 @@ def test_the_cheap_flip_and_the_affine_flip_agree(batch):
     assert 0 < sum(flipped) < 16
 
 
+def test_half_of_the_flips_may_be_vertical(batch):
+    x, y = augment(*batch, generator(0, "w", 0), AugmentConfig(flip=1.0, vertical=0.5))
+    images, masks = batch[0].float() / 255, (batch[1] > 127).float()
+
+    def moved(axis: int) -> list[bool]:
+        return [
+            bool((x[i] - images[i].flip(axis)).abs().max() < 1e-3 and (y[i] - masks[i].flip(axis)).abs().mean() < 1e-3)
+            for i in range(16)
+        ]
+
+    upside_down, mirrored = moved(-2), moved(-1)
+    assert all(a != b for a, b in zip(upside_down, mirrored, strict=True)) and 0 < sum(upside_down) < 16
+
+
 def test_rotation_is_a_rotation():
     """A dot right of the centre (too near it for its reflection to come into view) turns and keeps its distance."""
     images = torch.zeros(64, 3, 64, 64, dtype=torch.uint8)
@@ -121,7 +135,9 @@ def test_the_same_key_gives_the_same_batch(batch):
     assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
 
 
-@pytest.mark.parametrize("bad", [{"flip": 2}, {"rotate": -1}, {"crop": 1.0}, {"colour": 3}, {"scales": ()}])
+@pytest.mark.parametrize(
+    "bad", [{"flip": 2}, {"vertical": 2}, {"rotate": -1}, {"crop": 1.0}, {"colour": 3}, {"scales": ()}]
+)
 def test_config_refuses(bad):
     with pytest.raises(UserError, match=next(iter(bad))):
         AugmentConfig(**bad)
