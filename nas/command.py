@@ -22,6 +22,7 @@ import sys
 import textwrap
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -727,15 +728,29 @@ def _entry(left: str, text: str, width: int) -> str:
 # ---------------------------------------------------------------------------------------------------- running
 
 
-def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+def run_command(
+    main: Callable[[Sequence[str] | None], None],
+    argv: Sequence[str] | None = None,
+    *,
+    joined: Callable[[], AbstractContextManager[None]] | None = None,
+) -> int:
     """Run a command's main function; the exit code.
+
+    joined: what makes one run of the processes that torchrun starts (`nas.run.distributed.joined`). A command without
+    it is refused there, since it would run once in each.
 
     0: done. 2: the user's mistake, or a file that the system refuses, told in one message. 128 + signal: interrupted,
     saved where that was possible.
     """
     _open_streams()
     try:
-        main(argv)
+        if os.environ.get("WORLD_SIZE", "1") == "1" or "RANK" not in os.environ:
+            main(argv)
+        elif joined is not None:
+            with joined():
+                main(argv)
+        else:
+            return _refused_several()
     except UserError as error:
         return _refused(with_hint(error))
     except KeyboardInterrupt as error:  # nas.run.Interrupted is one that says what was saved
@@ -755,6 +770,15 @@ def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str
 
 def _refused(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _refused_several() -> int:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # one message a machine
+        _refused(
+            f"started {os.environ['WORLD_SIZE']} times by torchrun, and each would do the same; only nas.search and "
+            "retrain.train run in several processes: start this command with python -m"
+        )
     return 2
 
 

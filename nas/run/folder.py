@@ -19,6 +19,7 @@ import torch
 
 from genotypes import UserError
 from genotypes.files import write_atomically
+from nas.run.distributed import is_first, scratch_folder
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -84,6 +85,8 @@ class RunFolder:
 
         config: YAML text. Raises UserError rather than writing into a folder that already holds something.
         """
+        if not is_first():
+            return cls(scratch_folder())
         try:
             folder = cls(Path(out) if out else _next_free(Path("runs"), kind))
             if resume:

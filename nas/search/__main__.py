@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from nas.command import Command, run_command, to_yaml
 from nas.run import RunFolder, check_free
+from nas.run.distributed import is_first, joined
 from nas.search import SearchConfig, open_search, search
 from nas.task.folders import is_synthetic
 
@@ -42,7 +43,7 @@ _SCORED_BY = {True: "with the supernet's weights (not retrained)", False: "after
 
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
-    if cfg.out and not resume:
+    if cfg.out and not resume and is_first():
         check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
     setup = open_search(cfg, folder=cfg.out if resume else None)
     run = RunFolder.open(cfg.out, "search", to_yaml(cfg), resume=resume)
@@ -76,4 +77,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, joined=joined))

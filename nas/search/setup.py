@@ -11,6 +11,7 @@ from nas.network import Network, check_single_image, to_device
 from nas.network.member import lend_state
 from nas.network.weights import load_weights
 from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, progress_shown, seeded
+from nas.run.distributed import check_split, from_first, is_first, processes
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, open_objective
 from nas.strategies import Strategy
@@ -60,13 +61,19 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     with seeded(cfg.seed):
         net = cfg.strategy.supernet(space, cfg.backbone_weights)
     net = to_device(net, device)
+    check_split(cfg.batch_size, device)
+    if processes() > 1 and not cfg.strategy.build(net, seed=cfg.seed, steps=cfg.steps).learns:
+        raise UserError(
+            f"strategy {cfg.strategy.name} trains no supernet that processes could share; start it with python -m, "
+            "on several machines with a common --storage"
+        )
     if cfg.batch_size == 1:
         check_single_image(net, cfg.size)
     if cfg.start_from and not find_checkpoint(folder):
         warm_start(net, cfg.start_from)
     # Whole networks are counted and measured one by one: their cost is no sum over edges.
-    whole = cfg.strategy.owner.whole_networks
-    objective = None if whole else open_objective(cfg, export, Path(folder) if folder else None)
+    needed = not cfg.strategy.owner.whole_networks and is_first()  # one process measures: two would find two costs
+    objective = from_first(open_objective(cfg, export, Path(folder) if folder else None) if needed else None)
     if photos is None:
         photos = open_photos(
             cfg.data,

@@ -14,6 +14,7 @@ from genotypes import save
 from nas.guard import CollapseGuard, Stop, dominant_eigenvalue
 from nas.network import Mixture, Network, norm_statistics_frozen
 from nas.run import RunFolder
+from nas.run.distributed import go_on_alone, over_processes, share
 from nas.search.config import SearchConfig
 from nas.search.explain import ChoicesLog
 from nas.search.members import search_members
@@ -64,6 +65,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, setup: SearchSetup | None = Non
     if isinstance(strategy, Differentiable):
         listeners.append(ChoicesLog(run, strategy))
     fit(trainer, evaluate, at=lambda step: step % cfg.evaluate_every == 0, listeners=listeners, run=run)
+    go_on_alone()
     return select(cfg, run, setup, strategy, candidates)
 
 
@@ -109,8 +111,8 @@ class SearchTask(Task):
 
     def draw(self, step: int) -> _Drawn:
         due = step >= self._cfg.warmup_steps and step % self._cfg.architecture_every == 0
-        architecture = self._setup.architecture.draw(step) if due else None
-        return _Drawn(step, self._setup.weights.draw(step), architecture)
+        architecture = share(self._setup.architecture.draw(step)) if due else None
+        return _Drawn(step, share(self._setup.weights.draw(step)), architecture)
 
     def make(self, drawn: _Drawn) -> _Made:
         train = self._loss_of(*self._setup.weights.make(drawn.weights))
@@ -127,7 +129,7 @@ class SearchTask(Task):
                 outputs = functional_call(self.net, params, (x, mixture))
             return multi_output_loss(outputs, y, self._cfg.loss)
 
-        return loss
+        return over_processes(loss)
 
 
 class ArchitectureUpdate(Change):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genotypes import Record, Registry, UserError
+from nas.run.distributed import gathered
 
 __all__ = [
     "LOSSES",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 _EPS = 1e-6
+_MEANS = {"bce", "iou"}  # means over images: equal parts of a batch average to the whole's
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 LOSSES = Registry("loss", Record)  # name -> a `LossFunction` that gives a scalar and reads no tensor's value
 
@@ -153,6 +155,8 @@ def multi_output_loss(outputs: Sequence[Tensor], masks: Tensor, cfg: LossConfig)
     """
     if not outputs:
         raise ValueError("the network gave no outputs")
+    if not cfg.terms.keys() <= _MEANS:
+        outputs, masks = gathered(outputs, masks)
     total = outputs[0].new_zeros((), dtype=torch.float32)
     for i, logits in enumerate(outputs):
         side = cfg.side_weights[min(i, len(cfg.side_weights) - 1)]

@@ -19,10 +19,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from genotypes import UserError
 from nas.network import Network
 from nas.run import Interrupted, Interrupts, RunFolder
+from nas.run.distributed import agreed, from_first, is_first, over_processes, share
 from nas.task import Batch, Batches, LossConfig, multi_output_loss
 from nas.training.listeners import Listener
 from nas.training.optim import OptimConfig, load_optimizer, make_optimizer, set_progress
@@ -59,16 +61,20 @@ class Supervised(Task):
         self.net, self.batches, self.cfg, self.precision = net, batches, loss, precision
 
     def draw(self, step: int) -> Batch:
-        return self.batches.draw(step)
+        return share(self.batches.draw(step))
 
     def make(self, drawn: Batch) -> tuple[Tensor, Tensor]:
         return self.batches.make(drawn)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            outputs = self.net(x)
-        return multi_output_loss(outputs, y, self.cfg)
+
+        def loss(_: None, params: dict[str, Tensor]) -> Tensor:
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                outputs = functional_call(self.net, params, (x,))
+            return multi_output_loss(outputs, y, self.cfg)
+
+        return over_processes(loss)(None, dict(self.net.named_parameters()))
 
 
 class Change:
@@ -240,7 +246,11 @@ class Trainer:
 
     def resume(self, run: RunFolder) -> None:
         """Continue from the run's checkpoint, if it has one; UserError if that is of something else."""
-        state = run.load()  # to the CPU: the optimisers keep their step counts there, and move the rest
+        # To the CPU: the optimisers keep their step counts there, and move the rest.
+        state = from_first(run.load())
+        first = from_first(self.identity)
+        if first != self.identity:
+            raise UserError(f"the processes do not train the same: {self.identity} here, {first} in the first one")
         if state is None:
             return
         for what, now in self.identity.items():
@@ -284,6 +294,7 @@ def fit(
     folder, where the training is saved with each row and when a signal asks it to stop (then it raises Interrupted);
     None: nothing is saved, and signals are the caller's. Raises Diverged where a loss was not finite.
     """
+    listeners = listeners if is_first() else ()
     with Interrupts(on=run is not None) as interrupts:
         for listener in listeners:
             listener.begin(trainer)
@@ -291,23 +302,26 @@ def fit(
             while trainer.step < trainer.steps and not trainer.stopped:
                 began = trainer.clock()
                 trainer.advance()
+                signum = agreed(interrupts.signum)
                 due = at(trainer.step) or trainer.step == trainer.steps
-                if due or interrupts.signum:
+                if due or signum:
                     trainer.check()  # waits for the device: what it still has to do belongs to these seconds
                 trainer.seconds += trainer.clock() - began
                 for listener in listeners:
                     listener.step(trainer)
-                if due:
+                if due and is_first():
                     row = evaluate()
                     for listener in listeners:
                         listener.row(trainer, row)
                     if run is not None:
                         run.save(trainer.state_dict())
-                if run is not None and interrupts.signum and trainer.step < trainer.steps:
-                    if not due:
+                if due:
+                    trainer.stopped = from_first(trainer.stopped)
+                if run is not None and signum and trainer.step < trainer.steps:
+                    if not due and is_first():
                         run.save(trainer.state_dict())
                     message = f"saved at step {trainer.step}; continue: --out {run.path} --resume"
-                    raise Interrupted(interrupts.signum, message)
+                    raise Interrupted(signum, message)
         finally:
             for listener in listeners:
                 listener.end(trainer)

@@ -7,6 +7,7 @@ from typing import Any
 
 from nas.command import Command, run_command, to_yaml
 from nas.run import RunFolder, check_free
+from nas.run.distributed import is_first, joined
 from nas.task.folders import is_synthetic
 from retrain.recipe import recipe_names
 from retrain.train import TrainConfig, from_search, open_training, train
@@ -53,7 +54,7 @@ recipes: {", ".join(recipe_names())}; or your own YAML file""",
 
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
-    if cfg.out and not resume:
+    if cfg.out and not resume and is_first():
         check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
     setup = open_training(cfg)  # whatever is wrong with them shows before a folder is made
     run = RunFolder.open(cfg.out, "train", to_yaml(cfg), resume=resume)
@@ -71,4 +72,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, joined=joined))

@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-from torch import nn
 
 from genotypes import UserError
 from nas.network import Network
+from nas.run.distributed import averaged
 from nas.training import Change, Trainer
 
 __all__ = ["DynamicDecay"]
@@ -25,7 +25,7 @@ class DynamicDecay(Change):
 
     def __init__(self, net: Network, strength: float) -> None:
         self.strength = strength
-        self.features: dict[nn.Parameter, torch.Tensor] = {}  # scale -> S [C] of the last forward pass
+        self.features: dict[Any, torch.Tensor] = {}  # post step -> S [C] of the last forward pass
         blocks: list[Any] = [net.cells[cell.name] for cell in net.genotype.cells if cell.template in _TEMPLATES]
         if not blocks:
             needed = " or ".join(_TEMPLATES)
@@ -40,11 +40,12 @@ class DynamicDecay(Change):
     @torch.no_grad()
     def add(self) -> None:
         """To the gradients that lie ready, by the features of the last forward pass in training mode."""
-        for scale, feature in self.features.items():
+        for post, feature in self.features.items():
+            scale = post.norm.weight
             if scale.grad is not None:
-                scale.grad += self.strength * feature * scale
+                scale.grad += self.strength * averaged(feature) * scale
         self.features.clear()
 
     def _remember(self, post: Any, _: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
         if post.training:
-            self.features[post.norm.weight] = out.detach().float().mean((2, 3)).abs().mean(0)
+            self.features[post] = out.detach().float().mean((2, 3)).abs().mean(0)

@@ -12,6 +12,7 @@ from nas.network import Network, build, check_single_image
 from nas.network.member import fill_from_supernet
 from nas.network.weights import load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, progress_shown, seeded
+from nas.run.distributed import check_split
 from nas.task import Pair, PhotoSet, open_photos, split
 from retrain.networks import find_weights
 from retrain.test_sets import open_test_sets
@@ -47,6 +48,7 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
         _start_from(net, cfg.init)
     if cfg.start_from and not find_checkpoint(cfg.out):
         _inherit(net, Path(cfg.start_from))
+    check_split(cfg.recipe.batch_size, device)
     if cfg.recipe.batch_size == 1:
         check_single_image(net, cfg.recipe.size)
     tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",))

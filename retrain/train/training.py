@@ -18,6 +18,7 @@ from genotypes import Genotype
 from nas.network import Network, to_device
 from nas.report import report_at_the_end
 from nas.run import RunFolder, progress_shown
+from nas.run.distributed import go_on_alone
 from nas.task import Batches, PhotoSet, Scores, evaluate
 from nas.training import (
     Change,
@@ -89,6 +90,7 @@ def train(cfg: TrainConfig, run: RunFolder, *, setup: TrainSetup | None = None) 
     bar = Progress(f"train {setup.genotype.name}", _SHOWN)
     listeners = [History(run), Events(run, "train", pictures), bar, *registered_listeners(run)]
     fit(trainer, row, at=lambda step: step % every == 0, listeners=listeners, run=run)
+    go_on_alone()
     return _finish(cfg, run, setup, net, trainer)
 
 
