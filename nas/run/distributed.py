@@ -227,7 +227,9 @@ def gathered(outputs: Sequence[Tensor], masks: Tensor) -> tuple[Sequence[Tensor]
     """
     if not _split:
         return outputs, masks
-    whole = cast(Tensor, _Gather.apply(torch.stack([*map(_precise, outputs), _precise(masks).to(_precise(outputs[0]))], dim=1)))
+    whole = cast(
+        Tensor, _Gather.apply(torch.stack([*map(_precise, outputs), _precise(masks).to(_precise(outputs[0]))], dim=1))
+    )
     *maps, target = whole.unbind(1)
     return maps, target
 

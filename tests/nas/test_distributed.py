@@ -1,0 +1,184 @@
+"""Several processes under torchrun: the numbers of one, one voice, one end. Needs two CPU processes and no GPU."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import distributed_worker
+import pytest
+import torch
+from torch import nn
+
+from nas.command import run_command
+from nas.run.distributed import _batch_norm, _is_loss, check_split, processes, share
+from nas.task.augmentation import Draw
+from nas.task.batches import Batch
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
+TRAIN = ["-m", "retrain.train", "--genotype", "fpn_tiny", "--data", "synthetic:24", "--recipe.size", "32"]
+TRAIN += ["--recipe.batch_size", "4", "--quick_scores", "--evaluate_every", "2"]
+LIMIT = 300
+
+
+def torchrun(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    path = os.pathsep.join(map(str, (ROOT, HERE)))
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    try:
+        out, errors = process.communicate(timeout=LIMIT)
+    finally:
+        process.kill()
+    return process.returncode, out, errors
+
+
+def wait_for(process: "subprocess.Popen[str]", path: Path) -> None:
+    until = time.monotonic() + LIMIT
+    while not path.is_file():
+        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(0.1)
+
+
+def workers(process: "subprocess.Popen[str]") -> list[int]:
+    """By rank: torchrun starts them in order."""
+    task = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return sorted(int(pid) for pid in task.read_text().split())
+
+
+def test_two_processes_compute_what_one_does(tmp_path):
+    process = torchrun(str(HERE / "distributed_worker.py"), str(tmp_path / "two.pt"))
+    distributed_worker.run(tmp_path / "one.pt")
+    code, _, errors = ended(process)
+    assert code == 0, errors
+    one, two = (torch.load(tmp_path / f"{name}.pt") for name in ("one", "two"))
+    assert one.pop("processes") == 1 and two.pop("processes") == 2
+    assert one.keys() == two.keys() == distributed_worker.CASES.keys()
+    for case, values in one.items():
+        assert len(values["train"]) == (distributed_worker.STEPS if case.startswith("train") else 6)
+        for name, expected in values.items():
+            if name in ("train", "valid"):  # each step's
+                torch.testing.assert_close(two[case][name], expected, rtol=1e-5, atol=0, equal_nan=True, msg=case)
+            else:
+                distance = (two[case][name] - expected).norm() / expected.norm().clamp_min(1e-12)
+                assert distance < 1e-5, (case, name, distance)
+
+
+def test_one_folder_one_voice_and_an_end_that_one_process_continues(tmp_path):
+    out = tmp_path / "run"
+    process = torchrun(*TRAIN, "--recipe.steps", "3000", "--out", str(out))
+    wait_for(process, out / "checkpoint.pt")
+    process.send_signal(signal.SIGTERM)
+    code, printed, errors = ended(process)
+    assert code != 0
+    assert errors.count("continue: --out") == 1, errors
+    assert "trained" not in printed
+    step = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
+    assert 0 < step < 3000
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    state = torch.load(out / "checkpoint.pt", weights_only=True)
+    state["step"] = 2998  # nobody waits for the others
+    torch.save(state, out / "checkpoint.pt")
+    command = [sys.executable, "-m", "retrain.train", "--resume", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    assert "trained fpn_tiny: 3000 steps" in done.stdout
+
+
+def test_a_killed_process_ends_all_with_one_message(tmp_path):
+    out = tmp_path / "run"
+    process = torchrun(*TRAIN, "--recipe.steps", "3000", "--out", str(out))
+    wait_for(process, out / "checkpoint.pt")
+    os.kill(workers(process)[1], signal.SIGKILL)
+    code, printed, errors = ended(process)
+    assert code != 0
+    assert errors.count("error: one of the 2 processes has ended") == 1, errors
+    assert errors.count("Traceback") <= 1, errors  # torchrun's own
+    assert "trained" not in printed
+
+
+def test_a_batch_that_gives_no_equal_parts_is_refused_once(tmp_path):
+    out = tmp_path / "run"
+    code, printed, errors = ended(torchrun(*TRAIN, "--recipe.batch_size", "5", "--out", str(out)))
+    assert code != 0
+    assert errors.count("error: batch_size 5 cannot be split among 2 processes") == 1, errors
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("local, said", [("0", 1), ("1", 0)])
+def test_other_commands_refuse_to_run_in_each(monkeypatch, capsys, local, said):
+    for name, value in {"RANK": local, "LOCAL_RANK": local, "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    ran = []
+    assert run_command(lambda argv: ran.append(1)) == 2
+    assert not ran
+    assert capsys.readouterr().err.count("started 2 times by torchrun") == said
+
+
+def test_one_process_under_torchrun_is_a_process(monkeypatch):
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    ran = []
+    assert run_command(lambda argv: ran.append(1)) == 0
+    assert ran
+
+
+@pytest.fixture
+def two(monkeypatch):
+    """As if there were a second process, which is asked for nothing."""
+    monkeypatch.setattr("nas.run.distributed.processes", lambda: 2)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda *_: 1)
+
+
+def test_a_share_is_the_rows_and_nothing_of_what_belongs_to_the_batch(two):
+    images, masks = torch.arange(12).view(4, 3, 1, 1), torch.arange(4).view(4, 1, 1, 1)
+    part = share(Batch(images, masks, Draw(torch.tensor([True, False, True, False]), None, None, 32)))
+    assert isinstance(part, Batch) and isinstance(part.change, Draw)
+    assert torch.equal(part.images, images[2:]) and torch.equal(part.masks, masks[2:])
+    assert part.change.flipped.tolist() == [True, False]
+    assert part.change.theta is None and part.change.side == 32
+
+
+def test_a_device_that_is_not_each_process_own_is_refused(two):
+    check_split(4, torch.device("cpu"))
+    with pytest.raises(ValueError, match="give --device cuda"):
+        check_split(4, torch.device("cuda:0"))
+
+
+def test_alone_a_batch_norm_is_torchs(monkeypatch):
+    """All but the exchange: with one process the synchronised norm must be the plain one."""
+    monkeypatch.setattr("nas.run.distributed._all", lambda part: [part])
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda *_: None)
+    torch.manual_seed(0)
+    for affine in (True, False):
+        results = []
+        for norm in (nn.BatchNorm2d(3, affine=affine).double(), nn.BatchNorm2d(3, affine=affine).double()):
+            x = torch.randn(4, 3, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 3 + 2
+            x.requires_grad_()
+            if results:
+                out = _batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, True, 0.1, 1e-5)
+            else:
+                out = norm(x)
+            out.pow(3).sum().backward()
+            grads = [x.grad, *(p.grad for p in norm.parameters())]
+            results.append([out, norm.running_mean, norm.running_var, *grads])
+        for plain, ours in zip(*results, strict=True):
+            torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-12)
+
+
+def test_only_the_loss_of_a_process_counts_as_one():
+    assert _is_loss(RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1"))
+    assert not _is_loss(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert processes() == 1
