@@ -227,9 +227,8 @@ def gathered(outputs: Sequence[Tensor], masks: Tensor) -> tuple[Sequence[Tensor]
     """
     if not _split:
         return outputs, masks
-    whole = cast(
-        Tensor, _Gather.apply(torch.stack([*map(_precise, outputs), _precise(masks).to(_precise(outputs[0]))], dim=1))
-    )
+    precise = [_precise(output) for output in outputs]
+    whole = cast(Tensor, _Gather.apply(torch.stack([*precise, masks.to(precise[0])], dim=1)))
     *maps, target = whole.unbind(1)
     return maps, target
 

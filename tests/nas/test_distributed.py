@@ -111,7 +111,7 @@ def test_a_killed_process_ends_all_with_one_message(tmp_path):
 
 def test_a_batch_that_gives_no_equal_parts_is_refused_once(tmp_path):
     out = tmp_path / "run"
-    code, printed, errors = ended(torchrun(*TRAIN, "--recipe.batch_size", "5", "--out", str(out)))
+    code, _, errors = ended(torchrun(*TRAIN, "--recipe.batch_size", "5", "--out", str(out)))
     assert code != 0
     assert errors.count("error: batch_size 5 cannot be split among 2 processes") == 1, errors
     assert not out.exists()
