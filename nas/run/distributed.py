@@ -142,7 +142,7 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def _unheard(store: dist.Store) -> bool:
+def _unheard(store: "dist.Store") -> bool:
     """Whether nothing was told yet: True for one process only."""
     try:
         return store.add("told", 1) == 1
