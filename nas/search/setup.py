@@ -62,11 +62,8 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
         net = cfg.strategy.supernet(space, cfg.backbone_weights)
     net = to_device(net, device)
     check_split(cfg.batch_size, device)
-    if processes() > 1 and not cfg.strategy.build(net, seed=cfg.seed, steps=cfg.steps).learns:
-        raise UserError(
-            f"strategy {cfg.strategy.name} trains no supernet that processes could share; start it with python -m, "
-            "on several machines with a common --storage"
-        )
+    if processes() > 1:
+        _check_shared(cfg, net)
     if cfg.batch_size == 1:
         check_single_image(net, cfg.size)
     if cfg.start_from and not find_checkpoint(folder):
@@ -120,6 +117,15 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
         objective=objective,
         study=study,
     )
+
+
+def _check_shared(cfg: SearchConfig, net: Network) -> None:
+    """UserError for a strategy whose steps several processes cannot divide among them."""
+    if cfg.strategy.owner.whole_networks or not cfg.strategy.build(net, seed=cfg.seed, steps=cfg.steps).learns:
+        raise UserError(
+            f"strategy {cfg.strategy.name}: its steps are not divided among processes; start it with python -m "
+            "(docs/several_machines.md)"
+        )
 
 
 def _check_schedule(cfg: SearchConfig) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 import distributed_worker
 import pytest
 import torch
+from tiny_search import config
 from torch import nn
 
 from nas.command import run_command
 from nas.run.distributed import _batch_norm, _is_loss, check_split, processes, share
+from nas.search import open_search
 from nas.task.augmentation import Draw
 from nas.task.batches import Batch
 
@@ -155,6 +157,13 @@ def test_a_device_that_is_not_each_process_own_is_refused(two):
     check_split(4, torch.device("cpu"))
     with pytest.raises(ValueError, match="give --device cuda"):
         check_split(4, torch.device("cuda:0"))
+
+
+@pytest.mark.parametrize("strategy", ["random", "optuna", "sandwich"])
+def test_a_strategy_whose_steps_are_not_divided_is_refused(two, monkeypatch, strategy):
+    monkeypatch.setattr("nas.search.setup.processes", lambda: 2)
+    with pytest.raises(ValueError, match=f"{strategy}: its steps are not divided among processes"):
+        open_search(config(strategy=strategy))
 
 
 def test_alone_a_batch_norm_is_torchs(monkeypatch):
