@@ -1,0 +1,59 @@
+"""The networks that come with the package: files, cards, and names in place of weight files."""
+
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+import genotypes
+import nas.cost
+import retrain
+from genotypes import UserError
+from nas.network.weights import load_weights
+from nas.run import run_command
+from nas.task import synthetic_set
+from retrain.networks import DEFAULT, find_weights, network_names
+from retrain.predict.__main__ import main as predict
+
+MOST_MACS = {"sod_s": 100e6, "sod_m": 350e6, "sod_l": 1000e6}
+
+
+def test_there_is_a_default_and_all_weigh_little() -> None:
+    assert DEFAULT in network_names()
+    assert sum(find_weights(name).stat().st_size for name in network_names()) <= 16e6
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_a_network_has_a_genotype_and_a_card_that_agree(name: str) -> None:
+    genotype, state = load_weights(find_weights(name))
+    assert genotype == genotypes.load(name) and genotype.input == genotypes.load(name).input
+    assert all(value.dtype == torch.float16 for value in state.values() if value.ndim > 1)
+    card = find_weights(name).with_suffix(".md").read_text(encoding="utf-8")
+    cost = nas.cost.count(genotype)
+    assert cost.macs <= MOST_MACS[name]
+    assert f"{cost.params:,}" in card and f"{cost.macs / 1e6:.1f} M at" in card
+    for word in ("## Data and terms", "DUTS-TR", "Apache", "| ECSSD (", "python -m retrain.train", "ms, torch"):
+        assert word in card, word
+    assert re.search(r"20\d\d-\d\d-\d\d", card)
+
+
+def test_predict_needs_no_weights(tmp_path, capsys) -> None:
+    photo = synthetic_set(1, 96, seed=3).images[0].permute(1, 2, 0).numpy()
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    for out, words in (("a", []), ("b", ["--weights", DEFAULT]), ("c", ["--weights", str(find_weights(DEFAULT))])):
+        assert run_command(predict, [str(tmp_path / "photo.png"), "-o", str(tmp_path / out), *words]) == 0
+    maps = [(tmp_path / out / "photo.png").read_bytes() for out in "abc"]
+    assert maps[0] == maps[1] == maps[2]
+    assert run_command(predict, [str(tmp_path / "photo.png"), "-o", str(tmp_path / "d"), "--weights", "sod_x"]) == 2
+    assert f"no weight file at sod_x, and no network of that name; known: {', '.join(network_names())}" in (
+        capsys.readouterr().err
+    )
+
+
+def test_load_by_name() -> None:
+    predictor = retrain.load(DEFAULT)
+    assert predictor.genotype == genotypes.load(DEFAULT)
+    assert all(value.dtype == torch.float32 for value in predictor.network.parameters())
+    with pytest.raises(UserError, match="no network of that name"):
+        retrain.load("sod_x")
