@@ -82,9 +82,12 @@ def _card(options, genotype, config, trained, drift, size) -> str:
         cells = ["" if row[metric] is None else f"{row[metric]:.4f}" for metric in _METRICS]
         label = f"{data}, held out" if name == "held_out" else name
         rows.append(f"| {label} ({row['count']}) | {' | '.join(cells)} |")
+    start = "--backbone_weights mobilenet_v2_imagenet.pth"
+    if config.get("init"):  # the weights of another network here, by the name of its run
+        start = f"--init {Path(config['init']).parent.name or config['init']}"
     again = (
         f"python -m retrain.train --genotype {options.name} --recipe {options.recipe} --data {data}={data} \\\n"
-        f"    --backbone_weights mobilenet_v2_imagenet.pth --out runs/{options.name}\n"
+        f"    {start} --out runs/{options.name}\n"
         f"python benchmarks/publish.py runs/{options.name} --name {options.name} --recipe {options.recipe} --test ..."
     )
     return f"""# {options.name}
