@@ -1,6 +1,9 @@
 """The networks that come with the package: files, cards, and names in place of weight files."""
 
+import importlib.util
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +13,17 @@ import genotypes
 import nas.cost
 import retrain
 from genotypes import UserError
+from nas.command import to_yaml
 from nas.network.weights import load_weights
-from nas.run import run_command
+from nas.run import RunFolder, quiet, run_command
 from nas.task import synthetic_set
+from retrain import load_recipe
+from retrain.evaluate import load_predictors, score
 from retrain.networks import DEFAULT, find_weights, network_names
 from retrain.predict.__main__ import main as predict
+from retrain.train import TrainConfig, train
+
+ROOT = Path(__file__).resolve().parents[2]
 
 MOST_MACS = {"sod_s": 100e6, "sod_m": 350e6, "sod_l": 1000e6}
 
@@ -57,3 +66,25 @@ def test_load_by_name() -> None:
     assert all(value.dtype == torch.float32 for value in predictor.network.parameters())
     with pytest.raises(UserError, match="no network of that name"):
         retrain.load("sod_x")
+
+
+def test_fine_tuning_teaches_another_kind_of_picture(tmp_path) -> None:
+    spec = importlib.util.spec_from_file_location("own_photographs", ROOT / "benchmarks" / "own_photographs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    mine, kept = module.write_pairs(tmp_path / "mine", 0, 40), module.write_pairs(tmp_path / "kept", 9, 16)
+    recipe = replace(load_recipe("finetune"), size=64, batch_size=8, steps=40)
+    cfg = TrainConfig(
+        genotype=DEFAULT,
+        init=DEFAULT,
+        recipe=recipe,
+        data=str(mine),
+        test=(f"kept={kept}",),
+        quick_scores=True,
+        workers=0,
+    )
+    scored, _ = score(load_predictors([DEFAULT], size=(64, 64)), [f"kept={kept}"], quick=True, workers=0)
+    with quiet():
+        after = train(cfg, RunFolder.open(str(tmp_path / "run"), "train", to_yaml(cfg))).scores["kept"].maxF
+    before = scored[0].evaluation.scores.maxF
+    assert before < 0.7 and after > before + 0.1
