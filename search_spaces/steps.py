@@ -45,10 +45,10 @@ def _floor_pool(pool: Callable[..., Tensor], x_BCHW: Tensor, k: int) -> Tensor:
     return pool(x_BCHW, k, ceil_mode=True, **({"count_include_pad": False} if pool is F.avg_pool2d else {}))
 
 
-def _surely(condition: bool | SymBool) -> bool:
-    """Whether it holds, of numbers; of sizes that an exporter keeps free: whether it holds for all of them."""
-    if isinstance(condition, bool):
-        return condition
+def _surely(condition: bool | SymBool | Tensor) -> bool:
+    """Whether it holds, of numbers (tensors under torch.jit.trace); of sizes that an exporter keeps free: of all."""
+    if not isinstance(condition, SymBool):
+        return bool(condition)
     from torch.fx.experimental.symbolic_shapes import statically_known_true  # half a second that others need not wait
 
     return statically_known_true(condition)

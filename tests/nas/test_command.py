@@ -144,7 +144,10 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
         search("--config", str(tmp_path / "c.yaml"))
 
 
-def test_help_is_short_first_and_whole_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_short_first_and_whole_on_request(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "110")  # a narrow terminal breaks more lines
     for command in (COMMAND, TRAIN, EVALUATE, PREDICT):
         assert run_command(command.parse, ["--help"]) == 0
         assert len(capsys.readouterr().out.splitlines()) <= 30
