@@ -11,7 +11,7 @@ here=$(dirname "$0") python=$(dirname "$0")/../.venv/bin/python
 duts=$1 ecssd=$2 weights=$3 out=$4
 search() {
     [ -e "$out/$1$2/genotype.yaml" ] || "$python" -m nas.search --config "$here/photos_search.yaml" --data "DUTS-TR=$duts" \
-        --weights "$weights" --cache "$out/cache" --strategy "$1" --seed "$2" --guard.iterations 0 --out "$out/$1$2" "${@:3}"
+        --backbone_weights "$weights" --cache "$out/cache" --strategy "$1" --seed "$2" --guard.iterations 0 --out "$out/$1$2" "${@:3}"
     found+=("$1:$2=$out/$1$2/genotype.yaml")
 }
 found=()
@@ -22,5 +22,5 @@ for seed in 0 1 2; do
 done
 "$python" -m retrain.compare --space "$out/darts0/space.yaml" --genotypes "${found[@]}" random:{0..5} fpn --seeds 0 1 \
     --out "$out/compare" --recipe photos_cpu --recipe.size 128 --recipe.epochs 0 --recipe.steps 500 --data "DUTS-TR=$duts" \
-    --test "ECSSD=$ecssd" --weights "$weights" --cache "$out/cache" --quick_scores true --held_out_limit 100 \
+    --test "ECSSD=$ecssd" --backbone_weights "$weights" --cache "$out/cache" --quick_scores true --held_out_limit 100 \
     --evaluate_every 250

@@ -22,6 +22,7 @@ COMMANDS = {
     "search": ("nas.search", "search a space: what is found is a genotype"),
     "visualize": ("nas.visualize", "draw a genotype, or what differs in two"),
     "report": ("nas.report", "the page of a run: report.html"),
+    "gate": ("nas.benchmark.gate", "is there anything to find in a space, before a search is paid for"),
     "cost": ("nas.cost", "parameters, multiply-adds, latency and memory of genotypes"),
     "train": ("retrain.train", "train a genotype"),
     "compare": ("retrain.compare", "train several genotypes alike, and print one table"),
@@ -32,6 +33,7 @@ COMMANDS = {
     "data": ("retrain.data", "what a set of photographs holds, and what is wrong with it"),
     "authors": ("retrain.authors", "turn the papers' released weights into weight files"),
 }
+_SINGLE_FILES = ("retrain.data", "nas.benchmark.gate")  # modules, where others are packages with a __main__
 _EXTRAS = ("onnx", "onnxscript", "onnxruntime", "openvino", "pillow-heif", "graphviz")
 
 
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_command(lambda _: _HERE[name][0](words), words)
     if name in COMMANDS:
         module = COMMANDS[name][0]
-        path = module if module == "retrain.data" else f"{module}.__main__"
+        path = module if module in _SINGLE_FILES else f"{module}.__main__"
         return run_command(importlib.import_module(path).main, words)
     return run_command(lambda _: _unknown(name), words)
 

@@ -55,7 +55,7 @@ class BackboneSpace(Space):
     """What the spaces on a backbone share.
 
     Attributes:
-        backbone: makes the features: tiny, mobilenet_v2, vgg16_bn, resnet50, res2net50.
+        backbone: makes the features: tiny, mobilenet_v2, efficientnet_lite0 (to 2), vgg16_bn, resnet50, res2net50.
         backbone_options: of the backbone, such as {padding: tf_same} for mobilenet_v2.
         channels: width of the supernet's cells.
         operations: candidates on every edge; none: the space's own.
