@@ -28,7 +28,7 @@ PHOTOS ?= runs/photos
 CACHE ?= runs/cache
 photos: install
 	@test -n "$(DUTS)" -a -n "$(ECSSD)" -a -n "$(WEIGHTS)" || { echo "usage: make photos DUTS=DIR ECSSD=DIR WEIGHTS=FILE"; exit 2; }
-	$(BIN)/python -m nas.search --config benchmarks/photos_search.yaml --data DUTS-TR=$(DUTS) --backbone_weights $(WEIGHTS) \
+	$(BIN)/python -m nas.search --config benchmarks/photos_search.yaml --strategy.lr 0.01 --data DUTS-TR=$(DUTS) --backbone_weights $(WEIGHTS) \
 	    --cache $(CACHE) --out $(PHOTOS)/search
 	$(BIN)/python -m retrain.train --genotype $(PHOTOS)/search --test ECSSD=$(ECSSD) --out $(PHOTOS)/train
 

@@ -16,8 +16,8 @@ search() {
 }
 found=()
 for seed in 0 1 2; do
-    search darts "$seed" --rivals 0
-    search gdas "$seed" --steps 480 --evaluate_every 60 --rivals 6
+    search darts "$seed" --strategy.lr 0.01 --rivals 0
+    search gdas "$seed" --strategy.lr 0.01 --steps 480 --evaluate_every 60 --rivals 6
     search one_shot "$seed" --steps 480 --evaluate_every 60 --trials.count 40 --rivals 0
 done
 "$python" -m retrain.compare --space "$out/darts0/space.yaml" --genotypes "${found[@]}" random:{0..5} fpn --seeds 0 1 \
