@@ -16,7 +16,7 @@ from genotypes.errors import UserError
 
 __all__ = ["PLUGIN_HELP", "load_plugin", "take_plugins", "with_hint"]
 
-PLUGIN_HELP = "a Python file of yours that registers operations, strategies and the like; may be repeated"
+PLUGIN_HELP = "a Python file of yours that registers operations, strategies, ...; may be repeated"
 
 _WORDS = re.compile(
     r"unknown (operation|post|resampling|template|backbone|space|strategy|sampler|loss|metric|listener) "

