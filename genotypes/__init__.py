@@ -9,7 +9,7 @@
 import os
 from pathlib import Path
 
-from genotypes.errors import GenotypeError, UserError
+from genotypes.errors import GenotypeError, UserError, UserNote
 from genotypes.genotype import Backbone, Cell, Genotype, Input
 from genotypes.graph import Edge, Graph, Node, Size
 from genotypes.registry import Record, Registry
@@ -36,6 +36,7 @@ __all__ = [
     "Size",
     "TEMPLATES",
     "UserError",
+    "UserNote",
     "dumps",
     "load",
     "loads",

@@ -1,10 +1,14 @@
 """Errors a user can cause. Commands show their message alone (no traceback) and exit with code 2."""
 
-__all__ = ["GenotypeError", "UserError"]
+__all__ = ["GenotypeError", "UserError", "UserNote"]
 
 
 class UserError(ValueError):
     """A mistake in what the user gave (a file, a value, a folder): the message names it and what was expected."""
+
+
+class UserNote(UserWarning):
+    """What a user should know of work that was done all the same. Commands show its message alone."""
 
 
 class GenotypeError(UserError):

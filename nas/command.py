@@ -21,19 +21,20 @@ import shutil
 import sys
 import textwrap
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, TextIO, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import docstring_parser
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from genotypes import UserError
+from genotypes import UserError, UserNote
 from genotypes.plugins import PLUGIN_HELP, load_plugin, with_hint
 
 __all__ = ["Command", "from_dict", "owner", "read_file", "run_command", "to_dict", "to_yaml"]
@@ -744,13 +745,15 @@ def run_command(
     """
     _open_streams()
     try:
-        if os.environ.get("WORLD_SIZE", "1") == "1" or "RANK" not in os.environ:
-            main(argv)
-        elif joined is not None:
-            with joined():
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            if os.environ.get("WORLD_SIZE", "1") == "1" or "RANK" not in os.environ:
                 main(argv)
-        else:
-            return _refused_several()
+            elif joined is not None:
+                with joined():
+                    main(argv)
+            else:
+                return _refused_several()
     except UserError as error:
         return _refused(with_hint(error))
     except KeyboardInterrupt as error:  # nas.run.Interrupted is one that says what was saved
@@ -766,6 +769,20 @@ def run_command(
     except OSError as error:  # a folder that cannot be written, a full disk
         return _refused(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
     return 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A note in one line; other warnings as Python shows them."""
+    note = issubclass(category, UserNote)
+    text = f"note: {message}\n" if note else warnings.formatwarning(message, category, filename, lineno, line)
+    print(text, end="", file=sys.stderr)
 
 
 def _refused(message: str) -> int:

@@ -93,7 +93,7 @@ _HERE: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "runs": (runs, "the runs below a folder, with state and score"),
     "info": (info, "what a bug report needs: versions, machine, extras"),
 }
-_RESULTS = {"search": "genotype.yaml", "training": "weights.safetensors", "comparison": "table.md"}
+_RESULTS = {"search": "genotype.yaml", "training": "weights.safetensors", "comparison": "table.md", "gate": "gate.json"}
 
 
 def _row(folder: Path) -> tuple[str, str, str, str]:

@@ -152,8 +152,8 @@ class _AtSize(Supervised):
         return at_size(x, size), at_size(y, size)
 
 
-def run_gate(cfg: GateConfig, run: RunFolder) -> GateReport:
-    """Train, judge, and write members.csv, gate.json and gate.svg into the run's folder; goes on where it stopped."""
+def open_gate(cfg: GateConfig) -> tuple[Genotype, Train]:
+    """The space, and what trains its members; UserError for what cannot be read, before a folder is made."""
     device = open_device(cfg.device)
     space = cfg.space.build((cfg.size, cfg.size))
     photos = open_photos(
@@ -164,7 +164,11 @@ def run_gate(cfg: GateConfig, run: RunFolder) -> GateReport:
         seed=cfg.data_seed,
         progress=progress_shown(),
     ).to(device)
-    train = _trainer(cfg, space, photos, device)
+    return space, _trainer(cfg, space, photos, device)
+
+
+def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> GateReport:
+    """Train, judge, and write members.csv, gate.json and gate.svg into the run's folder; goes on where it stopped."""
     file = run.path / "members.json"
     done = [Trained(**row) for row in json.loads(file.read_text())] if file.is_file() else []
 
@@ -249,8 +253,9 @@ COMMAND = Command(
 
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
+    space, train = open_gate(cfg)
     run = RunFolder.open(cfg.out, "gate", to_yaml(cfg), resume=resume)
-    report = run_gate(cfg, run)
+    report = run_gate(cfg, run, space, train)
     print("\n".join(report.lines()))
     print(f"saved   {run.path / 'members.csv'}, {run.path / 'gate.svg'}")
 

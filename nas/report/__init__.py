@@ -7,6 +7,8 @@ for a run that was interrupted. No torch.
 import warnings
 from pathlib import Path
 
+from genotypes import UserError, UserNote
+from genotypes.files import write_atomically
 from nas.report.comparison import comparison_page
 from nas.report.parts import render
 from nas.report.runs import read_run
@@ -18,7 +20,7 @@ __all__ = ["ReportWarning", "report_at_the_end", "write_report"]
 _PAGES = {"search": search_page, "training": training_page, "comparison": comparison_page}
 
 
-class ReportWarning(UserWarning):
+class ReportWarning(UserNote):
     """A run is done, but its page could not be made."""
 
 
@@ -28,11 +30,12 @@ def write_report(path: str | Path) -> Path:
     Raises UserError for a folder that is no run's, and for files in it that are not what they should be.
     """
     run = read_run(path)
+    if run.kind not in _PAGES:
+        raise UserError(f"{path}: a {run.kind} has no page; expected a {', '.join(_PAGES)}")
     html = render(_PAGES[run.kind](run))
-    target, temporary = run.path / "report.html", run.path / ".report.html.tmp"
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(target)
-    return target
+    with write_atomically(run.path / "report.html") as file:
+        file.write(html.encode())
+    return run.path / "report.html"
 
 
 def report_at_the_end(path: str | Path) -> Path | None:

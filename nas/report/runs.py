@@ -16,11 +16,13 @@ from genotypes import Genotype, UserError
 __all__ = ["Run", "read_run", "read_table"]
 
 Row = dict[str, Any]
+# Kind of a run -> the setting that no kind after it has.
+KINDS = {"comparison": "genotypes", "training": "genotype", "gate": "members", "search": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run's folder. kind: "search", "training" or "comparison"; history: rows of numbers, NaN where nothing was."""
+    """A run's folder. kind: one of `KINDS`; history: rows of numbers, NaN where nothing was."""
 
     path: Path
     kind: str
@@ -74,7 +76,7 @@ def read_run(path: str | Path) -> Run:
         raise UserError(f"{config}: expected YAML ({error})") from None
     if not isinstance(settings, dict):
         raise UserError(f"{config}: expected the configuration of a run, not {type(settings).__name__}")
-    kind = "comparison" if "genotypes" in settings else "training" if "genotype" in settings else "search"
+    kind = next(kind for kind, setting in KINDS.items() if setting in settings or not setting)
     run = Run(path=path, kind=kind, config=settings)
     environment = run.json("environment.json") or {}
     return Run(path=path, kind=kind, config=settings, environment=environment, history=read_table(path / "history.csv"))

@@ -1,7 +1,6 @@
 """`python -m nas.visualize NAME|FILE [NAME|FILE]`: draw a genotype or what differs between two, or print it."""
 
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Literal
 import genotypes
 from genotypes import UserError
 from nas.command import Command, run_command
-from nas.visualize.drawing import DrawingWarning, draw, draw_difference, network_path
+from nas.visualize.drawing import draw, draw_difference, network_path
 from nas.visualize.page import MARK
 from nas.visualize.text import differences, text_table
 
@@ -74,18 +73,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(text_table(first))
     if options.text:
         return
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always", DrawingWarning)
-        if others:
-            path = _where(options.out, f"{first.name}_and_{others[0].name}", "cells")
-            written = draw_difference(first, others[0], path, engine=options.engine, size=options.size)
-        else:
-            path = _where(options.out, first.name, options.what)
-            written = draw(
-                first, path, what=options.what, engine=options.engine, size=options.size, hide_none=options.hide_none
-            )
-    for text in dict.fromkeys(str(note.message) for note in notes if note.category is DrawingWarning):
-        print(f"note: {text}", file=sys.stderr)
+    if others:
+        path = _where(options.out, f"{first.name}_and_{others[0].name}", "cells")
+        written = draw_difference(first, others[0], path, engine=options.engine, size=options.size)
+    else:
+        path = _where(options.out, first.name, options.what)
+        written = draw(
+            first, path, what=options.what, engine=options.engine, size=options.size, hide_none=options.hide_none
+        )
     for file in written:
         print(f"drawn: {file}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy
 from PIL import Image
 
-from genotypes import Genotype, UserError
+from genotypes import Genotype, UserError, UserNote
 from genotypes.files import write_atomically
 from nas.visualize.charts import page_svg
 from nas.visualize.layout import DotError, dot_is_there
@@ -27,7 +27,7 @@ WHAT = ("cells", "network", "both")
 _MAX_PIXELS = 12_000  # a side; more than that few viewers open
 
 
-class DrawingWarning(UserWarning):
+class DrawingWarning(UserNote):
     """The picture was drawn, but not as well as it could be."""
 
 

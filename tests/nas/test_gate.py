@@ -10,6 +10,9 @@ import pytest
 from genotypes import UserError
 from nas.benchmark.gate import GateConfig, main, train_members
 from nas.benchmark.judging import Trained, draw_gate, judge
+from nas.command import run_command, to_yaml
+from nas.report import write_report
+from nas.report.runs import read_run
 from search_spaces import compact
 
 SPACE = compact("tiny", (4, 8, 16), ("skip_connect", "conv_3x3"), taps=("s16", "s8", "s4"), sizes=(32, 48, 64))
@@ -97,6 +100,18 @@ def test_a_tiny_gate_from_end_to_end(tmp_path, capsys):
     before = (tmp_path / "gate/members.json").read_text()
     main(["--out", str(tmp_path / "gate"), "--resume"])
     assert (tmp_path / "gate/members.json").read_text() == before
+
+
+def test_what_cannot_be_read_leaves_no_folder(tmp_path, capsys):
+    assert run_command(main, ["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "gate")]) == 2
+    assert "nowhere" in capsys.readouterr().err and not (tmp_path / "gate").exists()
+
+
+def test_a_gate_is_told_from_a_search(tmp_path):
+    (tmp_path / "config.yaml").write_text(to_yaml(GateConfig()))
+    assert read_run(tmp_path).kind == "gate"
+    with pytest.raises(UserError, match="a gate has no page"):
+        write_report(tmp_path)
 
 
 def test_bad_settings():
