@@ -56,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def info(argv: Sequence[str]) -> None:
     """What a bug report needs, on standard output."""
+    if argv in (["--help"], ["-h"]):
+        print("sod-nas info\nWhat a bug report needs: versions, machine, extras. It takes no options.")
+        return
     _no_words("info", argv)
     import torch
 
@@ -73,6 +76,9 @@ def info(argv: Sequence[str]) -> None:
 
 def runs(argv: Sequence[str]) -> None:
     """The runs below a folder, the latest last: `sod-nas runs [DIR]`, by default runs/."""
+    if argv in (["--help"], ["-h"]):
+        print("sod-nas runs [DIR]\nThe runs below a folder (default: runs) with state and score, the latest last.")
+        return
     if len(argv) > 1 or any(word.startswith("-") for word in argv):
         raise UserError("usage: sod-nas runs [DIR] (default: runs)")
     folder = Path(argv[0] if argv else "runs")

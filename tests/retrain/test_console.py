@@ -41,6 +41,12 @@ def test_every_command_explains_itself(name, capsys):
     assert not code and COMMANDS[name][0] in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["runs", "info"])
+def test_what_has_no_options_explains_itself_too(name, capsys):
+    assert main([name, "--help"]) == main([name, "-h"]) == 0
+    assert f"sod-nas {name}" in capsys.readouterr().out
+
+
 def test_help_loads_no_torch():
     code = "import sys, nas.console as c; c.main(['--help']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=120).returncode == 0
