@@ -11,7 +11,7 @@
 from nas.cost.counting import Cost, PartCost, count
 from nas.cost.latency import user_cache
 from nas.cost.lookup import COST_KINDS, CostTable, cost_table, within_budget
-from nas.cost.measuring import Measurement, measure
+from nas.cost.measuring import Measurement, latencies, measure
 
 __all__ = [
     "COST_KINDS",
@@ -21,6 +21,7 @@ __all__ = [
     "PartCost",
     "cost_table",
     "count",
+    "latencies",
     "measure",
     "user_cache",
     "within_budget",

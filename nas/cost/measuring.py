@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -18,11 +18,12 @@ from torch import nn
 import genotypes
 from genotypes import Genotype, UserError
 from genotypes.plugins import take_plugins
+from nas.cost.clock import milliseconds
 from nas.cost.counting import BY, check_decided, check_size, parts
 from nas.network import Network, build, to_device
 from nas.run import open_device, seeded
 
-__all__ = ["Measurement", "measure", "now", "prepare", "told_of_too_little_memory"]
+__all__ = ["Measurement", "latencies", "measure", "now", "prepare", "told_of_too_little_memory"]
 
 _WARM_UP = 3
 _CHILD = "import sys; from nas.cost.measuring import _print_peak_memory; _print_peak_memory(sys.argv[1:])"
@@ -97,6 +98,28 @@ def measure(
         peak_memory=peak,
         parts_ms=parts_ms,
     )
+
+
+@torch.inference_mode()
+def latencies(networks: Mapping[str, tuple[Network, tuple[int, int]]], *, repeats: int = 10) -> dict[str, float]:
+    """Milliseconds of one image of (H, W) through each network, on its device, with torch's threads.
+
+    The networks are in evaluation mode, and are called in turn: see `nas.cost.clock.milliseconds`.
+    """
+
+    def call(net: Network, size: tuple[int, int]) -> Callable[[], object]:
+        device = next(net.parameters()).device
+        x = torch.zeros(1, 3, *size, device=device).to(memory_format=torch.channels_last)
+
+        def run() -> None:
+            net(x)
+            now(device)
+
+        return run
+
+    calls = {label: call(net, size) for label, (net, size) in networks.items()}
+    on_cpu = all(next(net.parameters()).device.type == "cpu" for net, _ in networks.values())
+    return milliseconds(calls, repeats=repeats, threads=torch.get_num_threads() if on_cpu else 0)
 
 
 def prepare(genotype: Genotype, device: torch.device, size: tuple[int, int]) -> tuple[Network, torch.Tensor]:

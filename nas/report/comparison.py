@@ -8,7 +8,7 @@ from typing import Any
 import genotypes
 from nas.report.parts import Facts, Link, Page, Part, Section, Table, Text, charts, drawing, number, origin, photograph
 from nas.report.runs import Run, read_table
-from nas.visualize.charts import Dots, Point, dots, lines, trade_off
+from nas.visualize.charts import Dots, Point, dots, lines, pareto, trade_off
 
 __all__ = ["comparison_page"]
 
@@ -137,16 +137,19 @@ def _direction(metric: str) -> str:
 
 
 def _costs(table: Sequence[Mapping[str, Any]]) -> Section:
+    rows = [row for row in table if not row["pooled"]]
+    costs = {"macs": "multiply-adds"}
+    if all(row.get("latency_ms") for row in rows):
+        costs["latency_ms"] = "ms of one photograph"
     figures = []
     for name, metric in _metrics(table):
-        points = [
-            Point(x=row["macs"] / 1e6, y=row["scores"][name][metric]["mean"], label=row["label"])
-            for row in table
-            if not row["pooled"]
-        ]
-        title = f"{name}: {metric} against cost"
-        ylabel = f"{metric} ({_direction(metric)})"
-        figures.append(trade_off(points, title=title, xlabel="million multiply-adds", ylabel=ylabel))
+        for cost, told in costs.items():
+            points = [Point(x=row[cost], y=row["scores"][name][metric]["mean"], label=row["label"]) for row in rows]
+            rising = _direction(metric).startswith("higher")
+            title = f"{name}: {metric} against {told}"
+            ylabel = metric if rising else f"{metric} (lower is better)"
+            front = pareto(points, rising=rising)
+            figures.append(trade_off(points, front, title=title, xlabel=told, ylabel=ylabel, rising=rising))
     return Section("costs", "Scores against cost", [charts("costs", figures)])
 
 

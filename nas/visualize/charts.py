@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import matplotlib
 import numpy
@@ -29,6 +29,9 @@ __all__ = [
     "heat_map",
     "lines",
     "page_svg",
+    "panels",
+    "pareto",
+    "picture_rows",
     "shares",
     "to_pixels",
     "to_svg",
@@ -52,10 +55,11 @@ class Dots:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A point of `trade_off`. marked: what was chosen, as a star."""
+    """A point of `trade_off`. spread: of y, as a bar up and down; marked: what was chosen, as a star."""
 
     x: float
     y: float
+    spread: float = 0.0
     label: str = ""
     marked: bool = False
 
@@ -117,9 +121,16 @@ def heat_map(probabilities: Mapping[str, Mapping[str, float]], *, title: str = "
     return figure
 
 
-def dots(rows: Sequence[Dots], *, title: str, xlabel: str, band: tuple[float, float] | None = None) -> Figure:
+def dots(
+    rows: Sequence[Dots],
+    *,
+    title: str,
+    xlabel: str,
+    band: tuple[float, float] | None = None,
+    panel: Axes | None = None,
+) -> Figure:
     """Rows of values, first row on top, a bar at each mean. band: (mean, deviation) of chance, shaded grey."""
-    figure, axes = _figure(4.6, 1.3 + 0.3 * len(rows))
+    figure, axes = _figure(4.6, 1.3 + 0.3 * len(rows), panel)
     if band is not None:
         axes.axvspan(band[0] - band[1], band[0] + band[1], color=MUTED, alpha=0.18, linewidth=0)
         axes.axvline(band[0], color=MUTED, linewidth=1)
@@ -154,27 +165,74 @@ def bars(rows: Mapping[str, Sequence[float]], names: Sequence[str], *, title: st
 
 
 def trade_off(
-    points: Sequence[Point], front: Sequence[Point] = (), *, title: str, xlabel: str, ylabel: str, rising: bool = False
+    points: Sequence[Point],
+    front: Sequence[Point] = (),
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    rising: bool = False,
+    panel: Axes | None = None,
 ) -> Figure:
-    """Points of cost (x) and loss (y), the front as steps with its labels. rising: y is a score, not a loss."""
-    figure, axes = _figure(4.6, 3.2)
+    """Points of cost (x) and loss (y), with their labels, and the front as steps. rising: y is a score, not a loss."""
+    figure, axes = _figure(4.6, 3.2, panel)
     plain = [point for point in points if not point.marked]
-    axes.scatter([p.x for p in plain], [p.y for p in plain], s=16, color=MUTED, label="tried" if front else None)
+    named = any(point.label for point in points)
+    axes.scatter(
+        [p.x for p in plain], [p.y for p in plain], s=16, color=MUTED, label="tried" if front and not named else None
+    )
+    if spread := [point for point in points if point.spread]:
+        bars = [point.spread for point in spread]
+        axes.errorbar(
+            [p.x for p in spread], [p.y for p in spread], bars, fmt="none", color=MUTED, linewidth=1, capsize=2
+        )
     if front:
         x, y = [p.x for p in front], [p.y for p in front]
         axes.plot(x, y, drawstyle="steps-post", marker="o", markersize=5, color=COLOURS[0], label="front")
     marked = [point for point in points if point.marked]
     if marked:
         axes.scatter([p.x for p in marked], [p.y for p in marked], marker="*", s=170, color=COLOURS[1], zorder=3)
-    for point in (*front, *(p for p in points if p.label and not front)):
-        place = (point.x, point.y)
-        axes.annotate(point.label, place, xytext=(4, 4), textcoords="offset points", fontsize=7, color=INK)
+    shown = points if named else front
+    middle = (min(p.x for p in shown) + max(p.x for p in shown)) / 2 if shown else 0.0
+    for point in shown:
+        right = point.x > middle  # its label stands at its left, inside of the chart
+        how: dict[str, Any] = {"xytext": (-4 if right else 4, 4), "ha": "right" if right else "left"}
+        axes.annotate(point.label, (point.x, point.y), textcoords="offset points", fontsize=7, color=INK, **how)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel + (" (higher is better)" if rising else ""))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.margins(0.12)
     if front:
         _legend(axes)
     return figure
+
+
+def pareto(points: Sequence[Point], *, rising: bool = False) -> list[Point]:
+    """Those that no cheaper one equals, from the cheapest to the best. rising: y is a score, not a loss."""
+    sign = -1 if rising else 1
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.x, sign * point.y)):
+        if not front or sign * point.y < sign * front[-1].y:
+            front.append(point)
+    return front
+
+
+def picture_rows(rows: Mapping[str, numpy.ndarray]) -> Figure:
+    """Strips uint8[h, w, 3] of one size below one another, each with its name at the left."""
+    height, width = next(iter(rows.values())).shape[:2]
+    figure, axes = panels(len(rows), 1, width=9.6, height=8.4 * height / width)
+    figure.set_layout_engine("constrained", h_pad=0.01, hspace=0.01)
+    for axis, (label, strip) in zip(axes, rows.items(), strict=True):
+        axis.imshow(strip)
+        axis.set_axis_off()
+        axis.text(-0.01, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=8.5, color=INK)
+    return figure
+
+
+def panels(rows: int, columns: int, *, width: float = 4.6, height: float = 3.2) -> tuple[Figure, list[Axes]]:
+    """A figure for several charts, and the panels to draw them on, row by row. width, height: of one, in inches."""
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)
+    return figure, [figure.add_subplot(rows, columns, index + 1) for index in range(rows * columns)]
 
 
 def to_svg(figure: Figure, name: str) -> str:
@@ -200,10 +258,14 @@ def to_pixels(figure: Figure) -> numpy.ndarray:
     return numpy.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=100)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+def _figure(width: float, height: float, panel: Axes | None = None) -> tuple[Figure, Axes]:
+    """A figure of one chart; or the panel of another that the chart is drawn on."""
+    if panel is None:
+        figure = Figure(figsize=(width, height), layout="constrained", dpi=100)
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+    else:
+        figure, axes = cast(Figure, panel.figure), panel
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=7.5)

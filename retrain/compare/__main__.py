@@ -12,8 +12,18 @@ from nas.command import Command, read_file, run_command, to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
-from retrain.compare.table import markdown, plot, trainings_csv
+from retrain.compare.runs import run_folder
+from retrain.compare.table import (
+    draw_dots,
+    draw_pictures,
+    draw_trade_off,
+    latex,
+    markdown,
+    training_rows,
+    trainings_csv,
+)
 from retrain.recipe import recipe_names
+from retrain.tables import check_spreadsheets, write_spreadsheet
 from retrain.train import from_search
 
 
@@ -22,7 +32,10 @@ def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     out = given.get("out")
     if not out or not _is_comparison(out):
         runs = (text.rpartition("=")[2] for text in given.get("genotypes", ()))
-        return next(((run, values) for run in runs if (values := from_search(Path(run)))), ("", {}))
+        run, values = next(((run, values) for run in runs if (values := from_search(Path(run)))), ("", {}))
+        if "backbone_weights" in values:
+            values["backbone_weights"] = [values["backbone_weights"]]
+        return run, values
     config = Path(out) / "config.yaml"
     return str(config), read_file(config)
 
@@ -35,6 +48,7 @@ COMMAND = Command(
   python -m retrain.compare --genotypes runs/a random:0 random:1 fpn --seeds 0 1 2
   python -m retrain.compare --genotypes searched=runs/a/genotype.yaml random:0 fpn --out runs/c --recipe photos_cpu \\
       --backbone_weights mobilenet_v2.pth --data DUTS=DUTS-TR --test ECSSD=ECSSD --cache runs/cache
+  python -m retrain.compare --genotypes runs/a minet_vgg16 --backbone_weights mobilenet_v2=m.pth vgg16_bn=v.pth
   python -m retrain.compare --out runs/c                   continue; more genotypes or seeds may be added
 
 recipes: {", ".join(recipe_names())}; or your own YAML file""",
@@ -60,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg, _ = COMMAND.parse([word for word in words if word != "--resume"])
     if "--resume" in words and not _is_comparison(cfg.out):
         raise UserError(f"{cfg.out or '--resume needs --out'}: no comparison to continue")
+    if cfg.xlsx:
+        check_spreadsheets()
     text = to_yaml(cfg)
     entries = read_entries(cfg.genotypes, cfg.space)
     plan = plan_comparison(cfg, entries)  # whatever is wrong shows before the folder is touched
@@ -69,15 +85,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     def write(done: list[Training]) -> None:
         table = rows(done)
         run.write_text("table.md", markdown(table))
+        run.write_text("table.tex", latex(table))
         run.write_text("trainings.csv", trainings_csv(done))
         run.write_text("table.json", json.dumps([dataclasses.asdict(row) for row in table], indent=1))
+        if cfg.xlsx:
+            write_spreadsheet(run.path / "table.xlsx", {"trainings": training_rows(done)})
 
     done = compare(cfg, plan, run.path, after_each=write)
     table = rows(done)
-    plot(table, done, run.path / "comparison.png")
+    strips = {e.label: run_folder(e, cfg.seeds[0], run.path) / "predictions.png" for e in entries}
+    for name, figure in (
+        ("comparison", draw_dots(table, done)),
+        ("trade_off", draw_trade_off(table)),
+        ("photographs", draw_pictures(strips)),
+    ):
+        figure.savefig(run.path / f"{name}.png")
+        figure.savefig(run.path / f"{name}.pdf")
     page = report_at_the_end(run.path)
     print(markdown(table))
-    print(f"saved   {run.path / 'table.md'} (table.json, trainings.csv, comparison.png and runs/ beside it)")
+    print(f"saved   {run.path / 'table.md'} (table.tex, trainings.csv, trade_off.pdf, photographs.png, ... beside it)")
     if page:
         print(f"page    {page}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import genotypes
 from genotypes import Genotype, UserError
 from nas.strategies import random_choices
+from retrain.tables import labelled
 from search_spaces import fpn
 
 __all__ = ["Entry", "read_entries"]
@@ -70,21 +71,15 @@ def _seed(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _split(text: str) -> tuple[str | None, str]:
-    """(label or None, name or file)."""
-    label, equals, rest = text.partition("=")
-    return (label, rest) if equals and label and not Path(text).exists() else (None, text)
-
-
 def _named(text: str) -> Entry:
-    label, source = _split(text)
+    label, source = labelled(text)
     genotype = genotypes.load(source)
     return Entry(label=label or genotype.name, genotype=genotype)
 
 
 def _space(texts: tuple[str, ...], space: str | None) -> Genotype | None:
     if space is None:
-        files = [Path(_split(text)[1]) for text in texts]
+        files = [Path(labelled(text)[1]) for text in texts]
         beside = [(file if file.is_dir() else file.parent) / "space.yaml" for file in files if file.exists()]
         space = next((str(path) for path in beside if path.is_file()), None)
     if space is None:

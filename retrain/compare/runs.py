@@ -8,22 +8,25 @@ from typing import Any
 import yaml
 
 import genotypes
-from genotypes import UserError
+from genotypes import Genotype, UserError
 from nas.command import to_yaml
-from nas.cost import count
+from nas.cost import count, latencies
+from nas.cost.measuring import prepare
 from nas.run import Interrupted, RunFolder, open_device, progress_shown
 from nas.task import PhotoSet, open_photos
-from retrain.compare.config import CompareConfig, train_config
+from retrain.compare.config import CompareConfig, starts, train_config
 from retrain.compare.entries import Entry
 from retrain.train import TrainConfig, open_training, train
 from retrain.train.training import read_scores
 
-__all__ = ["Plan", "Training", "compare", "plan_comparison"]
+__all__ = ["Plan", "Training", "compare", "plan_comparison", "run_folder"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training's outcome. scores: set -> metric -> value (see nas.task.Scores), "held_out" first."""
+    """One training's outcome. latency_ms: see `nas.cost.latencies`, None where it was not measured. scores: set
+    -> metric -> value (see nas.task.Scores), "held_out" first.
+    """
 
     label: str
     group: str
@@ -31,16 +34,18 @@ class Training:
     params: int
     macs: int
     images_per_second: float
+    latency_ms: float | None
     scores: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """jobs: (entry, seed), in order; waiting: those yet to train; photos: None where none is; macs: by label."""
+    """jobs: (entry, seed), in order; waiting: those yet to train; photos: None where none is; the rest: by label."""
 
     jobs: list[tuple[Entry, int]]
     waiting: list[tuple[Entry, int]]
     photos: PhotoSet | None
+    starts: dict[str, dict[str, str]]
     macs: dict[str, int]
 
 
@@ -52,13 +57,15 @@ def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> Plan:
     """
     jobs = [(entry, seed) for seed in cfg.seeds for entry in entries]  # seed by seed: early tables are fair ones
     out = Path(cfg.out or "")
-    waiting = [job for job in jobs if cfg.out is None or not _is_complete(cfg, *job, out)]
+    start = starts(cfg, entries)
+    configs = {(e.label, seed): _config(cfg, start[e.label], e, seed, out) for e, seed in jobs}
+    waiting = [job for job in jobs if cfg.out is None or not _is_complete(configs[job[0].label, job[1]], job[0])]
     photos = _photos(cfg) if waiting else None
     for entry in {entry.label: entry for entry, _ in waiting}.values():
-        open_training(_config(cfg, entry, cfg.seeds[0], out), genotype=entry.genotype, photos=photos)
+        open_training(configs[entry.label, cfg.seeds[0]], genotype=entry.genotype, photos=photos)
     size = (cfg.recipe.size, cfg.recipe.size)
     macs = {entry.label: count(entry.genotype, size).macs for entry in entries}
-    return Plan(jobs=jobs, waiting=waiting, photos=photos, macs=macs)
+    return Plan(jobs=jobs, waiting=waiting, photos=photos, starts=start, macs=macs)
 
 
 def compare(
@@ -74,13 +81,31 @@ def compare(
     asked to stop.
     """
     done = []
+    latency = _latencies(cfg, {entry.label: entry.genotype for entry, _ in plan.jobs}) if cfg.latency else {}
     for number, (entry, seed) in enumerate(plan.jobs, 1):
         if (entry, seed) in plan.waiting:
             print(f"[{number}/{len(plan.jobs)}] {entry.label}, seed {seed}", flush=True)
-            _train(cfg, entry, seed, out, plan.photos)
-        done.append(_outcome(entry, seed, plan.macs[entry.label], out))
+            _train(_config(cfg, plan.starts[entry.label], entry, seed, out), entry, plan.photos, out)
+        document = read_scores(run_folder(entry, seed, out))
+        done.append(
+            Training(
+                label=entry.label,
+                group=entry.group,
+                seed=seed,
+                params=document["params"],
+                macs=plan.macs[entry.label],
+                images_per_second=document["images_per_second"],
+                latency_ms=latency.get(entry.label),
+                scores=document["scores"],
+            )
+        )
         after_each(done)
     return done
+
+
+def _latencies(cfg: CompareConfig, networks: dict[str, Genotype]) -> dict[str, float]:
+    device, size = open_device(cfg.device), (cfg.recipe.size, cfg.recipe.size)
+    return latencies({label: (prepare(genotype, device, size)[0], size) for label, genotype in networks.items()})
 
 
 def _photos(cfg: CompareConfig) -> PhotoSet:
@@ -91,20 +116,21 @@ def _photos(cfg: CompareConfig) -> PhotoSet:
     return photos.to(open_device(cfg.device))
 
 
-def _folder(entry: Entry, seed: int, out: Path) -> Path:
+def run_folder(entry: Entry, seed: int, out: Path) -> Path:
+    """Where one training lies."""
     return out / "runs" / f"{entry.folder}-seed{seed}"
 
 
-def _config(cfg: CompareConfig, entry: Entry, seed: int, out: Path) -> TrainConfig:
-    return train_config(cfg, out / "genotypes" / f"{entry.folder}.yaml", seed, _folder(entry, seed, out))
+def _config(cfg: CompareConfig, start: dict[str, str], entry: Entry, seed: int, out: Path) -> TrainConfig:
+    return train_config(cfg, start, out / "genotypes" / f"{entry.folder}.yaml", seed, run_folder(entry, seed, out))
 
 
-def _is_complete(cfg: CompareConfig, entry: Entry, seed: int, out: Path) -> bool:
+def _is_complete(config: TrainConfig, entry: Entry) -> bool:
     """Whether the training's folder holds scores; UserError if it is a training of something else."""
-    folder = _folder(entry, seed, out)
+    folder = Path(str(config.out))
     if (folder / "config.yaml").is_file():
         before = _flat(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-        now = _flat(yaml.safe_load(to_yaml(_config(cfg, entry, seed, out))))
+        now = _flat(yaml.safe_load(to_yaml(config)))
         for key in {**before, **now}:
             if key not in ("out", "genotype", "workers") and before.get(key) != now.get(key):
                 raise UserError(
@@ -123,8 +149,8 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _train(cfg: CompareConfig, entry: Entry, seed: int, out: Path, photos: PhotoSet | None) -> None:
-    config, folder = _config(cfg, entry, seed, out), _folder(entry, seed, out)
+def _train(config: TrainConfig, entry: Entry, photos: PhotoSet | None, out: Path) -> None:
+    folder = Path(str(config.out))
     genotypes.save(entry.genotype, config.genotype)
     setup = open_training(config, genotype=entry.genotype, photos=photos)
     resume = (folder / "config.yaml").is_file()
@@ -133,16 +159,3 @@ def _train(cfg: CompareConfig, entry: Entry, seed: int, out: Path, photos: Photo
         train(config, run, setup=setup)
     except Interrupted as stop:
         raise Interrupted(stop.code - 128, f"saved; the same command with --out {out} continues") from None
-
-
-def _outcome(entry: Entry, seed: int, macs: int, out: Path) -> Training:
-    document = read_scores(_folder(entry, seed, out))
-    return Training(
-        label=entry.label,
-        group=entry.group,
-        seed=seed,
-        params=document["params"],
-        macs=macs,
-        images_per_second=document["images_per_second"],
-        scores=document["scores"],
-    )

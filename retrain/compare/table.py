@@ -1,21 +1,38 @@
-"""Trainings as a table and as a picture: means and spreads of each genotype, differences to the random ones' mean."""
+"""Trainings as tables and as pictures: means and spreads of each genotype, differences to the random ones' mean."""
 
-import csv
 import dataclasses
-import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
 
 from retrain.compare.entries import RANDOM
 from retrain.compare.runs import Training
+from retrain.tables import csv_text, latex_table, markdown_table
 
-__all__ = ["METRICS", "Row", "Statistic", "markdown", "plot", "rows", "trainings_csv"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "METRICS",
+    "Row",
+    "Statistic",
+    "draw_dots",
+    "draw_pictures",
+    "draw_trade_off",
+    "latex",
+    "markdown",
+    "rows",
+    "training_rows",
+    "trainings_csv",
+]
 
 METRICS = ("maxF", "MAE_raw")
-_TITLES = {"maxF": "maxF (higher is better)", "MAE_raw": "MAE (lower is better)"}
-_BLUE, _ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito: told apart by colour-blind readers too
+_DIRECTION = {"maxF": "higher is better", "MAE_raw": "lower is better"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +66,7 @@ class Row:
     params: float
     macs: float
     images_per_second: float
+    latency_ms: float | None
     scores: dict[str, dict[str, Statistic]]
     difference: dict[str, dict[str, Statistic]]
 
@@ -90,6 +108,7 @@ def _row(label: str, members: list[Training], everyone: Sequence[Training], *, p
         params=mean(t.params for t in members),
         macs=mean(t.macs for t in members),
         images_per_second=mean(t.images_per_second for t in members),
+        latency_ms=mean(times) if (times := [t.latency_ms for t in members if t.latency_ms is not None]) else None,
         scores=scores,
         difference=difference,
     )
@@ -103,76 +122,131 @@ def _values(members: list[Training], name: str, metric: str, pooled: bool) -> li
     return [mean(t.scores[name][metric] for t in members if t.label == label) for label in labels]
 
 
-def markdown(table: Sequence[Row]) -> str:
-    """The table with its conventions as a caption."""
-    sets = list(table[0].scores)
+def _cells(table: Sequence[Row]) -> tuple[list[str], list[list[str]], set[tuple[int, int]]]:
+    """The head, the rows, and where (row, column) the best mean of each score is."""
     with_chance = any(row.difference["held_out"] for row in table)
-    head = ["genotype", "trainings"]
-    for name in sets:
-        head += [f"{name} maxF", f"{name} MAE"]
-    if with_chance:
-        head += ["maxF - random", "MAE - random"]
-    head += ["params", "MMACs", "images/s"]
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    timed = any(row.latency_ms is not None for row in table)
+    scores = [(name, metric) for name in table[0].scores for metric in METRICS]
+    head = ["genotype", "trainings", *(f"{name} {metric}" for name, metric in scores)]
+    head += [f"{metric} - random" for metric in METRICS] if with_chance else []
+    head += ["params", "MMACs", *(["ms"] if timed else []), "images/s"]
+    lines = []
     for row in table:
-        cells = [f"**{row.label}** (all)" if row.pooled else row.label, str(row.trainings)]
-        for name in sets:
-            cells += [row.scores[name][metric].text() for metric in METRICS]
+        cells = [f"{row.label} (all)" if row.pooled else row.label, str(row.trainings)]
+        cells += [row.scores[name][metric].text() for name, metric in scores]
         if with_chance:
             gap = row.difference["held_out"]
             cells += [gap[metric].text(sign="+") if gap else "" for metric in METRICS]
-        cells += [f"{row.params:,.0f}", f"{row.macs / 1e6:,.1f}", f"{row.images_per_second:.1f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    caption = (
-        "maxF: F (beta² 0.3) of precision and recall averaged over the set, best of 256 thresholds. MAE: raw, without "
-        "stretching predictions. ±: standard deviation over seeds; for (all), over the means of its genotypes."
-    )
-    if with_chance:
-        caption += " Differences are on the held-out part, to the mean of the random genotypes with the same seed."
-    return "\n".join([*lines, "", caption, ""])
+        cells += [f"{row.params:,.0f}", f"{row.macs / 1e6:,.1f}"]
+        if timed:
+            cells.append("" if row.latency_ms is None else f"{row.latency_ms:.1f}")
+        lines.append([*cells, f"{row.images_per_second:.1f}"])
+    best = set()
+    for column, (name, metric) in enumerate(scores, 2):
+        means = {i: row.scores[name][metric].mean for i, row in enumerate(table) if not row.pooled}
+        top = (max if metric == "maxF" else min)(means.values())
+        best |= {(i, column) for i, value in means.items() if value == top and len(means) > 1}
+    return head, lines, best
+
+
+def _caption(table: Sequence[Row]) -> list[str]:
+    lines = [
+        "maxF: F (beta² 0.3) of precision and recall averaged over the set, best of 256 thresholds. MAE_raw: without",
+        "stretching predictions. ±: standard deviation over seeds; for (all), over the means of its genotypes.",
+    ]
+    if any(row.latency_ms is not None for row in table):
+        lines.append("ms: one photograph through the network where the table was made, the shortest of ten.")
+    if any(row.difference["held_out"] for row in table):
+        lines.append("Differences are on the held-out part, to the mean of the random genotypes with the same seed.")
+    return lines
+
+
+def markdown(table: Sequence[Row]) -> str:
+    """The table with its conventions as a caption."""
+    head, lines, _ = _cells(table)
+    lines = [
+        [f"**{row.label}** (all)" if row.pooled else cells[0], *cells[1:]]
+        for row, cells in zip(table, lines, strict=True)
+    ]
+    return "\n".join([markdown_table(head, lines), "", *_caption(table), ""])
+
+
+def latex(table: Sequence[Row]) -> str:
+    """The same as a `tabular` for booktabs, the best of each score in bold, its conventions as comments."""
+    head, lines, best = _cells(table)
+    return latex_table(head, lines, left=1, bold=best, comments=_caption(table))
+
+
+def training_rows(trainings: Sequence[Training]) -> list[list[object]]:
+    """A row for each training and set, with every score, the head first."""
+    fields = [f.name for f in dataclasses.fields(Training) if f.name != "scores"]
+    metrics = list(next(iter(trainings[0].scores.values())))
+    found: list[list[object]] = [[*fields, "set", *metrics]]
+    for t in trainings:
+        for name, scores in t.scores.items():
+            found.append([*(getattr(t, f) for f in fields), name, *(scores[m] for m in metrics)])
+    return found
 
 
 def trainings_csv(trainings: Sequence[Training]) -> str:
-    """A line for each training and set, with every score."""
-    out = io.StringIO()
-    fields = [f.name for f in dataclasses.fields(Training) if f.name != "scores"]
-    metrics = list(next(iter(trainings[0].scores.values())))
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*fields, "set", *metrics])
-    for t in trainings:
-        for name, scores in t.scores.items():
-            values = ["" if scores[m] is None else scores[m] for m in metrics]
-            writer.writerow([*(getattr(t, f) for f in fields), name, *values])
-    return out.getvalue()
+    """The same as CSV."""
+    return csv_text(training_rows(trainings))
 
 
-def plot(table: Sequence[Row], trainings: Sequence[Training], path: Path, *, name: str = "held_out") -> None:
-    """Draw the scores on one set into a .png: a dot for each training, a bar at the mean, a band for chance."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def draw_dots(table: Sequence[Row], trainings: Sequence[Training]) -> "Figure":
+    """Every training's scores, a row of panels for each set: a dot a training, a bar at the mean, a band for chance."""
+    from nas.visualize.charts import Dots, dots, panels
 
-    lines = [row for row in table if not row.pooled]
-    figure = Figure(figsize=(10, 1.6 + 0.36 * len(lines)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2, sharey=True)
+    shown = [row for row in table if not row.pooled]
     chance = next((row for row in table if row.label == RANDOM and row.pooled), None)
-    for axis, metric in zip(axes, METRICS, strict=True):
-        if chance is not None:
-            band = chance.scores[name][metric]
-            spread = band.std or 0.0
-            axis.axvspan(band.mean - spread, band.mean + spread, color="0.9", label="random: mean ± std")
-            axis.axvline(band.mean, color="0.6", linewidth=1)
-        for height, row in enumerate(reversed(lines)):
-            colour = "0.35" if row.label.startswith(f"{RANDOM}:") else _BLUE
-            values = [t.scores[name][metric] for t in trainings if t.label == row.label]
-            axis.plot(values, [height] * len(values), "o", color=colour, alpha=0.7, markersize=6)
-            axis.plot(row.scores[name][metric].mean, height, "|", color=_ORANGE, markersize=18, markeredgewidth=2)
-        axis.set_yticks(range(len(lines)), [row.label for row in reversed(lines)])
-        axis.set_ylim(-0.6, len(lines) - 0.4)
-        axis.set_xlabel(_TITLES[metric])
-        axis.grid(axis="x", color="0.92")
-        axis.set_axisbelow(True)
+    sets = list(table[0].scores)
+    figure, axes = panels(len(sets), len(METRICS), height=1.3 + 0.3 * len(shown))
+    for panel, (name, metric) in zip(axes, ((name, metric) for name in sets for metric in METRICS), strict=True):
+        lines = [
+            Dots(
+                label=row.label,
+                values=[t.scores[name][metric] for t in trainings if t.label == row.label],
+                grey=row.label.startswith(f"{RANDOM}:"),
+            )
+            for row in shown
+        ]
+        band = (chance.scores[name][metric].mean, chance.scores[name][metric].std or 0.0) if chance else None
+        dots(lines, title=name, xlabel=f"{metric} ({_DIRECTION[metric]})", band=band, panel=panel)
     seeds = len({t.seed for t in trainings})
-    shaded = ", grey for chance" if chance is not None else ""
-    figure.suptitle(f"{name}: a dot a training ({seeds} seed{'s' * (seeds > 1)}), a bar at the mean{shaded}")
-    figure.savefig(path, dpi=130)
+    shaded = [f"shaded: {RANDOM}, mean and deviation"] if chance else []
+    grey = [f"grey: {RANDOM}"] if any(row.label.startswith(f"{RANDOM}:") for row in shown) else []
+    told = [f"a dot a training ({seeds} seed{'s' * (seeds > 1)})", "a bar at the mean", *grey, *shaded]
+    figure.suptitle(", ".join(told), fontsize=9)
+    return figure
+
+
+def draw_trade_off(table: Sequence[Row]) -> "Figure":
+    """maxF against multiply-adds, and against latency where it was measured, the front drawn; a row of panels a set."""
+    from nas.visualize.charts import Point, panels, pareto, trade_off
+
+    shown = [row for row in table if not row.pooled]
+    costs: dict[str, Callable[[Row], float]] = {"multiply-adds": lambda row: row.macs}
+    if all(row.latency_ms is not None for row in shown):
+        costs["ms of one photograph"] = lambda row: row.latency_ms or 0.0
+    sets = list(table[0].scores)
+    figure, axes = panels(len(sets), len(costs))
+    for panel, (name, cost) in zip(axes, ((name, cost) for name in sets for cost in costs), strict=True):
+        scores = {row.label: row.scores[name]["maxF"] for row in shown}
+        points = [
+            Point(x=costs[cost](row), y=scores[row.label].mean, spread=scores[row.label].std or 0.0, label=row.label)
+            for row in shown
+        ]
+        trade_off(points, pareto(points, rising=True), title=name, xlabel=cost, ylabel="maxF", rising=True, panel=panel)
+    return figure
+
+
+def draw_pictures(strips: Mapping[str, Path]) -> "Figure":
+    """The same photographs through every network. strips: label -> the predictions.png of its training."""
+    from nas.visualize.charts import picture_rows
+
+    found: dict[str, np.ndarray] = {}
+    for label, path in strips.items():
+        with Image.open(path) as strip:
+            photographs, masks, maps = np.split(np.asarray(strip), 3)
+        found |= {"photographs": photographs, "masks": masks, label: maps} if not found else {label: maps}
+    return picture_rows(found)

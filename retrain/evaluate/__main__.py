@@ -15,6 +15,7 @@ from nas.task.protocol import Cut
 from retrain.evaluate import load_predictors, markdown, parse_saliency, score, write_report
 from retrain.evaluate.report import REPORT_FILES
 from retrain.outputs import check_folder
+from retrain.tables import check_spreadsheets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class EvaluateConfig:
         limit: only so many images of each set, evenly spread.
         quick_scores: only F-measures and MAE, many times faster.
         antialias: read four points where photographs shrink, as CSNet's own scripts do.
+        latency: also measure the milliseconds of one photograph through each network.
+        xlsx: also write scores.xlsx (needs openpyxl, the extra `xlsx`).
         maps: also write every map, as maps/LABEL/SET/NAME.png.
         worst: images listed in worst.csv.
         batch_size: images at a time.
@@ -62,6 +65,8 @@ class EvaluateConfig:
     limit: int | None = None
     quick_scores: bool = False
     antialias: bool = True
+    latency: bool = False
+    xlsx: bool = False
     maps: bool = False
     worst: int = 10
     batch_size: int = 8
@@ -76,6 +81,8 @@ class EvaluateConfig:
                 raise UserError(f"--{name} must be at least {least}, not {value}")
         if self.maps and self.out is None:
             raise UserError("--maps needs -o DIR to write them to")
+        if self.xlsx and self.out is None:
+            raise UserError("--xlsx needs -o DIR to write the spreadsheet to")
 
     def protocols(self) -> list[Protocol]:
         """Those named, with the conventions that were given."""
@@ -94,11 +101,12 @@ COMMAND = Command(
   python -m retrain.evaluate --weights a.safetensors --data synthetic:200 --quick
   python -m retrain.evaluate --weights a.safetensors --saliency U2Net=maps/u2net --data ECSSD=ECSSD --protocol csnet""",
     notes="""
-With -o: table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv and curves.png, .pdf, .csv; with --maps
-also maps/, and pictures/ of the best and the worst. The folder must be new, empty, or an earlier report.
+With -o: table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv and curves.png, .pdf, .csv; with --xlsx
+scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst. The folder must be new, empty, or an
+earlier report.
 Protocols: """
     + "\n  ".join(protocol.told() for protocol in PROTOCOLS.values()),
-    first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "device"),
+    first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "latency", "device"),
     required=("data",),
 )
 
@@ -108,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     size = parse_size(options.size) if options.size else None
     if not options.weights and not options.saliency:
         raise UserError("give --weights FILE, or --saliency DIR for maps that are there already, or both")
+    if options.xlsx:
+        check_spreadsheets()
     protocols = options.protocols()
     networks = load_predictors(
         options.weights, options.device, size=size, precision=options.precision, antialias=options.antialias
@@ -128,13 +138,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         limit=options.limit,
         quick=options.quick_scores,
         maps=maps,
+        latency=options.latency,
     )
     print(markdown(scored))
     if options.out is not None:
         if maps is None:
             shutil.rmtree(options.out / "maps", ignore_errors=True)  # an earlier report's, not of these scores
             shutil.rmtree(options.out / "pictures", ignore_errors=True)
-        write_report(scored, options.out, worst=options.worst, sets=sets, maps=maps)
+        write_report(scored, options.out, worst=options.worst, sets=sets, maps=maps, spreadsheet=options.xlsx)
         print(f"saved   {options.out / 'table.md'} (table.tex, scores.csv, images.csv, curves.png, ... beside it)")
 
 

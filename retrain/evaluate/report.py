@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +16,7 @@ from genotypes import UserError
 from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize
 from retrain.evaluate.score import Scored
 from retrain.outputs import file_name
+from retrain.tables import csv_text, latex_table, markdown_table, write_spreadsheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +25,7 @@ __all__ = ["REPORT_FILES", "images_csv", "latex", "markdown", "scores_csv", "wor
 
 REPORT_FILES = (
     "scores.csv", "scores.json", "table.md", "table.tex", "images.csv", "worst.csv", "curves.csv", "curves.png",
-    "curves.pdf", "pictures", "maps",
+    "curves.pdf", "scores.xlsx", "pictures", "maps",
 )  # fmt: skip
 _METRICS = [f.name for f in fields(Scores) if f.name != "count"]
 _LOWER = ("MAE_raw", "MAE_stretched")
@@ -36,26 +35,31 @@ All numbers are pysodmetrics', on 8-bit maps resized to the masks' own size. max
 averaged over the set, at the best threshold, of maps stretched to 0..1; maxF_raw: of maps as they are; maxF_img: the
 images' F averaged first; avgF: at twice each map's mean. wF: weighted F (beta² 1). Sm: alpha 0.5. Em: best threshold,
 mean over thresholds, adaptive. MAE_raw: of maps as they are; MAE_stretched: of maps stretched to 0..1. MACs:
-multiply-adds at the input's size."""
+multiply-adds at the input's size. ms: one photograph through the network, the shortest of ten."""
 _TILE = 192  # pixels of a picture in worst and best
 
 
-def _head() -> list[str]:
-    return ["network", "protocol", "input", "params", "MACs", "set", "images", *_METRICS]
+def _columns(scored: Sequence[Scored]) -> list[str]:
+    """Of the tables that are read: latency only where it was measured."""
+    timed = ["ms"] if any(item.latency_ms is not None for item in scored) else []
+    return ["network", "protocol", "input", "params", "MACs", *timed, "set"]
 
 
-def _cells(item: Scored) -> list[str]:
-    values = asdict(item.evaluation.scores)
-    return [
-        item.label,
-        item.evaluation.protocol.name,
-        "" if item.size is None else "x".join(map(str, item.size)),
-        "" if item.params is None else f"{item.params / 1e6:.3g} M",
-        "" if item.macs is None else f"{item.macs / 1e9:.3g} G",
-        item.evaluation.name,
-        str(values["count"]),
-        *("" if math.isnan(values[metric]) else f"{values[metric]:.4f}" for metric in _METRICS),
-    ]
+def _cells(item: Scored, columns: Sequence[str]) -> list[str]:
+    cells = {
+        "network": item.label,
+        "protocol": item.evaluation.protocol.name,
+        "input": "" if item.size is None else "x".join(map(str, item.size)),
+        "params": "" if item.params is None else f"{item.params / 1e6:.3g} M",
+        "MACs": "" if item.macs is None else f"{item.macs / 1e9:.3g} G",
+        "ms": "" if item.latency_ms is None else f"{item.latency_ms:.1f}",
+        "set": item.evaluation.name,
+    }
+    return [cells[column] for column in columns]
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"
 
 
 def _feet(scored: Sequence[Scored]) -> list[str]:
@@ -64,9 +68,12 @@ def _feet(scored: Sequence[Scored]) -> list[str]:
 
 def markdown(scored: Sequence[Scored]) -> str:
     """A row for each network, set and protocol, every metric, and the conventions below."""
-    lines = ["| " + " | ".join(_head()) + " |", "|" + " --- |" * len(_head())]
-    lines += ["| " + " | ".join(_cells(item)) + " |" for item in scored]
-    return "\n".join([*lines, "", _CONVENTIONS, "", *(f"- {foot}" for foot in _feet(scored)), ""])
+    columns, rows = _columns(scored), []
+    for item in scored:
+        values = asdict(item.evaluation.scores)
+        rows.append([*_cells(item, columns), str(values["count"]), *(_number(values[metric]) for metric in _METRICS)])
+    table = markdown_table([*columns, "images", *_METRICS], rows)
+    return "\n".join([table, "", _CONVENTIONS, "", *(f"- {foot}" for foot in _feet(scored)), ""])
 
 
 def latex(scored: Sequence[Scored]) -> str:
@@ -74,66 +81,63 @@ def latex(scored: Sequence[Scored]) -> str:
     filled = [
         metric for metric in _METRICS if any(not math.isnan(getattr(i.evaluation.scores, metric)) for i in scored)
     ]
-    shown = ["network", "protocol", "input", "params", "MACs", "set"]
+    columns, rows = _columns(scored), []
     best: dict[tuple[str, str, str], float] = {}
     for item in scored:
+        values = asdict(item.evaluation.scores)
+        rows.append([*_cells(item, columns), *(_number(values[metric]) for metric in filled)])
         for metric in filled:
-            value = getattr(item.evaluation.scores, metric)
             key = (item.evaluation.name, item.evaluation.protocol.name, metric)
-            if not math.isnan(value):
-                best[key] = (min if metric in _LOWER else max)(best.get(key, value), value)
-    lines = [f"% {line}" for line in [*_CONVENTIONS.splitlines(), *_feet(scored)]]
-    lines += [f"\\begin{{tabular}}{{{'l' * len(shown)}{'r' * len(filled)}}}", "\\toprule"]
-    lines += [" & ".join(_tex(name) for name in [*shown, *filled]) + r" \\", "\\midrule"]
+            if not math.isnan(values[metric]):
+                best[key] = (min if metric in _LOWER else max)(best.get(key, values[metric]), values[metric])
+    bold = {
+        (i, len(columns) + j)
+        for i, item in enumerate(scored)
+        for j, metric in enumerate(filled)
+        if len(scored) > 1
+        and getattr(item.evaluation.scores, metric)
+        == best.get((item.evaluation.name, item.evaluation.protocol.name, metric))
+    }
+    told = [*_CONVENTIONS.splitlines(), *_feet(scored)]
+    return latex_table([*columns, *filled], rows, left=len(columns), bold=bold, comments=told)
+
+
+def _score_rows(scored: Sequence[Scored]) -> list[list[object]]:
+    rows: list[list[object]] = [
+        ["network", "protocol", "height", "width", "params", "macs", "latency_ms", "set", "images", *_METRICS]
+    ]
     for item in scored:
-        cells = [_tex(cell) for cell in _cells(item)[: len(shown)]]
-        for metric in filled:
-            value = getattr(item.evaluation.scores, metric)
-            text = "" if math.isnan(value) else f"{value:.4f}".replace("0.", ".", 1)
-            top = best.get((item.evaluation.name, item.evaluation.protocol.name, metric))
-            cells.append(f"\\textbf{{{text}}}" if len(scored) > 1 and value == top else text)
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
-
-
-def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {c: f"\\{c}" for c in "&%$#_{}"} | {">": "$>$", "<": "$<$"}
-    return "".join(special.get(c, c) for c in text)
+        values = asdict(item.evaluation.scores)
+        cells = [None if math.isnan(values[metric]) else values[metric] for metric in _METRICS]
+        cost = [*(item.size or (None, None)), item.params, item.macs, item.latency_ms]
+        name = item.evaluation.name
+        rows.append([item.label, item.evaluation.protocol.name, *cost, name, values["count"], *cells])
+    return rows
 
 
 def scores_csv(scored: Sequence[Scored]) -> str:
     """A line for each network, set and protocol; what was not computed is empty."""
-    rows: list[list[object]] = [
-        ["network", "protocol", "height", "width", "params", "macs", "set", "images", *_METRICS]
-    ]
-    for item in scored:
-        values = asdict(item.evaluation.scores)
-        cells = ["" if math.isnan(values[metric]) else values[metric] for metric in _METRICS]
-        cost = [*(item.size or ("", "")), item.params or "", item.macs or ""]
-        name = item.evaluation.name
-        rows.append([item.label, item.evaluation.protocol.name, *cost, name, values["count"], *cells])
-    return _csv(rows)
+    return csv_text(_score_rows(scored))
 
 
 def images_csv(scored: Sequence[Scored]) -> str:
     """Every image of each network, set and protocol, in the set's order."""
-    return _image_rows(scored, lambda item: item.evaluation.per_image)
+    return csv_text(_image_rows(scored, lambda item: item.evaluation.per_image))
 
 
 def worst_csv(scored: Sequence[Scored], count: int) -> str:
     """The images of largest error of each network, set and protocol."""
-    return _image_rows(scored, lambda item: item.evaluation.worst(count))
+    return csv_text(_image_rows(scored, lambda item: item.evaluation.worst(count)))
 
 
-def _image_rows(scored: Sequence[Scored], chosen: Callable[[Scored], Iterable[ImageScore]]) -> str:
+def _image_rows(scored: Sequence[Scored], chosen: Callable[[Scored], Iterable[ImageScore]]) -> list[list[object]]:
     _, *columns = ImageScore._fields
     rows: list[list[object]] = [["network", "protocol", "set", "image", *columns]]
     for item in scored:
         for image in chosen(item):
-            values = ["" if isinstance(v, float) and math.isnan(v) else v for v in image]
+            values = [None if isinstance(v, float) and math.isnan(v) else v for v in image]
             rows.append([item.label, item.evaluation.protocol.name, item.evaluation.name, *values])
-    return _csv(rows)
+    return rows
 
 
 def curves_csv(scored: Sequence[Scored]) -> str:
@@ -144,7 +148,7 @@ def curves_csv(scored: Sequence[Scored]) -> str:
         columns = [getattr(item.evaluation.curves, name) for name in names]
         for threshold, *values in zip(_thresholds(len(columns[0])), *columns, strict=True):
             rows.append([item.label, item.evaluation.protocol.name, item.evaluation.name, threshold, *values])
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def write_report(
@@ -154,11 +158,13 @@ def write_report(
     worst: int = 10,
     sets: Mapping[str, PhotoSet | list[Pair]] | None = None,
     maps: Path | None = None,
+    spreadsheet: bool = False,
 ) -> None:
     """Tables (Markdown, LaTeX, CSV, JSON), each image's scores, and the curves as PNG, PDF and CSV.
 
     sets, maps: the sets by name, and the folder of maps that `score` wrote; with both, the worst and the best
     photographs of each network and set, under the first protocol, as pictures/LABEL/SET.png.
+    spreadsheet: also write scores.xlsx, a sheet of scores and one of images; else an earlier one goes.
 
     Raises:
         UserError: they cannot be written.
@@ -170,6 +176,7 @@ def write_report(
             "size": None if item.size is None else list(item.size),
             "params": item.params,
             "macs": item.macs,
+            "latency_ms": item.latency_ms,
             "set": item.evaluation.name,
         }
         | {key: None if math.isnan(value) else value for key, value in asdict(item.evaluation.scores).items()}
@@ -182,6 +189,14 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
+        if spreadsheet:
+            sheets = {
+                "scores": _score_rows(scored),
+                "images": _image_rows(scored, lambda item: item.evaluation.per_image),
+            }
+            write_spreadsheet(folder / "scores.xlsx", sheets)
+        else:
+            (folder / "scores.xlsx").unlink(missing_ok=True)
         figure = _curves(scored)
         figure.savefig(folder / "curves.png", dpi=130)
         figure.savefig(folder / "curves.pdf")
@@ -264,9 +279,3 @@ def _tile(pixels: np.ndarray) -> np.ndarray:
     out = np.full((_TILE + 4, _TILE + 4, 3), 255, np.uint8)
     out[:height, :width] = resize(pixels, (height, width))
     return out
-
-
-def _csv(rows: list[list[object]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()

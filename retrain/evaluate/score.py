@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from genotypes import UserError
-from nas.cost import count
+from nas.cost import count, latencies
 from nas.run import open_device
 from nas.task import Evaluation, Pair, PhotoSet, Protocol, evaluate_maps, evaluate_protocols
 from retrain.outputs import file_name
 from retrain.predictor import Predictor, load
+from retrain.tables import labelled
 from retrain.test_sets import open_test_sets
 
 __all__ = ["Scored", "load_predictors", "parse_saliency", "score"]
@@ -22,7 +23,8 @@ __all__ = ["Scored", "load_predictors", "parse_saliency", "score"]
 class Scored:
     """One network's evaluation on one set under one protocol.
 
-    size: the (H, W) it saw; params, macs: its cost at that size. None where maps were given, or sizes differ.
+    size: the (H, W) it saw; params, macs, latency_ms: its cost at that size. None where maps were given, where sizes
+    differ, and where latency was not measured.
     """
 
     label: str
@@ -30,6 +32,7 @@ class Scored:
     size: tuple[int, int] | None = None
     params: int | None = None
     macs: int | None = None
+    latency_ms: float | None = None
 
 
 def load_predictors(files: Sequence[str], device: str = "cpu", **options: Any) -> dict[str, Predictor]:
@@ -41,7 +44,7 @@ def load_predictors(files: Sequence[str], device: str = "cpu", **options: Any) -
     open_device(device)
     networks: dict[str, Predictor] = {}
     for text in files:
-        label, path = _labelled(text)
+        label, path = labelled(text)
         predictor = load(path, device, **options)
         label = label or predictor.genotype.name
         if label in networks:
@@ -54,7 +57,7 @@ def parse_saliency(texts: Sequence[str], taken: Sequence[str] = ()) -> dict[str,
     """Folders of maps, DIR or NAME=DIR, by name; UserError for a missing folder and a name in use."""
     folders: dict[str, Path] = {}
     for text in texts:
-        label, path = _labelled(text)
+        label, path = labelled(text)
         label = label or Path(path).resolve().name
         if not Path(path).is_dir():
             raise UserError(f"--saliency {text}: no such folder: {path}")
@@ -62,11 +65,6 @@ def parse_saliency(texts: Sequence[str], taken: Sequence[str] = ()) -> dict[str,
             raise UserError(f"two rows are called {label}; tell them apart with --saliency NAME=DIR")
         folders[label] = Path(path)
     return folders
-
-
-def _labelled(text: str) -> tuple[str, str]:
-    label, equals, path = text.partition("=")
-    return ("", text) if not equals or not label or Path(text).exists() else (label, path)
 
 
 def score(
@@ -80,6 +78,7 @@ def score(
     limit: int | None = None,
     quick: bool = False,
     maps: Path | None = None,
+    latency: bool = False,
     progress: bool = True,
 ) -> tuple[list[Scored], dict[str, PhotoSet | list[Pair]]]:
     """Score each network, and each folder of maps, on each set (`NAME=DIR`, `DIR`, `synthetic:COUNT`).
@@ -92,6 +91,7 @@ def score(
             network that was loaded with `antialias=False` is read so under every protocol.
         batch_size, workers, limit, quick, progress: see `nas.task.evaluate_protocols`.
         maps: folder that gets every map under the first protocol, as LABEL/SET/NAME.png, and loses what it held.
+        latency: measure what one photograph takes, see `nas.cost.latencies`.
 
     Returns:
         The rows, and the sets by name.
@@ -107,6 +107,7 @@ def score(
             raise UserError(f"{label} holds maps of photographs, not of the synthetic pictures of {synthetic[0]}")
     if maps is not None:
         shutil.rmtree(maps, ignore_errors=True)
+    times = latencies({label: (p.network, p.size) for label, p in networks.items()}) if latency else {}
     shared: dict[str, Any] = {"workers": workers, "quick": quick, "progress": progress}
     scored = []
     for label, predictor in networks.items():
@@ -127,8 +128,12 @@ def score(
                     name=name,
                     **shared,
                 ):
-                    size, macs = (None, None) if native else (predictor.size, cost.macs)
-                    scored.append(Scored(label=label, evaluation=evaluation, size=size, params=cost.params, macs=macs))
+                    size, macs, ms = (None, None, None) if native else (predictor.size, cost.macs, times.get(label))
+                    scored.append(
+                        Scored(
+                            label=label, evaluation=evaluation, size=size, params=cost.params, macs=macs, latency_ms=ms
+                        )
+                    )
     for label, given in (saliency or {}).items():
         for name, pairs in sets.items():
             assert not isinstance(pairs, PhotoSet)

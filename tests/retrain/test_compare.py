@@ -1,16 +1,22 @@
 """Comparisons: who takes part, the table's statistics, and trainings that are not done twice."""
 
+import dataclasses
 import json
 import statistics
 
 import pytest
+import torch
 
 import genotypes
+from genotypes import UserError, UserNote
+from nas.network.weights import load_weights
 from nas.run import run_command
 from nas.strategies import random_choices
-from retrain.compare import Training, read_entries, rows, runs
+from retrain.compare import CompareConfig, Entry, Training, read_entries, rows, runs
 from retrain.compare.__main__ import main
-from retrain.compare.table import markdown
+from retrain.compare.config import starts
+from retrain.compare.table import draw_dots, draw_trade_off, latex, markdown
+from search_spaces import fpn
 
 TINY = ("--data", "synthetic:24", "--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3")
 
@@ -26,9 +32,9 @@ def test_two_genotypes_and_again(tmp_path, space_file, small_file, monkeypatch, 
     first = capsys.readouterr().out
     assert "| small |" in first and "| random:0 |" in first and "[2/2]" in first
     assert {p.name for p in (out / "runs").iterdir()} == {"small-seed0", "random-0-seed0"}
-    assert {"table.md", "table.json", "trainings.csv", "comparison.png", "config.yaml"} <= {
-        p.name for p in out.iterdir()
-    }
+    made = {"table.md", "table.tex", "table.json", "trainings.csv", "config.yaml"}
+    made |= {f"{name}.{kind}" for name in ("comparison", "trade_off", "photographs") for kind in ("png", "pdf")}
+    assert made <= {p.name for p in out.iterdir()}
     assert len((out / "trainings.csv").read_text().splitlines()) == 3
 
     with monkeypatch.context() as patch:
@@ -54,8 +60,8 @@ def test_an_unfinished_training_goes_on(tmp_path, small_file, monkeypatch) -> No
     folder = out / "runs/small-seed1"
     (folder / "scores.json").unlink()  # as if it had been stopped while scoring
     assert compare(*words) == 0
-    scores = [line.split(",")[6:] for line in (out / "trainings.csv").read_text().splitlines()]
-    assert scores == [line.split(",")[6:] for line in whole.splitlines()]
+    scores = [line.split(",")[7:] for line in (out / "trainings.csv").read_text().splitlines()]
+    assert scores == [line.split(",")[7:] for line in whole.splitlines()]
 
 
 def test_a_changed_genotype_of_the_same_name_is_refused(tmp_path, small_file, capsys) -> None:
@@ -107,9 +113,8 @@ def test_the_space_lies_beside_a_searched_genotype(space_file, tmp_path) -> None
 
 def training(label: str, seed: int, f: float) -> Training:
     scores = {"held_out": {"maxF": f, "MAE_raw": 1 - f}}
-    return Training(
-        label=label, group=label.split(":")[0], seed=seed, params=10, macs=20, images_per_second=3.0, scores=scores
-    )
+    cost = {"params": 10, "macs": 20, "images_per_second": 3.0, "latency_ms": None}
+    return Training(label=label, group=label.split(":")[0], seed=seed, scores=scores, **cost)
 
 
 def test_statistics() -> None:
@@ -130,6 +135,8 @@ def test_statistics() -> None:
     assert pooled.scores["held_out"]["maxF"].mean == pytest.approx(0.55)
     assert pooled.scores["held_out"]["maxF"].std == pytest.approx(statistics.stdev([0.65, 0.45]))
     text = markdown(list(table.values()))
+    tex = latex(list(table.values()))
+    assert r"a & 2 & \textbf{.8500 $\pm$ .0707} & \textbf{.1500 $\pm$ .0707} & +.3000 $\pm$ .0707" in tex
     assert "| a | 2 | 0.8500 ± 0.0707 | 0.1500 ± 0.0707 | +0.3000 ± 0.0707 |" in text
     assert "**random** (all)" in text
 
@@ -138,6 +145,75 @@ def test_one_training_has_no_spread() -> None:
     (row,) = rows([training("a", 0, 0.5)])
     assert row.scores["held_out"]["maxF"].std is None and row.difference == {"held_out": {}}
     assert "±" not in markdown([row]).splitlines()[2]
+
+
+def test_charts_say_what_they_show() -> None:
+    trainings = [training("a", 0, 0.9), training("b", 0, 0.8), training("random:0", 0, 0.85)]
+    costs = {"a": (30, 3.0), "b": (20, 1.0), "random:0": (10, 2.0)}
+    trainings = [dataclasses.replace(t, macs=costs[t.label][0], latency_ms=costs[t.label][1]) for t in trainings]
+    macs, ms = draw_trade_off(rows(trainings)).axes
+    assert [list(axes.lines[-1].get_xdata()) for axes in (macs, ms)] == [[10, 30], [1, 2, 3]]  # the fronts
+    assert {text.get_text() for text in macs.texts} == {"a", "b", "random:0"}
+    assert len(draw_trade_off(rows([training("a", 0, 0.9)])).axes) == 1  # no latency was measured
+    assert "grey: random" in draw_dots(rows(trainings), trainings).get_suptitle()
+    assert "grey" not in draw_dots(rows(trainings[:2]), trainings[:2]).get_suptitle()
+
+
+def test_where_each_row_starts(recwarn) -> None:
+    def with_backbone(name: str) -> Entry:
+        return Entry(label=name, genotype=fpn(name, 8, name=name))
+
+    one, two, three = with_backbone("mobilenet_v2"), with_backbone("vgg16_bn"), Entry(label="bare", genotype=csnet())
+    given = {"backbone_weights": ("mobilenet_v2=m.pth", "vgg16_bn=v.pth"), "init": ("bare=w.safetensors",)}
+    assert starts(CompareConfig(**given), [one, two, three]) == {
+        "mobilenet_v2": {"backbone_weights": "m.pth"},
+        "vgg16_bn": {"backbone_weights": "v.pth"},
+        "bare": {"init": "w.safetensors"},
+    }
+    assert starts(CompareConfig(backbone_weights=("m.pth",)), [one]) == {"mobilenet_v2": {"backbone_weights": "m.pth"}}
+    init = {"mobilenet_v2": {"init": "w"}, "vgg16_bn": {"backbone_weights": "v.pth"}}
+    assert starts(CompareConfig(backbone_weights=("v.pth",), init=("mobilenet_v2=w",)), [one, two]) == init
+    assert starts(CompareConfig(), [one, three]) == {"mobilenet_v2": {}, "bare": {}} and not recwarn.list
+    assert starts(CompareConfig(backbone_weights=("m.pth",)), [one, three])["bare"] == {}
+    assert "no weights were given for bare" in str(recwarn.pop(UserNote).message)
+    for wrong in (
+        {"backbone_weights": ("m.pth",)},  # whose?
+        {"backbone_weights": ("resnet50=r.pth",)},
+        {"backbone_weights": ("vgg16_bn=a", "vgg16_bn=b")},
+        {"init": ("w.safetensors",)},
+        {"init": ("other=w.safetensors",)},
+    ):
+        with pytest.raises(UserError, match=r"expected (BACKBONE|LABEL)=FILE"):
+            starts(CompareConfig(**wrong), [one, two])
+
+
+def csnet() -> genotypes.Genotype:
+    return genotypes.load("csnet_l_x1")
+
+
+def test_start_weights_and_a_spreadsheet(tmp_path, trained, small_file) -> None:
+    from openpyxl import load_workbook
+
+    out = tmp_path / "out"
+    words = (
+        "--genotypes",
+        f"again={small_file}",
+        f"anew={small_file}",
+        *TINY,
+        "--recipe.optim.lr",
+        "1e-9",
+        "--out",
+        out,
+    )
+    assert compare(*words, "--recipe.ema", "0", "--init", f"again={trained / 'weights.safetensors'}", "--xlsx") == 0
+    first = load_weights(trained / "weights.safetensors")[1]
+    again, anew = (load_weights(out / f"runs/{label}-seed0/weights.safetensors")[1] for label in ("again", "anew"))
+    name = next(name for name in first if name.startswith("cells") and name.endswith("weight"))
+    assert torch.allclose(again[name], first[name], atol=1e-6) and not torch.allclose(
+        anew[name], first[name], atol=1e-2
+    )
+    sheet = load_workbook(out / "table.xlsx")["trainings"]
+    assert [row[0].value for row in sheet] == ["label", "again", "anew"]
 
 
 def test_table_json_is_json(tmp_path, small_file) -> None:

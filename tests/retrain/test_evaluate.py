@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from openpyxl import load_workbook
 from PIL import Image
 
 from nas.run import run_command
@@ -13,6 +14,8 @@ from nas.run.sizes import parse_size
 from retrain import Predictor, load, save
 from retrain.evaluate.__main__ import main
 from retrain.evaluate.report import REPORT_FILES
+
+COSTS = ("--latency", "--xlsx")
 
 
 def evaluate(*words: object) -> int:
@@ -27,7 +30,7 @@ def read_csv(path):
 def test_a_report_agrees_with_its_maps(trained, pictures, tmp_path, capsys) -> None:
     report = tmp_path / "report"
     weights = trained / "weights.safetensors"
-    assert evaluate("--weights", f"net={weights}", "--data", f"mine={pictures}", "-o", report, "--maps") == 0
+    assert evaluate("--weights", f"net={weights}", "--data", f"mine={pictures}", "-o", report, "--maps", *COSTS) == 0
     shown = capsys.readouterr().out
     assert "| net | ours | 32x32 | " in shown and " | mine | 4 |" in shown and "- ours: masks cut at > 127" in shown
     assert {p.name for p in report.iterdir()} == set(REPORT_FILES)
@@ -47,14 +50,17 @@ def test_a_report_agrees_with_its_maps(trained, pictures, tmp_path, capsys) -> N
     images = read_csv(report / "images.csv")
     assert [float(image["MAE_raw"]) for image in images] == pytest.approx(list(errors.values()), abs=1e-12)
     assert len(read_csv(report / "curves.csv")) == 256
+    assert float(row["latency_ms"]) == document["latency_ms"] > 0 and " ms | set |" in shown
+    book = load_workbook(report / "scores.xlsx")
+    assert book["scores"]["A2"].value == "net" and len(list(book["images"].rows)) == 5
     assert document["maxF"] == float(row["maxF"]) and document["count"] == 4 and document["size"] == [32, 32]
 
 
 def test_an_earlier_report_is_replaced_whole(trained, pictures, tmp_path) -> None:
     words = ("--weights", trained / "weights.safetensors", "--data", pictures, "-o", tmp_path / "report")
-    assert evaluate(*words, "--maps") == 0
+    assert evaluate(*words, "--maps", "--xlsx") == 0
     assert evaluate(*words, "--quick", "--limit", "2") == 0
-    assert not (tmp_path / "report/maps").exists()
+    assert not (tmp_path / "report/maps").exists() and not (tmp_path / "report/scores.xlsx").exists()
     (row,) = read_csv(tmp_path / "report/scores.csv")
     assert row["images"] == "2" and row["wF"] == ""
 

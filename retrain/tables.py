@@ -1,0 +1,95 @@
+"""Tables as Markdown, LaTeX, CSV and spreadsheets; and what a row is called on a command line."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from genotypes import UserError
+
+__all__ = ["check_spreadsheets", "csv_text", "labelled", "latex_table", "markdown_table", "write_spreadsheet"]
+
+
+def labelled(text: str) -> tuple[str | None, str]:
+    """(label or None, the rest) of LABEL=REST; a file of that very name is no label.
+
+    >>> labelled("ours=runs/a"), labelled("runs/a")
+    (('ours', 'runs/a'), (None, 'runs/a'))
+    """
+    label, equals, rest = text.partition("=")
+    return (label, rest) if equals and label and not Path(text).exists() else (None, text)
+
+
+def markdown_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """names: of the columns."""
+    head, *body = ("| " + " | ".join(cells) + " |" for cells in (names, *rows))
+    return "\n".join([head, "|" + " --- |" * len(names), *body])
+
+
+def latex_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    left: int,
+    bold: Collection[tuple[int, int]] = (),
+    comments: Sequence[str] = (),
+) -> str:
+    """A `tabular` for booktabs. left: columns of text, the others are flush right; bold: (row, column) of the best.
+
+    comments: lines above it, after %. Scores lose the 0 before their point, as the field prints them.
+    """
+    lines = [f"% {line}" for line in comments]
+    lines += [f"\\begin{{tabular}}{{{'l' * left}{'r' * (len(head) - left)}}}", "\\toprule"]
+    lines += [" & ".join(map(_tex, head)) + r" \\", "\\midrule"]
+    for i, row in enumerate(rows):
+        cells = [_tex(cell) for cell in row[:left]]
+        for j, cell in enumerate(row[left:], left):
+            text = _tex(re.sub(r"\b0(?=\.\d{3})", "", cell))
+            cells.append(f"\\textbf{{{text}}}" if (i, j) in bold else text)
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _tex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {c: f"\\{c}" for c in "&%$#_{}"} | {">": "$>$", "<": "$<$", "±": r"$\pm$", "²": "$^2$"}
+    return "".join(special.get(c, c) for c in text)
+
+
+def csv_text(rows: Sequence[Sequence[object]]) -> str:
+    """Rows as the text of a CSV file, the head first."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def check_spreadsheets() -> None:
+    """UserError where the library that writes spreadsheets is not installed."""
+    if importlib.util.find_spec("openpyxl") is None:
+        raise UserError("--xlsx needs openpyxl: pip install 'sod-nas[xlsx]'")
+
+
+def write_spreadsheet(path: Path, sheets: Mapping[str, Sequence[Sequence[object]]]) -> None:
+    """An .xlsx file with a sheet for each table, the head first: bold, and in sight while one scrolls.
+
+    Raises:
+        UserError: openpyxl is not installed.
+    """
+    check_spreadsheets()
+    from openpyxl import Workbook
+    from openpyxl.styles import Font
+
+    book = Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(list(row))
+        for cell in sheet[1]:
+            cell.font = Font(bold=True)
+        sheet.freeze_panes = "A2"
+    book.save(path)
