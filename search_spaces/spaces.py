@@ -1,10 +1,10 @@
 """The spaces that `--space` names, each with options of its own; a genotype file with open edges is one, too."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from genotypes import BACKBONES, Genotype, Input, Record, Registry, UserError, load, names
 from search_spaces.compact import COMPACT_OPERATIONS, compact
@@ -76,9 +76,13 @@ class BackboneSpace(Space):
         BACKBONES[self.backbone]  # or its error
 
     def input(self, size: tuple[int, int]) -> Input:
-        given = {"mean": self.mean, "std": self.std}
-        convention = {key: value for key, value in given.items() if value is not None}
-        return Input.of_backbone(self.backbone, size=size, **convention)
+        return _convention(self.backbone, self.mean, self.std, size=size)
+
+
+def _convention(backbone: str, mean: Sequence[float] | None, std: Sequence[float] | None, **given: Any) -> Input:
+    """The backbone's own, but for what is said otherwise."""
+    said = {"mean": mean, "std": std}
+    return Input.of_backbone(backbone, **given, **{key: value for key, value in said.items() if value is not None})
 
 
 @register_space("fusion_cells")
@@ -140,6 +144,8 @@ class CompactSpace(Space):
         sizes: sides of the picture to choose from; none: four from half the training size up to it.
         shares: of a block's published hidden width, to choose from.
         step: hidden widths are multiples of it.
+        mean: of the input convention that goes with the backbone's weights; default the backbone's own.
+        std: standard deviation of the input convention; default the backbone's own.
     """
 
     backbone: str = "mobilenet_v2"
@@ -149,6 +155,8 @@ class CompactSpace(Space):
     sizes: tuple[int, ...] = ()
     shares: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     step: int = 8
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         BACKBONES[self.backbone]  # or its error
@@ -167,6 +175,7 @@ class CompactSpace(Space):
             sizes=self.sizes or quarters,
             shares=self.shares,
             step=self.step,
+            input=_convention(self.backbone, self.mean, self.std),
             backbone_options=self.backbone_options,
         )
 
