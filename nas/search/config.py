@@ -29,6 +29,8 @@ class SearchConfig:
         export_channels: width of the exported genotype's cells; default as searched. Searching narrow saves time.
         export_size: input size in pixels that the exported genotype is meant for; default as searched.
         data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
+        teacher: folder of another network's maps, NAME.png for each photograph: a further target; loss.teacher is its
+            share.
         limit: use only so many photographs.
         cache: folder that keeps decoded photographs between runs, and measured latencies (those otherwise lie in the
             user's cache folder, ~/.cache/sod-nas).
@@ -70,6 +72,7 @@ class SearchConfig:
     export_channels: int | None = None
     export_size: int | None = None
     data: str = "synthetic"
+    teacher: str | None = None
     limit: int | None = None
     cache: str | None = None
     size: int = 64

@@ -79,6 +79,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
             limit=cfg.limit,
             seed=cfg.data_seed,
             progress=progress_shown(),
+            teacher=cfg.teacher,
         )
     photos = photos.to(device)
     try:

@@ -90,20 +90,23 @@ def augment(images: Tensor, masks: Tensor, change: Draw) -> tuple[Tensor, Tensor
 
     Args:
         images: uint8[B, 3, S, S].
-        masks: uint8[B, 1, S, S].
+        masks: uint8[B, 1, S, S]; [B, 2, S, S] with a teacher's maps behind them.
         change: of `draw(B, S, ...)`, on the images' device.
 
     Returns:
-        x float32[B, 3, s, s] in 0..1 and y float32[B, 1, s, s] of zeros and ones, s the draw's side.
+        x float32[B, 3, s, s] in 0..1 and y float32[B, 1 or 2, s, s], s the draw's side: the mask, of zeros and ones,
+        and the teacher's map, which stays graded.
     """
     if change.theta is None:
         where = change.flipped[:, None, None, None]
-        x, y = pixels(torch.where(where, images.flip(-1), images)), target(torch.where(where, masks.flip(-1), masks))
+        x, y = (pixels(torch.where(where, part.flip(-1), part)) for part in (images, masks))
     else:
         both = pixels(torch.cat([images, masks], dim=1))
-        grid = F.affine_grid(change.theta, [len(both), 4, change.side, change.side], align_corners=False)
+        grid = F.affine_grid(change.theta, [*both.shape[:2], change.side, change.side], align_corners=False)
         both = F.grid_sample(both, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-        x, y = both[:, :3].clamp(0, 1), (both[:, 3:] > 0.5).float()
+        x, y = both[:, :3].clamp(0, 1), both[:, 3:]
+    mask = (y[:, :1] > 0.5).float()
+    y = mask if y.shape[1] == 1 else torch.cat([mask, y[:, 1:]], dim=1)
     if change.colour is not None:
         x = _jitter(x, change.colour)
     return x, y

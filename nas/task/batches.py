@@ -45,7 +45,10 @@ def batch_indices(n: int, batch_size: int, step: int, seed: int, stream: str) ->
 
 
 class Batch(NamedTuple):
-    """A step's images uint8[B, 3, S, S] and masks uint8[B, 1, S, S] on the device, and what is to be done to them."""
+    """A step's images uint8[B, 3, S, S] and masks on the device, and what is to be done to them.
+
+    masks: uint8[B, 1, S, S]; [B, 2, S, S] with a teacher's maps behind them.
+    """
 
     images: Tensor
     masks: Tensor
@@ -71,12 +74,12 @@ class Batches:
     def draw(self, step: int) -> Batch:
         """What the host decides about step `step`: which images, and how they are varied. Its shapes never change."""
         picked = self.rows[batch_indices(len(self.rows), self.batch_size, step, self.seed, self.stream)]
-        images, masks = self.photos.batch(picked, self.device)
+        images, masks = self.photos.batch(picked, self.device, teacher=True)
         random = generator(self.seed, f"{self.stream}/augment", step)
         return Batch(images, masks, draw(len(images), images.shape[-1], random, self.augment).to(self.device))
 
     def make(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """x float[B, 3, h, w], normalised, channels last; y float[B, 1, h, w] of zeros and ones. Reads no value."""
+        """x float[B, 3, h, w], normalised, channels last; y float[B, 1 or 2, h, w], see `augment`. Reads no value."""
         x, y = augment(*batch)
         return network_input(x, self.convention), y
 

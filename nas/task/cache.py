@@ -10,25 +10,37 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from nas.task.folders import Pair, few, find_pairs, is_synthetic, parse_data, refuse, size_problem
+from nas.task.folders import (
+    Pair,
+    few,
+    find_maps,
+    find_pairs,
+    is_synthetic,
+    parse_data,
+    pictures_in,
+    refuse,
+    size_problem,
+)
 from nas.task.photos import PhotoSet
-from nas.task.reading import READING_VERSION, DataError, read_image, read_mask, resize
+from nas.task.reading import READING_VERSION, DataError, header_size, read_image, read_map, read_mask, resize
 from nas.task.synthetic import SYNTHETIC_VERSION, synthetic_set
 
 __all__ = ["open_photos", "spread", "tell_blank"]
 
 T = TypeVar("T")
 Blank: TypeAlias = dict[str, list[str]]  # "black" and "white": names of masks that are nothing else
-Fill: TypeAlias = Callable[[np.ndarray, np.ndarray], Blank]
+Arrays: TypeAlias = Mapping[str, np.ndarray]  # "images", "masks", and "teacher" where there is one
+Fill: TypeAlias = Callable[[Arrays], Blank]
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +59,8 @@ def open_photos(
     workers: int = 2,
     progress: bool = True,
     in_memory: int = _IN_MEMORY,
+    teacher: str | None = None,
+    unlabelled: str | None = None,
 ) -> PhotoSet:
     """Open a data set at one size, decoding it unless an earlier run has done so.
 
@@ -54,11 +68,14 @@ def open_photos(
         spec: `NAME=DIR`, `DIR`, a `.lst` file, `synthetic` (1,200 images) or `synthetic:COUNT`.
         size: side in pixels; images are squeezed to a square.
         cache_dir: where decoded sets are kept (made if missing); None keeps nothing.
-        limit: use only so many images, spread evenly over the sorted names.
+        limit: use only so many images with masks, spread evenly over the sorted names.
         seed: which synthetic pictures; folders do not use it.
         workers: threads that decode.
         progress: show a bar while decoding.
         in_memory: sets of more bytes than this stay on disk, memory-mapped, if there is a cache.
+        teacher: folder of another network's maps, FOLDER/NAME.png for each image (see `find_maps`): grey pictures of
+            the image's shape, or square, of any size. `retrain.predict IMAGES -o FOLDER` writes them so.
+        unlabelled: folder of further images without masks, all below it; they need a teacher.
 
     The cache's key covers paths, file sizes, times of change, size and how files are read (`READING_VERSION`): a
     changed folder is decoded again. A decode that is killed leaves nothing that a later run would use. Masks without
@@ -66,24 +83,108 @@ def open_photos(
 
     Raises:
         DataError: see `find_pairs`; also unreadable files, masks that can be read in two ways, images and masks of
-            different sizes: all of them in one message.
+            different sizes, missing maps of the teacher and those of another shape: all of them in one message.
     """
     if size < 8:
         raise DataError(f"the size must be at least 8 pixels, got {size}")
     if limit is not None and limit < 1:
         raise DataError(f"the limit must be at least 1 image, got {limit}")
+    if unlabelled is not None and teacher is None:
+        raise DataError(f"unlabelled photographs ({unlabelled}) need a teacher's maps in place of their masks")
     name, source = parse_data(spec)
-    if is_synthetic(source):
-        return _open_synthetic(name, source, size, cache_dir, limit, seed, in_memory)
-    pairs = spread(find_pairs(source), limit)
+    entries = _pictures(source, limit)
+    labelled = len(entries)
+    if unlabelled is not None:
+        entries += _without_masks(Path(unlabelled), {entry.name.casefold() for entry in entries})
+    if teacher is not None:
+        entries = _with_maps(entries, Path(teacher))
+    made = labelled if is_synthetic(source) else 0
 
-    def decode(images: np.ndarray, masks: np.ndarray) -> Blank:
-        return _decode(name, pairs, images, masks, workers, progress)
+    def fill(arrays: Arrays) -> Blank:
+        if made:
+            pictures = synthetic_set(made, size, seed)
+            arrays["images"][:made], arrays["masks"][:made] = pictures.images.numpy(), pictures.masks.numpy()
+        return _decode(name, entries, arrays, workers, progress)
 
-    key = _fingerprint(pairs, size)
-    images, masks, blank = _cached(cache_dir, f"{name}-{size}-{key}", len(pairs), size, decode, in_memory)
-    tell_blank(name, len(pairs), **blank)
-    return PhotoSet(name=name, images=images, masks=masks, names=tuple(pair.name for pair in pairs))
+    key = f"{name}-{size}-{_fingerprint(entries, size)}"
+    if made:
+        key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{made}"
+        if teacher is not None:
+            key += f"-{_fingerprint(entries, size)}"
+    parts = {"images": 3, "masks": 1} | ({"teacher": 1} if teacher is not None else {})
+    shapes = {part: (len(entries), planes, size, size) for part, planes in parts.items()}
+    tensors, blank = _cached(cache_dir, key, shapes, fill, in_memory)
+    tell_blank(name, labelled, **blank)
+    names = tuple(entry.name for entry in entries)
+    return PhotoSet(name=name, **tensors, names=names, unlabelled=len(entries) - labelled)
+
+
+class _Entry(NamedTuple):
+    """What is decoded into one row: files, or None for what a synthetic picture or an unlabelled one has not."""
+
+    name: str
+    image: Path | None = None
+    mask: Path | None = None
+    teacher: Path | None = None
+
+
+def _pictures(source: str, limit: int | None) -> list[_Entry]:
+    """The images with masks."""
+    if not is_synthetic(source):
+        return [_Entry(*pair) for pair in spread(find_pairs(source), limit)]
+    _, _, count = source.partition(":")
+    try:
+        n = int(count) if count else _SYNTHETIC_COUNT
+    except ValueError:
+        n = 0
+    if n < 1:
+        raise DataError(f"expected synthetic or synthetic:COUNT with a count of at least 1, got {source!r}")
+    return [_Entry(f"{i:06d}") for i in range(min(n, limit or n))]
+
+
+def _without_masks(folder: Path, taken: set[str]) -> list[_Entry]:
+    """All pictures below a folder, named by their path in it, as `find_pairs` names images."""
+    if not folder.is_dir():
+        raise DataError(f"no such folder of unlabelled photographs: {folder}")
+    files, left_out = pictures_in(folder)
+    if not files:
+        raise DataError(f"{folder} holds no image that Pillow reads")
+    if left_out:
+        _log.warning("%s: left out %d: %s", folder, len(left_out), few(left_out))
+    entries = [_Entry(file.relative_to(folder).with_suffix("").as_posix(), file) for file in files]
+    counts = Counter([*taken, *(entry.name.casefold() for entry in entries)])
+    if double := [entry.name for entry in entries if counts[entry.name.casefold()] > 1]:
+        raise DataError(f"{folder}: {len(double)} names are used twice, so no map is theirs alone: {few(double)}")
+    return entries
+
+
+def _with_maps(entries: Sequence[_Entry], folder: Path) -> list[_Entry]:
+    """Each with its teacher's map; DataError for those that have none, together with all that do not fit."""
+    found, problem = find_maps(folder, [entry.name for entry in entries])
+    taught = [entry._replace(teacher=found.get(entry.name)) for entry in entries]
+    if problem:  # else what does not fit is found when it is decoded
+        others = [entry for entry in taught if entry.image and entry.teacher]
+        refuse([problem, *(line for entry in others for line in _headers(entry))], len(entries), str(folder))
+    return taught
+
+
+def _headers(entry: _Entry) -> list[str]:
+    assert entry.image is not None and entry.teacher is not None
+    try:
+        return _misfit(entry, header_size(entry.image), header_size(entry.teacher))
+    except DataError as error:
+        return [str(error)]
+
+
+def _misfit(entry: _Entry, image: tuple[int, ...], saliency: tuple[int, ...]) -> list[str]:
+    """One line where a map of (height, width) is neither square nor of the image's shape, to a twentieth."""
+    height, width = saliency[:2]
+    if height == width or abs(math.log(height * image[1] / (width * image[0]))) < 0.05:
+        return []
+    return [
+        f"image and teacher's map differ in shape: {entry.image} is {image[1]} x {image[0]}, "
+        f"{entry.teacher} is {width} x {height} (width x height, upright)"
+    ]
 
 
 def tell_blank(name: str, count: int, *, black: Sequence[str], white: Sequence[str]) -> None:
@@ -100,54 +201,30 @@ def spread(items: list[T], limit: int | None) -> list[T]:
     return [items[i * len(items) // limit] for i in range(limit)]
 
 
-def _open_synthetic(
-    name: str, source: str, size: int, cache_dir: Path | None, limit: int | None, seed: int, in_memory: int
-) -> PhotoSet:
-    _, _, count = source.partition(":")
-    try:
-        n = int(count) if count else _SYNTHETIC_COUNT
-    except ValueError:
-        n = 0
-    if n < 1:
-        raise DataError(f"expected synthetic or synthetic:COUNT with a count of at least 1, got {source!r}")
-    n = min(n, limit or n)
-
-    def make(images: np.ndarray, masks: np.ndarray) -> Blank:
-        made = synthetic_set(n, size, seed)
-        images[:], masks[:] = made.images.numpy(), made.masks.numpy()
-        return {"black": [], "white": []}
-
-    key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{n}"
-    images, masks, _ = _cached(cache_dir, key, n, size, make, in_memory)
-    return PhotoSet(name=name, images=images, masks=masks, names=tuple(f"{i:06d}" for i in range(n)))
-
-
-def _fingerprint(pairs: Sequence[Pair], size: int) -> str:
-    entries: list[object] = [READING_VERSION, size]
-    for pair in pairs:
-        for path in (pair.image, pair.mask):
+def _fingerprint(entries: Sequence[_Entry], size: int) -> str:
+    facts: list[object] = [READING_VERSION, size]
+    for entry in entries:
+        for path in filter(None, entry[1:]):
             stat = path.stat()
-            entries.append((os.path.abspath(path), stat.st_size, stat.st_mtime_ns))
-    return hashlib.blake2b(json.dumps(entries).encode(), digest_size=12).hexdigest()
+            facts.append((os.path.abspath(path), stat.st_size, stat.st_mtime_ns))
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
 
 
 def _cached(
     cache_dir: Path | None,
     key: str,
-    n: int,
-    size: int,
+    shapes: Mapping[str, tuple[int, ...]],
     fill: Fill,
     in_memory: int,
-) -> tuple[torch.Tensor, torch.Tensor, Blank]:
-    """images uint8[n, 3, size, size], masks uint8[n, 1, size, size] and the names of blank masks under this key.
+) -> tuple[dict[str, torch.Tensor], Blank]:
+    """Tensors uint8 of these shapes, and the names of blank masks, under this key.
 
-    `fill` makes what is missing: it writes into the two arrays and returns the names.
+    `fill` makes what is missing: it writes into the arrays and returns the names.
     """
-    shapes = {"images": (n, 3, size, size), "masks": (n, 1, size, size)}
     if cache_dir is None:
         arrays = {part: np.empty(shape, np.uint8) for part, shape in shapes.items()}
-        blank = fill(arrays["images"], arrays["masks"])
-        return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["masks"]), blank
+        blank = fill(arrays)
+        return {part: torch.from_numpy(array) for part, array in arrays.items()}, blank
     folder = Path(cache_dir) / key
     if not folder.is_dir():
         _write(folder, shapes, fill)
@@ -166,7 +243,7 @@ def _cached(
         blank = json.loads((folder / "blank.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the cache {folder}: {error}; delete it and start again") from error
-    return torch.from_numpy(loaded["images"]), torch.from_numpy(loaded["masks"]), blank
+    return {part: torch.from_numpy(array) for part, array in loaded.items()}, blank
 
 
 def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> None:
@@ -188,7 +265,7 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
             part: np.lib.format.open_memmap(scratch / f"{part}.npy", "w+", np.uint8, shape)
             for part, shape in shapes.items()
         }
-        blank = fill(arrays["images"], arrays["masks"])
+        blank = fill(arrays)
         (scratch / "blank.json").write_text(json.dumps(blank), encoding="utf-8")
         for array in arrays.values():
             array.flush()
@@ -201,33 +278,48 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _decode(
-    name: str, pairs: Sequence[Pair], images: np.ndarray, masks: np.ndarray, workers: int, progress: bool
-) -> Blank:
+def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int, progress: bool) -> Blank:
+    """Fill the rows of what has files; DataError with all problems of all of them."""
+
     def one(i: int) -> tuple[list[str], str | None]:
         """Problems, and which kind of blank the mask is, if any."""
+        entry = entries[i]
         try:
-            image, mask = read_image(pairs[i].image), read_mask(pairs[i].mask)
+            image = None if entry.image is None else read_image(entry.image)
+            mask = None if entry.mask is None else read_mask(entry.mask)
+            saliency = None if entry.teacher is None else read_map(entry.teacher)
         except DataError as error:
             return [str(error)], None
-        if problem := size_problem(pairs[i], image.shape, mask.shape):
-            return problem, None
-        images[i] = resize(image, images.shape[-1]).transpose(2, 0, 1)
-        masks[i, 0] = resize(mask, masks.shape[-1])
+        problems = []
+        if entry.image and entry.mask and image is not None and mask is not None:
+            problems += size_problem(Pair(entry.name, entry.image, entry.mask), image.shape, mask.shape)
+        if saliency is not None:
+            problems += _misfit(entry, (1, 1) if image is None else image.shape, saliency.shape)
+        if problems:
+            return problems, None
+        level = saliency if mask is None else mask
+        if image is not None and level is not None:
+            arrays["images"][i] = resize(image, arrays["images"].shape[-1]).transpose(2, 0, 1)
+            arrays["masks"][i, 0] = resize(level, arrays["masks"].shape[-1])
+        if saliency is not None:
+            arrays["teacher"][i, 0] = resize(saliency, arrays["teacher"].shape[-1])
+        if mask is None:
+            return [], None
         return [], "black" if mask.max() <= 127 else "white" if mask.min() > 127 else None
 
-    problems: list[str] = []
     blank: Blank = {"black": [], "white": []}
+    todo = [i for i, entry in enumerate(entries) if any(entry[1:])]
+    problems: list[str] = []
     with ThreadPoolExecutor(max(1, workers)) as pool:  # Pillow decodes and resizes without the interpreter lock
-        done = pool.map(one, range(len(pairs)))
+        done = pool.map(one, todo)
         try:
-            bar = tqdm(done, total=len(pairs), desc=f"decode {name}", unit="img", disable=not progress)
-            for pair, (found, kind) in zip(pairs, bar, strict=True):
+            bar = tqdm(done, total=len(todo), desc=f"decode {name}", unit="img", disable=not (progress and todo))
+            for i, (found, kind) in zip(todo, bar, strict=True):
                 problems += found
                 if kind is not None:
-                    blank[kind].append(pair.name)
+                    blank[kind].append(entries[i].name)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    refuse(problems, len(pairs), name)
+    refuse(problems, len(entries), name)
     return blank

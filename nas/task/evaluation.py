@@ -26,10 +26,10 @@ from tqdm import tqdm
 
 from genotypes.errors import UserError
 from nas.task.cache import open_photos, spread, tell_blank
-from nas.task.folders import Pair, few, find_pairs, is_synthetic, parse_data, pictures_in, refuse, size_problem
+from nas.task.folders import Pair, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
 from nas.task.photos import PhotoSet
 from nas.task.protocol import Protocol
-from nas.task.reading import DataError, read_image, read_mask, resize
+from nas.task.reading import DataError, read_image, read_map, read_mask, resize
 from nas.task.scores import Curves, ImageResult, ImageScore, Scores, merge
 
 __all__ = ["Evaluation", "evaluate", "evaluate_maps", "evaluate_protocols"]
@@ -185,12 +185,10 @@ def evaluate_maps(
     Raises:
         DataError: maps that are missing or cannot be read, all in one message.
     """
-    files, _ = pictures_in(folder) if folder.is_dir() else ([], [])
-    found = {file.relative_to(folder).with_suffix("").as_posix().casefold(): file for file in files}
-    missing = [pair.name for pair in pairs if pair.name.casefold() not in found]
-    if missing:
-        raise DataError(f"{folder} lacks the maps of {len(missing)} of {len(pairs)} images of {name}: {few(missing)}")
-    tasks = ([_Task(_Item(p.name, p.mask, saliency=found[p.name.casefold()]), {})] for p in pairs)
+    found, problem = find_maps(folder, [pair.name for pair in pairs])
+    if problem:
+        raise DataError(f"{name}: {problem}")
+    tasks = ([_Task(_Item(p.name, p.mask, saliency=found[p.name]), {})] for p in pairs)
     return _evaluate(name, len(pairs), tasks, protocols, workers, None, progress, quick)
 
 
@@ -362,7 +360,7 @@ def _score_one(task: _Task, protocols: Sequence[Protocol], save_dir: Path | None
     item = task.item
     try:
         mask = read_mask(item.mask) if isinstance(item.mask, Path) else item.mask
-        saliency = None if item.saliency is None else _grey(item.saliency)
+        saliency = None if item.saliency is None else read_map(item.saliency)
     except DataError as error:
         return _Scored([], str(error))
     if item.pair is not None and (problem := size_problem(item.pair, item.shape, mask.shape)):
@@ -389,8 +387,3 @@ def _map(
     if saliency.shape == shape:
         return saliency
     return replace(protocol, upsize="probabilities").to_bytes((saliency / 255).astype(np.float32), shape[0], shape[1])
-
-
-def _grey(path: Path) -> np.ndarray:
-    """Another tool's map as uint8[H, W]."""
-    return np.asarray(Image.fromarray(read_image(path)).convert("L"))

@@ -17,6 +17,7 @@ __all__ = [
     "Survey",
     "check_sizes",
     "few",
+    "find_maps",
     "find_pairs",
     "is_synthetic",
     "parse_data",
@@ -192,6 +193,19 @@ def pictures_in(folder: Path, *, without: Path | None = None) -> tuple[list[Path
         else:
             left_out.append(name)
     return pictures, left_out
+
+
+def find_maps(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], str]:
+    """Name -> FOLDER/NAME.png (or another picture's ending, case does not matter), as `retrain.predict` writes maps.
+
+    Also, in words, which names have none; "" where all have one.
+    """
+    files, _ = pictures_in(folder) if folder.is_dir() else ([], [])
+    there = {file.relative_to(folder).with_suffix("").as_posix().casefold(): file for file in files}
+    found = {name: there[name.casefold()] for name in names if name.casefold() in there}
+    missing = [name for name in names if name not in found]
+    problem = f"{folder} lacks the maps of {len(missing)} of {len(names)} images: {few(missing)}" if missing else ""
+    return found, problem
 
 
 def _files(folder: Path, seen: set[Path]) -> Iterator[Path]:

@@ -1,11 +1,11 @@
-"""Losses between logits float[B, 1, H, W] and masks float[B, 1, H, W] of zeros and ones.
+"""Losses between logits float[B, 1, H, W] and masks float[B, 1, H, W] of zeros and ones, or a teacher's graded maps.
 
 Every loss computes in float32 at least, also under autocast: sums over an image overflow half precision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -26,10 +26,11 @@ __all__ = [
     "loss_names",
     "multi_output_loss",
     "progressive_polishing",
+    "soft_iou",
 ]
 
 _EPS = 1e-6
-_MEANS = {"bce", "iou"}  # means over images: equal parts of a batch average to the whole's
+_MEANS = {"bce", "iou", "soft_iou"}  # means over images: equal parts of a batch average to the whole's
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 LOSSES = Registry("loss", Record)  # name -> a `LossFunction` that gives a scalar and reads no tensor's value
 
@@ -62,6 +63,19 @@ def iou(logits: Tensor, masks: Tensor) -> Tensor:
     both = (probs * masks).sum((1, 2, 3))
     either = (probs + masks).sum((1, 2, 3)) - both
     return (1 - (both + 1) / (either + 1)).mean()
+
+
+@LOSSES.register("soft_iou")
+def soft_iou(logits: Tensor, maps: Tensor) -> Tensor:
+    """Jaccard metric loss (Wang et al., NeurIPS 2023, arXiv 2302.05666), mean over the batch, for graded maps.
+
+    |I| = (sum - difference) / 2, |U| = (sum + difference) / 2: `iou` on zeros and ones, and on graded maps least where
+    the prediction equals them, which `iou` is not: it asks for more than the map says.
+    """
+    logits, maps = _precise(logits, maps)
+    probs = logits.sigmoid()
+    total, apart = (probs + maps).sum((1, 2, 3)), (probs - maps).abs().sum((1, 2, 3))
+    return (1 - (total - apart + 2) / (total + apart + 2)).mean()
 
 
 @LOSSES.register("cel")
@@ -121,15 +135,21 @@ class LossConfig:
         terms: weight of each loss, by name.
         side_weights: weight of each output, finest first. Further outputs get the last weight; weights beyond the last
             output are not used.
+        teacher: share of a teacher's maps in the loss, where they are given; the rest is that of the masks.
+        teacher_terms: weight of each loss against the teacher's maps, by name.
     """
 
     terms: dict[str, float] = field(default_factory=lambda: {"bce": 1.0, "iou": 1.0})
     side_weights: tuple[float, ...] = (1.0, 0.8, 0.6)
+    teacher: float = 0.5
+    teacher_terms: dict[str, float] = field(default_factory=lambda: {"bce": 1.0, "soft_iou": 1.0})
 
     def __post_init__(self) -> None:
-        if not self.terms or not self.side_weights:
-            raise UserError("a loss needs at least one term and one side weight")
-        for name, weight in self.terms.items():
+        if not self.terms or not self.side_weights or not self.teacher_terms:
+            raise UserError("a loss needs at least one term, also of the teacher, and one side weight")
+        if not 0 <= self.teacher <= 1:
+            raise UserError(f"teacher is the share of its maps in the loss, in 0..1, not {self.teacher}")
+        for name, weight in (*self.terms.items(), *self.teacher_terms.items()):
             get_loss(name)
             if weight < 0:
                 raise UserError(f"loss weights must not be negative, got {name}: {weight}")
@@ -150,17 +170,30 @@ def multi_output_loss(outputs: Sequence[Tensor], masks: Tensor, cfg: LossConfig)
 
     Args:
         outputs: logits float[B, 1, H, W] each, all at the mask's size.
-        masks: float[B, 1, H, W] of zeros and ones.
+        masks: float[B, 1, H, W] of zeros and ones; float[B, 2, H, W] with a teacher's maps in 0..1 behind them. Then
+            the loss is (1 - `cfg.teacher`) x that of the masks + `cfg.teacher` x that of the maps.
         cfg: terms and weights; a weight of 0 skips the computation.
     """
     if not outputs:
         raise ValueError("the network gave no outputs")
-    if not cfg.terms.keys() <= _MEANS:
+    if masks.shape[1] == 1:
+        return _weighted(outputs, masks, cfg.terms, cfg)
+    masks, maps = masks.split(1, dim=1)
+    total = outputs[0].new_zeros((), dtype=torch.float32)
+    if cfg.teacher < 1:
+        total = total + (1 - cfg.teacher) * _weighted(outputs, masks, cfg.terms, cfg)
+    if cfg.teacher > 0:
+        total = total + cfg.teacher * _weighted(outputs, maps, cfg.teacher_terms, cfg)
+    return total
+
+
+def _weighted(outputs: Sequence[Tensor], masks: Tensor, terms: Mapping[str, float], cfg: LossConfig) -> Tensor:
+    if not terms.keys() <= _MEANS:
         outputs, masks = gathered(outputs, masks)
     total = outputs[0].new_zeros((), dtype=torch.float32)
     for i, logits in enumerate(outputs):
         side = cfg.side_weights[min(i, len(cfg.side_weights) - 1)]
-        for name, weight in cfg.terms.items():
+        for name, weight in terms.items():
             if side * weight:
                 total = total + side * weight * get_loss(name)(logits, masks)
     return total

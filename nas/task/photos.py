@@ -23,12 +23,16 @@ class PhotoSet:
         images: uint8[N, 3, S, S], RGB.
         masks: uint8[N, 1, S, S], 0 to 255. Edges are graded; the object is where a value is > 127.
         names: one name an image, without extension.
+        teacher: uint8[N, 1, S, S], another network's maps as a further target; or None.
+        unlabelled: the last so many have no mask: the teacher's map stands for it. None of them is ever held out.
     """
 
     name: str
     images: Tensor
     masks: Tensor
     names: tuple[str, ...]
+    teacher: Tensor | None = None
+    unlabelled: int = 0
 
     def __post_init__(self) -> None:
         n, _, height, width = self.images.shape
@@ -36,6 +40,8 @@ class PhotoSet:
             raise ValueError(f"images must be uint8[N, 3, S, S], got {self.images.dtype}{list(self.images.shape)}")
         if tuple(self.masks.shape) != (n, 1, height, width) or self.masks.dtype != torch.uint8:
             raise ValueError(f"masks must be uint8[N, 1, S, S], got {self.masks.dtype}{list(self.masks.shape)}")
+        if self.teacher is not None and (self.teacher.shape, self.teacher.dtype) != (self.masks.shape, torch.uint8):
+            raise ValueError(f"teacher must be like the masks, got {self.teacher.dtype}{list(self.teacher.shape)}")
         if len(self.names) != n:
             raise ValueError(f"{n} images but {len(self.names)} names")
 
@@ -48,9 +54,17 @@ class PhotoSet:
         return self.images.shape[-1]
 
     @property
+    def labelled(self) -> int:
+        """How many have a mask: the first so many."""
+        return len(self) - self.unlabelled
+
+    @property
     def nbytes(self) -> int:
-        """Bytes that images and masks take together."""
-        return self.images.numel() + self.masks.numel()
+        """Bytes that all of it takes."""
+        return sum(pixels.numel() for pixels in self._pixels())
+
+    def _pixels(self) -> list[Tensor]:
+        return [self.images, self.masks, *([] if self.teacher is None else [self.teacher])]
 
     @property
     def device(self) -> torch.device:
@@ -62,13 +76,13 @@ class PhotoSet:
         """How many, and a digest that changes with their names, their order and their pixels."""
         digest = hashlib.sha256("\n".join(self.names).encode())
         place = torch.arange(1, len(self) + 1, device=self.device)
-        for pixels in (self.images, self.masks):
+        for pixels in self._pixels():
             sums = pixels.flatten(1).sum(1, dtype=torch.int64)
             digest.update(str((sums * place).sum().item()).encode())
         return f"{len(self)} photographs ({digest.hexdigest()[:12]})"
 
     def subset(self, indices: Sequence[int] | Tensor, *, name: str | None = None) -> PhotoSet:
-        """A copy of the chosen images, in the order given.
+        """A copy of the chosen images and masks, in the order given; without the teacher's maps.
 
         For a set too large for memory keep the indices instead and pass them to `batch`.
         """
@@ -77,10 +91,17 @@ class PhotoSet:
         names = tuple(self.names[i] for i in rows.tolist())
         return PhotoSet(name=name or self.name, images=self.images[here], masks=self.masks[here], names=names)
 
-    def batch(self, indices: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
-        """Images uint8[B, 3, S, S] and masks uint8[B, 1, S, S] of these indices, on `device` (default: the set's)."""
+    def batch(
+        self, indices: Tensor, device: torch.device | str | None = None, *, teacher: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Images uint8[B, 3, S, S] and masks uint8[B, 1, S, S] of these indices, on `device` (default: the set's).
+
+        teacher: masks uint8[B, 2, S, S], the teacher's maps behind them, where there are any.
+        """
         here = indices.to(self.device)
         images, masks = self.images[here], self.masks[here]
+        if teacher and self.teacher is not None:
+            masks = torch.cat([masks, self.teacher[here]], dim=1)
         if device is None:
             return images, masks
         device = torch.device(device)
@@ -97,4 +118,5 @@ class PhotoSet:
             free, _ = torch.cuda.mem_get_info(device)
             if self.nbytes > _GPU_SHARE * free:
                 return self
-        return replace(self, images=self.images.to(device), masks=self.masks.to(device))
+        teacher = None if self.teacher is None else self.teacher.to(device)
+        return replace(self, images=self.images.to(device), masks=self.masks.to(device), teacher=teacher)

@@ -29,6 +29,7 @@ __all__ = [
     "mask_levels",
     "picture_extensions",
     "read_image",
+    "read_map",
     "read_mask",
     "resize",
 ]
@@ -88,6 +89,11 @@ def read_mask(source: str | os.PathLike[str] | Image.Image, size: int | tuple[in
     name = "the mask" if isinstance(source, Image.Image) else str(source)
     levels = mask_levels(_open_picture(source), name)
     return levels if size is None else resize(levels, size)
+
+
+def read_map(path: str | os.PathLike[str]) -> np.ndarray:
+    """A network's map as uint8[H, W], upright: grey levels as they are, whatever their number; DataError as above."""
+    return np.asarray(Image.fromarray(read_image(path)).convert("L"))
 
 
 def resize(pixels: np.ndarray, size: int | tuple[int, int], *, antialias: bool = True) -> np.ndarray:

@@ -27,7 +27,10 @@ class TrainConfig:
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weights of the same network to start from: a name such as sod_s, or a file.
         start_from: folder of a search whose genotype is trained, starting from the supernet's weights (--from RUN).
-        limit: use only so many photographs.
+        teacher: folder of another network's maps, NAME.png for each photograph, as `retrain.predict IMAGES -o DIR`
+            writes them: a further target; the recipe's loss.teacher is its share.
+        unlabelled: folder of photographs without masks, to train on as well; the teacher's maps stand for the masks.
+        limit: use only so many photographs with masks.
         cache: folder that keeps decoded photographs between runs.
         held_out: share of the photographs that is scored and never trained on.
         held_out_limit: at most so many of them are scored while training; at the end all are.
@@ -47,6 +50,8 @@ class TrainConfig:
     backbone_weights: str | None = None
     init: str | None = None
     start_from: str | None = None
+    teacher: str | None = None
+    unlabelled: str | None = None
     limit: int | None = None
     cache: str | None = None
     held_out: float = 0.1

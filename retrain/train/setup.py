@@ -60,11 +60,15 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
             limit=cfg.limit,
             seed=cfg.data_seed,
             progress=progress_shown(),
+            teacher=cfg.teacher,
+            unlabelled=cfg.unlabelled,
         ).to(device)
-    if len(photos) < 2:
+    count = photos.labelled
+    if count < 2:
         raise UserError(f"{cfg.data}: a single photograph cannot be both trained on and held out; give two or more")
-    share = min(max(cfg.held_out, 1 / len(photos)), 1 - 1 / len(photos))  # at least one image on either side
-    train_rows, held_out_rows = split(len(photos), (1 - share, share), cfg.data_seed)
+    share = min(max(cfg.held_out, 1 / count), 1 - 1 / count)  # at least one image on either side
+    train_rows, held_out_rows = split(count, (1 - share, share), cfg.data_seed)
+    train_rows = torch.cat([train_rows, torch.arange(count, len(photos))])
     return TrainSetup(
         genotype=genotype,
         net=net,

@@ -3,11 +3,14 @@
 import csv
 import json
 import os
+import shutil
 import signal
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from tiny_training import config, run_training
 
 import genotypes
@@ -17,6 +20,7 @@ from nas.run import Interrupted, RunFolder, load_checkpoint
 from nas.task import AugmentConfig, LossConfig, batches, synthetic_set
 from nas.training import MovingAverage, loop
 from retrain import load
+from retrain.predict.__main__ import main as predict
 from retrain.train import open_training
 
 
@@ -243,3 +247,62 @@ def test_a_run_folder_in_use_is_not_touched(trained) -> None:
     with pytest.raises(UserError, match="already exists"):
         RunFolder.open(str(trained), "train", "")
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
+
+
+def _write_maps(folder, maps):
+    folder.mkdir()
+    for i, pixels in enumerate(maps):
+        Image.fromarray(pixels).save(folder / f"{i:06d}.png")
+
+
+def test_a_teacher_is_learned_from(tmp_path, small_file) -> None:
+    """A teacher that says the opposite of the masks, alone in the loss, is what the network follows."""
+    masks = synthetic_set(40, 32, 0).masks[:, 0].numpy()
+    _write_maps(tmp_path / "opposite", 255 - masks)
+    recipe = {"steps": 60, "ema": 0.0, "loss": LossConfig(teacher=1.0)}
+    cfg = config(genotype=str(small_file), recipe=recipe)
+    plain = run_training(tmp_path / "plain", cfg).scores["held_out"].MAE_raw
+    taught = replace(cfg, teacher=str(tmp_path / "opposite"), evaluate_every=30)
+    assert plain < 0.4 and run_training(tmp_path / "taught", taught).scores["held_out"].MAE_raw > 0.6
+    shutil.rmtree(tmp_path / "opposite")
+    _write_maps(tmp_path / "opposite", masks)
+    with pytest.raises(UserError, match="another set of photographs"):
+        run_training(tmp_path / "taught", taught, resume=True)
+
+
+def test_an_interrupted_training_with_a_teacher_ends_as_if_never_interrupted(tmp_path, monkeypatch, small_file) -> None:
+    _write_maps(tmp_path / "maps", synthetic_set(40, 32, 7).images[:, 0].numpy())
+    augment = AugmentConfig(crop=0.2, rotate=10.0, scales=(1.0, 1.5))
+    cfg = config(genotype=str(small_file), recipe={"augment": augment}, teacher=str(tmp_path / "maps"))
+    run_training(tmp_path / "whole", cfg)
+    loss, calls = loop.multi_output_loss, []
+
+    def stop_later(outputs, masks, *args):
+        calls.append(None)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(outputs, masks, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "multi_output_loss", stop_later)
+        with pytest.raises(Interrupted):
+            run_training(tmp_path / "parts", cfg)
+    run_training(tmp_path / "parts", cfg, resume=True)
+    assert (tmp_path / "parts/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
+    assert same_weights(tmp_path / "parts/weights.safetensors", tmp_path / "whole/weights.safetensors")
+
+
+def test_the_maps_that_predict_writes_are_found_and_unlabelled_photographs_are_trained_on(
+    tmp_path, trained, small_file, pictures
+) -> None:
+    more = tmp_path / "more"
+    (more / "deep").mkdir(parents=True)
+    (pictures / "images/p3.png").rename(more / "deep/p3.png")
+    (pictures / "masks/p3.png").unlink()
+    weights = str(trained / "weights.safetensors")
+    predict([str(pictures / "images"), str(more), "--weights", weights, "-o", str(tmp_path / "maps")])
+    files = {"data": str(pictures), "teacher": str(tmp_path / "maps"), "unlabelled": str(more)}
+    setup = open_training(config(genotype=str(small_file), held_out=0.4, **files))
+    assert setup.photos.names[-1] == "deep/p3" and setup.train_rows.tolist()[-1] == 3
+    assert sorted([*setup.train_rows.tolist(), *setup.held_out_rows.tolist()]) == [0, 1, 2, 3]
+    run_training(tmp_path / "run", config(genotype=str(small_file), held_out=0.4, **files))

@@ -108,6 +108,17 @@ def test_image_and_mask_move_together(batch):
         assert torch.equal(y, (x[:, :1] > 0.5).float())
 
 
+@pytest.mark.parametrize("cfg", [AugmentConfig(), AugmentConfig(rotate=30, crop=0.4, vertical=0.5, scales=(0.5, 1.5))])
+def test_a_teachers_map_moves_with_the_mask_and_stays_graded(batch, cfg):
+    images, masks = batch
+    maps = images[:, :1]
+    for step in range(3):
+        alone, y = augment(images, masks, generator(0, "w", step), cfg)
+        x, both = augment(images, torch.cat([masks, maps], dim=1), generator(0, "w", step), cfg)
+        assert torch.equal(x, alone) and torch.equal(both[:, :1], y)  # the rest is as without a teacher
+        assert torch.allclose(both[:, 1:], x[:, :1], atol=1e-6) and len(both[:, 1:].unique()) > 50
+
+
 def test_a_crop_enlarges_and_never_leaves_the_picture():
     """On a ramp, a crop of a window shows values of the window only: inside 0..1 and of smaller spread."""
     ramp = torch.linspace(0, 255, 64).round().to(torch.uint8).expand(32, 3, 64, 64).contiguous()

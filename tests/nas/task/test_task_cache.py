@@ -145,3 +145,73 @@ def test_a_disk_too_small_for_the_cache_is_said_before_decoding(tmp_path, monkey
     with pytest.raises(DataError, match="needs 16,384 bytes, its disk has 1,000 left"):
         open_photos("synthetic:4", size=32, cache_dir=tmp_path / "cache", progress=False)
     assert not any(path for path in (tmp_path / "cache").iterdir())
+
+
+@pytest.fixture
+def taught(folder, tmp_path):
+    """A graded map for each image of the folder; image 1 lies in a subfolder."""
+    for part in ("images", "masks"):
+        (folder / part / "sub").mkdir()
+        (folder / part / "1.png").rename(folder / part / "sub/1.png")
+    maps = tmp_path / "maps"
+    (maps / "sub").mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    for name in ("0", "sub/1", "2", "3", "4", "5"):
+        Image.fromarray(rng.integers(0, 256, (30, 40), np.uint8)).save(maps / f"{name}.png")
+    return maps
+
+
+def test_a_teachers_maps(folder, taught, tmp_path):
+    photos = open_(folder, teacher=str(taught))
+    plain = open_(folder)
+    assert torch.equal(photos.images, plain.images) and torch.equal(photos.masks, plain.masks)
+    row = photos.names.index("sub/1")
+    expected = Image.open(taught / "sub/1.png").resize((16, 16), Image.Resampling.BILINEAR)
+    assert np.array_equal(photos.teacher[row, 0].numpy(), np.asarray(expected))
+    kept = open_(folder, tmp_path / "cache", teacher=str(taught))
+    read = open_(folder, tmp_path / "cache", teacher=str(taught), in_memory=0)
+    assert torch.equal(kept.teacher, photos.teacher) and torch.equal(read.teacher, photos.teacher)
+    assert photos.fingerprint == kept.fingerprint != plain.fingerprint
+    Image.new("L", (30, 30), 200).save(taught / "0.png")  # square: as networks see pictures
+    assert (open_(folder, tmp_path / "cache", teacher=str(taught)).teacher[0] == 200).all()
+
+
+def test_maps_that_are_missing_or_do_not_fit_are_told_together(folder, taught):
+    (taught / "4.png").unlink()
+    (taught / "sub/1.png").rename(taught / "1.png")
+    Image.new("L", (30, 40)).save(taught / "2.png")
+    with pytest.raises(DataError, match="lacks the maps of 2 of 6 images: 4, sub/1") as error:
+        open_(folder, teacher=str(taught))
+    assert "2.png is 40 x 30" in str(error.value) and "2.png is 30 x 40" in str(error.value)
+    for name in ("4", "sub/1"):
+        Image.new("L", (40, 30)).save(taught / f"{name}.png")
+    (taught / "5.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"2 of 6 pairs .*(?s:.*)2\.png is 30 x 40") as error:
+        open_(folder, teacher=str(taught))
+    assert "5.png" in str(error.value)
+
+
+def test_unlabelled_photographs_come_last_and_have_the_teachers_maps(folder, taught, tmp_path):
+    more = tmp_path / "more"
+    (more / "b").mkdir(parents=True)
+    Image.new("RGB", (20, 20), "red").save(more / "b/x.jpg")
+    with pytest.raises(DataError, match="lacks the maps of 1 of 7 images: b/x"):
+        open_(folder, teacher=str(taught), unlabelled=str(more))
+    (taught / "b").mkdir()
+    Image.new("L", (10, 10), 130).save(taught / "b/x.png")
+    photos = open_(folder, teacher=str(taught), unlabelled=str(more), limit=3)
+    assert photos.names[-1] == "b/x" and (photos.labelled, photos.unlabelled) == (3, 1)
+    assert (photos.images[-1, 0] > 250).all() and (photos.masks[-1] == 130).all() and (photos.teacher[-1] == 130).all()
+    with pytest.raises(DataError, match="need a teacher"):
+        open_(folder, unlabelled=str(more))
+    Image.new("RGB", (20, 20)).save(more / "0.png")
+    with pytest.raises(DataError, match="1 names are used twice, so no map is theirs alone: 0"):
+        open_(folder, teacher=str(taught), unlabelled=str(more))
+
+
+def test_synthetic_pictures_can_be_taught(tmp_path):
+    for i in range(3):
+        Image.new("L", (32, 32), 10 * i).save(tmp_path / f"{i:06d}.png")
+    photos = open_photos("synthetic:3", size=16, cache_dir=None, teacher=str(tmp_path), progress=False)
+    assert photos.teacher.flatten(1).float().mean(1).tolist() == [0, 10, 20]
+    assert torch.equal(photos.masks, open_photos("synthetic:3", size=16, cache_dir=None, progress=False).masks)

@@ -130,3 +130,32 @@ def test_mistakes_are_named():
         LossConfig(terms={})
     with pytest.raises(ValueError, match="differ in shape"):
         get_loss("bce")(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 8, 8))
+
+
+def test_soft_iou_is_iou_of_masks_and_least_at_a_graded_map():
+    rng = torch.Generator().manual_seed(0)
+    logits, y = torch.randn(3, 1, 9, 8, generator=rng), (torch.rand(3, 1, 9, 8, generator=rng) > 0.5).float()
+    assert torch.allclose(get_loss("soft_iou")(logits, y), get_loss("iou")(logits, y), atol=1e-6)
+    graded = torch.rand(3, 1, 9, 8, generator=rng)
+    assert get_loss("soft_iou")(logit(graded), graded) < 1e-5
+    assert get_loss("soft_iou")(logit(graded) + 0.1, graded) > 1e-2 < get_loss("soft_iou")(logit(graded) - 0.1, graded)
+
+
+def test_a_teachers_share():
+    rng = torch.Generator().manual_seed(0)
+    outputs = [torch.randn(2, 1, 8, 8, generator=rng) for _ in range(2)]
+    masks, maps = (torch.rand(2, 1, 8, 8, generator=rng) > 0.5).float(), torch.rand(2, 1, 8, 8, generator=rng)
+    terms = {"terms": {"iou": 2.0}, "teacher_terms": {"bce": 0.5, "soft_iou": 1.0}}
+
+    def loss(share, *targets):
+        return multi_output_loss(outputs, torch.cat(targets, dim=1), LossConfig(**terms, teacher=share)).item()
+
+    of_masks, of_maps = loss(0.3, masks), loss(1.0, masks, maps)
+    assert of_maps == pytest.approx(
+        multi_output_loss(outputs, maps, LossConfig(terms={"bce": 0.5, "soft_iou": 1.0})).item()
+    )
+    assert loss(0.0, masks, maps) == of_masks
+    assert loss(0.3, masks, maps) == pytest.approx(0.7 * of_masks + 0.3 * of_maps)
+    for bad in ({"teacher": 1.5}, {"teacher_terms": {}}, {"teacher_terms": {"nothing": 1.0}}):
+        with pytest.raises(UserError, match=r"teacher|nothing"):
+            LossConfig(**bad)
