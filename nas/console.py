@@ -26,6 +26,7 @@ COMMANDS = {
     "cost": ("nas.cost", "parameters, multiply-adds, latency and memory of genotypes"),
     "train": ("retrain.train", "train a genotype"),
     "compare": ("retrain.compare", "train several genotypes alike, and print one table"),
+    "tune": ("retrain.tune", "try settings of a recipe in short trainings"),
     "evaluate": ("retrain.evaluate", "score weight files on data sets"),
     "predict": ("retrain.predict", "maps and cut-outs of photographs"),
     "prune": ("retrain.prune", "drop the channels of a trained CSNet whose norm scales vanished"),
@@ -33,7 +34,11 @@ COMMANDS = {
     "data": ("retrain.data", "what a set of photographs holds, and what is wrong with it"),
     "authors": ("retrain.authors", "turn the papers' released weights into weight files"),
 }
-_SINGLE_FILES = ("retrain.data", "nas.benchmark.gate")  # modules, where others are packages with a __main__
+_SINGLE_FILES = (
+    "retrain.data",
+    "retrain.tune",
+    "nas.benchmark.gate",
+)  # modules, where others are packages with a __main__
 _EXTRAS = ("onnx", "onnxscript", "onnxruntime", "openvino", "pillow-heif", "graphviz")
 
 
@@ -99,7 +104,8 @@ _HERE: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "runs": (runs, "the runs below a folder, with state and score"),
     "info": (info, "what a bug report needs: versions, machine, extras"),
 }
-_RESULTS = {"search": "genotype.yaml", "training": "weights.safetensors", "comparison": "table.md", "gate": "gate.json"}
+_RESULTS = {"search": "genotype.yaml", "training": "weights.safetensors", "comparison": "table.md"}
+_RESULTS |= {"gate": "gate.json", "tuning": "recipe.yaml"}
 
 
 def _row(folder: Path) -> tuple[str, str, str, str]:

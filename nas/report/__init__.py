@@ -14,10 +14,11 @@ from nas.report.parts import render
 from nas.report.runs import read_run
 from nas.report.search import search_page
 from nas.report.training import training_page
+from nas.report.tuning import tuning_page
 
 __all__ = ["ReportWarning", "report_at_the_end", "write_report"]
 
-_PAGES = {"search": search_page, "training": training_page, "comparison": comparison_page}
+_PAGES = {"search": search_page, "training": training_page, "comparison": comparison_page, "tuning": tuning_page}
 
 
 class ReportWarning(UserNote):
@@ -25,7 +26,7 @@ class ReportWarning(UserNote):
 
 
 def write_report(path: str | Path) -> Path:
-    """Make `report.html` in the folder of a search, a training or a comparison; the file.
+    """Make `report.html` in the folder of a search, a training, a comparison or a tuning; the file.
 
     Raises UserError for a folder that is no run's, and for files in it that are not what they should be.
     """

@@ -17,7 +17,7 @@ __all__ = ["Run", "read_run", "read_table"]
 
 Row = dict[str, Any]
 # Kind of a run -> the setting that no kind after it has.
-KINDS = {"comparison": "genotypes", "training": "genotype", "gate": "members", "search": ""}
+KINDS = {"comparison": "genotypes", "tuning": "search", "training": "genotype", "gate": "members", "search": ""}
 
 
 @dataclass(frozen=True, kw_only=True)

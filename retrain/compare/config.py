@@ -31,7 +31,8 @@ class CompareConfig:
         backbone_weights: file with the backbone's pre-trained weights, or package; BACKBONE=FILE if there are several
             backbones; one that is not named starts at random.
         init: LABEL=FILE: weights of the whole network that a genotype starts from, in place of its backbone's.
-        limit: use only so many photographs.
+        limit: use only so many photographs of `data`.
+        test_limit: score only so many of each test set, evenly spread.
         cache: folder that keeps decoded photographs between runs.
         held_out: share of the photographs that is scored and never trained on; the same ones in every training.
         held_out_limit: at most so many of them are scored while training; at the end all are.
@@ -54,6 +55,7 @@ class CompareConfig:
     backbone_weights: tuple[str, ...] = ()
     init: tuple[str, ...] = ()
     limit: int | None = None
+    test_limit: int | None = None
     cache: str | None = None
     held_out: float = 0.1
     held_out_limit: int = 200

@@ -30,7 +30,8 @@ class TrainConfig:
         teacher: folder of another network's maps, NAME.png for each photograph, as `retrain.predict IMAGES -o DIR`
             writes them: a further target; the recipe's loss.teacher is its share.
         unlabelled: folder of photographs without masks, to train on as well; the teacher's maps stand for the masks.
-        limit: use only so many photographs with masks.
+        limit: use only so many photographs with masks of `data`.
+        test_limit: score only so many of each test set, evenly spread.
         cache: folder that keeps decoded photographs between runs.
         held_out: share of the photographs that is scored and never trained on.
         held_out_limit: at most so many of them are scored while training; at the end all are.
@@ -53,6 +54,7 @@ class TrainConfig:
     teacher: str | None = None
     unlabelled: str | None = None
     limit: int | None = None
+    test_limit: int | None = None
     cache: str | None = None
     held_out: float = 0.1
     held_out_limit: int = 200

@@ -51,7 +51,7 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
     check_split(cfg.recipe.batch_size, device)
     if cfg.recipe.batch_size == 1:
         check_single_image(net, cfg.recipe.size)
-    tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",))
+    tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",), limit=cfg.test_limit)
     if photos is None:
         photos = open_photos(
             cfg.data,

@@ -1,0 +1,84 @@
+"""The page of a study of recipes: the best settings, every trial, what each setting's values led to."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nas.report.parts import Facts, Page, Section, Table, charts, number, origin
+from nas.report.runs import Run, read_table
+from nas.visualize.charts import Dots, dots, lines
+
+__all__ = ["tuning_page"]
+
+_FIRST = ("number", "state")  # the columns of trials.csv before the objective, and after it
+_AFTER = ("seconds", "repeat_of")
+
+
+def tuning_page(run: Run) -> Page:
+    """The page of a study's folder, as far as the study came."""
+    trials = read_table(run.path / "trials.csv")
+    wanted = int(run.setting("trials.count", default=0))
+    finished = [row for row in trials if row["state"] in ("complete", "pruned")]
+    facts = [
+        ("genotype", str(run.setting("genotype"))),
+        ("photographs", str(run.setting("data", default="?"))),
+        ("tried", ", ".join(run.config.get("search") or ())),
+        (
+            "sampler, pruner",
+            f"{run.setting('trials.sampler', default='tpe')}, {run.setting('trials.pruner', default='none')}",
+        ),
+        ("trials", f"{len(finished)} of {wanted}, {sum(row['state'] == 'pruned' for row in finished)} ended early"),
+    ]
+    sections = [
+        Section("summary", "What was tried", [Facts(facts)]),
+        *(_trials(trials) if trials else []),
+        origin(
+            run,
+            f"python -m retrain.tune --out {run.path} --trials.count {wanted + 20}      # continue, or extend",
+            f"python -m retrain.train --genotype {run.setting('genotype')} --recipe {run.path}/recipe.yaml",
+            f"python -m nas.report {run.path}      # this page again",
+        ),
+    ]
+    return Page(
+        title=f"Study of a recipe: {run.path.name}",
+        state="complete" if len(finished) >= wanted else f"not complete: {len(finished)} of {wanted} trials are done",
+        complete=len(finished) >= wanted,
+        sections=sections,
+    )
+
+
+def _trials(trials: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Every trial, the best first; the best so far over the trials; and each setting's values as rows of dots."""
+    objective = next(key for key in trials[0] if key not in _FIRST)
+    settings = [key for key in trials[0] if key not in (*_FIRST, objective, *_AFTER)]
+    ranked = sorted(trials, key=lambda row: (row["state"] != "complete", _finite(row[objective]), row["number"]))
+    table = [
+        [f"{row['number']:.0f}", str(row["state"]), number(row[objective]), *(_text(row[key]) for key in settings)]
+        for row in ranked
+    ]
+    complete = [row for row in trials if row["state"] == "complete" and math.isfinite(row[objective])]
+    best = [min(row[objective] for row in complete[: i + 1]) for i in range(len(complete))]
+    numbers = [row["number"] for row in complete]
+    series = {"trial": [row[objective] for row in complete], "best so far": best}
+    figures = [lines(numbers, series, title=objective, xlabel="trial")] if complete else []
+    for key in settings:
+        values = sorted({row[key] for row in complete}, key=lambda value: (isinstance(value, str), value))
+        rows = [Dots(label=_text(v), values=[row[objective] for row in complete if row[key] == v]) for v in values]
+        figures.append(dots(rows, title=key, xlabel=f"{objective} (lower is better)"))
+    heads = ("trial", "state", objective, *settings)
+    return [
+        Section("trials", "Every trial", [Table(heads, table, "The best first.", strong=[0])]),
+        Section(
+            "settings",
+            "What the settings led to",
+            [charts("settings", figures, caption="A dot a trial, a bar at the mean.")],
+        ),
+    ]
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,314 @@
+"""`python -m retrain.tune`: which settings of a recipe train a network best, by an Optuna study of short trainings."""
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+import genotypes
+from genotypes import Genotype, UserError
+from nas.command import Command, from_dict, owner, read_file, run_command, to_dict, to_yaml
+from nas.report import report_at_the_end
+from nas.run import RunFolder, open_device, progress_shown
+from nas.task import PhotoSet, evaluate, open_photos
+from nas.training import Diverged, HeldOut, fit
+from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trials, run_trials
+from retrain.predictor import Predictor
+from retrain.recipe import Recipe, load_recipe, recipe_names
+from retrain.tables import markdown_table
+from retrain.train import TrainConfig, from_search, open_training
+from retrain.train.training import training_of
+
+__all__ = ["TuneConfig", "candidates", "changed", "tune"]
+
+_GRID = 9  # values of LOW..HIGH
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """Which settings to try, on which network and photographs.
+
+    Attributes:
+        genotype: what is trained: a name of the zoo, a genotype file, or the folder of a search.
+        search: settings of the recipe with what to try: FIELD=A,B,C or, for numbers, FIELD=LOW..HIGH, which are nine
+            values evenly spaced on a logarithmic scale (LOW..HIGH:COUNT: so many).
+        objective: what makes a setting good on the held-out part: MAE_raw or maxF, at the largest size that is tried.
+        recipe: what all trials share; parts of it below.
+        trials: the study; count may be raised later.
+        data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
+        backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
+        init: weights of the same network to start from: a name such as sod_s, or a file.
+        limit: use only so many photographs.
+        cache: folder that keeps decoded photographs between runs.
+        held_out: share of the photographs that trials are judged by and never trained on.
+        evaluate_every: steps between looks at a trial, for the pruner; 0 for a fifth of its steps.
+        workers: processes that score; 0 for none beside this one.
+        device: cpu, cuda, or auto.
+        seed: of the study, and of every training's weights, order and augmentation.
+        data_seed: of the split and of synthetic pictures.
+        out: folder of the study; default the next free runs/tune-NNN. An earlier one is continued.
+    """
+
+    genotype: str = ""
+    search: tuple[str, ...] = ()
+    objective: Literal["MAE_raw", "maxF"] = "MAE_raw"
+    recipe: Recipe = owner(load_recipe, recipe_names, "default", "NAME|FILE")
+    trials: TrialsConfig = field(default_factory=lambda: TrialsConfig(count=20))
+    data: str = "synthetic"
+    backbone_weights: str | None = None
+    init: str | None = None
+    limit: int | None = None
+    cache: str | None = None
+    held_out: float = 0.1
+    evaluate_every: int = 0
+    workers: int = 0
+    device: str = "cpu"
+    seed: int = 0
+    data_seed: int = 0
+    out: str | None = None
+
+
+def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
+    """Field -> values to try, as a recipe has them, of texts FIELD=A,B,C or FIELD=LOW..HIGH[:COUNT].
+
+    Raises UserError for anything that is no field of a recipe, or no value of it.
+    """
+    found: dict[str, list[Any]] = {}
+    for text in texts:
+        name, _, given = text.partition("=")
+        low, dots, high = given.partition("..")
+        try:
+            values = _spaced(low, high) if dots else [yaml.safe_load(word) for word in given.split(",")]
+        except (ValueError, yaml.YAMLError):
+            values = []
+        if not values or None in values or name in found:
+            raise UserError(f"--search {text}: expected FIELD=A,B,C or FIELD=LOW..HIGH, each field once")
+        try:
+            found[name] = [_value(changed(recipe, {name: value}), name) for value in values]
+        except UserError as error:
+            raise UserError(f"--search {text}: {error}") from None
+    if not found:
+        raise UserError("give --search FIELD=VALUES, such as optim.lr=1e-3..1e-2 size=96,128 loss.terms.iou=0,0.5,1")
+    return found
+
+
+def _spaced(low: str, high: str) -> list[float]:
+    high, _, count = high.partition(":")
+    a, b, n = float(low), float(high), int(count or _GRID)
+    if not 0 < a < b or n < 2:
+        raise ValueError
+    return [float(f"{a * (b / a) ** (i / (n - 1)):.3g}") for i in range(n)]
+
+
+def changed(recipe: Recipe, choices: Mapping[str, Any]) -> Recipe:
+    """The recipe with some fields, named with dots (`optim.lr`, `loss.terms.iou`), of other values.
+
+    >>> changed(Recipe(), {"optim.lr": 1e-3, "loss.terms.iou": 0.5}).loss.terms
+    {'bce': 1.0, 'iou': 0.5}
+    """
+    values: dict[str, Any] = {}
+    for name, value in choices.items():
+        *groups, last = name.split(".")
+        place, there = values, to_dict(recipe)
+        for group in groups:
+            inner = there.get(group)
+            there = inner if isinstance(inner, dict) else {}
+            place = place.setdefault(group, dict(there))
+        place[last] = value
+    return from_dict(recipe, values)
+
+
+def _value(recipe: Recipe, name: str) -> Any:
+    value: Any = to_dict(recipe)
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def tune(cfg: TuneConfig, run: RunFolder | None = None, *, space: Mapping[str, Sequence[Any]] | None = None) -> Trials:
+    """Work on the study until it has its number of trials; all of them, smaller values being better.
+
+    run: its folder; None: nothing is written. space: what `candidates` gave, where the caller has it already. Raises
+    Interrupted once a stop was asked for: the same call goes on. UserError for whatever cannot be used.
+    """
+    space = space or candidates(cfg.search, cfg.recipe)
+    began = run.began if run else {}
+    study = replace(cfg.trials, storage=anchor_storage(cfg.trials.storage, began.get("folder")))
+    check_trials(study)
+    sizes = [int(size) for size in space.get("size", [cfg.recipe.size])]
+    photos = {size: _photos(cfg, size) for size in sorted(set(sizes))}
+    genotype = genotypes.load(Path(cfg.genotype) / "genotype.yaml" if Path(cfg.genotype).is_dir() else cfg.genotype)
+    for size, shown in photos.items():  # what is wrong shows before the first trial
+        open_training(_training(cfg, changed(cfg.recipe, {"size": size})), genotype=genotype, photos=shown)
+    ending = {name: getattr(cfg, name) for name in ("data", "limit", "held_out", "data_seed", "objective", "seed")}
+    ending |= {"genotype": genotype.hash, "weights": cfg.backbone_weights or cfg.init, "recipe": to_dict(cfg.recipe)}
+    return run_trials(
+        space,
+        lambda choices, report: [_score(cfg, genotype, photos, choices, report)],
+        study,
+        seed=cfg.seed,
+        objectives=(_OBJECTIVES[cfg.objective][0],),
+        scored=str(ending),
+        folder=run.path if run else None,
+        to_continue=f"python -m retrain.tune --out {run.path}" if run else "the same call",
+    )
+
+
+# What is smaller where a setting is better: its name, and how it is made from a score.
+_OBJECTIVES: dict[str, tuple[str, Callable[[float], float]]] = {
+    "MAE_raw": ("MAE_raw", lambda value: value),
+    "maxF": ("1 - maxF", lambda value: 1 - value),
+}
+
+
+def _photos(cfg: TuneConfig, size: int) -> PhotoSet:
+    cache = Path(cfg.cache) if cfg.cache else None
+    photos = open_photos(
+        cfg.data, size=size, cache_dir=cache, limit=cfg.limit, seed=cfg.data_seed, progress=progress_shown()
+    )
+    return photos.to(open_device(cfg.device))
+
+
+def _training(cfg: TuneConfig, recipe: Recipe) -> TrainConfig:
+    shared = {f.name for f in fields(TuneConfig)} & {f.name for f in fields(TrainConfig)} - {"out", "recipe"}
+    return TrainConfig(recipe=recipe, **{name: getattr(cfg, name) for name in shared})
+
+
+def _score(
+    cfg: TuneConfig, genotype: Genotype, photos: Mapping[int, PhotoSet], choices: Mapping[str, Any], report: Report
+) -> float:
+    """Train once and score the held-out part at the largest size, so that sizes are told apart fairly."""
+    recipe = changed(cfg.recipe, choices)
+    config = _training(cfg, recipe)
+    setup = open_training(config, genotype=genotype, photos=photos[recipe.size])
+    trainer, net = training_of(config, setup)
+    held_out = HeldOut(
+        photos=setup.photos,
+        rows=setup.held_out_rows,
+        convention=setup.genotype.input,
+        loss=recipe.loss,
+        chunk=4 * recipe.batch_size,
+        device=setup.device,
+    )
+    value = _OBJECTIVES[cfg.objective][1]
+
+    def row() -> dict[str, Any]:
+        scores = held_out.score(net.eval())
+        trainer.check(scores["loss"])
+        report(trainer.step, value(scores["MAE" if cfg.objective == "MAE_raw" else cfg.objective]))
+        return {"step": trainer.step}
+
+    every = cfg.evaluate_every or max(1, math.ceil(trainer.steps / 5))
+    try:
+        fit(trainer, row, at=lambda step: step % every == 0)
+    except Diverged:
+        return math.inf
+    judged = photos[max(photos)].subset(setup.held_out_rows, name="held_out")
+    predict = Predictor(net, setup.device).probabilities
+    scores = evaluate(
+        predict, judged, size=recipe.size, workers=cfg.workers, quick=True, name="held_out", progress=False
+    ).scores
+    return value(getattr(scores, cfg.objective))
+
+
+def _markdown(trials: Trials, space: Mapping[str, Sequence[Any]]) -> str:
+    """All trials, the best first."""
+    ranked = sorted(trials.trials, key=lambda t: (t.state != "complete", t.values or (math.inf,), t.number))
+    rows = [
+        [str(t.number), t.state, f"{t.values[0]:.4f}" if t.values else "", *(str(t.choices.get(f, "")) for f in space)]
+        for t in ranked
+    ]
+    return markdown_table(["trial", "state", trials.objectives[0], *space], rows)
+
+
+def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The study that --out names is continued; else what a search's folder implies."""
+    out = given.get("out")
+    if out and _is_study(out):
+        config = Path(out) / "config.yaml"
+        return str(config), read_file(config)
+    run = given.get("genotype")
+    values = from_search(Path(run)) if run else {}
+    if given.get("init"):
+        values.pop("backbone_weights", None)
+    return str(run), values
+
+
+def _is_study(out: str | None) -> bool:
+    config = Path(out) / "config.yaml" if out else None
+    return config is not None and config.is_file() and "search" in read_file(config)
+
+
+COMMAND = Command(
+    config=TuneConfig,
+    name="retrain.tune",
+    description="Try settings of a recipe in short trainings; the result is OUT/recipe.yaml, for any --recipe.",
+    examples=f"""\
+  python -m retrain.tune --genotype fpn_tiny --search optim.lr=1e-3..1e-2 loss.terms.iou=0,0.5,1 --trials.count 12
+  python -m retrain.tune --genotype runs/a --search optim.lr=5e-4..8e-3 optim.backbone_lr=0.05,0.1,0.3 size=96,128 \\
+      --recipe photos_cpu --recipe.epochs 1 --pruner median --data DUTS=DUTS-TR --cache runs/cache --out runs/tune
+  python -m retrain.tune --out runs/tune --trials.count 40     continue, or extend
+  python -m retrain.tune --genotype runs/a --search size=96,128 --trials.storage sqlite:///study.db    on many machines
+
+recipes: {", ".join(recipe_names())}; or your own YAML file""",
+    first=[
+        "genotype",
+        "search",
+        "objective",
+        "data",
+        "recipe",
+        "recipe.steps",
+        "trials.count",
+        "trials.sampler",
+        "trials.pruner",
+        "trials.storage",
+        "backbone_weights",
+        "device",
+        "out",
+    ],
+    required=("genotype",),
+    base=_base,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    cfg, _ = COMMAND.parse(argv)
+    space = candidates(cfg.search, cfg.recipe)
+    going_on = _is_study(cfg.out)
+    if going_on:
+        _check_extended(cfg)
+    run = RunFolder.open(cfg.out, "tune", to_yaml(cfg), resume=going_on)
+    run.write_text("config.yaml", to_yaml(cfg))
+    trials = tune(cfg, run, space=space)
+    best = trials.best
+    run.write_text("recipe.yaml", to_yaml(changed(cfg.recipe, best.choices)))
+    run.write_text("table.md", _markdown(trials, space) + "\n")
+    page = report_at_the_end(run.path)
+    settings = ", ".join(f"{name} {value}" for name, value in best.choices.items())
+    print(
+        f"best    {settings}: {trials.objectives[0]} {best.values[0]:.4f} (trial {best.number} of {len(trials.trials)})"
+    )
+    print(f"saved   {run.path / 'recipe.yaml'} (table.md and trials.csv beside it)")
+    if page:
+        print(f"page    {page}")
+    recipe = run.path / "recipe.yaml"
+    print(f"next    python -m retrain.train --genotype {cfg.genotype} --recipe {recipe} --data {cfg.data}")
+
+
+def _check_extended(cfg: TuneConfig) -> None:
+    """UserError where more than the number of trials differs from the study in the folder."""
+    config = Path(str(cfg.out)) / "config.yaml"
+    before = from_dict(TuneConfig(), read_file(config), str(config))
+    same = replace(before, out=cfg.out, workers=cfg.workers, trials=replace(before.trials, count=cfg.trials.count))
+    if cfg.trials.count < before.trials.count:
+        raise UserError(f"{cfg.out}: its study has {before.trials.count} trials; trials.count can only rise")
+    if differ := [f.name for f in fields(cfg) if getattr(cfg, f.name) != getattr(same, f.name)]:
+        raise UserError(f"{cfg.out} is a study with another {', '.join(differ)}: choose another --out")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,89 @@
+"""Studies of a recipe: what may be tried, what is found, how a study goes on."""
+
+import csv
+
+import pytest
+
+from genotypes import UserError
+from nas.run import run_command
+from nas.trials import run_trials
+from retrain import Recipe, tune
+from retrain.recipe import load_recipe
+
+TINY = ("--data", "synthetic:24", "--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3")
+
+
+def command(*words: object) -> int:
+    return run_command(tune.main, [str(word) for word in words])
+
+
+def test_what_may_be_tried() -> None:
+    texts = (
+        "optim.lr=1e-4..1e-2:3",
+        "loss.terms.iou=0,0.5",
+        "size=64,96",
+        "optim.schedule=poly,cosine",
+        "ema=0.9..0.99",
+    )
+    found = tune.candidates(texts, Recipe())
+    assert found["optim.lr"] == [1e-4, 1e-3, 1e-2] and found["loss.terms.iou"] == [0.0, 0.5]
+    assert found["size"] == [64, 96] and found["optim.schedule"] == ["poly", "cosine"]
+    assert len(found["ema"]) == 9 and found["ema"][0] == 0.9 and found["ema"][-1] == 0.99
+    both = tune.changed(Recipe(), {"optim.lr": 0.5, "loss.terms.iou": 0.0, "size": 96})
+    assert both == Recipe(
+        size=96,
+        optim=tune.replace(Recipe().optim, lr=0.5),
+        loss=tune.replace(Recipe().loss, terms={"bce": 1.0, "iou": 0}),
+    )
+    for wrong, message in (
+        ((), "give --search"),
+        (("optim.lr",), "expected FIELD="),
+        (("optim.lr=2..1",), "expected FIELD="),
+        (("size=64", "size=96"), "each field once"),
+        (("size=64,8",), "size must be 32"),
+        (("optim.speed=1,2",), "unknown key 'optim.speed'"),
+        (("optim.lr=fast",), "expected float"),
+    ):
+        with pytest.raises(UserError, match=message):
+            tune.candidates(wrong, Recipe())
+
+
+def test_a_study_finds_the_better_setting_and_may_be_extended(tmp_path, small_file, monkeypatch, capsys) -> None:
+    out = tmp_path / "out"
+    words = ("--genotype", small_file, "--search", "optim.lr=1e-2,1e30", "size=32,48", *TINY, "--out", out)
+    assert command(*words, "--trials.count", "2", "--sampler", "random") == 0
+    assert "best    optim.lr 0.01" in capsys.readouterr().out
+    first = (out / "trials.csv").read_text().splitlines()
+    assert len(first) == 3
+
+    scored = []
+    monkeypatch.setattr(tune, "run_trials", _counting(scored))
+    assert command("--out", out, "--trials.count", "4") == 0
+    assert len(scored) == 2  # the others are there already
+    rows = list(csv.DictReader((out / "trials.csv").read_text().splitlines()))
+    assert [row["optim.lr"] for row in rows].count("1e+30") == 2 and len(rows) == 4
+    best = min(rows, key=lambda row: float(row["MAE_raw"]))
+    assert best["optim.lr"] == "0.01"
+    recipe = load_recipe(str(out / "recipe.yaml"))
+    assert recipe.optim.lr == 0.01 and recipe.size == int(best["size"]) and recipe.steps == 3
+    assert len((out / "table.md").read_text().splitlines()) == 6
+
+    assert command("--out", out, "--trials.count", "3") == 2
+    assert command("--out", out, "--recipe.steps", "5") == 2
+    told = capsys.readouterr().err
+    assert "trials.count can only rise" in told and "a study with another recipe" in told
+
+
+def _counting(scored: list):
+    def run(space, score, *rest, **options):
+        return run_trials(space, lambda *given: scored.append(given) or score(*given), *rest, **options)
+
+    return run
+
+
+def test_the_page_of_a_study(tmp_path, small_file, pages_made) -> None:
+    out = tmp_path / "out"
+    words = ("--genotype", small_file, "--search", "optim.lr=1e-3,1e-2", *TINY, "--objective", "maxF")
+    assert command(*words, "--trials.count", "2", "--pruner", "median", "--out", out) == 0
+    page = (out / "report.html").read_text()
+    assert "What the settings led to" in page and "1 - maxF" in page and "2 of 2" in page
