@@ -29,6 +29,7 @@ COMMANDS = {
     "tune": ("retrain.tune", "try settings of a recipe in short trainings"),
     "evaluate": ("retrain.evaluate", "score weight files on data sets"),
     "predict": ("retrain.predict", "maps and cut-outs of photographs"),
+    "serve": ("retrain.serve", "a page on this machine: drop a photograph, see its map and cut-out"),
     "prune": ("retrain.prune", "drop the channels of a trained CSNet whose norm scales vanished"),
     "export": ("retrain.export", "ONNX, OpenVINO, torch.export, int8: files that run without this package"),
     "data": ("retrain.data", "what a set of photographs holds, and what is wrong with it"),
@@ -39,7 +40,7 @@ _SINGLE_FILES = (
     "retrain.tune",
     "nas.benchmark.gate",
 )  # modules, where others are packages with a __main__
-_EXTRAS = ("onnx", "onnxscript", "onnxruntime", "openvino", "pillow-heif", "graphviz")
+_EXTRAS = ("onnx", "onnxscript", "onnxruntime", "openvino", "starlette", "uvicorn", "pillow-heif", "graphviz")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

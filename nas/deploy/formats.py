@@ -40,6 +40,7 @@ INPUT, OUTPUT = "picture", "probability"
 RUNTIMES = ("torch", "onnxruntime", "openvino")
 # Package -> the extra of this one that brings it.
 EXTRAS = {"onnx": "export", "onnxscript": "export", "onnxruntime": "export", "openvino": "openvino"}
+EXTRAS |= {"starlette": "serve", "uvicorn": "serve"}
 _AXES = {0: "batch", 2: "height", 3: "width"}
 
 Run = Callable[[np.ndarray], np.ndarray]  # float32 [B, 3, H, W] -> float32 [B, 1, H, W]

@@ -114,17 +114,18 @@ def resize(pixels: np.ndarray, size: int | tuple[int, int], *, antialias: bool =
     return out if pixels.ndim == 3 else out[..., 0]
 
 
-def header_size(path: Path) -> tuple[int, int]:
+def header_size(source: Path | bytes) -> tuple[int, int]:
     """(height, width) of an upright picture, from its header alone; DataError where that cannot be read."""
+    _register_heif()
     try:
-        with Image.open(path) as file:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
             # A PNG may hold its EXIF behind the pixels; getexif would decode them all to look.
             turned = "exif" in file.info and _orientation(file) >= 5
             return file.size if turned else file.size[::-1]
     except FileNotFoundError:
-        raise DataError(f"no such file: {path}") from None
+        raise DataError(f"no such file: {source!s}") from None
     except _UNREADABLE as error:
-        raise DataError(_cannot_read(path, error)) from error
+        raise DataError(_cannot_read(source, error)) from error
 
 
 @lru_cache
@@ -157,10 +158,11 @@ def _open_picture(source: str | os.PathLike[str] | bytes | Image.Image) -> Image
     except FileNotFoundError:
         raise DataError(f"no such file: {source!s}") from None
     except _UNREADABLE as error:
-        raise DataError(_cannot_read("the given bytes" if isinstance(source, bytes) else source, error)) from error
+        raise DataError(_cannot_read(source, error)) from error
 
 
-def _cannot_read(source: str | os.PathLike[str], error: BaseException) -> str:
+def _cannot_read(source: str | os.PathLike[str] | bytes, error: BaseException) -> str:
+    source = "the given bytes" if isinstance(source, bytes) else source
     ending = Path(source).suffix
     if ending.lower() in _HEIF and not _register_heif():
         return f"cannot read {source}: {ending} files need pillow-heif (pip install pillow-heif)"

@@ -8,16 +8,6 @@ from nas.report import write_report
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
 
-# Elements whose right edge lies beyond the page, or whose content is wider than they are and would be cut or scrolled.
-CUT_OFF = """
-[...document.querySelectorAll('body *')].filter(element => {
-  const box = element.getBoundingClientRect();
-  if (!box.width) return false;
-  const inner = element.closest('svg') && element.tagName !== 'svg';
-  return box.right > innerWidth + 1 || box.left < -1 || (!inner && element.scrollWidth > element.clientWidth + 1
-      && getComputedStyle(element).display !== 'inline');
-}).map(element => element.tagName + ' ' + (element.id || element.className.baseVal || element.className))
-"""
 # Texts of a chart that leave its frame.
 OUTSIDE = """
 [...document.querySelectorAll('svg')].flatMap(svg => {
@@ -28,18 +18,6 @@ OUTSIDE = """
     return box.left < frame.left - 2 || box.right > frame.right + 2 || box.top < frame.top - 2
         || box.bottom > frame.bottom + 2;
   }).map(text => text.textContent);
-})
-"""
-CONTRAST = """
-['--ink', '--muted', '--good', '--warn', '--link'].map(name => {
-  const style = getComputedStyle(document.documentElement);
-  const light = colour => {
-    const parts = [1, 3, 5].map(i => parseInt(colour.trim().slice(i, i + 2), 16) / 255)
-      .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] + 0.05;
-  };
-  const pair = [light(style.getPropertyValue(name)), light(style.getPropertyValue('--paper'))];
-  return Math.max(...pair) / Math.min(...pair);
 })
 """
 
@@ -65,7 +43,7 @@ def test_nothing_is_cut_off_and_the_console_is_quiet(browser, pages, kind, width
     browser.messages.clear()
     browser.open(pages[kind], width=width, dark=width == 390)
     assert browser.run("innerWidth") == width and browser.run("document.documentElement.scrollWidth") <= width
-    assert browser.run(CUT_OFF) == []
+    assert browser.run(chromium.CUT_OFF) == []
     assert browser.run(OUTSIDE) == []
     assert browser.run("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     shown = browser.run("[...document.querySelectorAll('.drawing')].filter(d => d.offsetWidth).length")
@@ -78,7 +56,7 @@ def test_light_and_dark_can_both_be_read(browser, pages):
     backs = []
     for dark in (False, True):
         browser.open(pages["training"], width=1280, dark=dark)
-        assert min(browser.run(CONTRAST)) >= 4.5  # WCAG 2, AA
+        assert min(browser.run(chromium.CONTRAST)) >= 4.5  # WCAG 2, AA
         backs.append(browser.run("getComputedStyle(document.body).backgroundColor"))
         ink = browser.run("getComputedStyle(document.querySelector('.charts text')).fill")
         assert ink == browser.run("getComputedStyle(document.body).color")

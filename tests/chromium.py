@@ -1,5 +1,6 @@
 """A headless Chromium driven over its DevTools pipe: no driver, no network, no port."""
 
+import base64
 import fcntl
 import json
 import os
@@ -16,9 +17,33 @@ _FLAGS = (
     "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
 )
 
+# Elements whose right edge lies beyond the page, or whose content is wider than they are and would be cut or scrolled.
+CUT_OFF = """
+[...document.querySelectorAll('body *')].filter(element => {
+  const box = element.getBoundingClientRect();
+  if (!box.width) return false;
+  const inner = element.closest('svg') && element.tagName !== 'svg';
+  return box.right > innerWidth + 1 || box.left < -1 || (!inner && element.scrollWidth > element.clientWidth + 1
+      && getComputedStyle(element).display !== 'inline');
+}).map(element => element.tagName + ' ' + (element.id || element.className.baseVal || element.className))
+"""
+# How far the page's colours of text stand out from its paper.
+CONTRAST = """
+['--ink', '--muted', '--good', '--warn', '--link'].map(name => {
+  const style = getComputedStyle(document.documentElement);
+  const light = colour => {
+    const parts = [1, 3, 5].map(i => parseInt(colour.trim().slice(i, i + 2), 16) / 255)
+      .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] + 0.05;
+  };
+  const pair = [light(style.getPropertyValue(name)), light(style.getPropertyValue('--paper'))];
+  return Math.max(...pair) / Math.min(...pair);
+})
+"""
+
 
 class Chromium:
-    """`with Chromium() as browser: browser.open(file, width=390); browser.run("document.title")`."""
+    """`with Chromium() as browser: browser.open(page, width=390); browser.run("document.title")`."""
 
     def __enter__(self) -> "Chromium":
         self.messages: list[str] = []
@@ -54,20 +79,31 @@ class Chromium:
         os.close(self._answers)
         self._folder.cleanup()
 
-    def open(self, path: Path, *, width: int, dark: bool = False) -> None:
-        """Show a file at a width in CSS pixels; what it says on the console is added to `messages`."""
+    def open(self, page: Path | str, *, width: int, dark: bool = False) -> None:
+        """Show a file or an address at a width in CSS pixels; what the console says is added to `messages`."""
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 700
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
-        self._call("Page.navigate", url=path.resolve().as_uri())
+        self._call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while self._receive().get("method") != "Page.loadEventFired":
             pass
 
+    def choose(self, selector: str, path: Path) -> None:
+        """Give a file to an input of the page, as its dialogue does."""
+        root = self._call("DOM.getDocument")["root"]["nodeId"]
+        node = self._call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self._call("DOM.setFileInputFiles", files=[str(path.resolve())], nodeId=node)
+
+    def picture(self, path: Path) -> None:
+        """Write what is shown as a PNG: for people."""
+        shot = self._call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(shot["data"]))
+
     def run(self, expression: str) -> Any:
-        """The value of a JavaScript expression on the page."""
-        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of a JavaScript expression on the page; of a promise, what it comes to."""
+        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
