@@ -390,6 +390,16 @@ def _add_backbones() -> None:
         extra_keys=("fc.",),
     )
     _backbone(
+        "resnet50_wsgn",
+        "resnet:resnet50_wsgn",
+        "resnet50 with standardised weights and GroupNorm, which look at no batch",
+        "Qiao et al., arXiv 1903.10520",
+        {"s2": (2, 64), **resnet},
+        weights_from="ImageNet weights of the authors' R-50-GN-WS, linked from "
+        "https://github.com/joe-siyuan-qiao/WeightStandardization, as a plain state dict",
+        extra_keys=("fc.",),
+    )
+    _backbone(
         "res2net50",
         "resnet:res2net50",
         "Res2Net-50 v1b 26w x 4s",

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["FeatureStack", "InvertedResidual", "SameConv2d", "initialise", "sort_hidden_channels"]
+__all__ = ["FeatureStack", "InvertedResidual", "SameConv2d", "StandardisedConv2d", "initialise", "sort_hidden_channels"]
 
 
 class FeatureStack(nn.Module):
@@ -51,6 +51,17 @@ class SameConv2d(nn.Conv2d):
             after = self.kernel_size[0] // 2
             x_BCHW = F.pad(x_BCHW, (after - 1 + W % 2, after, after - 1 + H % 2, after))
         return super().forward(x_BCHW)
+
+
+class StandardisedConv2d(nn.Conv2d):
+    """Convolution by (w - mean) / (std + 1e-5) of each output channel (Qiao et al., arXiv 1903.10520).
+
+    As in their code: the deviation is the unbiased one, and 1e-5 stands outside of the root.
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        std, mean = torch.std_mean(self.weight, dim=(1, 2, 3), keepdim=True)
+        return self._conv_forward(x_BCHW, (self.weight - mean) / (std + 1e-5), self.bias)
 
 
 class InvertedResidual(nn.Module):

@@ -3,15 +3,18 @@
 ResNet-50 (He et al., CVPR 2016) is "v1.5": the stride sits on the 3x3 convolution. Keys as torchvision's `resnet50`.
 Res2Net-50 v1b, 26w x 4s (Gao et al., TPAMI 2021) as in the released code, keys as the authors' `res2net50_v1b_26w_4s`.
 v1b differs from v1 by the deep stem (three 3x3 convolutions) and the average-pooled shortcut.
+ResNet-50 with standardised weights and GroupNorm (Qiao et al., arXiv 1903.10520): the same keys without statistics.
 Features: `s2` is ResNet's stem before its max pool, `s4` to `s32` are layer1 to layer4.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from search_spaces.backbones.layers import initialise
+from search_spaces.backbones.layers import StandardisedConv2d, initialise
 
-__all__ = ["StagedBackbone", "res2net50", "resnet50"]
+__all__ = ["StagedBackbone", "res2net50", "resnet50", "resnet50_wsgn"]
 
 _DEPTHS = (3, 4, 6, 3)
 _SCALES = 4  # of Res2Net
@@ -28,14 +31,21 @@ class StagedBackbone(nn.Module):
         stem: from 3 to 64 channels at stride 2, without the last norm and ReLU.
         block: makes a residual block from (in_channels, planes, stride, is_first); its output has 4 *
             planes channels.
+        norm: of the stem, made from its channels.
     """
 
-    def __init__(self, taps: tuple[str, ...], stem: nn.Module, block: type[nn.Module]) -> None:
+    def __init__(
+        self,
+        taps: tuple[str, ...],
+        stem: nn.Module,
+        block: type[nn.Module],
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ) -> None:
         super().__init__()
         depth = max(_STAGE_OF[tap] for tap in taps)
         self._tap_after = {_STAGE_OF[tap]: tap for tap in taps}
         self.conv1 = stem
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = norm(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         width = 64
@@ -66,20 +76,23 @@ class StagedBackbone(nn.Module):
 class _Bottleneck(nn.Module):
     """1x1, 3x3 (with the stride), 1x1, each with BN; plus the shortcut: a 1x1 in a stage's first block."""
 
+    conv: Callable[..., nn.Module] = nn.Conv2d
+    norm: Callable[[int], nn.Module] = nn.BatchNorm2d
+
     def __init__(self, in_channels: int, planes: int, stride: int, is_first: bool) -> None:
         super().__init__()
         out_channels = 4 * planes
-        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.conv1 = self.conv(in_channels, planes, 1, bias=False)
+        self.bn1 = self.norm(planes)
+        self.conv2 = self.conv(planes, planes, 3, stride, 1, bias=False)
+        self.bn2 = self.norm(planes)
+        self.conv3 = self.conv(planes, out_channels, 1, bias=False)
+        self.bn3 = self.norm(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
         if is_first:
             self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+                self.conv(in_channels, out_channels, 1, stride, bias=False), self.norm(out_channels)
             )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -92,6 +105,23 @@ class _Bottleneck(nn.Module):
 def resnet50(taps: tuple[str, ...]) -> nn.Module:
     """ResNet-50, as deep as the taps need."""
     return StagedBackbone(taps, nn.Conv2d(3, 64, 7, 2, 3, bias=False), _Bottleneck)
+
+
+def _group_norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(32, channels)
+
+
+class _StandardisedBottleneck(_Bottleneck):
+    """The same with standardised weights and GroupNorm."""
+
+    conv = StandardisedConv2d
+    norm = staticmethod(_group_norm)
+
+
+def resnet50_wsgn(taps: tuple[str, ...]) -> nn.Module:
+    """ResNet-50 with standardised weights and GroupNorm of 32 groups, as deep as the taps need."""
+    stem = StandardisedConv2d(3, 64, 7, 2, 3, bias=False)
+    return StagedBackbone(taps, stem, _StandardisedBottleneck, _group_norm)
 
 
 class _Bottle2neck(nn.Module):

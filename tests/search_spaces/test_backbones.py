@@ -23,6 +23,7 @@ PARAMETERS = {  # without classifiers; the sums are those of the published netwo
     "vgg16_bn": 14_723_136,
     "vgg16_bn_ceil": 14_723_136,
     "resnet50": 23_508_032,
+    "resnet50_wsgn": 23_508_032,
     "res2net50": 23_669_352,
 }
 
@@ -126,6 +127,12 @@ def conv_bn(x, state, conv, bn, stride=1, groups=1, padding=None, act=F.relu, ep
     weight = state[f"{conv}.weight"]
     padding = weight.shape[-1] // 2 if padding is None else padding
     y = F.conv2d(x, weight, state.get(f"{conv}.bias"), stride, padding, groups=groups)
+    if f"{bn}.running_mean" not in state:
+        groups_BGN = y.unflatten(1, (32, -1)).flatten(2)
+        var, mean = torch.var_mean(groups_BGN, 2, correction=0, keepdim=True)
+        y = ((groups_BGN - mean) / (var + eps).sqrt()).view_as(y)
+        scale, shift = (state[f"{bn}.{key}"][:, None, None] for key in ("weight", "bias"))
+        return act(y * scale + shift)
     keys = ("running_mean", "running_var", "weight", "bias")
     return act(F.batch_norm(y, *(state[f"{bn}.{key}"] for key in keys), False, 0.0, eps))
 
@@ -245,6 +252,19 @@ def reference_resnet50(x, state):
     return reference_stages(stem, state, {"s2": stem}, reference_bottleneck)
 
 
+def reference_resnet50_wsgn(x, state):
+    """The plain one, with weights standardised beforehand and norms over 32 groups."""
+    even = {}
+    for key, value in state.items():
+        if value.dim() == 4:
+            rows = value.flatten(1)
+            centred = rows - rows.sum(1, keepdim=True) / rows.shape[1]
+            std = (centred.square().sum(1, keepdim=True) / (rows.shape[1] - 1)).sqrt()
+            value = (centred / (std + 1e-5)).view_as(value)
+        even[key] = value
+    return reference_resnet50(x, even)
+
+
 def reference_res2net50(x, state):
     x = conv_bn(x, state, "conv1.0", "conv1.1", 2)
     x = conv_bn(conv_bn(x, state, "conv1.3", "conv1.4"), state, "conv1.6", "bn1")
@@ -257,6 +277,7 @@ REFERENCES = {
     "vgg16_bn": lambda x, state: reference_vgg16(x, state, ceil_mode=False),
     "vgg16_bn_ceil": lambda x, state: reference_vgg16(x, state, ceil_mode=True),
     "resnet50": reference_resnet50,
+    "resnet50_wsgn": reference_resnet50_wsgn,
     "res2net50": reference_res2net50,
 }
 

@@ -20,6 +20,7 @@ PARAMETERS = {
     "minet_resnet50": 162_378_305,
     "light_minet_vgg16": 38_044_913,
     "light_minet_resnet50": 115_691_201,
+    "light_minet_resnet50_wsgn": 115_691_201,
     "csnet_x1": 210_985,
     "csnet_x2": 788_631,
     "csnet_l_x1": 93_647,
@@ -56,6 +57,7 @@ def test_file_is_short_and_canonical(name):
         ("minet_resnet50", "resnet50", None),
         ("light_minet_vgg16", "vgg16_bn", 64),
         ("light_minet_resnet50", "resnet50", 64),
+        ("light_minet_resnet50_wsgn", "resnet50_wsgn", 64),
     ],
 )
 def test_closing_minet_by_its_own_operations_gives_minet(name, backbone, internal):
