@@ -196,6 +196,8 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
         if NoneType in get_args(kind):
             return None
         raise UserError(f"{name}: the key has no value; expected {_type_text(kind)}")
+    if isinstance(value, bool) and "on" in get_args(kind):
+        value = "on" if value else "off"  # YAML takes the bare words for truth values
     item = next((arg for arg in get_args(kind) if is_dataclass(arg)), None)
     if item is not None and isinstance(value, list | tuple):
         # Built here: the parser would import a class that a file names.

@@ -7,6 +7,7 @@ weights is differentiable (ProxylessNAS, Cai et al., ICLR 2019, section 3.3).
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class CostTable:
         Rows are divided by their sums first: some strategies scale them. Differentiable in the weights.
         """
         sums = weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
-        return self.fixed + (weights / sums * self.table.to(weights)).sum()
+        return self.fixed + (weights / sums * _copy(self.table, weights.dtype, weights.device)).sum()
 
     def cheapest(self, exclude: Collection[str] = ()) -> dict[str, str]:
         """The choices that cost least, among candidates that are not excluded; UserError if an edge has no other."""
@@ -94,6 +95,12 @@ class CostTable:
         rows = self.rows(exclude)
         choices = {edge: pick(row, key=row.__getitem__) for edge, row in rows.items()}
         return choices if self.graph is None else self.graph.reconnect(choices, rows)[0]
+
+
+@lru_cache(maxsize=16)
+def _copy(table: torch.Tensor, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Made once: a step that copied it from the host would wait for the device."""
+    return table.to(device, dtype)
 
 
 def cost_table(

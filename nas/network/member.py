@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from genotypes import OPERATIONS, Genotype, Graph, UserError
 from nas.network.network import Network, build, to_device
+from nas.run.device import sent
 from search_spaces.operations import build_operation
 
 __all__ = [
@@ -62,7 +63,11 @@ class Member:
             self.net = build(genotype)
         state = supernet.state_dict()
         shapes = {key: value.shape for key, value in self.net.state_dict().items()}
-        self._origins = _origins(genotype, shapes, supernet.genotype, state)
+        device = next(supernet.parameters()).device
+        self._origins = {  # channels that are gathered are listed on the device: a step must not copy them there
+            key: origin._replace(take=tuple(sent(t, device) if isinstance(t, Tensor) else t for t in origin.take))
+            for key, origin in _origins(genotype, shapes, supernet.genotype, state).items()
+        }
         self._buffers = {key for key, _ in self.net.named_buffers()}
 
     def __call__(self, x: Tensor, *, keep_statistics: bool = False) -> list[Tensor]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from genotypes import Edge, Genotype, Graph, Node, UserError
 from nas.network.edge import EdgeSteps, Mixture, NamedModules, OpenEdge, build_edge
+from nas.run.device import sent
 from search_spaces.backbones import build_backbone
 from search_spaces.steps import build_post, resize
 
@@ -136,7 +137,7 @@ class Network(nn.Module):
         chosen = [candidates.index(choices[edge]) for edge, candidates in self.open_edges.items()]
         weights = torch.zeros(len(chosen), max(map(len, self.open_edges.values())))
         weights[range(len(chosen)), chosen] = 1.0
-        return Mixture(weights.to(next(self.parameters()).device), [(index,) for index in chosen])
+        return Mixture(sent(weights, next(self.parameters()).device), [(index,) for index in chosen])
 
     def uniform_weights(self, like: torch.Tensor) -> torch.Tensor:
         """[open edges, most candidates]: 1/n for each of an edge's n candidates, zeros beyond."""

@@ -1,7 +1,7 @@
 """A run: one folder that holds all a command made, enough to resume, reproduce and explain it."""
 
 from nas.command import run_command
-from nas.run.device import open_device, seeded
+from nas.run.device import memory_told, open_device, peak_memory, seeded, sent
 from nas.run.folder import RunFolder, check_free, find_checkpoint, load_checkpoint, save_checkpoint, write_atomically
 from nas.run.interrupts import Interrupted, Interrupts
 from nas.run.progress import progress_bar, progress_shown, quiet
@@ -13,12 +13,15 @@ __all__ = [
     "check_free",
     "find_checkpoint",
     "load_checkpoint",
+    "memory_told",
     "open_device",
+    "peak_memory",
     "progress_bar",
     "progress_shown",
     "quiet",
     "run_command",
     "save_checkpoint",
     "seeded",
+    "sent",
     "write_atomically",
 ]

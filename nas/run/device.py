@@ -1,5 +1,6 @@
 """Device and seed, decided once at a command's start."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,7 +8,7 @@ import torch
 
 from genotypes import UserError
 
-__all__ = ["open_device", "seeded"]
+__all__ = ["memory_told", "open_device", "peak_memory", "seeded", "sent"]
 
 
 def open_device(name: str) -> torch.device:
@@ -21,6 +22,34 @@ def open_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UserError(f"device {name!r} cannot be used here ({reason}); `cpu` always can") from None
     return device
+
+
+def sent(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """The tensor on a device. A copy to a GPU is not waited for: that would wait for all its work so far."""
+    device = torch.device(device)
+    return tensor.to(device, non_blocking=device.type == "cuda")  # elsewhere its bytes may be read at once
+
+
+def peak_memory(device: torch.device) -> str:
+    """The most memory that tensors have taken on a GPU so far; "" for another device."""
+    if device.type != "cuda":
+        return ""
+    held, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+    return f"peak memory {held / 2**30:.2f} GiB ({reserved / 2**30:.2f} with what torch keeps for more)"
+
+
+@contextmanager
+def memory_told(what: str) -> Iterator[None]:
+    """A GPU's memory that does not suffice is a UserError, beginning with `what`, that says what to lower."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
+        missing = f" ({asked[1]} more were needed)" if asked else ""
+        raise UserError(
+            f"{what}: out of memory on the GPU{missing}; lower the batch size, the images' size or the channels, or "
+            "take precision bf16"
+        ) from None
 
 
 @contextmanager

@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"beside  uniform scaling, so scored: {result.path / 'line.csv'}")
     if result.front:
         print(f"front   {len(result.front)} genotypes in {result.path / 'front'} (drawn: {result.path / 'front.svg'})")
+    if result.ran:
+        print(f"ran     {result.ran}")
     print(f"saved   {result.path / 'genotype.yaml'} (drawn: {result.path / 'cells.svg'})")
     print(f"page    {result.path / 'report.html'}")
     print(f"next    python -m retrain.train --genotype {result.path}")

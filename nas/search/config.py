@@ -10,7 +10,7 @@ from nas.guard import GuardConfig
 from nas.run.sizes import check_side
 from nas.strategies import STRATEGIES, Strategy, strategy_config
 from nas.task import AugmentConfig, LossConfig
-from nas.training import OptimConfig
+from nas.training import CaptureMode, OptimConfig
 from nas.trials import TrialsConfig
 from search_spaces.spaces import SPACES, Space, space_named
 
@@ -61,6 +61,7 @@ class SearchConfig:
         augment: how batches are varied.
         precision: fp32, or bf16 autocast.
         device: cpu, cuda, or auto.
+        capture: whether a step is recorded once and replayed; auto: on a GPU, and what cannot be is named.
         seed: of initial weights, order, augmentation and drawn genotypes.
         data_seed: of the split and of synthetic pictures; retraining with the same one holds the same images out.
         out: folder of the run; default the next free runs/search-NNN.
@@ -98,6 +99,7 @@ class SearchConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "cpu"
+    capture: CaptureMode = "auto"
     seed: int = 0
     data_seed: int = 0
     out: str | None = None

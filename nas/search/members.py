@@ -205,6 +205,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
         cfg.optim,
         cfg.steps,
         identity={"space": setup.space.hash, "set of photographs": setup.photos.fingerprint},
+        capture=cfg.capture,
     )
     trainer.resume(run)
 
@@ -246,7 +247,8 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     run.write_text("scores.json", json.dumps({"found": summary | found, "line_loss": rival}, indent=1))
     run.close()
     report_at_the_end(run.path)
-    return SearchResult(genotype=genotype, scores=found, path=run.path, cost=cost(genotype), front=front)
+    ran = trainer.capture.summary()
+    return SearchResult(genotype=genotype, scores=found, path=run.path, cost=cost(genotype), front=front, ran=ran)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ def _train_briefly(
     """Train a genotype's own network for `score_steps` steps on the weights' share of the photographs."""
     with seeded(cfg.seed):
         net = to_device(build(setup.space.decide(choices), cfg.backbone_weights), setup.device)
-    trainer = Trainer(Supervised(net, setup.weights, cfg.loss, cfg.precision), cfg.optim, cfg.score_steps)
+    task = Supervised(net, setup.weights, cfg.loss, cfg.precision)
+    trainer = Trainer(task, cfg.optim, cfg.score_steps, capture=cfg.capture)
     scores: dict[str, float] = {}
 
     def evaluate() -> dict[str, float]:
@@ -79,7 +80,18 @@ def _train_briefly(
 def scores_key(cfg: SearchConfig, setup: SearchSetup) -> str:
     """What distinguishes these scores from others of the same space: workers with equal ones share a study."""
     config = to_dict(cfg)
-    for name in ("out", "trials", "rivals", "cache", "device", "guard", "budget", "cost_weight", "worth_seconds"):
+    for name in (
+        "out",
+        "trials",
+        "rivals",
+        "cache",
+        "device",
+        "capture",
+        "guard",
+        "budget",
+        "cost_weight",
+        "worth_seconds",
+    ):
         config.pop(name)  # other scores they do not make
     config["data"] = [setup.photos.name, len(setup.photos)]
     if setup.objective and setup.objective.table.kind == "latency":

@@ -46,7 +46,7 @@ class SearchResult:
 
     scores: on the held-out part, before retraining; empty for `random`. inherited: with the weights of the supernet,
     else after a short training. cost: in the objective's unit. stopped: why the search was ended early. front: files
-    of the Pareto front.
+    of the Pareto front. ran: on a GPU, how many steps were replayed, and its memory.
     """
 
     genotype: Genotype
@@ -57,6 +57,7 @@ class SearchResult:
     rivals: Rivals | None = None
     stopped: str | None = None
     front: tuple[Path, ...] = ()
+    ran: str | None = None
 
 
 def select(

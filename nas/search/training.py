@@ -2,11 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.func import functional_call
 
@@ -25,7 +24,7 @@ from nas.search.selection import SearchResult, select
 from nas.search.setup import SearchSetup, open_search
 from nas.strategies import Differentiable, Loss, Strategy
 from nas.task import Batch, generator, multi_output_loss, network_input, target
-from nas.training import Change, Events, History, Progress, Task, Trainer, fit, registered_listeners
+from nas.training import Change, Events, History, Progress, Task, Trainer, fit, registered_listeners, run_in
 
 __all__ = ["SearchTask", "search", "search_trainer"]
 
@@ -66,7 +65,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, setup: SearchSetup | None = Non
         listeners.append(ChoicesLog(run, strategy))
     fit(trainer, evaluate, at=lambda step: step % cfg.evaluate_every == 0, listeners=listeners, run=run)
     go_on_alone()
-    return select(cfg, run, setup, strategy, candidates)
+    return dataclasses.replace(select(cfg, run, setup, strategy, candidates), ran=trainer.capture.summary())
 
 
 def search_trainer(cfg: SearchConfig, setup: SearchSetup) -> tuple[Strategy, "Candidates", Trainer]:
@@ -79,18 +78,17 @@ def search_trainer(cfg: SearchConfig, setup: SearchSetup) -> tuple[Strategy, "Ca
         cfg.steps if strategy.learns else 0,
         changes=[ArchitectureUpdate(cfg, setup, strategy), candidates],
         identity={"space": setup.space.hash, "set of photographs": setup.photos.fingerprint},
+        capture=cfg.capture,
     )
     return strategy, candidates, trainer
 
 
 class _Drawn(NamedTuple):
-    step: int
     weights: Batch
     architecture: Batch | None  # where the step moves the architecture
 
 
 class _Made(NamedTuple):
-    step: int
     train: Loss
     valid: Loss | None
 
@@ -100,6 +98,8 @@ class SearchTask(Task):
 
     def __init__(self, cfg: SearchConfig, setup: SearchSetup, strategy: Strategy) -> None:
         self._cfg, self._setup, self._strategy = cfg, setup, strategy
+        self.generators = strategy.generators()
+        self._step = 0  # the one that is under way
 
     @property
     def net(self) -> Network:  # type: ignore[override]
@@ -110,24 +110,26 @@ class SearchTask(Task):
         return self._strategy.prepare(step)
 
     def draw(self, step: int) -> _Drawn:
+        self._step = step
         due = step >= self._cfg.warmup_steps and step % self._cfg.architecture_every == 0
         architecture = share(self._setup.architecture.draw(step)) if due else None
-        return _Drawn(step, share(self._setup.weights.draw(step)), architecture)
+        return _Drawn(share(self._setup.weights.draw(step)), architecture)
+
+    def fixed(self, drawn: _Drawn) -> Hashable | None:
+        return () if self._strategy.fixed_work else None
 
     def make(self, drawn: _Drawn) -> _Made:
         train = self._loss_of(*self._setup.weights.make(drawn.weights))
         if drawn.architecture is None:
-            return _Made(drawn.step, train, None)
-        return _Made(drawn.step, train, self._loss_of(*self._setup.architecture.make(drawn.architecture)))
+            return _Made(train, None)
+        return _Made(train, self._loss_of(*self._setup.architecture.make(drawn.architecture)))
 
     def loss(self, batch: _Made) -> Tensor:
-        return batch.train(self._strategy.mixture(batch.step), dict(self.net.named_parameters()))
+        return batch.train(self._strategy.mixture(self._step), dict(self.net.named_parameters()))
 
     def _loss_of(self, x: Tensor, y: Tensor) -> Loss:
         def loss(mixture: Mixture, params: dict[str, Tensor]) -> Tensor:
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=self._cfg.precision == "bf16"):
-                outputs = functional_call(self.net, params, (x, mixture))
-            return multi_output_loss(outputs, y, self._cfg.loss)
+            return multi_output_loss(run_in(self._cfg.precision, self.net, params, x, mixture), y, self._cfg.loss)
 
         return over_processes(loss)
 
@@ -146,7 +148,7 @@ class ArchitectureUpdate(Change):
             return
         with norm_statistics_frozen(trainer.net):
             loss = self._strategy.architecture_step(
-                batch.step, batch.train, self._with_cost(batch.valid), trainer.lr.value
+                trainer.step, batch.train, self._with_cost(batch.valid), trainer.lr.value
             )
         if loss is not None:
             trainer.totals.add("valid", loss)

@@ -9,6 +9,7 @@ from torch import nn
 
 from genotypes import UserError
 from nas.network import Mixture, Network
+from nas.run.graphs import capturable
 from nas.strategies.strategy import Loss, Rate, Strategy, derivable, register_strategy
 
 __all__ = [
@@ -81,7 +82,11 @@ class Differentiable(Strategy):
 
     def make_optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
         # Momentum 0.5 forgets the noise of single batches sooner: the setting of DARTS' authors and their followers.
-        return torch.optim.Adam(parameters, lr=self.cfg.lr, betas=(0.5, 0.999), weight_decay=self.cfg.weight_decay)
+        captured = capturable(parameters[0].device)
+        how: dict[str, bool] = {"fused": True, "capturable": True} if captured else {}
+        return torch.optim.Adam(
+            parameters, lr=self.cfg.lr, betas=(0.5, 0.999), weight_decay=self.cfg.weight_decay, **how
+        )
 
     @property
     def alpha(self) -> nn.Parameter:
@@ -152,6 +157,8 @@ def check_partial(partial: int) -> None:
 class Darts(Differentiable):
     """Softmax mixtures of all candidates; first order: the weights are taken as they are."""
 
+    fixed_work = True
+
 
 @register_strategy("darts_2nd")
 class SecondOrderDarts(Darts):
@@ -216,7 +223,9 @@ def second_order(
     outer, *vector = torch.autograd.grad(loss, [alpha_leaf, *step.values()], allow_unused=True)
     direction = {name: v for name, v in zip(names, vector, strict=True) if v is not None}
     norm = torch.stack([v.norm() for v in direction.values()]).norm()
-    eps = radius / torch.where(norm > 0, norm, 1.0)  # at a flat valid loss nothing is probed: the second term vanishes
+    eps = radius / norm.masked_fill(
+        ~(norm > 0), 1.0
+    )  # at a flat valid loss nothing is probed: the second term vanishes
 
     def probe(sign: float) -> torch.Tensor:
         moved = {n: (w + sign * eps * direction[n] if n in direction else w).detach() for n, w in params.items()}

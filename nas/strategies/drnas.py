@@ -1,10 +1,10 @@
 """DrNAS: Dirichlet neural architecture search (Chen et al., ICLR 2021)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.distributions import Gamma
 from torch.nn import functional as F
 
 from genotypes import Genotype, UserError
@@ -53,9 +53,12 @@ class DirichletSearch(Differentiable):
             return build(space, weights, share=self.partial if self.progressive else 1)
 
     cfg: Config
+    fixed_work = True
 
     def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:
         super().__init__(net, cfg, seed=seed, steps=steps)
+        # The draws depend on alpha, so they are made on its device: another kind of device draws other numbers.
+        self._random = {stream: torch.Generator(self.alpha.device) for stream in ("weights", "architecture")}
         self.pruned = False
         self.active: list[list[int]] | None = None  # what is computed after pruning
 
@@ -68,12 +71,20 @@ class DirichletSearch(Differentiable):
         return mean / mean.sum(-1, keepdim=True)
 
     def relax(self, alpha: torch.Tensor, step: int, stream: str) -> Mixture:
-        # Normalised Gamma draws are a Dirichlet draw, also where edges differ in their number of candidates. Torch
-        # draws them from its global generator only; on the CPU, so that every device sees the same ones.
-        with seeded(generator(self.seed, f"dirichlet/{stream}", step).initial_seed()):
-            draw = Gamma(self.concentration(alpha).cpu(), 1.0, validate_args=False).rsample().to(alpha)
+        # Normalised Gamma draws are a Dirichlet draw, also where edges differ in their number of candidates.
+        self._seed(step, stream)
+        draw = torch._standard_gamma(self.concentration(alpha), self._random[stream])
         draw = draw.clamp_min(1e-10).masked_fill(~self.parameters.valid, 0.0)
         return Mixture(draw / draw.sum(-1, keepdim=True), self.active)
+
+    def _seed(self, step: int, stream: str) -> None:
+        """Draws are a function of seed, stream and step; those of a graph are seeded from outside, by `prepare`."""
+        if self.alpha.is_cuda and torch.cuda.is_current_stream_capturing():
+            return
+        self._random[stream].manual_seed(generator(self.seed, f"dirichlet/{stream}", step).initial_seed())
+
+    def generators(self) -> Sequence[torch.Generator]:
+        return list(self._random.values())
 
     def penalty(self, alpha: torch.Tensor) -> torch.Tensor:
         """anchor * mean over the edges of KL(Dirichlet(concentration) || Dirichlet(1))."""
@@ -87,6 +98,8 @@ class DirichletSearch(Differentiable):
         return Mixture(self.expected(self.alpha.detach()), self.active)
 
     def prepare(self, step: int) -> bool:
+        for stream in self._random:
+            self._seed(step, stream)
         if not self.cfg.progressive or self.pruned or 2 * step < self.steps:
             return False
         self._prune()

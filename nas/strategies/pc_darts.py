@@ -40,6 +40,7 @@ class PartialDarts(Differentiable):
             return build(space, weights, share=self.partial)
 
     cfg: Config
+    fixed_work = True
 
     def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:
         super().__init__(net, cfg, seed=seed, steps=steps)

@@ -86,6 +86,9 @@ class Strategy(ABC):
             return build(space, weights)
 
     learns = True  # False: the supernet need not be trained at all
+    # Whether `mixture` and `architecture_step` ask the device for the same whatever the step, and change tensors in
+    # place: then steps are captured in graphs (`nas.training.capture`). What differs from step to step `prepare` makes.
+    fixed_work = False
     whole_networks = False  # True: it decides choices of every kind, see nas.search.members
     sampler: str | None = None  # "evolution", "tpe", ...: which genotypes to try, see nas.trials
 
@@ -108,8 +111,12 @@ class Strategy(ABC):
         return None
 
     def prepare(self, step: int) -> bool:
-        """Change `self.net` before step `step`; True if it has other parameters now."""
+        """The host's part of step `step`, such as a change of `self.net`; True if that has other parameters now."""
         return False
+
+    def generators(self) -> Sequence[torch.Generator]:
+        """What `mixture` and `architecture_step` draw from on the device; seeded by `prepare`."""
+        return ()
 
     def evaluated(self) -> Mixture:
         """What is scored while the search runs: the derived genotype's path, unless a mixture was trained."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genotypes import Input, UserError
+from nas.run.device import sent
 
 __all__ = ["AugmentConfig", "Draw", "augment", "draw", "network_input", "normalise", "pixels", "target"]
 
@@ -64,9 +65,9 @@ class Draw(NamedTuple):
     side: int
 
     def to(self, device: torch.device) -> Draw:
-        theta = None if self.theta is None else self.theta.to(device)
-        colour = None if self.colour is None else self.colour.to(device)
-        return Draw(self.flipped.to(device), theta, colour, self.side)
+        theta = None if self.theta is None else sent(self.theta, device)
+        colour = None if self.colour is None else sent(self.colour, device)
+        return Draw(sent(self.flipped, device), theta, colour, self.side)
 
 
 def draw(batch: int, side: int, generator: torch.Generator, cfg: AugmentConfig) -> Draw:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from nas.run.device import sent
+
 __all__ = ["PhotoSet"]
 
 _GPU_SHARE = 0.5  # of the free memory: the rest belongs to the network and its activations
@@ -98,15 +100,11 @@ class PhotoSet:
 
         teacher: masks uint8[B, 2, S, S], the teacher's maps behind them, where there are any.
         """
-        here = indices.to(self.device)
+        here = sent(indices, self.device)
         images, masks = self.images[here], self.masks[here]
         if teacher and self.teacher is not None:
             masks = torch.cat([masks, self.teacher[here]], dim=1)
-        if device is None:
-            return images, masks
-        device = torch.device(device)
-        ahead = device.type == "cuda"  # copies to the CPU must be waited for: their bytes are read at once
-        return images.to(device, non_blocking=ahead), masks.to(device, non_blocking=ahead)
+        return (images, masks) if device is None else (sent(images, device), sent(masks, device))
 
     def to(self, device: torch.device | str) -> PhotoSet:
         """The set on `device`, or the set itself where it would take more than half of the GPU's free memory.

@@ -1,14 +1,18 @@
 """One way to train: a step, the loop around it, what watches it. Searches and trainings are short uses of it."""
 
 from nas.training.average import MovingAverage
+from nas.training.capture import Capture, CaptureMode
 from nas.training.evaluation import METRICS, HeldOut
 from nas.training.listeners import LISTENERS, Events, History, Listener, Progress, registered_listeners
 from nas.training.loop import Change, Diverged, Number, Supervised, Task, Totals, Trainer, fit
 from nas.training.optim import OptimConfig, OptimGroup, check_patterns, make_optimizer, schedule, set_progress
+from nas.training.precision import run_in
 
 __all__ = [
     "LISTENERS",
     "METRICS",
+    "Capture",
+    "CaptureMode",
     "Change",
     "Diverged",
     "Events",
@@ -28,6 +32,7 @@ __all__ = [
     "fit",
     "make_optimizer",
     "registered_listeners",
+    "run_in",
     "schedule",
     "set_progress",
 ]

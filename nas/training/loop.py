@@ -5,7 +5,7 @@ The order of the calls, for a trainer with a task, changes and listeners:
     listener.begin
         task.prepare, change.prepare, task.draw                           the host: numbers, batches, what is computed
         Trainer.update: task.make, change.before, task.loss, backward,    the device: fixed shapes, nothing read back,
-            clipping, change.gradients, optimiser, change.after           so that one graph can hold it
+            clipping, change.gradients, optimiser, change.after           so that one graph holds it (`capture`)
         listener.step
         evaluate, listener.row, checkpoint                                every so many steps: losses are read here
     listener.end
@@ -14,20 +14,22 @@ The order of the calls, for a trainer with a task, changes and listeners:
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from genotypes import UserError
 from nas.network import Network
-from nas.run import Interrupted, Interrupts, RunFolder
+from nas.run import Interrupted, Interrupts, RunFolder, memory_told
 from nas.run.distributed import agreed, from_first, is_first, over_processes, share
+from nas.run.graphs import capturable
 from nas.task import Batch, Batches, LossConfig, multi_output_loss
+from nas.training.capture import Capture, CaptureMode
 from nas.training.listeners import Listener
 from nas.training.optim import OptimConfig, load_optimizer, make_optimizer, set_progress
+from nas.training.precision import run_in
 
 __all__ = ["Change", "Diverged", "Number", "Supervised", "Task", "Totals", "Trainer", "fit"]
 
@@ -36,6 +38,7 @@ class Task(ABC):
     """What a step learns from: a network, what it is shown, a loss. The loop looks into none of them."""
 
     net: Network
+    generators: Sequence[torch.Generator] = ()  # what a step draws from, but the device's own; seeded by `prepare`
 
     def prepare(self, step: int) -> bool:
         """Change the network before step `step`; True if it has other parameters now."""
@@ -44,6 +47,13 @@ class Task(ABC):
     @abstractmethod
     def draw(self, step: int) -> Any:
         """What step `step` is given, on the device: a function of (seed, step) that is the host's to find."""
+
+    def fixed(self, drawn: Any) -> Hashable | None:
+        """What the work of a step is fixed under, beside the shapes and plain values in `drawn`; None: the step itself.
+
+        Steps alike are captured in one graph, where Python runs no more: see `nas.training.capture`.
+        """
+        return ()
 
     @abstractmethod
     def make(self, drawn: Any) -> Any:
@@ -70,9 +80,7 @@ class Supervised(Task):
         x, y = batch
 
         def loss(_: None, params: dict[str, Tensor]) -> Tensor:
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                outputs = functional_call(self.net, params, (x,))
-            return multi_output_loss(outputs, y, self.cfg)
+            return multi_output_loss(run_in(self.precision, self.net, params, x), y, self.cfg)
 
         return over_processes(loss)(None, dict(self.net.named_parameters()))
 
@@ -81,6 +89,8 @@ class Change:
     """What takes part in a step, beside the loss and the optimiser: a strategy, a moving average, a decay.
 
     Something that only watches is a `Listener`. name: of its state in the checkpoint; terms: the losses that it sums.
+    All but `prepare` may be captured in a graph: no Python runs in the steps after. So its tensors are changed in
+    place, and a number that differs from step to step is a `Number` that `prepare` sets.
     """
 
     name = ""
@@ -110,7 +120,7 @@ class Number:
     """A number that differs from step to step: a float on the CPU; on a GPU a tensor, since a graph keeps a float."""
 
     def __init__(self, device: torch.device) -> None:
-        self.value: float | Tensor = 0.0 if device.type == "cpu" else torch.zeros((), device=device)
+        self.value: float | Tensor = torch.zeros((), device=device) if capturable(device) else 0.0
 
     def set(self, value: float) -> None:
         if isinstance(self.value, Tensor):
@@ -177,7 +187,7 @@ class Trainer:
 
     steps: how many there will be. changes: what else takes part in a step. identity: what a checkpoint must agree with,
     kind -> value, such as the genotype's hash. blame: the option to turn down where the loss is not finite. clock: of
-    the seconds that steps take.
+    the seconds that steps take. capture: whether steps are replayed from a graph, see `Capture`.
 
     Attributes: step, the next one; lr, the rate of the cells, as a step may use it (`Number`); stopped, which ends the
     training early; totals["train"] sums the loss.
@@ -193,10 +203,12 @@ class Trainer:
         identity: dict[str, str] | None = None,
         blame: str = "--optim.lr",
         clock: Callable[[], float] = time.perf_counter,
+        capture: CaptureMode = "auto",
     ) -> None:
         self.task, self.cfg, self.steps, self.changes = task, cfg, steps, changes
         self.identity, self.blame, self.clock = identity or {}, blame, clock
         self.device = next(task.net.parameters()).device
+        self.capture = Capture(self.device, capture)
         self.optimizer = make_optimizer(task.net, cfg)
         self.lr = Number(self.device)
         self.totals = Totals(self.device, ["train", *(term for change in changes for term in change.terms)])
@@ -213,15 +225,17 @@ class Trainer:
         """One step."""
         if self.task.prepare(self.step):
             self.optimizer = make_optimizer(self.net, self.cfg)  # what is new starts without momentum
+            self.capture.forget()
         self.lr.set(self.cfg.lr * set_progress(self.optimizer, self.cfg, self.step / self.steps))
         self.totals.begin(self.step)
         for change in self.changes:
             change.prepare(self)
-        self.update(self.task.draw(self.step))
+        drawn = self.task.draw(self.step)
+        self.capture(self.update, drawn, self.task.fixed(drawn), self.task.generators)
         self.step += 1
 
     def update(self, drawn: Any) -> None:
-        """The step itself: all of its passes and the update, without a look at any value."""
+        """The step itself: all of its passes and the update, without a look at any value. One graph may hold it."""
         batch = self.task.make(drawn)
         self.net.train()
         for change in self.changes:
@@ -266,6 +280,7 @@ class Trainer:
         load_optimizer(self.optimizer, state["optimizer"])
         self.totals.load_state_dict(state["totals"])
         self.step, self.seconds, self.stopped = state["step"], state["seconds"], state["stopped"]
+        self.capture.forget()
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -301,7 +316,8 @@ def fit(
         try:
             while trainer.step < trainer.steps and not trainer.stopped:
                 began = trainer.clock()
-                trainer.advance()
+                with memory_told(f"step {trainer.step}"):
+                    trainer.advance()
                 signum = agreed(interrupts.signum)
                 due = at(trainer.step) or trainer.step == trainer.steps
                 if due or signum:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from genotypes import UserError
+from nas.run.graphs import capturable
 
 __all__ = [
     "OptimConfig",
@@ -112,20 +113,25 @@ def make_optimizer(net: nn.Module, cfg: OptimConfig) -> torch.optim.Optimizer:
     for name, p in net.named_parameters():
         number = next((i for i, group in enumerate(cfg.groups) if re.match(group.match, name)), -1)
         kinds.setdefault((number, id(p) in backbone, p.ndim < 2), []).append(p)
-    cuda = next(net.parameters()).is_cuda
+    captured = capturable(next(net.parameters()).device)
     groups = []
     for index, inside, vector in sorted(kinds):
         rule = cfg.groups[index] if index >= 0 else OptimGroup(match="")
         decay = (0.0 if vector else 1.0) if rule.weight_decay is None else rule.weight_decay
         lr = cfg.lr * rule.lr * (cfg.backbone_lr if inside else 1.0)
         params = kinds[index, inside, vector]
-        rate = torch.tensor(lr, device=params[0].device) if cuda else lr
+        rate = torch.tensor(lr, device=params[0].device) if captured else lr
         groups.append({"params": params, "lr": rate, "peak": lr, "weight_decay": cfg.weight_decay * decay})
     # On a GPU all that changes from step to step is a tensor, so that a step can be captured in one graph.
     if cfg.name == "sgd":
-        return torch.optim.SGD(groups, momentum=cfg.momentum, fused=True if cuda else None)
+        sgd = torch.optim.SGD(groups, momentum=cfg.momentum, fused=True if captured else None)
+        if captured and cfg.momentum:  # fused, it takes all buffers or none: a parameter may get its gradient later
+            for group in sgd.param_groups:
+                for p in group["params"]:
+                    sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        return sgd
     kind = torch.optim.AdamW if cfg.name == "adamw" else torch.optim.Adam
-    how: dict[str, bool] = {"fused": True, "capturable": True} if cuda else {"foreach": True}
+    how: dict[str, bool] = {"fused": True, "capturable": True} if captured else {"foreach": True}
     return kind(groups, betas=cfg.betas, **how)
 
 

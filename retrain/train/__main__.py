@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     result = train(cfg, run, setup=setup)
     speed = f"{result.images_per_second:.0f} images/s"
     print(f"trained {result.genotype.name}: {result.steps} steps of {cfg.recipe.batch_size} images each, {speed}")
+    if result.ran:
+        print(f"ran     {result.ran}")
     for name, s in result.scores.items():
         full = "" if cfg.quick_scores else f", wF {s.wF:.4f}, Sm {s.Sm:.4f}, Em {s.Em_mean:.4f}"
         print(f"scored  {name} ({s.count}): maxF {s.maxF:.4f}, MAE_raw {s.MAE_raw:.4f}, avgF {s.avgF:.4f}{full}")

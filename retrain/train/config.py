@@ -9,6 +9,7 @@ from genotypes import UserError
 from nas.command import from_dict, owner, read_file
 from nas.search import SearchConfig
 from nas.task.folders import is_synthetic
+from nas.training import CaptureMode
 from retrain.recipe import Recipe, load_recipe, recipe_names
 
 __all__ = ["TrainConfig", "from_search"]
@@ -39,6 +40,7 @@ class TrainConfig:
         quick_scores: at the end F-measures and MAE only; wF, Sm and Em take most of the time.
         workers: processes that score; 0 for none beside this one.
         device: cpu, cuda, or auto.
+        capture: whether a step is recorded once and replayed; auto: on a GPU, and what cannot be is named.
         seed: of initial weights, order and augmentation.
         data_seed: of the split and of synthetic pictures; runs that are compared share it.
         out: folder of the run; default the next free runs/train-NNN.
@@ -62,6 +64,7 @@ class TrainConfig:
     quick_scores: bool = False
     workers: int = 2
     device: str = "cpu"
+    capture: CaptureMode = "auto"
     seed: int = 0
     data_seed: int = 0
     out: str | None = None

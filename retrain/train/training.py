@@ -50,13 +50,17 @@ _SMALL = 2_000_000  # pixels to score for which starting worker processes takes 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """The network trained, its scores by set ("held_out" first), how long it took, and where it lies."""
+    """The network trained, its scores by set ("held_out" first), how long it took, and where it lies.
+
+    ran: on a GPU, how many steps were replayed, and its memory.
+    """
 
     genotype: Genotype
     scores: dict[str, Scores]
     steps: int
     images_per_second: float
     path: Path
+    ran: str | None = None
 
 
 def train(cfg: TrainConfig, run: RunFolder, *, setup: TrainSetup | None = None) -> TrainResult:
@@ -116,6 +120,7 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
         changes=changes,
         identity={"genotype": setup.genotype.hash, "set of photographs": setup.photos.fingerprint},
         blame="--recipe.optim.lr",
+        capture=cfg.capture,
     )
     return trainer, result
 
@@ -200,7 +205,12 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
     run.close()
     report_at_the_end(run.path)
     return TrainResult(
-        genotype=setup.genotype, scores=scores, steps=trainer.steps, images_per_second=speed, path=run.path
+        genotype=setup.genotype,
+        scores=scores,
+        steps=trainer.steps,
+        images_per_second=speed,
+        path=run.path,
+        ran=trainer.capture.summary(),
     )
 
 

@@ -145,7 +145,7 @@ def test_drnas_differentiates_through_its_draws():
     (exact,) = torch.autograd.grad((slopes * strategy.expected(alpha)).sum(), alpha)
     total = torch.zeros_like(alpha)
     for step in range(400):
-        total += torch.autograd.grad((slopes * strategy.relax(alpha, step, "x").weights).sum(), alpha)[0]
+        total += torch.autograd.grad((slopes * strategy.relax(alpha, step, "weights").weights).sum(), alpha)[0]
     error = (total / 400 - exact).norm() / exact.norm()
     assert error < 0.2
 

@@ -85,9 +85,8 @@ HARD = {
     "augment": AugmentConfig(crop=0.2, rotate=10.0, colour=0.2, scales=(1.0, 1.5)),
     "loss": LossConfig(terms={"bce": 1.0, "iou": 1.0, "cel": 1.0, "boundary": 0.5}),
 }
-# Which modules run is the host's to know, so the paths that gdas draws from alpha are told to it. Torch draws Gamma
-# numbers from its global generator only: drnas does it on the CPU.
-ALLOWED = {"gdas": {"tolist"}, "drnas": {"cpu"}}
+# Which modules run is the host's to know, so the paths that gdas draws from alpha are told to it.
+ALLOWED = {"gdas": {"tolist"}}
 
 
 @pytest.mark.parametrize("strategy", ["darts", "darts_2nd", "pc_darts", "gdas", "drnas", "one_shot"])
@@ -106,7 +105,8 @@ def test_a_step_of_the_second_stage():
     strategy, _, trainer = search_trainer(cfg, open_search(cfg))
     trainer.advance()
     trainer.steps = 4
-    assert take_a_step(trainer, [strategy.optimizer], {"cpu"}) == {"cpu"} and strategy.pruned
+    take_a_step(trainer, [strategy.optimizer])
+    assert strategy.pruned
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
