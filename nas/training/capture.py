@@ -206,17 +206,15 @@ class _Watch(TorchDispatchMode):
         return result
 
     def _waits(self, func: Any, args: Any, result: Any) -> str:
-        here = [value for value in _tensors(args) if value.device.type == self._device.type]
-        if func is torch.ops.aten.index.Tensor:  # by a mask it reads, by numbers it does not
-            masks = [index for index in _tensors(args[1]) if index.dtype in (torch.bool, torch.uint8)]
-            if masks and here:
-                return "by a mask reads its values"
-        if here and any(tag in func.tags for tag in self._TAGS):
-            return "reads a tensor's values"
-        if func is torch.ops.aten.lift_fresh.default and here and self._device.type != "cpu":
-            return "copies a tensor made of Python's numbers to the device"
+        here = any(value.device.type == self._device.type for value in _tensors(args))
         devices = {value.device.type for value in _tensors((args, result))}
-        if func in (*self._COPIES, torch.ops.aten.index.Tensor) and len(devices) > 1:
+        index = func is self._aten.index.Tensor
+        masks = index and any(by.dtype in (torch.bool, torch.uint8) for by in _tensors(args[1]))
+        if here and (masks or (not index and any(tag in func.tags for tag in self._TAGS))):
+            return "reads a tensor's values"
+        if func is self._aten.lift_fresh.default and here and self._device.type != "cpu":
+            return "copies a tensor made of Python's numbers to the device"
+        if (index or func in self._COPIES) and len(devices) > 1:
             return "copies between the host and the device"
         return ""
 
