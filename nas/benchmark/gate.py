@@ -3,25 +3,29 @@
 `python -m nas.benchmark.gate` answers three questions before a search is paid for:
 
 - R: how far members of one cost lie apart, over how far two seeds of one member do. About 1: chance is as good.
-- What do members cost against uniform scaling (`nas.search.members.scaled_line`) at an equal score? Where none is
-  cheaper, the space is no better than a smaller picture and a narrower decoder.
+- What do members cost against uniform scaling (`nas.search.members.scaled_line`) at an equal score, in multiply-adds
+  and in milliseconds of the deployed form? Where none is cheaper, the space is no better than a smaller picture and a
+  narrower decoder.
 - Which choice explains how much of what is left?
 """
 
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from genotypes import Genotype, UserError
-from nas.benchmark.judging import GateReport, Trained, draw_gate, judge, write_members
+from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, write_members
 from nas.command import Command, owner, run_command, to_yaml
 from nas.cost import count
+from nas.cost.clock import milliseconds
 from nas.network import build, to_device
 from nas.run import RunFolder, open_device, progress_bar, progress_shown, seeded, write_atomically
 from nas.search.members import scaled_line, score_network
@@ -87,6 +91,29 @@ def train_members(
     return rows
 
 
+def time_members(space: Genotype, rows: Sequence[Trained], runtime: str) -> list[Trained]:
+    """The same with `ms`: all members in turn, so that a busy minute slows all alike; weights do not matter."""
+    from nas.deploy import deploy, open_graph  # brings torch.export and sympy: a second
+
+    calls: dict[str, Callable[[], object]] = {}
+    names = {(row.kind, row.number): f"{row.kind} {row.number}" for row in rows}
+    for row in rows:
+        name = names[row.kind, row.number]
+        if name not in calls:
+            genotype = space.decide(row.choices)
+            size = genotype.input.size
+            with seeded(0):
+                run = open_graph(deploy(build(genotype).eval(), size=size), runtime, size=size)
+            calls[name] = partial(run, np.full((1, 3, *size), 0.5, np.float32))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ms = milliseconds(calls, repeats=30)
+    finally:
+        torch.set_num_threads(threads)
+    return [replace(row, ms=ms[names[row.kind, row.number]]) for row in rows]
+
+
 @dataclass(frozen=True, kw_only=True)
 class GateConfig:
     """Whether a space holds anything to find.
@@ -103,6 +130,7 @@ class GateConfig:
         line: points of uniform scaling, evenly spaced; 0 for all pairs of a size and a width.
         steps: of every training.
         batch_size: images a step.
+        runtime: in which members are timed, as they are deployed, on one thread.
         held_out: share of the photographs that is scored and never trained on.
         held_out_limit: at most so many of them are scored.
         optim: how weights are updated.
@@ -125,6 +153,7 @@ class GateConfig:
     line: int = 6
     steps: int = 300
     batch_size: int = 16
+    runtime: Literal["torch", "onnxruntime", "openvino"] = "torch"
     held_out: float = 0.15
     held_out_limit: int = 500
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -154,6 +183,11 @@ class _AtSize(Supervised):
 
 def open_gate(cfg: GateConfig) -> tuple[Genotype, Train]:
     """The space, and what trains its members; UserError for what cannot be read, before a folder is made."""
+    if cfg.runtime != "torch":
+        from nas.deploy import need
+
+        for package in ("onnxscript", cfg.runtime):
+            need(package)
     device = open_device(cfg.device)
     space = cfg.space.build((cfg.size, cfg.size))
     photos = open_photos(
@@ -167,8 +201,11 @@ def open_gate(cfg: GateConfig) -> tuple[Genotype, Train]:
     return space, _trainer(cfg, space, photos, device)
 
 
-def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> GateReport:
-    """Train, judge, and write members.csv, gate.json and gate.svg into the run's folder; goes on where it stopped."""
+def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> list[GateReport]:
+    """Train, time and judge: a report for each cost, and members.csv, gate.json and gate.svg in the run's folder.
+
+    Goes on where it stopped; members that were timed keep their times.
+    """
     file = run.path / "members.json"
     done = [Trained(**row) for row in json.loads(file.read_text())] if file.is_file() else []
 
@@ -187,10 +224,13 @@ def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> 
         done=done,
         report=keep,
     )
-    report = judge(rows)
-    run.write_text("gate.json", json.dumps(vars(report), indent=1))
-    draw_gate(rows, report, run.path / "gate.svg", title=space.name)
-    return report
+    if any(row.ms is None for row in rows):
+        rows = time_members(space, rows, cfg.runtime)
+        keep(rows)
+    reports = [judge(rows, cost) for cost in COSTS]
+    run.write_text("gate.json", json.dumps({report.cost: vars(report) for report in reports}, indent=1))
+    draw_gate(rows, reports, run.path / "gate.svg", title=space.name)
+    return reports
 
 
 def _trainer(cfg: GateConfig, space: Genotype, photos: PhotoSet, device: torch.device) -> Train:
@@ -245,6 +285,7 @@ COMMAND = Command(
         "repeats",
         "line",
         "steps",
+        "runtime",
         "out",
     ],
     resume=True,
@@ -255,8 +296,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
     space, train = open_gate(cfg)
     run = RunFolder.open(cfg.out, "gate", to_yaml(cfg), resume=resume)
-    report = run_gate(cfg, run, space, train)
-    print("\n".join(report.lines()))
+    for report in run_gate(cfg, run, space, train):
+        print(
+            f"\nby {COSTS[report.cost]}" + (f" in {cfg.runtime}, deployed, one thread" if report.cost == "ms" else "")
+        )
+        print("\n".join(report.lines()))
     print(f"saved   {run.path / 'members.csv'}, {run.path / 'gate.svg'}")
 
 

@@ -26,7 +26,9 @@ def rows(effect, noise, seed=0):
     def add(kind, number, run, macs, a, b):
         MAE = 0.2 - 0.01 * math.log(macs) + (effect * a if kind == "random" else 0) + rng.gauss(0, noise)
         row = {"kind": kind, "number": number, "seed": run, "choices": {"a": a, "b": b}, "size": 32, "params": 1}
-        found.append(Trained(**row, macs=macs, loss=MAE, maxF=1 - MAE, MAE=MAE))
+        found.append(
+            Trained(**row, macs=macs, ms=macs * (2 if kind == "random" else 1), loss=MAE, maxF=1 - MAE, MAE=MAE)
+        )
 
     for number in range(6):
         add("line", number, 0, 10 ** (5 + number / 2), 0, "x")
@@ -43,7 +45,10 @@ def test_a_space_with_something_to_find():
     assert report.ratio > 8 and report.seed_spread < 0.002
     assert report.explained["a"] > 0.9 > 0.5 > report.explained["b"]
     assert len(report.winners) >= 2 and any(factor is not None and factor < 0.8 for factor in report.factors)
-    assert "something to find" in report.lines()[-1]
+    assert "something to find" in report.lines()[-1] and "of the line's multiply-adds" in report.lines()[1]
+    slow = judge(rows(effect=0.02, noise=0.0005), "ms").factors  # where members take twice the time, as `rows` says
+    both = [(a, b) for a, b in zip(report.factors, slow, strict=True) if a is not None]
+    assert both and all(b == pytest.approx(2 * a) for a, b in both)
 
 
 def test_a_space_where_chance_is_as_good():
@@ -84,7 +89,9 @@ def test_every_member_is_trained_once_and_an_earlier_try_is_used(tmp_path):
     ]
     count = len(asked)
     assert go(done=found[:5])[5:] and len(asked) == count + len(found) - 5
-    draw_gate(found, judge(found), tmp_path / "gate.svg")
+    with pytest.raises(UserError, match="line 0 was not timed"):
+        judge(found, "ms")
+    draw_gate(found, [judge(found)], tmp_path / "gate.svg")
     assert "uniform scaling" in (tmp_path / "gate.svg").read_text()
 
 
@@ -93,10 +100,12 @@ def test_a_tiny_gate_from_end_to_end(tmp_path, capsys):
     words = "--backbone tiny --size 48 --data synthetic:40 --members 3 --repeats 1 --line 2 --steps 2 --batch_size 4"
     main([*words.split(), "--out", str(tmp_path / "gate")])
     said = capsys.readouterr().out
-    assert "R  " in said and "verdict" in said
+    assert said.count("verdict") == 2 and "by milliseconds in torch" in said
     table = list(csv.DictReader((tmp_path / "gate/members.csv").open()))
     assert len(table) == 6 and {row["kind"] for row in table} == {"line", "random"}
-    assert json.loads((tmp_path / "gate/gate.json").read_text())["seed_spread"] >= 0
+    assert all(float(row["ms"]) > 0 for row in table) and table[2]["ms"] == table[5]["ms"]  # one member, two seeds
+    reports = json.loads((tmp_path / "gate/gate.json").read_text())
+    assert list(reports) == ["macs", "ms"] and reports["ms"]["seed_spread"] >= 0
     before = (tmp_path / "gate/members.json").read_text()
     main(["--out", str(tmp_path / "gate"), "--resume"])
     assert (tmp_path / "gate/members.json").read_text() == before
