@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -18,7 +22,12 @@ from nas.run.sizes import check_side
 from nas.task import Photograph, Protocol, network_input, read_image, resize
 from retrain.networks import find_weights
 
-__all__ = ["Predictor", "load", "predict_map", "predict_maps", "save"]
+if TYPE_CHECKING:
+    from nas.deploy import Run
+
+__all__ = ["Predictor", "Runtime", "load", "predict_map", "predict_maps", "save", "tell_times"]
+
+Runtime = Literal["torch", "onnxruntime", "openvino", "auto"]  # nas.deploy.RUNTIMES; auto: the fastest one here
 
 
 class Predictor:
@@ -28,6 +37,8 @@ class Predictor:
         network: the network, in eval mode, on the device.
         size: (H, W) that it sees.
         antialias: how photographs are resized to that, see `nas.task.resize`.
+        runtime: what computes it: torch, the network as it was trained; onnxruntime or openvino, its deployed form.
+        times: milliseconds a picture of the runtimes that were compared, empty unless "auto" was asked for.
     """
 
     def __init__(
@@ -38,8 +49,13 @@ class Predictor:
         size: int | tuple[int, int] | None = None,
         precision: str = "fp32",
         antialias: bool = True,
+        runtime: Runtime = "torch",
     ) -> None:
-        """size: (H, W), the side of a square, or None for what the genotype says; precision: fp32, or bf16 autocast."""
+        """size: (H, W), the side of a square, or None for what the genotype says; precision: fp32, or bf16 (autocast).
+
+        runtime: auto times those that are installed and takes the fastest. Raises UserError for one that is not
+        installed or not for this device or precision, and where the network cannot be deployed.
+        """
         height, width = (size, size) if isinstance(size, int) else size or network.genotype.input.size
         check_side(height)
         check_side(width)
@@ -47,6 +63,56 @@ class Predictor:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.device, self.size = torch.device(device), (height, width)
         self.precision, self.antialias = precision, antialias
+        self.runtime: str = runtime
+        self.times: dict[str, float] = {}
+        self._runs: dict[tuple[int, int] | None, Run] = {}  # by (H, W); None: of any other size
+        if runtime == "auto":
+            self._take_fastest()
+        elif runtime != "torch":
+            self._check_runtime(runtime)
+            self._runs[self.size] = self._open(self.size)[runtime]
+
+    def _check_runtime(self, runtime: str) -> None:
+        from nas.deploy import check_runtime  # torch.export and sympy: a second, for whoever deploys
+
+        check_runtime(runtime, self.precision)
+        if self.device.type != "cpu":
+            raise UserError(f"the runtime {runtime} is for the CPU; on {self.device} it is torch")
+
+    def _open(self, size: tuple[int, int] | None, runtimes: Sequence[str] = ()) -> dict[str, Run]:
+        """Runtime (None given: this one) -> the network's logits of one picture of this size, or of any."""
+        from nas.deploy import deploy, onnx_model, open_model, program
+
+        try:
+            model = onnx_model(program(deploy(self.network, size=size, logits=True), size))
+        except RuntimeError as error:  # a plugin's operation may branch on sizes
+            raise UserError(f"{self.genotype.name} cannot be deployed ({error}): use the runtime torch") from None
+        threads = torch.get_num_threads()
+        return {
+            runtime: open_model(model, runtime, threads=threads, precision=self.precision)
+            for runtime in runtimes or [self.runtime]
+        }
+
+    def _take_fastest(self) -> None:
+        from nas.cost.clock import milliseconds
+        from nas.deploy import RUNTIMES
+
+        self.runtime, installed = "torch", []
+        for runtime in RUNTIMES[1:]:
+            with suppress(UserError):
+                self._check_runtime(runtime)
+                installed.append(runtime)
+        if not installed:
+            return
+        picture = torch.rand(1, 3, *self.size, generator=torch.Generator().manual_seed(0))
+        runs = self._open(self.size, installed)
+        calls: dict[str, Callable[[], object]] = {"torch": lambda: self.logits(picture)}
+        calls |= {runtime: partial(run, picture.numpy()) for runtime, run in runs.items()}
+        times = milliseconds(calls, repeats=5, threads=torch.get_num_threads())
+        self.times = dict(sorted(times.items(), key=lambda pair: pair[1]))
+        self.runtime = next(iter(self.times))
+        if self.runtime != "torch":
+            self._runs[self.size] = runs[self.runtime]
 
     @property
     def genotype(self) -> Genotype:
@@ -77,9 +143,28 @@ class Predictor:
     @torch.inference_mode()
     def logits(self, pictures: Tensor) -> Tensor:
         """The same before the sigmoid."""
+        if self.runtime != "torch":
+            return self._logits_of_each(pictures)
         x = network_input(pictures.to(self.device), self.genotype.input)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return self.network(x)[0].float()
+
+    def _logits_of_each(self, pictures: Tensor) -> Tensor:
+        """One by one: no slower than a batch in these runtimes, and no picture depends on what else is in its batch."""
+        size: tuple[int, int] | None = (pictures.shape[2], pictures.shape[3])
+        if size != self.size:
+            size = None
+        if size not in self._runs:
+            self._runs[size] = self._open(size)[self.runtime]
+        run, arrays = self._runs[size], pictures.cpu().float().contiguous().numpy()
+        return torch.from_numpy(np.concatenate([run(arrays[index : index + 1]) for index in range(len(arrays))]))
+
+
+def tell_times(predictor: Predictor) -> None:
+    """Say, in one line on stderr, which runtime was taken, where several were compared."""
+    if predictor.times:
+        first, *others = (f"{runtime} {ms:.1f} ms" for runtime, ms in predictor.times.items())
+        print(f"runtime {first} a picture of {predictor.genotype.name} ({', '.join(others)})", file=sys.stderr)
 
 
 def predict_map(
@@ -128,6 +213,7 @@ def load(
     size: int | tuple[int, int] | None = None,
     precision: str = "fp32",
     antialias: bool = True,
+    runtime: Runtime = "torch",
 ) -> Predictor:
     """A network, ready to predict: one of the package by its name, or that of a weight file.
 
@@ -136,10 +222,10 @@ def load(
     Args:
         path: a name (`retrain.networks.network_names()`), or a file of `save`, `retrain.train` or `retrain.authors`.
         device: cpu, cuda, or auto.
-        size, precision, antialias: see `Predictor`.
+        size, precision, antialias, runtime: see `Predictor`.
 
     Raises:
-        UserError: the file is missing, damaged or not one of ours, or there is no such device.
+        UserError: the file is missing, damaged or not one of ours, or there is no such device or runtime.
     """
     genotype, state = load_weights(find_weights(path))
     network = build(genotype)
@@ -151,4 +237,4 @@ def load(
             f"{path}: its weights do not fit its genotype: {lines[1 if len(lines) > 1 else 0].strip()}"
         ) from None
     where = device if isinstance(device, torch.device) else open_device(device)
-    return Predictor(network, where, size=size, precision=precision, antialias=antialias)
+    return Predictor(network, where, size=size, precision=precision, antialias=antialias, runtime=runtime)

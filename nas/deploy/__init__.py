@@ -20,10 +20,13 @@ from nas.deploy.formats import (
     RUNTIMES,
     Run,
     bf16_here,
+    check_runtime,
     need,
     onnx_model,
+    onnx_to_time,
     open_file,
     open_graph,
+    open_model,
     save_openvino,
 )
 from nas.network import Network
@@ -35,11 +38,14 @@ __all__ = [
     "Picture",
     "Run",
     "bf16_here",
+    "check_runtime",
     "deploy",
     "need",
     "onnx_model",
+    "onnx_to_time",
     "open_file",
     "open_graph",
+    "open_model",
     "program",
     "save_openvino",
 ]
@@ -51,15 +57,15 @@ class Picture(nn.Module):
     """A network with its input convention and its sigmoid: float32 [B, 3, H, W], RGB, 0 to 1 -> [B, 1, H, W], 0 to 1.
 
     The probabilities are of the network's finest output. fed: the mean and standard deviation by which pictures have
-    been normalised already, where something else does that.
+    been normalised already, where something else does that. logits: without the sigmoid.
     """
 
     scale: torch.Tensor
     shift: torch.Tensor
 
-    def __init__(self, net: Network, fed: Input | None = None) -> None:
+    def __init__(self, net: Network, fed: Input | None = None, *, logits: bool = False) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.logits = net, logits
         own = net.genotype.input
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (own.mean, own.std))
         given = [(0.0,) * 3, (1.0,) * 3] if fed is None else [fed.mean, fed.std]
@@ -70,27 +76,30 @@ class Picture(nn.Module):
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
         x = picture if self.as_given else picture * self.scale + self.shift
-        return self.net(x)[0].sigmoid()
+        finest: torch.Tensor = self.net(x)[0]
+        return finest if self.logits else finest.sigmoid()
 
 
-def deploy(net: Network, *, size: tuple[int, int] | None = None, fed: Input | None = None) -> fx.GraphModule:
+def deploy(
+    net: Network, *, size: tuple[int, int] | None = None, fed: Input | None = None, logits: bool = False
+) -> fx.GraphModule:
     """The deployed form of a decided network on the CPU: what `Picture` computes, as one graph of ATen operations.
 
     Norms are folded into convolutions, convolutions that follow one another are merged where that is cheaper, outputs
     but the first and resizes that never change a size are left out. size: (H, W) of the one picture that it is for;
-    None: any batch, and any sides from 32 up. The network is left as it is.
+    None: any batch, and any sides from 32 up. fed, logits: see `Picture`. The network is left as it is.
 
     Raises RuntimeError where the graph does not compute what the network does: a plugin's operation may branch on
     sizes.
     """
-    picture = Picture(net, fed).eval()
+    picture = Picture(net, fed, logits=logits).eval()
     graph = capture(picture, size)
     fold(graph)
     for shape in _CHECKED if size is None else ((1, *size),):
         x = torch.rand(shape[0], 3, *shape[1:], generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
-            expected = picture(x)
-            error = float((graph(x) - expected).abs().max())
+            expected, found = (run(x).sigmoid() if logits else run(x) for run in (picture, graph))
+            error = float((found - expected).abs().max())
         if not error <= min(1e-4, 1e-5 + 1e-3 * float(expected.std())):  # untrained networks hardly vary
             raise RuntimeError(
                 f"{net.genotype.name} at {shape}: the deployed form differs by {error:.2g} from the network"

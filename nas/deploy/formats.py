@@ -4,6 +4,7 @@ onnxruntime runs the ONNX file, OpenVINO its own, torch the graph or the program
 """
 
 import importlib
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -29,10 +30,13 @@ __all__ = [
     "RUNTIMES",
     "Run",
     "bf16_here",
+    "check_runtime",
     "need",
     "onnx_model",
+    "onnx_to_time",
     "open_file",
     "open_graph",
+    "open_model",
     "save_openvino",
 ]
 
@@ -43,7 +47,7 @@ EXTRAS = {"onnx": "export", "onnxscript": "export", "onnxruntime": "export", "op
 EXTRAS |= {"starlette": "serve", "uvicorn": "serve"}
 _AXES = {0: "batch", 2: "height", 3: "width"}
 
-Run = Callable[[np.ndarray], np.ndarray]  # float32 [B, 3, H, W] -> float32 [B, 1, H, W]
+Run = Callable[..., np.ndarray]  # of a network: float32 [B, 3, H, W] -> float32 [B, 1, H, W]
 
 
 def need(package: str) -> Any:
@@ -82,6 +86,18 @@ def onnx_model(exported: ExportedProgram, facts: Mapping[str, str] | None = None
     return model
 
 
+def onnx_to_time(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> bytes:
+    """A module as ONNX for these inputs, to be timed and not to be kept, in 10 ms where `onnx_model` takes seconds.
+
+    By torch's older exporter: a search space has 150 candidates. It folds a norm into the convolution before it.
+    """
+    need("onnx")
+    written = io.BytesIO()
+    with _quiet():
+        torch.onnx.export(module, inputs, written, dynamo=False)
+    return written.getvalue()
+
+
 def save_openvino(model: "onnx.ModelProto", path: Path) -> None:
     """The ONNX model as OpenVINO's IR: `path` (.xml) and the weights beside it (.bin), 32-bit floats."""
     ov = need("openvino")
@@ -104,18 +120,41 @@ def open_file(path: Path, *, threads: int = 1, size: tuple[int, int] | None = No
 
 
 def open_graph(
-    graph: fx.GraphModule, runtime: str, *, size: tuple[int, int], threads: int = 1, precision: str = "fp32"
+    graph: fx.GraphModule,
+    runtime: str,
+    *,
+    size: tuple[int, int] | None = None,
+    threads: int = 1,
+    precision: str = "fp32",
 ) -> Run:
-    """A graph that was deployed for one (H, W) as a function of a runtime; UserError where that is not installed."""
-    if runtime not in RUNTIMES:
-        raise UserError(f"unknown runtime {runtime!r}; there are: {', '.join(RUNTIMES)}")
+    """A graph that was deployed for one (H, W) `size`, or (None) for any, as a function of a runtime.
+
+    Raises UserError where `check_runtime` does.
+    """
+    check_runtime(runtime, precision)
     if runtime == "torch":
         graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         return _torch(graph)
-    model = onnx_model(program(graph, size)).SerializeToString()
-    return (
-        _onnxruntime(model, threads, None) if runtime == "onnxruntime" else _openvino(model, threads, None, precision)
-    )
+    return open_model(onnx_model(program(graph, size)), runtime, threads=threads, precision=precision)
+
+
+def open_model(model: "onnx.ModelProto | bytes", runtime: str, *, threads: int = 1, precision: str = "fp32") -> Run:
+    """An ONNX model as a function of onnxruntime or openvino; UserError where `check_runtime` raises it."""
+    check_runtime(runtime, precision)
+    written = model if isinstance(model, bytes) else model.SerializeToString()
+    if runtime == "onnxruntime":
+        return _onnxruntime(written, threads, None)
+    return _openvino(written, threads, None, precision)
+
+
+def check_runtime(runtime: str, precision: str = "fp32") -> None:
+    """UserError for a runtime that is unknown, not installed, or does not compute in this precision."""
+    if runtime not in RUNTIMES:
+        raise UserError(f"unknown runtime {runtime!r}; there are: {', '.join(RUNTIMES)}")
+    for package in () if runtime == "torch" else ("onnxscript", runtime):
+        need(package)
+    if runtime == "onnxruntime" and precision != "fp32":
+        raise UserError(f"onnxruntime computes in fp32, not in {precision}: use the runtime torch or openvino")
 
 
 def bf16_here() -> bool:
@@ -139,8 +178,8 @@ def _onnxruntime(model: str | bytes, threads: int, size: tuple[int, int] | None)
     for axis, side in zip(("batch", "height", "width"), (1, *size) if size else (), strict=False):
         options.add_free_dimension_override_by_name(axis, side)
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    (name,) = (value.name for value in session.get_inputs())
-    return lambda pictures: session.run(None, {name: pictures})[0]
+    names = [value.name for value in session.get_inputs()]
+    return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
 
 
 def _openvino(model: Path | bytes, threads: int, size: tuple[int, int] | None, precision: str) -> Run:
@@ -150,7 +189,7 @@ def _openvino(model: Path | bytes, threads: int, size: tuple[int, int] | None, p
         read.reshape([1, 3, *size])
     hints = {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else precision}
     compiled = core.compile_model(read, "CPU", hints | {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
-    return lambda pictures: compiled(pictures)[0]
+    return lambda *inputs: compiled(inputs)[0]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from nas.task.folders import Pair, find_pairs, parse_data
 from nas.task.losses import LOSSES, LossConfig, get_loss, loss_names, multi_output_loss, progressive_polishing
 from nas.task.photos import PhotoSet
 from nas.task.protocol import PROTOCOLS, Protocol, get_protocol
-from nas.task.reading import DataError, Photograph, read_image, read_mask, resize
+from nas.task.reading import DataError, Photograph, read_image, read_mask, resize, write_png
 from nas.task.scores import Curves, FastScores, ImageScore, Scores, fast_scores
 from nas.task.splits import split
 from nas.task.synthetic import synthetic_set
@@ -26,6 +26,7 @@ __all__ = [
     "read_mask",
     "Photograph",
     "resize",
+    "write_png",
     "PROTOCOLS",
     "Protocol",
     "get_protocol",

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,7 +28,7 @@ from nas.task.cache import open_photos, spread, tell_blank
 from nas.task.folders import Pair, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
 from nas.task.photos import PhotoSet
 from nas.task.protocol import Protocol
-from nas.task.reading import DataError, read_image, read_map, read_mask, resize
+from nas.task.reading import DataError, read_image, read_map, read_mask, resize, write_png
 from nas.task.scores import Curves, ImageResult, ImageScore, Scores, merge
 
 __all__ = ["Evaluation", "evaluate", "evaluate_maps", "evaluate_protocols"]
@@ -374,7 +373,7 @@ def _score_one(task: _Task, protocols: Sequence[Protocol], save_dir: Path | None
         if save_dir is not None and i == 0:
             file = Path(save_dir) / f"{item.name}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(made[key]).save(file)
+            write_png(made[key], file)
     return _Scored(results, None, "black" if mask.max() <= 127 else "white" if mask.min() > 127 else None)
 
 

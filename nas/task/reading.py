@@ -11,7 +11,7 @@ import os
 import struct
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import torch
@@ -32,8 +32,10 @@ __all__ = [
     "read_map",
     "read_mask",
     "resize",
+    "write_png",
 ]
 
+_PNG_LEVEL = 1
 READING_VERSION = 2  # raise when a file becomes other bytes than before: it is part of the cache's key
 
 Photograph: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor"
@@ -324,3 +326,12 @@ def _with_alpha(picture: Image.Image, name: str) -> np.ndarray:
             f"its alpha channel ({(mask > _HALF).mean():.1%}): remove the one that is not meant"
         )
     return mask
+
+
+def write_png(pixels: np.ndarray, file: str | os.PathLike[str] | BinaryIO) -> None:
+    """A map uint8[H, W], or a picture uint8[H, W, 3 or 4], as a PNG file.
+
+    The lowest level of compression: of a map of ECSSD 1.1 instead of 2.9 ms for a fifth more bytes, of a cut-out 11
+    instead of 38 ms for a twelfth (benchmarks/prediction.py --png).
+    """
+    Image.fromarray(pixels).save(file, format="PNG", compress_level=_PNG_LEVEL)

@@ -3,12 +3,16 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from genotypes import UserError
 from nas.cost import count, latencies
+from nas.cost.clock import milliseconds
 from nas.run import open_device
 from nas.task import Evaluation, Pair, PhotoSet, Protocol, evaluate_maps, evaluate_protocols
 from retrain.outputs import file_name
@@ -107,7 +111,7 @@ def score(
             raise UserError(f"{label} holds maps of photographs, not of the synthetic pictures of {synthetic[0]}")
     if maps is not None:
         shutil.rmtree(maps, ignore_errors=True)
-    times = latencies({label: (p.network, p.size) for label, p in networks.items()}) if latency else {}
+    times = _times(networks) if latency else {}
     shared: dict[str, Any] = {"workers": workers, "quick": quick, "progress": progress}
     scored = []
     for label, predictor in networks.items():
@@ -142,6 +146,15 @@ def score(
             for evaluation in evaluate_maps(source, pairs, protocols=protocols, name=name, **shared):
                 scored.append(Scored(label=label, evaluation=evaluation))
     return scored, sets
+
+
+def _times(networks: Mapping[str, Predictor]) -> dict[str, float]:
+    """Milliseconds of one photograph, in the runtime of each."""
+    eager = {label: (p.network, p.size) for label, p in networks.items() if p.runtime == "torch"}
+    calls = {
+        label: partial(p.logits, torch.zeros(1, 3, *p.size)) for label, p in networks.items() if label not in eager
+    }
+    return latencies(eager) | milliseconds(calls, threads=torch.get_num_threads())
 
 
 _SIDE = 128  # of synthetic pictures where no network says

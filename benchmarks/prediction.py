@@ -1,0 +1,112 @@
+"""What a map costs: networks in every runtime, side by side on one thread; and PNG levels.
+
+python benchmarks/prediction.py NETWORK ... [-o benchmarks/results/prediction.csv]
+python benchmarks/prediction.py --png DIR
+
+A network is a name of the package, a weight file, or a genotype file (random weights). All are timed in one process, in
+turn, by processor time: the shortest of --repeats. torch: the network as it was trained, a picture at a time and in
+batches of 4 and 8; onnxruntime and openvino: `--runtime` of retrain.predict, which feeds them one by one. --png: the
+maps and cut-outs that sod_s makes of six photographs of a folder, written at each level of compression.
+"""
+
+import argparse
+import csv
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+import genotypes
+import nas
+from nas.cost import count
+from nas.cost.clock import busy, milliseconds
+from nas.deploy import bf16_here
+from nas.run import seeded
+from nas.task import read_image
+from nas.task.folders import pictures_in
+from retrain.predict import cutout
+from retrain.predictor import Predictor, load
+
+
+def opened(name: str, runtime: str = "torch", precision: str = "fp32") -> Predictor:
+    if not name.endswith((".yaml", ".yml")):
+        return load(name, runtime=runtime, precision=precision)
+    with seeded(0):
+        return Predictor(nas.build(genotypes.load(name)), runtime=runtime, precision=precision)
+
+
+def call(predictor: Predictor, batch: int) -> Callable[[], object]:
+    pictures = torch.rand(batch, 3, *predictor.size, generator=torch.Generator().manual_seed(0))
+    return lambda: predictor.probabilities(pictures)
+
+
+def time_networks(names: list[str], repeats: int, out: Path) -> None:
+    calls: dict[tuple[str, str, int], Callable[[], object]] = {}
+    networks = {}
+    for name in names:
+        networks[name] = eager = opened(name)
+        calls |= {(name, "torch", batch): call(eager, batch) for batch in (1, 4, 8)}
+        for runtime in ("onnxruntime", "openvino"):
+            calls[name, runtime, 1] = call(opened(name, runtime), 1)
+        if bf16_here():
+            calls[name, "openvino, bf16", 1] = call(opened(name, "openvino", "bf16"), 1)
+    times = milliseconds({str(key): run for key, run in calls.items()}, repeats=repeats)
+    rows = []
+    for name, runtime, batch in calls:
+        ms, eager_ms = (times[str(key)] / key[2] for key in ((name, runtime, batch), (name, "torch", 1)))
+        net = networks[name]
+        rows.append(
+            {
+                "network": net.genotype.name,
+                "size": "x".join(map(str, net.size)),
+                "MMACs": f"{count(net.genotype, net.size).macs / 1e6:.1f}",
+                "runtime": runtime,
+                "batch": batch,
+                "ms": f"{ms:.2f}",
+                "faster": f"{eager_ms / ms:.2f}",
+                "busy": busy() or "",
+            }
+        )
+        print(*rows[-1].values(), flush=True)
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def time_png(folder: Path, repeats: int = 3) -> None:
+    files = pictures_in(folder)[0]
+    photos = [read_image(file) for file in files[:: max(1, len(files) // 6)][:6]]
+    maps = load("sod_s").maps(photos)
+    for kind, made in (("map", maps), ("cut-out", [cutout(*pair) for pair in zip(photos, maps, strict=True)])):
+        for level in (1, 2, 3, 4, 6, 9):
+            seconds, size = [], 0
+            for _ in range(repeats):
+                start, size = time.process_time(), 0
+                for pixels in made:
+                    file = io.BytesIO()
+                    Image.fromarray(pixels).save(file, format="PNG", compress_level=level)
+                    size += file.tell()
+                seconds.append(time.process_time() - start)
+            print(f"{kind}, level {level}: {1000 * min(seconds) / len(made):.1f} ms, {size // len(made)} bytes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=["sod_s", "sod_m", "benchmarks/searched_mobilenet_v2.yaml"])
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--png", type=Path)
+    parser.add_argument("-o", type=Path, default=Path("benchmarks/results/prediction.csv"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.png:
+        time_png(options.png)
+    else:
+        time_networks(options.networks, options.repeats, options.o)
+
+
+if __name__ == "__main__":
+    main()
