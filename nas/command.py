@@ -36,6 +36,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from genotypes import UserError, UserNote
 from genotypes.plugins import PLUGIN_HELP, load_plugin, with_hint
+from nas.allocator import keep_freed_memory
 
 __all__ = ["Command", "from_dict", "owner", "read_file", "run_command", "to_dict", "to_yaml"]
 
@@ -746,6 +747,7 @@ def run_command(
     saved where that was possible.
     """
     _open_streams()
+    keep_freed_memory()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning

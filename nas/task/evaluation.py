@@ -24,6 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genotypes.errors import UserError
+from nas.allocator import keep_freed_memory
 from nas.task.cache import open_photos, spread, tell_blank
 from nas.task.folders import Pair, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
 from nas.task.photos import PhotoSet
@@ -331,11 +332,12 @@ def _pool(workers: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
     context: BaseContext = multiprocessing.get_context("forkserver" if server else "spawn")
     if server:
         context.set_forkserver_preload(["nas.task.evaluation", "nas.task.metrics"])
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_main_process)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
 
 
-def _leave_ctrl_c_to_the_main_process() -> None:
+def _begin_worker() -> None:
     """Ctrl-C is the main process's to handle; where that is ended (SIGTERM, no memory), its workers must not stay."""
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     parent = multiprocessing.parent_process()
