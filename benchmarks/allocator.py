@@ -99,7 +99,7 @@ def workload(kind: str, channels: int, size: int, backbone: str):
         with torch.inference_mode():
             net(x)
 
-    return (infer, 8) if kind == "inference" else (train, 4)
+    return (infer, 6) if kind == "inference" else (train, 3)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Genotype files: YAML in and out, with the line of every mistake.
+"""YAML in and out, with the line of every mistake: genotypes, and the plain data of every other file.
 
 Only plain data is ever constructed (PyYAML's safe loader); a key given twice is an error rather than a surprise.
 """
@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-from genotypes.errors import GenotypeError, format_path
+from genotypes.errors import GenotypeError, UserError, format_path
 from genotypes.files import write_atomically
 from genotypes.genotype import Genotype
 
-__all__ = ["dumps", "load_file", "loads", "save"]
+__all__ = ["dumps", "load_file", "loads", "parse_yaml", "read_text", "save"]
 
-_MAX_BYTES = 1_000_000  # a genotype is kilobytes; this stops a wrong file before it takes minutes to parse
+_MAX_BYTES = 256_000  # our files are kilobytes; this stops a wrong one before it takes long to parse
 
 
 class _Loader(yaml.SafeLoader):
@@ -51,23 +51,45 @@ def _mistake(problem: str, where: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)
 
 
+def parse_yaml(text: str, origin: str = "<text>") -> tuple[Any, yaml.Node | None]:
+    """(The plain data in a YAML text, its tree); UserError that starts with `origin:line:` where it is none."""
+    if len(text) > _MAX_BYTES:
+        raise UserError(f"{origin}:1: {len(text):,} characters; expected a file of a few pages, {_MAX_BYTES:,} at most")
+    try:
+        loader = _Loader(text)
+        tree = loader.get_single_node()
+        return (None if tree is None else loader.construct_document(tree)), tree
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UserError(f"{origin}:{line}: not a text: it holds the character #x{error.character:04x}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{origin}:{line}: not valid YAML: {error.problem}") from None
+    except RecursionError:
+        raise UserError(f"{origin}:1: lists or mappings are nested too deeply") from None
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a YAML file; UserError naming the file where it cannot be read, or is no text of that kind."""
+    try:
+        if (size := Path(path).stat().st_size) > _MAX_BYTES:
+            raise UserError(f"{path}: {size:,} bytes; expected a YAML file of a few pages, {_MAX_BYTES:,} at most")
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
+
+
 def loads(text: str, origin: str = "<text>") -> Genotype:
     """The genotype a YAML text describes.
 
     Raises GenotypeError whose message starts with `origin:line:` and names the place and what was expected.
     """
     try:
-        loader = _Loader(text)
-        tree = loader.get_single_node()
-        data = None if tree is None else loader.construct_document(tree)
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise GenotypeError(f"{origin}:{line}: not a text: it holds the character #x{error.character:04x}") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise GenotypeError(f"{origin}:{line}: not valid YAML: {error.problem}") from None
-    except RecursionError:
-        raise GenotypeError(f"{origin}:1: lists or mappings are nested too deeply") from None
+        data, tree = parse_yaml(text, origin)
+    except UserError as error:
+        raise GenotypeError(str(error)) from None
     try:
         return Genotype.from_dict(data)
     except GenotypeError as error:
@@ -78,13 +100,9 @@ def loads(text: str, origin: str = "<text>") -> Genotype:
 def load_file(path: str | os.PathLike[str]) -> Genotype:
     """The genotype in a YAML file; GenotypeError naming the file, also when it cannot be read."""
     try:
-        if Path(path).stat().st_size > _MAX_BYTES:
-            raise GenotypeError(f"{path}: {Path(path).stat().st_size} bytes is no genotype file")
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise GenotypeError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise GenotypeError(f"{path}: not a text file (expected a genotype in YAML)") from None
+        text = read_text(path)
+    except UserError as error:
+        raise GenotypeError(str(error)) from None
     return loads(text, str(path))
 
 

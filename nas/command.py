@@ -10,7 +10,7 @@ command line:
 - A switch needs no value, and `--no_X` turns X off. An option with several values takes several words, may be repeated,
   and takes a list: `--test A=a B=b`, `--seeds 0 1`, `--operations '[none, conv_3x3]'`.
 
-Files are data: they are read with `yaml.safe_load`, and name strategies, spaces and recipes, never modules.
+Files are data: they are read as plain YAML, and name strategies, spaces and recipes, never modules.
 """
 
 import difflib
@@ -36,6 +36,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from genotypes import UserError, UserNote
 from genotypes.plugins import PLUGIN_HELP, load_plugin, with_hint
+from genotypes.yaml_io import parse_yaml, read_text
 from nas.allocator import keep_freed_memory
 
 __all__ = ["Command", "from_dict", "owner", "read_file", "run_command", "to_dict", "to_yaml"]
@@ -250,14 +251,7 @@ def _type_text(kind: Any) -> str:
 
 def read_file(path: str | Path) -> Values:
     """The mapping in a YAML file; UserError naming the file for anything else."""
-    try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    document, _ = parse_yaml(read_text(path), str(path))
     if not isinstance(document, dict):
         raise UserError(f"{path}: expected keys with values, one a line, as in `steps: 100`")
     return document
@@ -573,8 +567,8 @@ def _items(words: list[str], kind: Any) -> list[Any]:
 
 def _yaml_list(word: str) -> list[Any]:
     try:
-        listed = yaml.safe_load(word)
-    except yaml.YAMLError:
+        listed, _ = parse_yaml(word)
+    except UserError:
         listed = None
     if not isinstance(listed, list):
         raise UserError(f"{word}: expected a list, such as [a, b]")
@@ -583,8 +577,8 @@ def _yaml_list(word: str) -> list[Any]:
 
 def _yaml_value(word: str, option: _Option) -> Any:
     try:
-        return yaml.safe_load(word)
-    except yaml.YAMLError:
+        return parse_yaml(word)[0]
+    except UserError:
         raise UserError(f"--{option.name}: expected {_type_text(option.type)}, not {word!r}") from None
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import genotypes
 from genotypes import Genotype, UserError
+from genotypes.yaml_io import parse_yaml, read_text
 
 __all__ = ["Run", "read_run", "read_table"]
 
@@ -70,10 +69,7 @@ def read_run(path: str | Path) -> Run:
     config = path / "config.yaml"
     if not config.is_file():
         raise UserError(f"{path}: no run's folder (no config.yaml in it)")
-    try:
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{config}: expected YAML ({error})") from None
+    settings, _ = parse_yaml(read_text(config), str(config))
     if not isinstance(settings, dict):
         raise UserError(f"{config}: expected the configuration of a run, not {type(settings).__name__}")
     kind = next(kind for kind, setting in KINDS.items() if setting in settings or not setting)

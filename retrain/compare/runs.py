@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import genotypes
 from genotypes import Genotype, UserError
-from nas.command import to_yaml
+from genotypes.yaml_io import parse_yaml
+from nas.command import read_file, to_yaml
 from nas.cost import count, latencies
 from nas.cost.measuring import prepare
 from nas.run import Interrupted, RunFolder, open_device, progress_shown
@@ -129,8 +128,8 @@ def _is_complete(config: TrainConfig, entry: Entry) -> bool:
     """Whether the training's folder holds scores; UserError if it is a training of something else."""
     folder = Path(str(config.out))
     if (folder / "config.yaml").is_file():
-        before = _flat(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-        now = _flat(yaml.safe_load(to_yaml(config)))
+        before = _flat(read_file(folder / "config.yaml"))
+        now = _flat(parse_yaml(to_yaml(config))[0])
         for key in {**before, **now}:
             if key not in ("out", "genotype", "workers") and before.get(key) != now.get(key):
                 raise UserError(

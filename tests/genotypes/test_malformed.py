@@ -82,12 +82,12 @@ class TestFiles:
     def test_a_binary_file(self, tmp_path: Path) -> None:
         path = tmp_path / "weights.pth"
         path.write_bytes(bytes(range(256)))
-        self.check(path, "not a text file (expected a genotype in YAML)")
+        self.check(path, "not UTF-8 text; save the file as UTF-8")
 
     def test_a_huge_file(self, tmp_path: Path) -> None:
         path = tmp_path / "huge.yaml"
-        path.write_text("a" * 1_000_001)
-        self.check(path, "1000001 bytes is no genotype file")
+        path.write_text("a" * 300_000)
+        self.check(path, "300,000 bytes; expected a YAML file of a few pages")
 
     def test_an_unreadable_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "net.yaml"

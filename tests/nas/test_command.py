@@ -108,7 +108,11 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
             "optim: {groups: [{class_path: os.path.join}]}\n",
             "optim.groups.0: expected the keys match",
         ),
-        ("steps: [\n", "not YAML"),
+        ("steps: [\n", "not valid YAML: expected the node content"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nsteps: [*b, *b]\n", "aliases are not allowed"),
+        ("steps: " + "[" * 900 + "]" * 900, "nested too deeply"),
+        ("steps: 1\nsteps: 2\n", "the key 'steps' stands twice"),
+        ("steps: !!python/name:os.system\n", "tags such as"),
     ],
 )
 def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
