@@ -8,7 +8,6 @@ the rounds counts. CPU time (user and system), so that other work on the machine
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -22,12 +21,7 @@ WORKLOADS = {
     "inference, C = 32, 224 px": ("inference", 32, 224),
 }
 BATCH = 16
-SETTINGS = {  # what the process is started with, beside our settings
-    "system": None,
-    "ours": {},
-    "ours, huge pages by torch": {"THP_MEM_ALLOC_ENABLE": "1"},
-    "ours, huge pages by glibc": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
-}
+SETTINGS = ("system", "ours without huge pages", "ours")
 
 
 def main() -> None:
@@ -43,9 +37,9 @@ def main() -> None:
     for name in WORKLOADS:
         found = {setting: [] for setting in SETTINGS}
         for _ in range(args.rounds):
-            for setting, environ in SETTINGS.items():
+            for setting in SETTINGS:
                 words = [sys.executable, __file__, "--backbone", args.backbone, "--child", name, setting]
-                found[setting].append(json.loads(subprocess.check_output(words, env=os.environ | (environ or {}))))
+                found[setting].append(json.loads(subprocess.check_output(words)))
         middle = {s: [statistics.median(values) for values in zip(*found[s], strict=True)] for s in SETTINGS}
         base = middle["system"][0]
         cells = (f"{base / seconds:.2f} x ({seconds:.2f} s), {peak:.0f} MB" for seconds, peak in middle.values())
@@ -54,10 +48,12 @@ def main() -> None:
 
 def measure(name: str, setting: str, backbone: str) -> None:
     """Prints [CPU seconds a step, the largest resident memory in MB]."""
-    from nas.allocator import keep_freed_memory
+    from nas import allocator
 
-    if SETTINGS[setting] is not None:
-        assert keep_freed_memory({}), "there is no glibc here"
+    if "without" in setting:
+        allocator._ask_for_huge_pages = lambda libc: None
+    if setting != "system":
+        assert allocator.keep_freed_memory({}), "there is no glibc here"
     step, repeats = workload(*WORKLOADS[name], backbone)
     step()
     seconds = []

@@ -18,12 +18,13 @@ import math
 import os
 import re
 import shutil
+import signal
 import sys
 import textwrap
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -755,6 +756,8 @@ def run_command(
     except UserError as error:
         return _refused(with_hint(error))
     except KeyboardInterrupt as error:  # nas.run.Interrupted is one that says what was saved
+        with suppress(ValueError):  # of a thread that is not the main one
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a further one ends the process without a word
         print(f"\n{error or 'interrupted; a run that had begun continues with --resume'}", file=sys.stderr)
         return getattr(error, "code", 130)
     except SystemExit as leave:  # after --help

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -20,6 +21,7 @@ import torch
 from genotypes import UserError
 from genotypes.files import write_atomically
 from nas.run.distributed import is_first, scratch_folder
+from nas.run.interrupts import signals_held
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -35,11 +37,12 @@ __all__ = [
 ]
 
 _CHECKPOINT = "checkpoint.pt"
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # of `write_atomically`
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values; UserError where that is not possible."""
-    with write_atomically(path) as file:
+    """Write tensors and plain values; UserError where that is not possible. Signals wait until the file is whole."""
+    with signals_held(), write_atomically(path) as file:
         try:
             torch.save(state, file)
         except RuntimeError as error:  # torch tells of a full disk in a RuntimeError of its own
@@ -83,20 +86,26 @@ class RunFolder:
     def open(cls, out: str | None, kind: str, config: str, *, resume: bool = False) -> "RunFolder":
         """A new folder (default: the next free runs/KIND-NNN), or, with `resume`, the one that is there.
 
-        config: YAML text. Raises UserError rather than writing into a folder that already holds something.
+        config: YAML text. Raises UserError rather than writing into a folder that already holds something, or that
+        another process works on. What a killed one was writing is cleared away.
         """
         if not is_first():
             return cls(scratch_folder())
         try:
             folder = cls(Path(out) if out else _next_free(Path("runs"), kind))
-            if resume:
-                _continue_threads(folder.began.get("threads"))
-                return folder
-            if out:
+            if out and not resume:
                 check_free(folder.path)
                 folder.path.mkdir(parents=True, exist_ok=True)
-            folder.write_text("config.yaml", config)
-            folder.write_text("environment.json", json.dumps(environment(), indent=1))
+            _claim(folder.path)
+            for left in folder.path.rglob(".*.tmp"):
+                if _TEMPORARY.fullmatch(left.name):
+                    left.unlink(missing_ok=True)
+            if resume:
+                _continue_threads(folder.began.get("threads"))
+            else:
+                folder.write_text("config.yaml", config)
+            if not (folder.path / "environment.json").is_file():
+                folder.write_text("environment.json", json.dumps(environment(), indent=1))
         except OSError as error:
             raise UserError(f"{out or 'runs'}: cannot be written: {error.strerror}") from None
         return folder
@@ -149,8 +158,10 @@ class RunFolder:
         return self._writer
 
     def close(self) -> None:
+        """The run is done; its folder is free for another process."""
         if self._writer is not None:
             self._writer.close()
+        _release(self.path)
 
     def _write_history(self) -> None:
         if self.history:
@@ -164,8 +175,40 @@ class RunFolder:
 def check_free(path: str | Path) -> None:
     """UserError if a new run cannot have this folder because it already holds something."""
     path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or any(not _TEMPORARY.fullmatch(file.name) for file in path.iterdir())):
         raise UserError(f"{path} already exists: choose another --out, or continue it with --resume")
+
+
+_claims: dict[Path, int] = {}  # folders that this process works on, held open: the system frees a dead one's
+
+
+def _claim(path: Path) -> None:
+    """UserError where another process works on this folder; it is ours until `_release`, or the process's end."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        return
+    path = path.resolve()
+    if path in _claims:
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(
+            f"{path}: another process works on this run; wait for its end, or choose another --out"
+        ) from None
+    except OSError:  # a file system without locks, as some over a network are
+        os.close(handle)
+        return
+    _claims[path] = handle
+
+
+def _release(path: Path) -> None:
+    handle = _claims.pop(path.resolve(), None)
+    if handle is not None:
+        os.close(handle)
 
 
 def _next_free(parent: Path, kind: str) -> Path:

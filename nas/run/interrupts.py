@@ -1,10 +1,14 @@
-"""Ctrl-C and SIGTERM end a run at the next step's end, saved; a second one ends it at once."""
+"""Ctrl-C and SIGTERM end a run at the next step's end, saved; a second one at once, or once the file is whole."""
 
+import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Interrupted", "Interrupts"]
+__all__ = ["Interrupted", "Interrupts", "signals_held"]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -43,3 +47,20 @@ class Interrupts:
     def _restore(self) -> None:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the end of what is done inside; only the main thread can hold them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {signum: signal.signal(signum, lambda number, _: came.append(number)) for signum in Interrupts.SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+        for signum in dict.fromkeys(came):
+            os.kill(os.getpid(), signum)
