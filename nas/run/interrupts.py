@@ -62,5 +62,5 @@ def signals_held() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-        for signum in dict.fromkeys(came):
-            os.kill(os.getpid(), signum)
+        for number in dict.fromkeys(came):
+            os.kill(os.getpid(), number)
