@@ -160,19 +160,20 @@ def fast_scores(probs: Tensor, masks: Tensor, *, chunk: int = 64) -> FastScores:
     if probs.shape != masks.shape or len(probs) == 0:
         raise ValueError(f"probs {list(probs.shape)} and masks {list(masks.shape)} must be alike and not empty")
     n, sums = len(probs), torch.zeros(2, 256, dtype=torch.float64, device=probs.device)
-    mae = mae_raw = 0.0
+    errors = torch.zeros(2, dtype=torch.float64, device=probs.device)  # of raw maps, of stretched ones
     for p, g in zip(probs.split(chunk), masks.split(chunk), strict=True):
         gt = (g > 127 if g.dtype == torch.uint8 else g > 0.5).flatten(1)
         p = torch.floor(p.detach().float().flatten(1).clamp(0, 1) * 255 + 0.5).double() / 255
-        mae_raw += (p - gt.double()).abs().mean(1).sum().item()
+        errors[0] += (p - gt.double()).abs().mean(1).sum()
         low, high = p.amin(1, keepdim=True), p.amax(1, keepdim=True)
         p = torch.where(high > low, (p - low) / (high - low).clamp(min=1e-12), p)
-        mae += (p - gt.double()).abs().mean(1).sum().item()
-        bins = (p * 255).long() + 256 * torch.arange(len(p), device=p.device)[:, None]
-        counts = torch.bincount(bins.flatten(), minlength=256 * len(p)).view(-1, 256)
-        hits = torch.bincount(bins[gt], minlength=256 * len(p)).view(-1, 256)
-        chosen, right = counts.flip(1).cumsum(1).double(), hits.flip(1).cumsum(1).double()
+        errors[1] += (p - gt.double()).abs().mean(1).sum()
+        # One histogram for each image: of its 256 levels outside the object, then of those inside.
+        bins = (p * 255).long() + 256 * gt + 512 * torch.arange(len(p), device=p.device)[:, None]
+        outside, hits = torch.bincount(bins.flatten(), minlength=512 * len(p)).view(-1, 2, 256).unbind(1)
+        chosen, right = (outside + hits).flip(1).cumsum(1).double(), hits.flip(1).cumsum(1).double()
         sums[0] += (right / chosen.clamp(min=1)).sum(0)
         sums[1] += (right / gt.sum(1, keepdim=True).clamp(min=1)).sum(0)
     precision, recall = (sums / n).cpu().numpy()
-    return FastScores(float(_f(precision, recall).max()), mae_raw / n, mae / n)
+    raw, stretched = errors.tolist()
+    return FastScores(float(_f(precision, recall).max()), raw / n, stretched / n)

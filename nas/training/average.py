@@ -25,13 +25,11 @@ class MovingAverage(Change):
         self.decay = decay
         self._new = Number(next(net.parameters()).device)  # the share of the new weights
         self._floats: tuple[list[Tensor], list[Tensor]] = ([], [])
-        self._others: list[tuple[Tensor, Tensor]] = []
+        self._others: tuple[list[Tensor], list[Tensor]] = ([], [])  # counts of norms
         for old, new in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
-            if old.is_floating_point():
-                self._floats[0].append(old)
-                self._floats[1].append(new)
-            else:
-                self._others.append((old, new))
+            kind = self._floats if old.is_floating_point() else self._others
+            kind[0].append(old)
+            kind[1].append(new)
 
     def prepare(self, trainer: Trainer) -> None:
         self._new.set(1 - min(self.decay, (1 + trainer.step) / (10 + trainer.step)))
@@ -40,9 +38,13 @@ class MovingAverage(Change):
     def after(self, trainer: Trainer) -> None:
         old, new = self._floats
         share = self._new.value
-        torch._foreach_lerp_(old, new, [share] * len(old) if isinstance(share, Tensor) else share)
-        for one, other in self._others:
-            one.copy_(other)
+        if isinstance(share, Tensor):  # `lerp` by a tensor is a kernel for each of the lists
+            moves = torch._foreach_sub(new, old)
+            torch._foreach_mul_(moves, share)
+            torch._foreach_add_(old, moves)
+        else:
+            torch._foreach_lerp_(old, new, share)
+        torch._foreach_copy_(*self._others)
 
     def state_dict(self) -> Any:
         return self.net.state_dict()
