@@ -1,6 +1,8 @@
 # make install | search | test | lint | types | clean. The first call makes .venv and installs into it.
 PYTHON ?= python3
-RUN ?= runs/quick-$(shell date +%Y%m%d-%H%M%S)
+ifndef RUN  # `?=` would look at the clock at each use, and two parts of a run could part
+RUN := runs/quick-$(shell date +%Y%m%d-%H%M%S)
+endif
 BIN := .venv/bin
 
 DUTS ?=

@@ -128,7 +128,7 @@ def _row(folder: Path) -> tuple[str, str, str, str]:
     scores = [
         f"{name} {value:.4f}"
         for name, value in last.items()
-        if name in ("held_out_loss", "held_out_maxF", "held_out_MAE", "loss", "maxF", "MAE")
+        if name in ("held_out_loss", "held_out_maxF", "held_out_MAE_raw", "loss", "maxF", "MAE_raw")
         and isinstance(value, float)
         and not math.isnan(value)
     ]

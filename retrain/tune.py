@@ -199,7 +199,7 @@ def _score(
     def row() -> dict[str, Any]:
         scores = held_out.score(net.eval())
         trainer.check(scores["loss"])
-        report(trainer.step, value(scores["MAE" if cfg.objective == "MAE_raw" else cfg.objective]))
+        report(trainer.step, value(scores[cfg.objective]))
         return {"step": trainer.step}
 
     every = cfg.evaluate_every or max(1, math.ceil(trainer.steps / 5))

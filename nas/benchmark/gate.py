@@ -31,7 +31,7 @@ from nas.run import RunFolder, open_device, progress_bar, progress_shown, seeded
 from nas.search.members import scaled_line, score_network
 from nas.search.sandwich import at_size
 from nas.strategies import random_choices
-from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoSet, open_photos, split
+from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoSet, evenly, open_photos, split
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 from search_spaces.spaces import SPACES, Space, space_named
 
@@ -72,7 +72,7 @@ def train_members(
             if (kind, number, run) not in finished:
                 genotype = space.decide(choices)
                 cost, scores = count(genotype), train(genotype, run)
-                shown = {name: scores[name] for name in ("loss", "maxF", "MAE")}
+                shown = {"loss": scores["loss"], "maxF": scores["maxF"], "MAE": scores["MAE_raw"]}
                 size = genotype.input.size[0]
                 rows.append(
                     Trained(
@@ -237,7 +237,7 @@ def _trainer(cfg: GateConfig, space: Genotype, photos: PhotoSet, device: torch.d
     rows, held_out_rows = split(len(photos), (1 - cfg.held_out, cfg.held_out), cfg.data_seed)
     held_out = HeldOut(
         photos=photos,
-        rows=held_out_rows[: cfg.held_out_limit],
+        rows=evenly(held_out_rows, cfg.held_out_limit),
         convention=space.input,
         loss=cfg.loss,
         chunk=2 * cfg.batch_size,

@@ -110,5 +110,6 @@ class TableTrainer:
             return points[-1]
 
         fit(trainer, evaluate, at=lambda step: step in protocol.scored_at)
-        curve = {name: tuple(point[name] for point in points) for name in ("loss", "maxF", "MAE")}
+        names = {"loss": "loss", "maxF": "maxF", "MAE": "MAE_raw"}  # the published table's names
+        curve = {name: tuple(point[score] for point in points) for name, score in names.items()}
         return Training(**curve, seconds=trainer.seconds)

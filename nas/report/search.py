@@ -33,7 +33,7 @@ __all__ = ["search_page"]
 _LOSS = "held-out loss (lower is better)"
 _CURVES = {
     "Loss": {"weights": "train_loss", "architecture": "architecture_loss", "held out": "held_out_loss"},
-    "Held-out scores": {"maxF": "held_out_maxF", "MAE": "held_out_MAE"},
+    "Held-out scores": {"maxF": "held_out_maxF", "MAE_raw": "held_out_MAE_raw"},
     "How undecided: entropy (1: uniform)": {"entropy": "entropy"},
     "Edges that would be none or skip": {"none": "derived_none", "skip_connect": "derived_skip_connect"},
     "Curvature: largest eigenvalue": {"eigenvalue": "eigenvalue"},
@@ -114,7 +114,7 @@ def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: M
         ranked = sorted(counts.items(), key=lambda item: -item[1])
         facts.append(("found", ", ".join(f"{count} {op}" for op, count in ranked)))
     if "loss" in result:
-        values = ", ".join(f"{key} {result[key]:.4f}" for key in ("loss", "maxF", "MAE") if key in result)
+        values = ", ".join(f"{key} {result[key]:.4f}" for key in ("loss", "maxF", "MAE_raw") if key in result)
         facts.append(("held-out scores", f"{values} (before retraining)"))
     if chance:
         facts.append(("beside chance", f"better than {chance['beaten']:.0%} of {len(chance['losses'])} random ones"))
@@ -285,7 +285,7 @@ def _rivals(run: Run, scores: Mapping[str, Any]) -> Section | None:
     spread = math.sqrt(sum((loss - mean) ** 2 for loss in losses) / max(1, len(losses) - 1))
     rows = [Dots(label="found", values=[found["loss"]]), Dots(label="random", values=losses, grey=True)]
     table = [
-        ("found", number(found["loss"]), number(found.get("maxF")), number(found.get("MAE"))),
+        ("found", number(found["loss"]), number(found.get("maxF")), number(found.get("MAE_raw"))),
         (f"random, mean of {len(losses)}", number(mean), "", ""),
         ("random, best", number(min(losses)), "", ""),
         ("random, worst", number(max(losses)), "", ""),
@@ -300,7 +300,7 @@ def _rivals(run: Run, scores: Mapping[str, Any]) -> Section | None:
                 caption="Grey: mean and standard deviation of the random ones.",
                 size="large",
             ),
-            Table(("genotype", "held-out loss", "maxF", "MAE"), table, strong=[0]),
+            Table(("genotype", "held-out loss", "maxF", "MAE_raw"), table, strong=[0]),
             Text(f"The result is better than {chance['beaten']:.0%} of them.", muted=True),
         ],
     )

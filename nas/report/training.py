@@ -13,7 +13,7 @@ __all__ = ["training_curves", "training_page"]
 _CURVES = {
     "Loss": {"training": "train_loss", "held out": "held_out_loss"},
     "Held-out maxF (higher is better)": {"maxF": "held_out_maxF"},
-    "Held-out MAE (lower is better)": {"MAE": "held_out_MAE"},
+    "Held-out MAE_raw (lower is better)": {"MAE_raw": "held_out_MAE_raw"},
     "Learning rate": {"lr": "lr"},
 }
 

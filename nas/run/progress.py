@@ -28,5 +28,6 @@ def progress_shown() -> bool:
 
 
 def progress_bar(**options: Any) -> "tqdm[Any]":
-    """A tqdm bar with its options (total, desc, unit, initial)."""
-    return tqdm(disable=not progress_shown(), **options)
+    """A tqdm bar with its options (total, desc, unit, initial); none where nothing is left to do."""
+    done = options.get("total") == options.get("initial", 0)
+    return tqdm(disable=done or not progress_shown(), **options)

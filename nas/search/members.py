@@ -79,7 +79,7 @@ class MemberScores:
         return net
 
     def __call__(self, genotype: Genotype) -> dict[str, float]:
-        """Loss, maxF and MAE."""
+        """Loss, maxF and MAE_raw."""
         if genotype.identity not in self._known:
             self._known[genotype.identity] = score_network(self.network(genotype), self._held_out)
         return self._known[genotype.identity]
@@ -273,8 +273,8 @@ def _line_at(line: Sequence[_Point], cost: float) -> float | None:
 def _write_line(line: Sequence[_Point], path: Path, kind: str) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["size", kind, "loss", "maxF", "MAE"])
-    writer.writerows([p.size, p.cost, *(p.scores[name] for name in ("loss", "maxF", "MAE"))] for p in line)
+    writer.writerow(["size", kind, "loss", "maxF", "MAE_raw"])
+    writer.writerows([p.size, p.cost, *(p.scores[name] for name in ("loss", "maxF", "MAE_raw"))] for p in line)
     with write_atomically(path) as file:
         file.write(text.getvalue().encode())
 

@@ -16,7 +16,7 @@ from nas.trials import Report
 
 __all__ = ["Scorer", "make_scorer", "score_genotype", "score_mixture", "score_path", "scores_key"]
 
-# (choices, report) -> loss, maxF and MAE on the held-out part
+# (choices, report) -> loss, maxF and MAE_raw on the held-out part
 Scorer = Callable[[Mapping[str, str], Report], dict[str, float]]
 _NORM_BATCHES = 20  # batches that re-estimate the norms of a path before it is judged
 _REPORTS = 4  # intermediate values of a short training, for pruners
@@ -73,7 +73,7 @@ def _train_briefly(
             at=lambda step: step * _REPORTS // cfg.score_steps > (step - 1) * _REPORTS // cfg.score_steps,
         )
     except Diverged:
-        return {"loss": math.inf, "maxF": 0.0, "MAE": 1.0}  # a score like any other, the worst
+        return {"loss": math.inf, "maxF": 0.0, "MAE_raw": 1.0}  # a score like any other, the worst
     return scores
 
 

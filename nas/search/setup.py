@@ -15,7 +15,7 @@ from nas.run.distributed import check_split, from_first, is_first, processes
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, open_objective
 from nas.strategies import Strategy
-from nas.task import Batches, PhotoSet, open_photos, split
+from nas.task import Batches, PhotoSet, evenly, open_photos, split
 from nas.training import HeldOut
 from nas.trials import TrialsConfig, anchor_storage, check_trials
 
@@ -109,7 +109,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
         architecture=batches(architecture_rows, "architecture"),
         held_out=HeldOut(
             photos=photos,
-            rows=held_out_rows[: cfg.held_out_limit],
+            rows=evenly(held_out_rows, cfg.held_out_limit),
             convention=space.input,
             loss=cfg.loss,
             chunk=4 * cfg.batch_size,

@@ -10,7 +10,7 @@ from nas.task.photos import PhotoSet
 from nas.task.protocol import PROTOCOLS, Protocol, get_protocol
 from nas.task.reading import DataError, Photograph, read_image, read_mask, resize, write_png
 from nas.task.scores import Curves, FastScores, ImageScore, Scores, fast_scores
-from nas.task.splits import split
+from nas.task.splits import evenly, split
 from nas.task.synthetic import synthetic_set
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "get_loss",
     "loss_names",
     "evaluate",
+    "evenly",
     "evaluate_maps",
     "evaluate_protocols",
     "Evaluation",

@@ -8,8 +8,14 @@ from itertools import pairwise
 import torch
 
 from nas.task.batches import generator
+from nas.task.cache import spread
 
-__all__ = ["split"]
+__all__ = ["evenly", "split"]
+
+
+def evenly(rows: torch.Tensor, limit: int) -> torch.Tensor:
+    """At most `limit` of the rows, evenly spread: the first ones of a sorted set are of one kind."""
+    return torch.tensor(spread(rows.tolist(), limit))
 
 
 def split(n: int, fractions: Sequence[float], seed: int) -> list[torch.Tensor]:

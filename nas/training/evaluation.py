@@ -18,7 +18,7 @@ METRICS = Registry("metric", Record)
 METRICS.add(
     Record(name="loss", summary="of the training, all terms and outputs"),
     Record(name="maxF", summary="F (beta squared 0.3) of mean precision and recall, best of 256 thresholds"),
-    Record(name="MAE", summary="mean absolute error, raw"),
+    Record(name="MAE_raw", summary="mean absolute error of maps as they are, not stretched"),
 )
 
 
@@ -51,8 +51,8 @@ class HeldOut:
             maps.append(outputs[0].sigmoid())
         loss = float(total) / len(self.rows)
         if not math.isfinite(loss):
-            return {"loss": math.inf, "maxF": 0.0, "MAE": 1.0} | dict.fromkeys(more, math.nan)
+            return {"loss": math.inf, "maxF": 0.0, "MAE_raw": 1.0} | dict.fromkeys(more, math.nan)
         found, masks = torch.cat(maps), self.photos.batch(self.rows, self.device)[1]
         scores = fast_scores(found, masks)
-        given = {"loss": loss, "maxF": scores.maxF, "MAE": scores.MAE_raw}
+        given = {"loss": loss, "maxF": scores.maxF, "MAE_raw": scores.MAE_raw}
         return given | {name: float(metric(found.float(), target(masks))) for name, metric in more.items()}

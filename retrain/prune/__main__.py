@@ -128,7 +128,11 @@ def _restate(net: Network, pruned: Network, options: PruneConfig) -> dict[str, d
 
     def scores(network: Network) -> dict[str, float]:
         found = held_out.score(network.eval())
-        return {"maxF": round(found["maxF"], 4), "MAE": round(found["MAE"], 4), "images": len(setup.held_out_rows)}
+        return {
+            "maxF": round(found["maxF"], 4),
+            "MAE_raw": round(found["MAE_raw"], 4),
+            "images": len(setup.held_out_rows),
+        }
 
     pruned.to(device)
     found = {"before": scores(net), "dropped": scores(pruned)}
@@ -146,7 +150,7 @@ def _report(document: dict[str, Any], threshold: float, out: Path) -> None:
         print(f"note    no norm scale is below {threshold:g}: train longer, or with stronger dynamic_decay")
     for name in ("before", "dropped", "after"):
         if s := document.get(name, {}).get("held_out"):
-            print(f"scored  {name:<8}held-out ({s['images']}): maxF {s['maxF']:.4f}, MAE {s['MAE']:.4f}")
+            print(f"scored  {name:<8}held-out ({s['images']}): maxF {s['maxF']:.4f}, MAE_raw {s['MAE_raw']:.4f}")
     print(f"saved   {out / 'weights.safetensors'} (genotype.yaml, pruning.json beside it)")
     print(f"next    python -m retrain.train --genotype {out / 'genotype.yaml'} --init {out / 'weights.safetensors'}")
 

@@ -19,7 +19,7 @@ from nas.network import Network, to_device
 from nas.report import report_at_the_end
 from nas.run import RunFolder, progress_shown
 from nas.run.distributed import go_on_alone
-from nas.task import Batches, PhotoSet, Scores, evaluate
+from nas.task import Batches, PhotoSet, Scores, evaluate, evenly
 from nas.training import (
     Change,
     Events,
@@ -43,7 +43,7 @@ from retrain.train.setup import TrainSetup, open_training
 
 __all__ = ["StillNorms", "TrainResult", "read_scores", "recipe_changes", "train", "training_of"]
 
-_SHOWN = {"loss": "train_loss", "maxF": "held_out_maxF", "MAE": "held_out_MAE"}
+_SHOWN = {"loss": "train_loss", "maxF": "held_out_maxF", "MAE_raw": "held_out_MAE_raw"}
 _PICTURES = 6  # photographs in the strip of predictions
 _SMALL = 2_000_000  # pixels to score for which starting worker processes takes longer than the scoring
 
@@ -74,7 +74,7 @@ def train(cfg: TrainConfig, run: RunFolder, *, setup: TrainSetup | None = None) 
     trainer.resume(run)
     held_out = HeldOut(
         photos=setup.photos,
-        rows=setup.held_out_rows[: cfg.held_out_limit],
+        rows=evenly(setup.held_out_rows, cfg.held_out_limit),
         convention=setup.genotype.input,
         loss=cfg.recipe.loss,
         chunk=4 * cfg.recipe.batch_size,

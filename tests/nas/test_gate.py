@@ -76,7 +76,7 @@ def test_every_member_is_trained_once_and_an_earlier_try_is_used(tmp_path):
 
     def train(genotype, seed):
         asked.append((genotype.identity, seed))
-        return {"loss": 1.0, "maxF": 0.5, "MAE": 1 / len(asked)}
+        return {"loss": 1.0, "maxF": 0.5, "MAE_raw": 1 / len(asked)}
 
     def go(**kwargs):
         return train_members(SPACE, train, members=4, repeats=3, line=3, seed=0, **kwargs)

@@ -101,7 +101,7 @@ def test_a_supernet_that_diverges_is_told(tmp_path, evaluate_every):
 def test_a_genotype_that_diverges_is_the_worst_not_the_end(tmp_path):
     cfg = config(strategy="optuna", optim=OptimConfig(lr=1e12), score_steps=4, rivals=0)
     result = run_search(tmp_path / "run", cfg)
-    assert result.scores == {"loss": math.inf, "maxF": 0.0, "MAE": 1.0}
+    assert result.scores == {"loss": math.inf, "maxF": 0.0, "MAE_raw": 1.0}
 
 
 @pytest.mark.parametrize("strategy", ["random", "one_shot", "darts"])

@@ -42,7 +42,7 @@ def test_golden_losses(tmp_path, small_file) -> None:
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert [row["train_loss"] for row in rows] == pytest.approx(GOLDEN_TRAIN, rel=2e-3)
     assert [row["held_out_loss"] for row in rows] == pytest.approx(GOLDEN_HELD_OUT, rel=2e-3)
-    assert result.scores["held_out"].MAE_raw == pytest.approx(rows[-1]["held_out_MAE"], abs=1e-9)
+    assert result.scores["held_out"].MAE_raw == pytest.approx(rows[-1]["held_out_MAE_raw"], abs=1e-9)
     assert result.scores["held_out"].maxF == pytest.approx(rows[-1]["held_out_maxF"], abs=1e-9)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from genotypes.errors import UserError
-from nas.task import AugmentConfig, batch_indices, draw, generator, normalise, split, synthetic_set
+from nas.task import AugmentConfig, batch_indices, draw, evenly, generator, normalise, split, synthetic_set
 from nas.task import augment as apply
 
 
@@ -158,3 +158,8 @@ def test_normalise():
     x = torch.rand(2, 3, 4, 5)
     assert torch.allclose(normalise(x, (0.5, 0, 0), (1, 2, 1))[:, 1], x[:, 1] / 2)
     assert torch.allclose(normalise(x, (0.5, 0, 0), (1, 2, 1))[:, 0], x[:, 0] - 0.5)
+
+
+def test_a_part_of_the_rows_is_spread_over_all_of_them():
+    rows = torch.tensor([2, 3, 5, 7, 11, 13])
+    assert evenly(rows, 3).tolist() == [2, 5, 11] and evenly(rows, 9).tolist() == rows.tolist()
