@@ -23,6 +23,8 @@ class Recipe:
     Attributes:
         size: side of the training images in pixels.
         batch_size: images a step.
+        passes: equal parts in which a step's images go through the network, their gradients averaged: large batches in
+            little memory. BatchNorm sees a part at a time.
         steps: weight steps; 0 where epochs says how long.
         epochs: passes over the training part; 0 where steps says how long.
         loss: terms and the outputs' weights.
@@ -40,6 +42,7 @@ class Recipe:
 
     size: int = 64
     batch_size: int = 16
+    passes: int = 1
     steps: int = 400
     epochs: float = 0.0
     loss: LossConfig = field(default_factory=LossConfig)
@@ -56,6 +59,9 @@ class Recipe:
         check_side(self.size)
         if self.batch_size < 1:
             raise UserError(f"recipe: batch_size must be at least 1, not {self.batch_size}")
+        if self.passes < 1 or self.batch_size % self.passes or (self.passes > 1 and self.dynamic_decay):
+            given = f"{self.passes} of {self.batch_size}"
+            raise UserError(f"recipe: passes must divide batch_size, and be 1 with dynamic_decay; not {given}")
         if self.steps < 0 or not 0 <= self.epochs < math.inf or (self.steps > 0) == (self.epochs > 0):
             raise UserError(f"recipe: give steps or epochs, the other 0; not steps {self.steps}, epochs {self.epochs}")
         if not 0 <= self.ema < 1:

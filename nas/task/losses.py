@@ -52,6 +52,12 @@ def bce(logits: Tensor, masks: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, masks)
 
 
+@LOSSES.register("bce_sum")
+def bce_sum(logits: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross entropy summed over an image's pixels, mean over the batch, as CSF's authors train."""
+    return bce(logits, masks) * logits.shape[-2] * logits.shape[-1]
+
+
 @LOSSES.register("iou")
 def iou(logits: Tensor, masks: Tensor) -> Tensor:
     """Soft intersection over union of each image, 1 - (I + 1) / (U + 1), mean over the batch.

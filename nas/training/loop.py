@@ -59,22 +59,31 @@ class Task(ABC):
     def make(self, drawn: Any) -> Any:
         """The batch, from what was drawn. Reads no value."""
 
+    def parts(self, batch: Any) -> Sequence[Any]:
+        """The batch in parts of one size, whose gradients are averaged: each is a pass of its own."""
+        return [batch]
+
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
         """The scalar that the weights descend. Reads no value."""
 
 
 class Supervised(Task):
-    """A network's outputs against the masks."""
+    """A network's outputs against the masks. passes: equal parts of a batch, one after the other."""
 
-    def __init__(self, net: Network, batches: Batches, loss: LossConfig, precision: str = "fp32") -> None:
-        self.net, self.batches, self.cfg, self.precision = net, batches, loss, precision
+    def __init__(
+        self, net: Network, batches: Batches, loss: LossConfig, precision: str = "fp32", passes: int = 1
+    ) -> None:
+        self.net, self.batches, self.cfg, self.precision, self.passes = net, batches, loss, precision, passes
 
     def draw(self, step: int) -> Batch:
         return share(self.batches.draw(step))
 
     def make(self, drawn: Batch) -> tuple[Tensor, Tensor]:
         return self.batches.make(drawn)
+
+    def parts(self, batch: tuple[Tensor, Tensor]) -> Sequence[tuple[Tensor, Tensor]]:
+        return [batch] if self.passes == 1 else list(zip(*(part.chunk(self.passes) for part in batch), strict=True))
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch
@@ -240,10 +249,15 @@ class Trainer:
         self.net.train()
         for change in self.changes:
             change.before(self, batch)
-        loss = self.task.loss(batch)
-        self.totals.watch(loss)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        parts = self.task.parts(batch)
+        losses = []
+        for part in parts:
+            loss = self.task.loss(part) / len(parts)
+            loss.backward()
+            losses.append(loss.detach())
+        loss = torch.stack(losses).sum()
+        self.totals.watch(loss)
         nn.utils.clip_grad_norm_(self.net.parameters(), self.cfg.clip or math.inf)
         for change in self.changes:
             change.gradients(self)

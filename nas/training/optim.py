@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, floor, pi
 from typing import Any, Literal
 
 import torch
@@ -55,9 +55,11 @@ class OptimConfig:
         betas: of Adam and AdamW.
         weight_decay: decoupled for AdamW, coupled else; not on norms and biases.
         groups: parameters with a rate or decay of their own; a parameter takes the first that matches.
-        schedule: how the learning rate falls; `steps` divides it by 10 at each milestone.
+        schedule: how the learning rate falls; `steps` divides it by 10 at each milestone. A triangle, as F3Net's, is
+            `linear` with a warmup of 0.5.
         milestones: shares of the training at which `steps` divides, rising.
         warmup: share of the steps in which it rises linearly from 0.
+        stairs: the rate changes only so many times, evenly: once an epoch for a number of epochs; 0: every step.
         clip: largest norm of the gradient; 0 for no limit.
     """
 
@@ -68,9 +70,10 @@ class OptimConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
     groups: tuple[OptimGroup, ...] = ()
-    schedule: Literal["poly", "cosine", "constant", "steps"] = "poly"
+    schedule: Literal["poly", "cosine", "linear", "constant", "steps"] = "poly"
     milestones: tuple[float, ...] = ()
     warmup: float = 0.04
+    stairs: int = 0
     clip: float = 5.0
 
     def __post_init__(self) -> None:
@@ -80,6 +83,8 @@ class OptimConfig:
             raise UserError(f"optimiser: betas are decays in 0..1, not {self.betas}")
         if not 0 <= self.warmup < 1:
             raise UserError(f"optimiser: warmup is a share of the steps in 0..1, not {self.warmup}")
+        if self.stairs < 0:
+            raise UserError(f"optimiser: stairs is a number of changes from 0 up, not {self.stairs}")
         rising = list(self.milestones) == sorted(set(self.milestones)) and all(0 < m < 1 for m in self.milestones)
         if not rising or (self.schedule == "steps") != bool(self.milestones):
             expected = "rising shares in 0..1 with the schedule `steps`, none with another"
@@ -153,6 +158,7 @@ def schedule(name: str, warmup: float, milestones: tuple[float, ...] = ()) -> Ca
     shapes = {
         "poly": lambda t: (1 - t) ** 0.9,
         "cosine": lambda t: (1 + cos(pi * t)) / 2,
+        "linear": lambda t: 1 - t,
         "constant": lambda t: 1.0,
         "steps": lambda t: 0.1 ** sum(warmup + t * (1 - warmup) >= milestone for milestone in milestones),
     }
@@ -167,6 +173,8 @@ def schedule(name: str, warmup: float, milestones: tuple[float, ...] = ()) -> Ca
 
 def set_progress(optimizer: torch.optim.Optimizer, cfg: OptimConfig, progress: float) -> float:
     """Set every group's learning rate for `progress` in [0, 1); returns the factor."""
+    if cfg.stairs:  # the small number: a step that begins an epoch is not to fall below it by rounding
+        progress = floor(progress * cfg.stairs + 1e-9) / cfg.stairs
     factor = schedule(cfg.schedule, cfg.warmup, cfg.milestones)(progress)
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):

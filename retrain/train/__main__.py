@@ -11,6 +11,7 @@ from nas.run.distributed import is_first, joined
 from nas.task.folders import is_synthetic
 from retrain.recipe import recipe_names
 from retrain.train import TrainConfig, from_search, open_training, train
+from retrain.train.training import read_scores
 
 
 def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -68,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         full = "" if cfg.quick_scores else f", wF {s.wF:.4f}, Sm {s.Sm:.4f}, Em {s.Em_mean:.4f}"
         print(f"scored  {name} ({s.count}): maxF {s.maxF:.4f}, MAE_raw {s.MAE_raw:.4f}, avgF {s.avgF:.4f}{full}")
     print(f"saved   {result.path / 'weights.safetensors'} (scores.json, cells.svg and predictions.png beside it)")
+    best = read_scores(result.path)["best"]
+    if best["step"] < result.steps:
+        path, score = result.path / "best.safetensors", best["held_out_MAE_raw"]
+        print(f"best    {path}: of step {best['step']}, held-out MAE_raw {score:.4f}")
     print(f"page    {result.path / 'report.html'}")
     print(f"next    python -m retrain.predict --weights {result.path / 'weights.safetensors'} PHOTO -o maps")
     if is_synthetic(cfg.data):

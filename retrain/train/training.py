@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from nas.run.distributed import go_on_alone
 from nas.task import Batches, PhotoSet, Scores, evaluate, evenly
 from nas.training import (
     Change,
+    Diverged,
     Events,
     HeldOut,
     History,
+    Listener,
     MovingAverage,
     Progress,
     Supervised,
@@ -41,9 +43,10 @@ from retrain.train.config import TrainConfig
 from retrain.train.dynamic_decay import DynamicDecay
 from retrain.train.setup import TrainSetup, open_training
 
-__all__ = ["StillNorms", "TrainResult", "read_scores", "recipe_changes", "train", "training_of"]
+__all__ = ["Best", "StillNorms", "TrainResult", "best_row", "read_scores", "recipe_changes", "train", "training_of"]
 
 _SHOWN = {"loss": "train_loss", "maxF": "held_out_maxF", "MAE_raw": "held_out_MAE_raw"}
+_BEST = "best.safetensors"
 _PICTURES = 6  # photographs in the strip of predictions
 _SMALL = 2_000_000  # pixels to score for which starting worker processes takes longer than the scoring
 
@@ -92,10 +95,31 @@ def train(cfg: TrainConfig, run: RunFolder, *, setup: TrainSetup | None = None) 
 
     every = cfg.evaluate_every or max(1, math.ceil(trainer.steps / 10))
     bar = Progress(f"train {setup.genotype.name}", _SHOWN)
-    listeners = [History(run), Events(run, "train", pictures), bar, *registered_listeners(run)]
-    fit(trainer, row, at=lambda step: step % every == 0, listeners=listeners, run=run)
+    listeners = [History(run), Best(run, net), Events(run, "train", pictures), bar, *registered_listeners(run)]
+    try:
+        fit(trainer, row, at=lambda step: step % every == 0, listeners=listeners, run=run)
+    except Diverged as error:
+        if (kept := run.path / _BEST).is_file():
+            raise Diverged(f"{error}; the best weights until then are {kept} (--init starts from them)") from None
+        raise
     go_on_alone()
     return _finish(cfg, run, setup, net, trainer)
+
+
+class Best(Listener):
+    """RUN/best.safetensors: the weights whose held-out MAE_raw was smallest so far; to stand after `History`."""
+
+    def __init__(self, run: RunFolder, net: Network) -> None:
+        self._run, self._net = run, net
+
+    def row(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
+        if best_row(self._run.history)["step"] == row["step"]:
+            save(self._run.path / _BEST, self._net)
+
+
+def best_row(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The row of the history whose weights are the best so far."""
+    return min(history, key=lambda row: row["held_out_MAE_raw"])
 
 
 def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
@@ -114,7 +138,7 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
         stream="train",
     )
     trainer = Trainer(
-        Supervised(net, batches, recipe.loss, recipe.precision),
+        Supervised(net, batches, recipe.loss, recipe.precision, recipe.passes),
         recipe.optim,
         recipe.total_steps(len(setup.train_rows)),
         changes=changes,
@@ -190,6 +214,7 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
             name=name,
             progress=progress_shown(),
         ).scores
+    best = best_row(run.history)
     speed = trainer.step * cfg.recipe.batch_size / trainer.seconds
     document = {
         "genotype": setup.genotype.name,
@@ -199,6 +224,7 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
         "train_images": len(setup.train_rows),
         "train_seconds": round(trainer.seconds, 2),
         "images_per_second": round(speed, 2),
+        "best": {name: best[name] for name in ("step", "held_out_MAE_raw")},
         "scores": {name: _plain(asdict(s)) for name, s in scores.items()},
     }
     run.write_text("scores.json", json.dumps(document, indent=1))  # last: where it is, the run is complete

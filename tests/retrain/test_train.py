@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -18,10 +19,10 @@ from genotypes import UserError
 from nas.network.weights import load_weights
 from nas.run import Interrupted, RunFolder, load_checkpoint
 from nas.task import AugmentConfig, LossConfig, batches, synthetic_set
-from nas.training import MovingAverage, loop
+from nas.training import Diverged, HeldOut, MovingAverage, OptimConfig, Supervised, loop
 from retrain import load
 from retrain.predict.__main__ import main as predict
-from retrain.train import open_training
+from retrain.train import open_training, training
 
 
 def history(path):
@@ -306,3 +307,52 @@ def test_the_maps_that_predict_writes_are_found_and_unlabelled_photographs_are_t
     assert setup.photos.names[-1] == "deep/p3" and setup.train_rows.tolist()[-1] == 3
     assert sorted([*setup.train_rows.tolist(), *setup.held_out_rows.tolist()]) == [0, 1, 2, 3]
     run_training(tmp_path / "run", config(genotype=str(small_file), held_out=0.4, **files))
+
+
+def test_the_best_weights_are_kept_beside_the_last(tmp_path, small_file) -> None:
+    run = tmp_path / "run"
+    run_training(run, config(genotype=str(small_file), recipe={"optim": OptimConfig(lr=0.05), "ema": 0.0}))
+    rows = history(run)
+    best = min(rows, key=lambda row: row["held_out_MAE_raw"])
+    told = json.loads((run / "scores.json").read_text())["best"]
+    assert (told["step"], told["held_out_MAE_raw"]) == (best["step"], best["held_out_MAE_raw"])
+    setup = open_training(config(genotype=str(small_file), init=str(run / "best.safetensors")))
+    held_out = HeldOut(
+        photos=setup.photos,
+        rows=setup.held_out_rows,
+        convention=setup.genotype.input,
+        loss=LossConfig(),
+        chunk=16,
+        device=setup.device,
+    )
+    assert held_out.score(setup.net.eval())["MAE_raw"] == pytest.approx(best["held_out_MAE_raw"], abs=1e-6)
+
+
+def test_a_training_that_diverges_says_where_its_best_weights_are(tmp_path, small_file, monkeypatch) -> None:
+    class Bad(Supervised):
+        def loss(self, batch):
+            self.seen = getattr(self, "seen", 0) + 1
+            return super().loss(batch) * (math.nan if self.seen > 4 else 1.0)
+
+    monkeypatch.setattr(training, "Supervised", Bad)
+    with pytest.raises(Diverged, match=r"step 4: the loss is nan; .*best weights until then are .*best\.safetensors"):
+        run_training(tmp_path / "run", config(genotype=str(small_file)))
+    assert load(tmp_path / "run/best.safetensors").genotype.name == "small"
+
+
+def test_a_batch_in_passes_trains_as_the_whole(small_file) -> None:
+    """Without norms that look at the batch, up to rounding."""
+    grads = []
+    for passes in (1, 4):
+        cfg = config(
+            genotype=str(small_file), recipe={"passes": passes, "norms": "eval", "loss": LossConfig(terms={"bce": 1.0})}
+        )
+        trainer, _ = training.training_of(cfg, open_training(cfg))
+        trainer.optimizer.step = lambda: None
+        trainer.advance()
+        grads.append([p.grad for p in trainer.net.parameters() if p.grad is not None])
+        grads[-1].append(torch.tensor(trainer.totals.means()["train"]))
+    for one, other in zip(*grads, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-6)
+    with pytest.raises(UserError, match="passes must divide batch_size"):
+        config(recipe={"passes": 3})

@@ -4,11 +4,13 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import genotypes
 import nas
 from genotypes import UserError
 from nas.network import check_single_image
+from nas.task.losses import bce_sum
 from nas.training import OptimConfig, OptimGroup, Supervised, Task, Trainer, make_optimizer, set_progress
 from retrain import Recipe, load_recipe
 from retrain.train.dynamic_decay import DynamicDecay
@@ -188,3 +190,16 @@ def test_groups_without_rules_are_cells_and_backbone_with_and_without_decay():
 def test_mistakes(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_a_triangle_and_stairs():
+    weight = torch.nn.Parameter(torch.zeros(1, 1))
+    optimizer = torch.optim.SGD([{"params": [weight], "peak": 1.0}], lr=1.0)
+    f3 = load_recipe("minet_f3").optim
+    assert [set_progress(optimizer, f3, k / 8) for k in range(8)] == [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25]
+    minet = load_recipe("minet").optim  # 50 epochs, here of 7 steps
+    rates = [set_progress(optimizer, minet, k / 350) for k in range(350)]
+    assert rates == [pytest.approx((1 - k // 7 / 50) ** 0.9) for k in range(350)]
+    assert load_recipe("csf").loss.terms == {"bce_sum": 1.0}
+    logits, masks = torch.randn(2, 1, 5, 7), torch.ones(2, 1, 5, 7)
+    assert bce_sum(logits, masks) == pytest.approx(F.softplus(-logits).sum().item() / 2, rel=1e-5)
