@@ -94,7 +94,7 @@ def onnx_to_time(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> b
     need("onnx")
     written = io.BytesIO()
     with _quiet():
-        torch.onnx.export(module, inputs, written, dynamo=False)
+        torch.onnx.export(module, inputs, written, dynamo=False)  # type: ignore[arg-type]  # a buffer will do, too
     return written.getvalue()
 
 
