@@ -1,29 +1,31 @@
-"""A trained network becomes one of the package: weights in half precision, and a card that says what it is.
+"""Trained networks become one of the package: weights in half precision, and a card that says what it is.
 
-    python benchmarks/publish.py runs/sod_s --name sod_s --recipe photos_s --test ECSSD=../shared/data/ECSSD
+    python benchmarks/publish.py runs/m2 runs/m1 --name sod_m --test ECSSD=../shared/data/ECSSD
 
-RUN is a folder of retrain.train. Written are retrain/networks/NAME.safetensors, retrain/networks/NAME.md and, for
-drawing and cost, genotypes/NAME.yaml. Stops, with nothing written, where half precision changes a score by more than
-.0005. Convolutions are halved; norms, biases and all else of one dimension stay in 32 bits, they weigh nothing.
+Each RUN is a folder of retrain.train of the same genotype. The mean of their weights is published (Wortsman et al.,
+ICML 2022, "Model soups"): runs that went on from one another, or from one start, are better together than alone. The
+first one's settings are the card's. Written are retrain/networks/NAME.safetensors, retrain/networks/NAME.md and, for
+drawing and cost, genotypes/NAME.yaml. The scores are those of the file that is written: convolutions in 16 bits, norms,
+biases and all else of one dimension in 32 (they weigh nothing).
 """
 
 import argparse
 import datetime
-import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
-import yaml
 
 import genotypes
+import retrain
+from genotypes import Genotype
 from nas import cost
+from nas.command import from_dict, read_file
 from nas.network.weights import load_weights, save_weights
+from nas.task import PhotoSet, Scores, evaluate
+from retrain.train import TrainConfig, open_training
+from retrain.train.training import read_scores
 
 ROOT = Path(__file__).resolve().parents[1]
-_TOLERANCE = 5e-4
 _TERMS = {
     "DUTS-TR": "DUTS-TR (Wang et al., CVPR 2017), 10,553 photographs with masks, published for research; the "
     "photographs come from ImageNet and keep their owners' rights. The weights hold no photograph.",
@@ -33,63 +35,54 @@ _METRICS = ("maxF", "maxF_img", "avgF", "wF", "Sm", "Em_mean", "MAE_stretched", 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--name", required=True)
-    parser.add_argument("--recipe", required=True, help="the packaged recipe that equals the run's")
     parser.add_argument("--test", nargs="+", required=True, metavar="NAME=DIR")
-    parser.add_argument("--limit", type=int, default=200, help="pictures of each set to check half precision on")
     parser.add_argument("--note", default="", help="a paragraph for the card: where the genotype comes from")
+    parser.add_argument("--time", default="", help="of the card: what one picture takes, in which runtime, beside what")
     options = parser.parse_args()
-    config = yaml.safe_load((options.run / "config.yaml").read_text())
-    trained = json.loads((options.run / "scores.json").read_text())
-    genotype, state = load_weights(options.run / "weights.safetensors")
-    genotype = genotype.replace(name=options.name)
-    half = {key: value.half() if value.ndim > 1 else value for key, value in state.items()}
-    save_weights(options.run / "half.safetensors", half, genotype)
-    rows = _evaluate(options.run, options.test, ["--quick_scores", "--limit", str(options.limit)])
-    halved = {row["set"]: row for row in rows if row["network"] == "half"}
-    full = {row["set"]: row for row in rows if row["network"] == "full"}
-    for name, row in halved.items():
-        for metric in ("maxF", "MAE_raw"):
-            if abs(row[metric] - full[name][metric]) > _TOLERANCE:
-                sys.exit(f"{name}: {metric} is {full[name][metric]:.4f} in 32 bits and {row[metric]:.4f} in half")
+    config = from_dict(TrainConfig(), read_file(options.runs[0] / "config.yaml"))
+    genotype = load_weights(options.runs[0] / "weights.safetensors")[0].replace(name=options.name)
     target = ROOT / "retrain" / "networks" / f"{options.name}.safetensors"
-    shutil.copyfile(options.run / "half.safetensors", target)
+    save_weights(target, _mean([load_weights(run / "weights.safetensors")[1] for run in options.runs]), genotype)
     genotypes.save(genotype, ROOT / "genotypes" / f"{options.name}.yaml")
-    drift = max(abs(row[m] - full[name][m]) for name, row in halved.items() for m in ("maxF", "MAE_raw"))
-    card = _card(options, genotype, config, trained, drift, target.stat().st_size)
+    training = open_training(config)
+    held_out = training.photos.subset(training.held_out_rows, name=f"{training.photos.name}, held out")
+    rows = [_score(target, genotype, data) for data in (held_out, *options.test)]
+    card = _card(options, genotype, config, rows, target.stat().st_size)
     target.with_suffix(".md").write_text(card, encoding="utf-8")
     print(f"saved   {target} ({target.stat().st_size / 1e6:.2f} MB), its card and genotypes/{options.name}.yaml")
 
 
-def _evaluate(run: Path, tests: list[str], options: list[str]) -> list[dict]:
-    """The rows of RUN/report, made by `retrain.evaluate` where it is not there yet."""
-    if not (run / "report" / "scores.json").is_file():
-        weights = [f"half={run / 'half.safetensors'}", f"full={run / 'weights.safetensors'}"]
-        command = [sys.executable, "-m", "retrain.evaluate", "--weights", *weights, "--data", *tests]
-        subprocess.run([*command, "-o", str(run / "report"), *options], check=True, cwd=ROOT)
-    return json.loads((run / "report" / "scores.json").read_text())
+def _mean(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Of weights that grew from the same start; in half precision where there is more than one dimension."""
+    mean = {}
+    for key, first in states[0].items():
+        value = torch.stack([state[key].float() for state in states]).mean(0) if first.is_floating_point() else first
+        mean[key] = value.half() if value.ndim > 1 else value
+    return mean
 
 
-def _card(options, genotype, config, trained, drift, size) -> str:
+def _score(weights: Path, genotype: Genotype, data: str | PhotoSet) -> tuple[str, Scores]:
+    found = evaluate(retrain.load(weights).probabilities, data, size=genotype.input.size, workers=0)
+    return found.name, found.scores
+
+
+def _card(options, genotype: Genotype, config: TrainConfig, rows: list[tuple[str, Scores]], size: int) -> str:
     counted = cost.count(genotype)
-    torch.set_num_threads(1)
-    measured = cost.measure(genotype, repeats=50, memory=False)
-    data = config["data"].partition("=")[0]
+    data = config.data.partition("=")[0]
     side = "x".join(map(str, genotype.input.size))
-    rows = []
-    for name, row in trained["scores"].items():
-        cells = ["" if row[metric] is None else f"{row[metric]:.4f}" for metric in _METRICS]
-        label = f"{data}, held out" if name == "held_out" else name
-        rows.append(f"| {label} ({row['count']}) | {' | '.join(cells)} |")
-    start = "--backbone_weights mobilenet_v2_imagenet.pth"
-    if config.get("init"):  # the weights of another network here, by the name of its run
-        start = f"--init {Path(config['init']).parent.name or config['init']}"
-    again = (
-        f"python -m retrain.train --genotype {options.name} --recipe {options.recipe} --data {data}={data} \\\n"
-        f"    {start} --out runs/{options.name}\n"
-        f"python benchmarks/publish.py runs/{options.name} --name {options.name} --recipe {options.recipe} --test ..."
-    )
+    scores = [
+        f"| {name} ({row.count}) | {' | '.join(f'{getattr(row, metric):.4f}' for metric in _METRICS)} |"
+        for name, row in rows
+    ]
+    trained = []
+    for run in options.runs:
+        done, recipe = read_scores(run), from_dict(TrainConfig(), read_file(run / "config.yaml")).recipe
+        trained.append(
+            f"{done['steps']:,} steps of {recipe.batch_size} at {recipe.size} px, {done['train_seconds'] / 60:.0f} minutes"
+        )
+    mean = "the mean of runs that went on from one another: " if len(trained) > 1 else ""
     return f"""# {options.name}
 
 {options.note or "The genotype is genotypes/" + options.name + ".yaml."}
@@ -99,17 +92,16 @@ def _card(options, genotype, config, trained, drift, size) -> str:
 | input | {side} px, RGB |
 | parameters | {counted.params:,} |
 | multiply-adds | {counted.macs / 1e6:.1f} M at {side} |
-| time of one picture | {measured.latency_ms:.1f} ms, torch {torch.__version__} eager, one thread, {measured.device} |
+| time of one picture | {options.time} |
 | file | {size / 1e6:.2f} MB: convolutions in 16 bits, norms and biases in 32 |
-| trained | {trained["steps"]:,} steps of {config["recipe"]["batch_size"]} on {trained["train_images"]:,} photographs, \
-{trained["train_seconds"] / 60:.0f} minutes |
+| trained | {mean}{"; ".join(trained)} (one core, shared) |
 | date | {datetime.date.today().isoformat()} |
 
 ## Data and terms
 
-Trained on {_TERMS.get(data, data)}
+Trained on nine tenths of {_TERMS.get(data, data)}
 It started from ImageNet weights of MobileNetV2 (Apache License 2.0). The training and this file are ours (MIT, as the
-code). A tenth of {data} (seed 0) was held out; no test set selected anything.
+code). A tenth of {data} (seed 0) was held out and decided what is published; no test set did.
 
 ## Scores
 
@@ -119,15 +111,13 @@ MAE_stretched: of maps stretched to 0..1, as are all but MAE_raw.
 
 | set | {" | ".join(_METRICS)} |
 |{"---|" * (len(_METRICS) + 1)}
-{chr(10).join(rows)}
+{chr(10).join(scores)}
 
-Scored with 32-bit weights. On {options.limit} pictures of each set this file's scores differ by {drift:.4f} at most.
+Scored with this file, as `python -m retrain.evaluate --weights {options.name}` does.
 
 ## Made again
 
-```
-{again}
-```
+`bash benchmarks/train_networks.sh`, which trains all networks of the package, one from another.
 """
 
 
