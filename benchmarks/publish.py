@@ -79,9 +79,8 @@ def _card(options, genotype: Genotype, config: TrainConfig, rows: list[tuple[str
     trained = []
     for run in options.runs:
         done, recipe = read_scores(run), from_dict(TrainConfig(), read_file(run / "config.yaml")).recipe
-        trained.append(
-            f"{done['steps']:,} steps of {recipe.batch_size} at {recipe.size} px, {done['train_seconds'] / 60:.0f} minutes"
-        )
+        minutes = f"{done['train_seconds'] / 60:.0f} minutes"
+        trained.append(f"{done['steps']:,} steps of {recipe.batch_size} at {recipe.size} px, {minutes}")
     mean = "the mean of runs that went on from one another: " if len(trained) > 1 else ""
     return f"""# {options.name}
 

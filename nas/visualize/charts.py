@@ -16,6 +16,7 @@ import numpy
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from nas.visualize.scene import FONT
@@ -196,7 +197,8 @@ def trade_off(
     middle = (min(p.x for p in shown) + max(p.x for p in shown)) / 2 if shown else 0.0
     for point in shown:
         right = point.x > middle  # its label stands at its left, inside of the chart
-        how: dict[str, Any] = {"xytext": (-4 if right else 4, 4), "ha": "right" if right else "left"}
+        how: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground=PAPER)]}
+        how |= {"xytext": (-4 if right else 4, 4), "ha": "right" if right else "left"}
         axes.annotate(point.label, (point.x, point.y), textcoords="offset points", fontsize=7, color=INK, **how)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel + (" (higher is better)" if rising else ""))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -223,8 +225,9 @@ def picture_rows(rows: Mapping[str, numpy.ndarray]) -> Figure:
     figure.set_layout_engine("constrained", h_pad=0.01, hspace=0.01)
     for axis, (label, strip) in zip(axes, rows.items(), strict=True):
         axis.imshow(strip)
-        axis.set_axis_off()
-        axis.text(-0.01, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=8.5, color=INK)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8.5, color=INK)
     return figure
 
 

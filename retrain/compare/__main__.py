@@ -99,8 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ("trade_off", draw_trade_off(table)),
         ("photographs", draw_pictures(strips)),
     ):
-        figure.savefig(run.path / f"{name}.png")
-        figure.savefig(run.path / f"{name}.pdf")
+        for kind in ("png", "pdf"):
+            figure.savefig(run.path / f"{name}.{kind}", bbox_inches="tight")  # long labels stand outside of the panels
     page = report_at_the_end(run.path)
     print(markdown(table))
     print(f"saved   {run.path / 'table.md'} (table.tex, trainings.csv, trade_off.pdf, photographs.png, ... beside it)")
