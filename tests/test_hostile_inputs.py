@@ -1,0 +1,25 @@
+"""Hostile genotypes, configurations, recipes, lists, pictures and weight files: only a UserError is right."""
+
+import pytest
+from hostile_inputs import kinds, run
+
+COUNTS = {
+    "genotypes": 250,
+    "configurations": 250,
+    "recipes": 250,
+    "lists of pairs": 700,
+    "pictures": 800,
+    "weight files": 800,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", COUNTS)
+def test_only_user_errors(kind: str, tmp_path) -> None:
+    inputs, right = run(kind, tmp_path, COUNTS[kind], derandomize=True)
+    assert inputs >= COUNTS[kind] / 2, "hypothesis ran out of inputs"
+    assert 0.02 * inputs < right < 0.98 * inputs, "all refused, or all read: the inputs say nothing"
+
+
+def test_every_kind_is_run(tmp_path) -> None:
+    assert kinds(tmp_path).keys() == COUNTS.keys()
