@@ -14,7 +14,7 @@ from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, pr
 from nas.run.distributed import check_split, from_first, is_first, processes
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, open_objective
-from nas.strategies import Strategy
+from nas.strategies import STRATEGIES, Strategy
 from nas.task import Batches, PhotoSet, evenly, open_photos, split
 from nas.training import HeldOut
 from nas.trials import TrialsConfig, anchor_storage, check_trials
@@ -58,6 +58,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     if cfg.strategy.owner.sampler:
         check_trials(study, objectives=2 if cfg.cost or cfg.strategy.owner.whole_networks else 1)
     space, export = open_space(cfg), export_space(cfg)
+    _check_choices(cfg, space)
     with seeded(cfg.seed):
         net = cfg.strategy.supernet(space, cfg.backbone_weights)
     net = to_device(net, device)
@@ -126,6 +127,18 @@ def _check_shared(cfg: SearchConfig, net: Network) -> None:
         raise UserError(
             f"strategy {cfg.strategy.name}: its steps are not divided among processes; start it with python -m "
             "(docs/several_machines.md)"
+        )
+
+
+def _check_choices(cfg: SearchConfig, space: Genotype) -> None:
+    """UserError for choices that a strategy cannot decide."""
+    others = [way for way in space.choices() if way not in space.open_edges()]
+    if others and not cfg.strategy.owner.whole_networks:
+        able = ", ".join(name for name in STRATEGIES if STRATEGIES[name].load().whole_networks)
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise UserError(
+            f"strategy {cfg.strategy.name} decides operations only; {space.name} also leaves {others[0]}{more} open: "
+            f"take --strategy {able}, or a space that fixes them"
         )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 import genotypes
 import nas
 from genotypes import UserError
+from nas.command import run_command
 from nas.network import extreme, inherit, supernet_genotype
 from nas.network.weights import load_weights
 from nas.search.__main__ import main
@@ -78,11 +80,14 @@ def test_a_step_is_a_function_of_seed_and_step(photos):
     assert identities[0] == identities[3] != identities[4]
 
 
-def test_the_loss_is_the_largests_on_masks_and_the_others_on_its_maps(photos):
-    """Recomputed with networks of their own, that hold copies of the weights."""
+@pytest.mark.parametrize("taught", [False, True])
+def test_the_loss_is_the_largests_on_masks_and_the_others_on_its_maps(photos, taught):
+    """Recomputed with networks of their own, that hold copies of the weights. A teacher's maps are the largest's."""
+    photos = replace(photos, teacher=photos.images[:, :1]) if taught else photos
     sandwich = task(photos, alone=0, members=1)
     drawn = sandwich.make(sandwich.draw(5))
     x, y = drawn.batch
+    assert y.shape[1] == 1 + taught
     largest = inherit(sandwich.net, sandwich.largest.genotype).train()
     outputs = largest(x)
     expected = multi_output_loss(outputs, y, LossConfig())
@@ -198,6 +203,15 @@ def test_costs_are_at_the_members_own_size():
     assert MemberCost("latency")(small) > 0
     with pytest.raises(UserError, match="unknown cost 'joules'; known: params, macs, latency"):
         MemberCost("joules")
+
+
+@pytest.mark.parametrize("strategy", ["darts", "one_shot", "random"])
+def test_what_decides_operations_only_refuses_whole_networks(strategy, tmp_path, capsys):
+    words = f"--strategy {strategy} --space compact --data synthetic:40 --out {tmp_path / 'run'}"
+    assert run_command(main, words.split()) == 2
+    said = capsys.readouterr().err
+    assert "decides operations only" in said and "decoder.channels and" in said and "--strategy sandwich" in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_bad_settings():
