@@ -6,6 +6,8 @@ from the largest's own maps. The largest trains alone at first (progressive shri
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -68,14 +70,23 @@ class Sandwich(Task):
 
     def loss(self, batch: _Drawn) -> Tensor:
         x, y = batch.batch
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+        learnt = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        maps: list[Tensor] = []
+
+        def largest() -> Tensor:
             side = self.largest.genotype.input.size
             outputs = self.largest(at_size(x, side), keep_statistics=True)
-            total = multi_output_loss(outputs, at_size(y, side), self._loss)
-            maps = outputs[0].detach().float().sigmoid()
+            maps.append(outputs[0].detach().float().sigmoid())
+            return multi_output_loss(outputs, at_size(y, side), self._loss)
+
+        def smaller(member: Member) -> Tensor:
+            side = member.genotype.input.size
+            return multi_output_loss(member(at_size(x, side)), at_size(maps[0], side), self._loss)
+
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+            total = _Alone.apply(largest, *learnt)
             for member in batch.members:
-                side = member.genotype.input.size
-                total = total + multi_output_loss(member(at_size(x, side)), at_size(maps, side), self._loss)
+                total = total + _Alone.apply(partial(smaller, member), *learnt)
         return total / (1 + len(batch.members))
 
     def _member(self, number: int) -> Member:
@@ -87,6 +98,24 @@ class Sandwich(Task):
         while len(self._pool) > _POOL:
             self._pool.popitem(last=False)
         return self._pool[genotype.identity]
+
+
+class _Alone(torch.autograd.Function):
+    """A loss whose gradients are found at once: its activations are free again before the next member's are made.
+
+    loss: without arguments; parameters: all that its gradients are wanted of. It cannot be differentiated twice.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, loss: Callable[[], Tensor], *parameters: Tensor) -> Tensor:
+        with torch.enable_grad():
+            value = loss()
+        ctx.save_for_backward(*torch.autograd.grad(value, parameters, allow_unused=True))
+        return value.detach()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(None if found is None else gradient * found for found in ctx.saved_tensors)
 
 
 def at_size(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -100,6 +100,26 @@ def test_the_loss_is_the_largests_on_masks_and_the_others_on_its_maps(photos, ta
     torch.testing.assert_close(sandwich.loss(drawn), expected / 3)
 
 
+def test_gradients_are_those_of_one_graph(photos):
+    """Members are differentiated one after another, to free their activations; the sum is the same."""
+    sandwich = task(photos, alone=0, members=2)
+    drawn = sandwich.make(sandwich.draw(5))
+    x, y = drawn.batch
+    sandwich.net.train()
+    parameters = list(sandwich.net.parameters())
+    ours = torch.autograd.grad(sandwich.loss(drawn), parameters, allow_unused=True)
+    outputs = sandwich.largest(x)
+    total = multi_output_loss(outputs, y, LossConfig())
+    for member in drawn.members:
+        size = member.genotype.input.size
+        maps = at_size(outputs[0].detach().sigmoid(), size)
+        total = total + multi_output_loss(member(at_size(x, size)), maps, LossConfig())
+    whole = torch.autograd.grad(total / (1 + len(drawn.members)), parameters, allow_unused=True)
+    assert any(gradient is not None for gradient in whole)
+    for one, other in zip(ours, whole, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_only_the_largest_member_leaves_statistics(photos):
     sandwich = task(photos, alone=0)
     drawn = sandwich.make(sandwich.draw(5))
