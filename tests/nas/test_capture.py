@@ -115,6 +115,7 @@ def test_paths_that_differ_in_each_step_are_not_captured(space, strategy):
         {"precision": "bf16", "freeze_backbone_norms": True},
         {"optim": OptimConfig(name="sgd", lr=0.05, clip=0.5, schedule="steps", milestones=(0.5, 0.8))},
         {"optim": OptimConfig(name="adam", groups=(OptimGroup(match="cells", lr=2.0),)), "ema": 0.0},
+        {"passes": 2, "batch_size": 4},  # gradients that add up, in one graph
     ],
 )
 def test_a_training_is_replayed_to_the_same_bits(changes):
