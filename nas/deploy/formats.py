@@ -105,15 +105,22 @@ def save_openvino(model: "onnx.ModelProto", path: Path) -> None:
     ov.save_model(read, path, compress_to_fp16=False)
 
 
-def open_file(path: Path, *, threads: int = 1, size: tuple[int, int] | None = None, precision: str = "fp32") -> Run:
-    """A file as a function: .onnx in onnxruntime, .xml in OpenVINO, .pt2 in torch.
+def open_file(
+    path: Path,
+    *,
+    threads: int = 1,
+    size: tuple[int, int] | None = None,
+    precision: str = "fp32",
+    runtime: str | None = None,
+) -> Run:
+    """A file as a function: .onnx in onnxruntime (or the runtime openvino), .xml in OpenVINO, .pt2 in torch.
 
     size: (H, W) that will be fed one picture at a time, for what a runtime prepares for one size. precision: bf16 only
     in OpenVINO. Raises UserError where the runtime is not installed.
     """
-    if path.suffix == ".onnx":
+    if path.suffix == ".onnx" and runtime != "openvino":
         return _onnxruntime(str(path), threads, size)
-    if path.suffix == ".xml":
+    if path.suffix in (".onnx", ".xml"):
         return _openvino(path, threads, size, precision)
     module = torch.export.load(path).module()
     return _torch(module)

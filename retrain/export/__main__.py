@@ -25,6 +25,9 @@ class ExportConfig:
         formats: what to write; default: all but rembg that can be written here, int8 only with --calibrate.
         calibrate: photographs for int8, DIR or synthetic:COUNT; those with masks that calibrate nothing are scored.
         limit: photographs that calibrate, at most.
+        test: photographs with masks on which what rounding costs is printed, DIR or NAME=DIR (default: those of
+            --calibrate that calibrate nothing).
+        test_limit: at most so many of them, evenly spread.
         target: write only rembg.onnx, for rembg's u2net_custom (--for rembg).
         size: input side, or H,W, to time and calibrate at (default: what the genotype says).
         threads: of each runtime, while it is timed.
@@ -35,12 +38,14 @@ class ExportConfig:
     formats: tuple[str, ...] = ()
     calibrate: str | None = None
     limit: int = 100
+    test: str | None = None
+    test_limit: int = 300
     target: Literal["rembg"] | None = None
     size: tuple[int, ...] = ()
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("limit", "threads"):
+        for name in ("limit", "test_limit", "threads"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be at least 1, not {getattr(self, name)}")
 
@@ -51,13 +56,13 @@ COMMAND = Command(
     description="Write a trained network as files that run without this package, each checked and timed beside it.",
     examples="""\
   python -m retrain.export --weights runs/b/weights.safetensors -o deployed
-  python -m retrain.export --weights runs/b/weights.safetensors -o int8 --calibrate DUTS-TR=../data/DUTS-TR
+  python -m retrain.export --weights sod_s -o int8 --calibrate DUTS-TR=../data/DUTS-TR --test ECSSD=../data/ECSSD
   python -m retrain.export --weights runs/b/weights.safetensors -o cutter --for rembg""",
     notes=f"""
 Formats: {", ".join(FORMATS)}; OpenVINO and ONNX need pip install 'sod-nas[export,openvino]'. Input of every file:
 float32 [batch, 3, height, width], RGB, 0 to 1, any size from 32 up; output: probabilities of the same size. The
 folder's README.md shows how to run them. An earlier export in it gives way; a folder of something else is refused.""",
-    first=("weights", "out", "formats", "calibrate", "target", "size", "threads"),
+    first=("weights", "out", "formats", "calibrate", "test", "target", "size", "threads"),
     required=("out",),
 )
 
@@ -72,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         formats=formats or None,
         calibrate=options.calibrate,
         limit=options.limit,
+        test=options.test,
+        test_limit=options.test_limit,
         size=parse_size(options.size) if options.size else None,
         threads=options.threads,
         tell=lambda message: print(f"{message} ...", file=sys.stderr),
@@ -80,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    for line in made.losses():
+        print(line)
     for reason in made.skipped:
         print(f"left out: {reason}")
     if made.busy:

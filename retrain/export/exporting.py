@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from nas.deploy import Picture, Run, bf16_here, deploy, need, onnx_model, open_f
 from nas.network import Network
 from nas.run.sizes import check_side
 from nas.task import evaluate
-from retrain.export.quantising import Photographs, half, open_photographs, quantise
+from retrain.export.quantising import Photographs, Scored, half, open_photographs, open_scored, quantise
 from retrain.export.readme import readme
 from retrain.outputs import check_folder
 
@@ -46,7 +47,7 @@ class Row:
     """A file, or the network itself.
 
     difference: the largest of a probability to the network's, over all sizes and batches tried. ms: of one picture.
-    maxF, mae: on the photographs that calibrated nothing; None where there were no masks, or nothing was rounded.
+    maxF, mae: of the network and of what rounds its numbers, on the photographs that are scored, if any.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What an export wrote. rows: the network, then its files; skipped: what was left out, and why."""
+    """What an export wrote. rows: the network, then its files; skipped: what was left out, and why; scored: on what."""
 
     folder: str
     genotype: str
@@ -70,6 +71,17 @@ class Exported:
     busy: str | None
     rows: tuple[Row, ...]
     skipped: tuple[str, ...]
+    scored: str | None = None
+
+    def losses(self) -> list[str]:
+        """What rounding costs, in words: a line for each file that was scored."""
+        network, *files = self.rows
+        return [
+            f"{row.name}: maxF {row.maxF - network.maxF:+.4f} of {network.maxF:.4f}, MAE "
+            f"{row.mae - network.mae:+.4f} of {network.mae:.4f}, on {self.scored}"
+            for row in files
+            if network.maxF is not None and network.mae is not None and row.maxF is not None and row.mae is not None
+        ]
 
 
 def export(
@@ -79,6 +91,8 @@ def export(
     formats: Sequence[str] | None = None,
     calibrate: str | None = None,
     limit: int = 100,
+    test: str | None = None,
+    test_limit: int = 300,
     size: tuple[int, int] | None = None,
     threads: int = 1,
     tell: Callable[[str], None] = lambda message: None,
@@ -91,6 +105,8 @@ def export(
         formats: out of `FORMATS`; None: onnx, fp16, pt2 and openvino, as far as their packages are installed, and int8
             where there is something to calibrate with.
         calibrate: photographs for int8, see `open_photographs`; limit: how many of them at most.
+        test: photographs with masks on which files that round numbers are scored beside the network, see `open_scored`;
+            None: those of `calibrate` that calibrated nothing. test_limit: how many of them at most.
         size: (H, W) that is timed and calibrated; None: what the genotype says. The files take any sides from 32 up.
         threads: of the runtimes while they are timed.
         tell: is told what is being done.
@@ -105,6 +121,7 @@ def export(
     wanted, skipped = _choose(formats, calibrate is not None)
     check_folder(folder, _OWN)
     photographs = None if calibrate is None else open_photographs(calibrate, size, limit)
+    scored = open_scored(test, photographs, size, test_limit)
     network.cpu().eval()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +129,7 @@ def export(
             (folder / name).unlink(missing_ok=True)
         genotypes.save(network.genotype, folder / "genotype.yaml")
         _write(network, folder, wanted, photographs, tell)
-        rows = _Bench(network, folder, wanted, photographs, size, threads, tell).rows()
+        rows = _Bench(network, folder, wanted, scored, size, threads, tell).rows()
         made = Exported(
             folder=str(folder),
             genotype=network.genotype.name,
@@ -122,6 +139,7 @@ def export(
             busy=busy(),
             rows=tuple(rows),
             skipped=skipped,
+            scored=None if scored is None else scored.told,
         )
         (folder / "README.md").write_text(readme(made, wanted), encoding="utf-8")
         (folder / "export.json").write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
@@ -201,18 +219,21 @@ class _Bench:
         network: Network,
         folder: Path,
         wanted: Sequence[str],
-        photographs: Photographs | None,
+        scored: Scored | None,
         size: tuple[int, int],
         threads: int,
         tell: Callable[[str], None],
     ) -> None:
         self.folder, self.size, self.threads, self.tell = folder, size, threads, tell
         self.picture = Picture(network).eval()
-        self.photographs = photographs
-        # Row name -> format, precision.
-        self.files = {FORMATS[word][0]: (word, "fp32") for word in wanted}
+        self.scored = scored
+        # Row name -> format, runtime, precision.
+        runtimes = {"pt2": "torch.export", "openvino": "openvino"}
+        self.files = {FORMATS[word][0]: (word, runtimes.get(word, "onnxruntime"), "fp32") for word in wanted}
         if "openvino" in wanted and bf16_here():
-            self.files[f"{FORMATS['openvino'][0]} in bf16"] = ("openvino", "bf16")
+            self.files[f"{FORMATS['openvino'][0]} in bf16"] = ("openvino", "openvino", "bf16")
+        if "int8" in wanted and find_spec("openvino"):
+            self.files[f"{FORMATS['int8'][0]} in openvino"] = ("int8", "openvino", "fp32")
 
     def rows(self) -> list[Row]:
         with _torch_threads(self.threads):
@@ -224,8 +245,7 @@ class _Bench:
             ms = milliseconds(calls, threads=self.threads)
             scores = self._scores()
         rows = [Row(name="network", runtime="torch, eager", ms=ms["network"], **scores.get("network", {}))]
-        for name, (word, _) in self.files.items():
-            runtime = {"pt2": "torch.export", "openvino": "openvino"}.get(word, "onnxruntime")
+        for name, (word, runtime, _) in self.files.items():
             rows.append(
                 Row(
                     name=name,
@@ -239,8 +259,9 @@ class _Bench:
         return rows
 
     def _open(self, name: str, size: tuple[int, int] | None = None) -> Run:
-        word, precision = self.files[name]
-        run = open_file(self.folder / FORMATS[word][0], threads=self.threads, size=size, precision=precision)
+        word, runtime, precision = self.files[name]
+        path = self.folder / FORMATS[word][0]
+        run = open_file(path, threads=self.threads, size=size, precision=precision, runtime=runtime)
         if word != "rembg":
             return run
         mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (_REMBG.mean, _REMBG.std))
@@ -268,28 +289,28 @@ class _Bench:
                 expected = network(pictures)
                 for name, run in runs.items():
                     found[name] = max(found[name], float(np.abs(run(pictures) - expected).max()))
-        for name, (word, precision) in self.files.items():
+        for name, (word, _, precision) in self.files.items():
             if word in _EXACT and precision == "fp32" and not found[name] <= _TOLERANCE:
                 raise RuntimeError(f"{self.folder / name} differs by {found[name]:.2g} from the network")
         return found
 
     def _scores(self) -> dict[str, dict[str, float]]:
         """Row -> maxF and mae, of the network and of what rounds its numbers."""
-        if self.photographs is None or self.photographs.scored is None:
+        if self.scored is None:
             return {}
-        rounded = [name for name, (word, precision) in self.files.items() if word not in _EXACT or precision != "fp32"]
+        rounded = [name for name, (word, _, how) in self.files.items() if word not in _EXACT or how != "fp32"]
         scored = {}
         for name in ("network", *rounded):
             self.tell(f"score {name}")
             run = self._network() if name == "network" else self._open(name)
             scores = evaluate(
                 _on_tensors(run),
-                self.photographs.scored,
+                self.scored.data,
                 size=self.size,
                 workers=0,
                 quick=True,
                 progress=False,
-                name="calibration",
+                name=self.scored.told,
             ).scores
             scored[name] = {"maxF": scores.maxF, "mae": scores.MAE_raw}
         return scored

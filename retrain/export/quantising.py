@@ -13,23 +13,32 @@ import numpy as np
 from genotypes import UserError
 from nas.deploy import INPUT, need
 from nas.task import DataError, Pair, Photograph, PhotoSet, find_pairs, open_photos, parse_data, read_image
+from nas.task.cache import spread
 from nas.task.folders import is_synthetic, pictures_in
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Photographs", "half", "open_photographs", "quantise"]
+__all__ = ["Photographs", "Scored", "half", "open_photographs", "open_scored", "quantise"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Photographs:
-    """What ranges are measured on, and what is scored: other pictures, and only where there are masks.
+    """What ranges are measured on, and what may be scored: other pictures, and only where there are masks.
 
     calibration: float32 [N, 3, H, W], RGB, 0 to 1.
     """
 
     calibration: np.ndarray
     scored: list[Pair] | PhotoSet | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Photographs with masks, and what they are, in words."""
+
+    data: list[Pair] | PhotoSet
+    told: str
 
 
 def open_photographs(spec: str, size: tuple[int, int], limit: int) -> Photographs:
@@ -61,6 +70,26 @@ def open_photographs(spec: str, size: tuple[int, int], limit: int) -> Photograph
             files, scored = [pairs[index].image for index in taken], [pairs[index] for index in others]
     seen = np.stack([read_image(file, size) for file in files])
     return Photographs(calibration=seen.transpose(0, 3, 1, 2).astype(np.float32) / 255, scored=scored)
+
+
+def open_scored(spec: str | None, rest: Photographs | None, size: tuple[int, int], limit: int) -> Scored | None:
+    """At most `limit` photographs of a set (DIR, NAME=DIR or synthetic:COUNT), evenly spread; None: those that
+    calibrated nothing, all of them, where there are any.
+
+    Raises UserError for a folder without photographs and masks.
+    """
+    if spec is None:
+        if rest is None or rest.scored is None:
+            return None
+        return Scored(data=rest.scored, told=f"the {len(rest.scored)} photographs that calibrated nothing")
+    name, source = parse_data(spec)
+    data: list[Pair] | PhotoSet
+    if is_synthetic(source):
+        photos = open_photos(source, size=max(size), cache_dir=None, progress=False)
+        data = photos.subset(spread(list(range(len(photos))), limit), name=name)
+    else:
+        data = spread(find_pairs(Path(source)), limit)
+    return Scored(data=data, told=f"{len(data)} photographs of {name}")
 
 
 def quantise(model: "onnx.ModelProto", pictures: np.ndarray) -> "onnx.ModelProto":

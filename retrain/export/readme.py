@@ -105,7 +105,7 @@ def _measured(made: "Exported") -> str:
         f"{made.size[0]} x {made.size[1]}, the shortest of ten runs, in turn; of one thread its processor time."
     )
     if any(row.maxF is not None for row in made.rows):
-        text += " maxF and MAE: on the photographs that were not used for calibration."
+        text += f" maxF and MAE: on {made.scored}."
     if made.busy:
         text += f" When this was measured, {made.busy}."
     return "\n".join(lines) + text

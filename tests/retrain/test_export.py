@@ -18,8 +18,8 @@ from nas.deploy import Picture
 from nas.run import run_command
 from retrain.export import FORMATS, export
 from retrain.export.__main__ import main
-from retrain.export.exporting import _choose
-from retrain.export.quantising import open_photographs
+from retrain.export.exporting import Exported, Row, _choose
+from retrain.export.quantising import open_photographs, open_scored
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `export`: pip install 'sod-nas[export]'")
 pytest.importorskip("onnxruntime", reason="needs the extra `export`")
@@ -115,6 +115,24 @@ def test_calibration_and_scored_photographs_differ(pictures):
     (pictures / "images").rename(pictures.parent / "alone")
     alone = open_photographs(str(pictures.parent / "alone"), (32, 48), 100)
     assert alone.scored is None and np.array_equal(alone.calibration, photographs.calibration)
+
+
+def test_what_rounding_costs_is_said_on_photographs_of_their_own(pictures):
+    own = open_scored(f"P={pictures}", None, (32, 48), 3)
+    assert own is not None and len(own.data) == 3
+    assert own.told == "3 photographs of P"
+    rest = open_scored(None, open_photographs(str(pictures), (32, 48), 100), (32, 48), 3)
+    assert rest is not None and [pair.name for pair in rest.data] == ["p1", "p2"]
+    assert open_scored(None, None, (32, 48), 3) is None
+    rows = (
+        Row(name="network", runtime="torch, eager", maxF=0.9, mae=0.05),
+        Row(name="model.onnx", runtime="onnxruntime"),
+        Row(name="model_int8.onnx", runtime="onnxruntime", maxF=0.899, mae=0.052),
+    )
+    made = Exported(
+        folder="f", genotype="g", hash="h", size=(32, 48), threads=1, busy=None, rows=rows, skipped=(), scored=own.told
+    )
+    assert made.losses() == ["model_int8.onnx: maxF -0.0010 of 0.9000, MAE +0.0020 of 0.0500, on 3 photographs of P"]
 
 
 def test_user_errors(weights, tmp_path, capsys):
