@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The networks of the package, made again: five hours on one CPU core, an hour or less on a GPU (--device cuda).
+# The networks of the package, made again: four hours on one CPU core, less on a GPU (--device cuda).
 #
 #     DUTS=DUTS-TR ECSSD=ECSSD WEIGHTS=mobilenet_v2_imagenet.pth bash benchmarks/train_networks.sh [--device cuda]
 #
-# One genotype at three sizes; weights fit any size, so every network starts from the one before: sod_s at 120 px from
-# ImageNet's weights (s1), then 224 px (m1, m2), then 288 px (l1), and back to 120 px with the maps of m2 as a teacher
+# One genotype at two sizes; weights fit any size, so every network starts from the one before: sod_s at 120 px from
+# ImageNet's weights (s1), then 224 px (m1, m2), and back to 120 px with the maps of m2 as a teacher
 # (s2). What is published is the mean of a run and the one that it grew from. Runs that are there are continued.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,9 +23,6 @@ run s1 sod_s --recipe photos_s --backbone_weights "$WEIGHTS" "$@"
 run m1 sod_m --recipe photos_m --init "$runs/s1/weights.safetensors" "$@"
 run m2 sod_m --recipe photos_m --recipe.steps 5600 "${further[@]}" --init "$runs/m1/weights.safetensors" "$@"
 "$python" benchmarks/publish.py "$runs/m2" "$runs/m1" --name sod_m --test "ECSSD=$ECSSD"
-
-run l1 sod_l --recipe photos_m --recipe.size 288 --recipe.steps 800 --recipe.optim.lr 0.0008 --init sod_m "$@"
-"$python" benchmarks/publish.py "$runs/l1" "$runs/m2" "$runs/m1" --name sod_l --test "ECSSD=$ECSSD"
 
 maps=$runs/maps # of photographs that m2 was trained on: a teacher that has seen them, which is less than one that has not
 [ -d "$maps" ] || "$python" -m retrain.predict --weights "$runs/m2/weights.safetensors" "$DUTS/DUTS-TR-Image" -o "$maps"

@@ -4,7 +4,6 @@ onnxruntime runs the ONNX file, OpenVINO its own, torch the graph or the program
 """
 
 import importlib
-import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +32,6 @@ __all__ = [
     "check_runtime",
     "need",
     "onnx_model",
-    "onnx_to_time",
     "open_file",
     "open_graph",
     "open_model",
@@ -84,18 +82,6 @@ def onnx_model(exported: ExportedProgram, facts: Mapping[str, str] | None = None
     for key, text in (facts or {}).items():
         model.metadata_props.add(key=key, value=text)
     return model
-
-
-def onnx_to_time(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> bytes:
-    """A module as ONNX for these inputs, to be timed and not to be kept, in 10 ms where `onnx_model` takes seconds.
-
-    By torch's older exporter: a search space has 150 candidates. It folds a norm into the convolution before it.
-    """
-    need("onnx")
-    written = io.BytesIO()
-    with _quiet():
-        torch.onnx.export(module, inputs, written, dynamo=False)  # type: ignore[arg-type]  # a buffer will do, too
-    return written.getvalue()
 
 
 def save_openvino(model: "onnx.ModelProto", path: Path) -> None:
