@@ -315,6 +315,12 @@ class Command(Generic[Config]):
                 raise UserError(f"give {what}: {_texts(type(config))[name]} (--help shows examples)")
         return config, resume
 
+    def words(self) -> list[str]:
+        """Every option as it is spelled, the owners chosen by default."""
+        options = _options(self.config())
+        own = ("help", "config", "plugin", *(("resume",) if self.resume else ()))
+        return [f"--{name}" for name in (*options, *own) if name != self.positional]
+
     def _read(self, default: Config, sources: Sequence[_Source], words: Sequence[str]) -> tuple[Config, Values]:
         """(The defaults of the chosen owners, the values that words give): owners decide which options there are."""
         chosen = self._choose(default, sources, words)
@@ -397,8 +403,8 @@ def _check_same(before: Any, after: Any) -> None:
     """UserError where a run would not be continued as it is."""
     old, new = to_dict(before), to_dict(after)
     for key in old:
-        # Where the folder is seen from may change between the two commands; what the run computes may not.
-        if key != "out" and old[key] != new[key]:
+        # Where the folder is seen from, and how long it may take, may change; what the run computes may not.
+        if key not in ("out", "minutes") and old[key] != new[key]:
             raise UserError(f"--resume continues the run as it is: {_difference(key, old[key], new[key])}")
 
 

@@ -3,7 +3,7 @@
 from nas.command import run_command
 from nas.run.device import memory_told, open_device, peak_memory, seeded, sent
 from nas.run.folder import RunFolder, check_free, find_checkpoint, load_checkpoint, save_checkpoint, write_atomically
-from nas.run.interrupts import Interrupted, Interrupts
+from nas.run.interrupts import Interrupted, Interrupts, deadline
 from nas.run.progress import progress_bar, progress_shown, quiet
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Interrupts",
     "RunFolder",
     "check_free",
+    "deadline",
     "find_checkpoint",
     "load_checkpoint",
     "memory_told",

@@ -12,11 +12,17 @@ __all__ = ["memory_told", "open_device", "peak_memory", "seeded", "sent"]
 
 
 def open_device(name: str) -> torch.device:
-    """The device called `name` ("cpu", "cuda", "cuda:1"; "auto": a GPU if there is one); UserError if absent."""
+    """The device called `name` ("cpu", "cuda", "cuda:1"; "auto": a GPU if there is one); UserError for others.
+
+    Apple's `mps` is refused: it keeps no float64, and nobody has tested it.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            lacks = ", which keeps no float64 (losses are summed in it)" if device.type == "mps" else ""
+            raise UserError(f"device {name!r}{lacks}: expected cpu, cuda, cuda:N or auto")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -77,22 +77,25 @@ class RunFolder:
     events/           TensorBoard
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, until: float | None = None) -> None:
+        self.path, self.until = path, until
         self.history: list[dict[str, Any]] = []
         self._writer: SummaryWriter | None = None
 
     @classmethod
-    def open(cls, out: str | None, kind: str, config: str, *, resume: bool = False) -> "RunFolder":
+    def open(
+        cls, out: str | None, kind: str, config: str, *, resume: bool = False, until: float | None = None
+    ) -> "RunFolder":
         """A new folder (default: the next free runs/KIND-NNN), or, with `resume`, the one that is there.
 
-        config: YAML text. Raises UserError rather than writing into a folder that already holds something, or that
-        another process works on. What a killed one was writing is cleared away.
+        config: YAML text. until: the `deadline` at which the run saves itself and stops. Raises UserError rather than
+        writing into a folder that already holds something, or that another process works on. What a killed one was
+        writing is cleared away.
         """
         if not is_first():
-            return cls(scratch_folder())
+            return cls(scratch_folder(), until)
         try:
-            folder = cls(Path(out) if out else _next_free(Path("runs"), kind))
+            folder = cls(Path(out) if out else _next_free(Path("runs"), kind), until)
             if out and not resume:
                 check_free(folder.path)
                 folder.path.mkdir(parents=True, exist_ok=True)

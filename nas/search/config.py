@@ -64,6 +64,8 @@ class SearchConfig:
         capture: whether a step is recorded once and replayed; auto: on a GPU, and what cannot be is named.
         seed: of initial weights, order, augmentation and drawn genotypes.
         data_seed: of the split and of synthetic pictures; retraining with the same one holds the same images out.
+        minutes: after so many the run saves itself and stops, to go on with --resume, for as many again unless told
+            otherwise; 0: no limit. What follows the last step is not cut short.
         out: folder of the run; default the next free runs/search-NNN.
     """
 
@@ -102,6 +104,7 @@ class SearchConfig:
     capture: CaptureMode = "auto"
     seed: int = 0
     data_seed: int = 0
+    minutes: float | None = None
     out: str | None = None
 
     def __post_init__(self) -> None:
@@ -115,6 +118,8 @@ class SearchConfig:
             raise UserError(f"rivals must be at least 0, not {self.rivals}")
         if self.worth_seconds < 0:
             raise UserError(f"worth_seconds must be at least 0, not {self.worth_seconds}")
+        if self.minutes is not None and self.minutes < 0:
+            raise UserError(f"minutes must be at least 0, not {self.minutes}")
         if self.cost_weight < 0:
             raise UserError(f"cost_weight must not be negative, got {self.cost_weight}")
         if self.budget is not None and (self.cost is None or self.budget <= 0):

@@ -151,6 +151,7 @@ class _Study:
             objectives=("loss", objective.table.kind) if objective else ("loss",),
             scored=scores_key(self.cfg, self.setup) + within,
             folder=where,
+            until=self.run_folder.until,
             to_continue=f"--out {self.run_folder.path} --resume",
         )
 

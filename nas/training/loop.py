@@ -320,11 +320,11 @@ def fit(
     """Train to the end, or until `trainer.stopped`.
 
     evaluate: makes a row of the history, after each step for which `at(steps done)` holds and after the last. run: its
-    folder, where the training is saved with each row and when a signal asks it to stop (then it raises Interrupted);
+    folder, where the training is saved with each row and when it is asked to stop (then it raises Interrupted);
     None: nothing is saved, and signals are the caller's. Raises Diverged where a loss was not finite.
     """
     listeners = listeners if is_first() else ()
-    with Interrupts(on=run is not None) as interrupts:
+    with Interrupts(on=run is not None, until=run.until if run else None) as interrupts:
         for listener in listeners:
             listener.begin(trainer)
         try:

@@ -98,6 +98,7 @@ def run_trials(
     objectives: Sequence[str] = ("loss",),
     scored: str = "",
     folder: Path | None = None,
+    until: float | None = None,
     to_continue: str = "run the same command again",
 ) -> Trials:
     """Work on a study until `cfg.count` of its trials are finished, by this process or others; all of them.
@@ -111,6 +112,7 @@ def run_trials(
     objectives: names of the values: the loss, perhaps a cost.
     scored: what tells these scores from others of the same space (data, steps, ...); goes into the study's name.
     folder: of the run, for study.journal (see `TrialsConfig.storage`) and trials.csv; none: nothing is written.
+    until: the `nas.run.deadline` at which it is interrupted.
     to_continue: what an interrupted user is told to do.
 
     Raises Interrupted when asked to stop, UserError for a storage that cannot be opened and a study of another space.
@@ -145,7 +147,7 @@ def run_trials(
                 load_if_exists=True,
             )
             _check(study, searched, f"study {name!r} in {shown}")
-            with Interrupts() as caught:
+            with Interrupts(until=until) as caught:
                 return _Worker(study, storage, parameters, score, cfg, objectives, folder, caught).run(to_continue)
         except STORAGE_ERRORS as error:
             raise UserError(f"storage {shown}: {reason(error)}; once it is back, the same command goes on") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.command import Command, run_command, to_yaml
-from nas.run import RunFolder, check_free
+from nas.run import RunFolder, check_free, deadline
 from nas.run.distributed import is_first, joined
 from nas.task.folders import is_synthetic
 from retrain.recipe import recipe_names
@@ -56,10 +56,11 @@ recipes: {", ".join(recipe_names())}; or your own YAML file""",
 
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
+    until = deadline(cfg.minutes)
     if cfg.out and not resume and is_first():
         check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
     setup = open_training(cfg)  # whatever is wrong with them shows before a folder is made
-    run = RunFolder.open(cfg.out, "train", to_yaml(cfg), resume=resume)
+    run = RunFolder.open(cfg.out, "train", to_yaml(cfg), resume=resume, until=until)
     result = train(cfg, run, setup=setup)
     speed = f"{result.images_per_second:.0f} images/s"
     print(f"trained {result.genotype.name}: {result.steps} steps of {cfg.recipe.batch_size} images each, {speed}")

@@ -43,6 +43,8 @@ class TrainConfig:
         capture: whether a step is recorded once and replayed; auto: on a GPU, and what cannot be is named.
         seed: of initial weights, order and augmentation.
         data_seed: of the split and of synthetic pictures; runs that are compared share it.
+        minutes: after so many the run saves itself and stops, to go on with --resume, for as many again unless told
+            otherwise; 0: no limit. What follows the last step is not cut short.
         out: folder of the run; default the next free runs/train-NNN.
     """
 
@@ -67,6 +69,7 @@ class TrainConfig:
     capture: CaptureMode = "auto"
     seed: int = 0
     data_seed: int = 0
+    minutes: float | None = None
     out: str | None = None
 
     def __post_init__(self) -> None:
@@ -76,6 +79,8 @@ class TrainConfig:
             raise UserError(
                 "give one of --backbone_weights, --init (the whole network's weights) and --from (a search's)"
             )
+        if self.minutes is not None and self.minutes < 0:
+            raise UserError(f"minutes must be at least 0, not {self.minutes}")
         for name, least in (("held_out_limit", 1), ("evaluate_every", 0), ("workers", 0), ("data_seed", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")

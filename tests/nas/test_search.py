@@ -1,6 +1,7 @@
 """The search as a user runs it: products, resume to the same bits, interruption, bad input."""
 
 import csv
+import signal
 import subprocess
 import sys
 
@@ -35,6 +36,12 @@ def test_a_killed_search_continues_from_its_last_checkpoint(tmp_path, monkeypatc
     again = run_search(partial, cfg, resume=True)
     assert again.genotype == whole.genotype
     assert (partial / "history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
+
+
+def test_when_its_minutes_are_over_a_search_stops(tmp_path, capsys):
+    assert run_command(main, [*words(), "--minutes", "1e-6", "--out", str(tmp_path / "run")]) == 128 + signal.SIGALRM
+    assert "time is up: saved at step 1; continue: --out" in capsys.readouterr().err
+    assert load_checkpoint(tmp_path / "run/checkpoint.pt")["step"] == 1
 
 
 def test_the_run_folder_explains_the_run(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from toy_trials import cost_of, facts, toy
 
 from genotypes import UserError
-from nas.run import Interrupted
+from nas.run import Interrupted, deadline
 from nas.trials import TrialsConfig, run_trials
 from nas.trials.samplers import SAMPLERS
 
@@ -120,6 +120,15 @@ def test_a_signal_stops_and_the_same_command_goes_on(tmp_path, inside):
     assert caught.value.code == 128 + signal.SIGTERM
     assert facts(run(space, signalled, tmp_path, count=8)) == facts(run(space, score, count=8))
     assert len(calls) == 9 if inside else 8
+
+
+def test_a_study_whose_time_is_up_stops_and_goes_on(tmp_path):
+    space, score = toy()
+    with pytest.raises(Interrupted, match=r"time is up: 0 of 4 trials .*the same command") as caught:
+        run_trials(space, score, TrialsConfig(count=4), folder=tmp_path, until=deadline(1e-9))
+    assert caught.value.code == 128 + signal.SIGALRM and deadline(0) is deadline(None) is None
+    until = deadline(60)
+    assert len(run_trials(space, score, TrialsConfig(count=4), folder=tmp_path, until=until).trials) == 4
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))

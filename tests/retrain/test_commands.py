@@ -83,6 +83,8 @@ WRONG = [
     ("train", (*TRAIN, "--test", "a=pictures", "a=pictures"), "two sets are called a"),
     ("train", (*TRAIN, "--held_out", "1.5"), "held_out is a share"),
     ("train", (*TRAIN, "--device", "toaster"), "device 'toaster'"),
+    ("train", (*TRAIN, "--device", "mps"), "device 'mps', which keeps no float64"),
+    ("train", (*TRAIN, "--minutes", "-1"), "minutes must be at least 0"),
     ("train", (*TRAIN[:-1], "full"), "full already exists"),
     ("train", (*TRAIN[:-1], "one.png"), "one.png already exists"),
     ("train", ("--resume",), "--resume needs --out"),

@@ -17,12 +17,13 @@ from tiny_training import config, run_training
 import genotypes
 from genotypes import UserError
 from nas.network.weights import load_weights
-from nas.run import Interrupted, RunFolder, load_checkpoint
+from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
 from nas.task import AugmentConfig, LossConfig, batches, synthetic_set
 from nas.training import Diverged, HeldOut, MovingAverage, OptimConfig, Supervised, loop
 from retrain import load
 from retrain.predict.__main__ import main as predict
 from retrain.train import open_training, training
+from retrain.train.__main__ import main
 
 
 def history(path):
@@ -83,6 +84,19 @@ def test_an_interrupted_training_ends_as_if_never_interrupted(tmp_path, monkeypa
         assert all(torch.equal(one[key], value) for key, value in other.items())
     scores = [json.loads((tmp_path / name / "scores.json").read_text())["scores"] for name in ("parts", "whole")]
     assert scores[0] == scores[1]
+
+
+def test_when_its_minutes_are_over_a_training_stops_and_goes_on(tmp_path, small_file, capsys) -> None:
+    words = f"--genotype {small_file} --data synthetic:40 --size 32 --recipe.batch_size 4 --recipe.steps 3 --workers 0"
+    words = [*words.split(), "--quick_scores", "--out"]
+    parts, whole = str(tmp_path / "parts"), str(tmp_path / "whole")
+    assert run_command(main, [*words, whole, "--minutes", "60"]) == 0
+    assert run_command(main, [*words, parts, "--minutes", "1e-6"]) == 128 + signal.SIGALRM
+    assert f"time is up: saved at step 1; continue: --out {parts} --resume" in capsys.readouterr().err
+    assert run_command(main, ["--out", parts, "--resume"]) == 128 + signal.SIGALRM  # for as long again
+    assert "time is up: saved at step 2" in capsys.readouterr().err
+    assert run_command(main, ["--out", parts, "--resume", "--minutes", "0"]) == 0
+    assert same_weights(tmp_path / "parts/weights.safetensors", tmp_path / "whole/weights.safetensors")
 
 
 def test_resuming_a_finished_training_changes_nothing(tmp_path, small_file) -> None:
