@@ -96,6 +96,18 @@ def test_for_rembg_takes_what_rembg_normalises(weights, tmp_path):
     assert "u2net_custom" in (tmp_path / "r" / "README.md").read_text()
 
 
+def test_rembg_itself_runs_the_file(weights, pictures, tmp_path, monkeypatch):
+    rembg = pytest.importorskip("rembg", reason="rembg is not installed")
+    monkeypatch.setenv("REMBG_HOME", str(tmp_path))  # it takes models from its own folder only
+    assert run_command(main, ["--weights", str(weights), "-o", str(tmp_path / "models"), "--for", "rembg"]) == 0
+    session = rembg.new_session("u2net_custom", model_path=str(tmp_path / "models" / "rembg.onnx"))
+    photo = Image.open(pictures / "images" / "p1.png")
+    mask = np.asarray(rembg.remove(photo, session=session, only_mask=True), float)
+    ours = np.asarray(retrain.load(weights, size=320)(photo), float)
+    # It stretches a map to 0..255, and resizes by Lanczos' filter.
+    assert mask.shape == ours.shape and np.corrcoef(mask.ravel(), ours.ravel())[0, 1] > 0.95
+
+
 def test_an_earlier_export_gives_way_and_nothing_else(exported, weights, tmp_path):
     again = tmp_path / "again"
     network = retrain.load(weights).network

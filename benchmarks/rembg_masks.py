@@ -1,0 +1,42 @@
+"""rembg with our file (`retrain.export --for rembg`): how far its masks are from ours, on our three photographs.
+
+python benchmarks/rembg_masks.py [NETWORK]    needs pip install rembg; writes benchmarks/results/rembg_masks.csv
+"""
+
+import csv
+import os
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import retrain
+from retrain.export import export
+
+HERE = Path(__file__).parent
+PHOTOGRAPHS = HERE.parent / "docs" / "photographs"
+
+
+def main(name: str = "sod_m") -> None:
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["REMBG_HOME"] = home  # it takes models from its own folder only
+        import rembg
+
+        export(retrain.load(name).network, Path(home) / "models", formats=["rembg"])
+        session = rembg.new_session("u2net_custom", model_path=f"{home}/models/rembg.onnx")
+        ours = retrain.load(name, size=320)  # the size at which it runs every model of this kind
+        rows = []
+        for path in sorted(PHOTOGRAPHS.glob("*.jpg")):
+            mask = rembg.remove(Image.open(path), session=session, only_mask=True)
+            apart = np.abs(np.asarray(mask, np.int16) - np.asarray(ours(path), np.int16))
+            rows.append([name, version("rembg"), path.stem, f"{apart.mean():.2f}", f"{(apart > 25).mean():.4f}"])
+    with open(HERE / "results" / "rembg_masks.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([["network", "rembg", "photograph", "mean_levels", "share_beyond_25"], *rows])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
