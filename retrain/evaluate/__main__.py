@@ -27,7 +27,7 @@ class EvaluateConfig:
         weights: networks: FILE or LABEL=FILE; a name of the package for a file.
         data: sets: NAME=DIR, DIR, synthetic or synthetic:COUNT.
         out: folder for the report (default: print only).
-        saliency: maps that any tool wrote, scored alike: NAME=DIR or DIR, with DIR/SET/NAME.png or DIR/NAME.png.
+        saliency: maps of any tool, scored alike: NAME=DIR or DIR, which holds SET/NAME.png or NAME.png.
         protocol: how maps are compared with masks, a row each; the next six options change it.
         cut: a mask's object is > 127, > 128, >= 0.1 of white, or above half of the mask's own maximum.
         mae_mask: what MAE compares with: the cut mask, or the grey one.
@@ -102,12 +102,10 @@ COMMAND = Command(
     examples="""\
   python -m retrain.evaluate --weights runs/b/weights.safetensors --data ECSSD=ECSSD
   python -m retrain.evaluate --weights ours=a.safetensors fpn=b.safetensors --data ECSSD=ECSSD PASCAL=PASCAL-S -o report
-  python -m retrain.evaluate --weights a.safetensors --data synthetic:200 --quick
   python -m retrain.evaluate --weights a.safetensors --saliency U2Net=maps/u2net --data ECSSD=ECSSD --protocol csnet""",
     notes="""
 With -o: table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv and curves.png, .pdf, .csv; with --xlsx
-scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst. The folder must be new, empty, or an
-earlier report.
+scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst. A folder of something else is refused.
 Protocols: """
     + "\n  ".join(protocol.told() for protocol in PROTOCOLS.values()),
     first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "latency", "runtime", "device"),
