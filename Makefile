@@ -1,4 +1,4 @@
-# make install | search | test | lint | types | clean. The first call makes .venv and installs into it.
+# make install | search | test | lint | types | docs | clean. The first call makes .venv and installs into it.
 PYTHON ?= python3
 ifndef RUN  # `?=` would look at the clock at each use, and two parts of a run could part
 RUN := runs/quick-$(shell date +%Y%m%d-%H%M%S)
@@ -9,7 +9,7 @@ DUTS ?=
 ECSSD ?=
 WEIGHTS ?=
 
-.PHONY: install search photos test lint types format clean
+.PHONY: install search photos test lint types format docs clean
 
 install: .venv/installed
 
@@ -48,6 +48,11 @@ types: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The API reference, of the docstrings: build/docs/index.html.
+docs: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pdoc -d google -o build/docs genotypes search_spaces nas retrain
 
 clean:
 	rm -rf .venv runs build *.egg-info

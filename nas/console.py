@@ -4,6 +4,7 @@ Commands are named here, and loaded when they are called: the help must not wait
 """
 
 import importlib
+import inspect
 import math
 import os
 import platform
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from genotypes import UserError
 from nas.command import run_command
@@ -52,19 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name == "--version":
         return run_command(lambda _: print(f"sod-nas {_version('sod-nas')}"), words)
     if name in _HERE:
-        return run_command(lambda _: _HERE[name][0](words), words)
+        here, line = _HERE[name]
+        if words in (["--help"], ["-h"]):
+            return run_command(lambda _: print(f"sod-nas {name}: {line}\n\n{inspect.getdoc(here)}"), words)
+        return run_command(lambda _: here(words), words)
     if name in COMMANDS:
-        module = COMMANDS[name][0]
-        path = module if module in _SINGLE_FILES else f"{module}.__main__"
-        return run_command(importlib.import_module(path).main, words)
+        return run_command(_module(name).main, words)
     return run_command(lambda _: _unknown(name), words)
 
 
 def info(argv: Sequence[str]) -> None:
     """What a bug report needs, on standard output."""
-    if argv in (["--help"], ["-h"]):
-        print("sod-nas info\nWhat a bug report needs: versions, machine, extras. It takes no options.")
-        return
     _no_words("info", argv)
     import torch
 
@@ -82,9 +82,6 @@ def info(argv: Sequence[str]) -> None:
 
 def runs(argv: Sequence[str]) -> None:
     """The runs below a folder, the latest last: `sod-nas runs [DIR]`, by default runs/."""
-    if argv in (["--help"], ["-h"]):
-        print("sod-nas runs [DIR]\nThe runs below a folder (default: runs) with state and score, the latest last.")
-        return
     if len(argv) > 1 or any(word.startswith("-") for word in argv):
         raise UserError("usage: sod-nas runs [DIR] (default: runs)")
     folder = Path(argv[0] if argv else "runs")
@@ -101,9 +98,32 @@ def runs(argv: Sequence[str]) -> None:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
+def completion(argv: Sequence[str]) -> None:
+    """A script that completes commands, options and files in bash, and in zsh after `bashcompinit`.
+
+    sod-nas completion > ~/.local/share/bash-completion/completions/sod-nas
+    """
+    _no_words("completion", argv)
+    cases = "\n".join(f"    {name}) words='{' '.join(_module(name).COMMAND.words())}' ;;" for name in COMMANDS)
+    print(_COMPLETION.format(cases=cases, commands=" ".join((*COMMANDS, *_HERE))))
+
+
+_COMPLETION = """\
+_sod_nas() {{
+  local words=
+  case "${{COMP_WORDS[1]}}" in
+{cases}
+  esac
+  [ "$COMP_CWORD" -eq 1 ] && words='{commands}'
+  COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+  [[ "$COMP_CWORD" -gt 1 && "${{COMP_WORDS[COMP_CWORD]}}" != -* ]] && COMPREPLY=()  # a value: files
+}}
+complete -o default -F _sod_nas sod-nas"""
+
 _HERE: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "runs": (runs, "the runs below a folder, with state and score"),
     "info": (info, "what a bug report needs: versions, machine, extras"),
+    "completion": (completion, "a script for the shell: commands and options by the tabulator key"),
 }
 _RESULTS = {"search": "genotype.yaml", "training": "weights.safetensors", "comparison": "table.md"}
 _RESULTS |= {"gate": "gate.json", "tuning": "recipe.yaml"}
@@ -133,6 +153,12 @@ def _row(folder: Path) -> tuple[str, str, str, str]:
         and not math.isnan(value)
     ]
     return str(folder), run.kind, state, ", ".join(scores)
+
+
+def _module(command: str) -> Any:
+    """What is run, imported now."""
+    module = COMMANDS[command][0]
+    return importlib.import_module(module if module in _SINGLE_FILES else f"{module}.__main__")
 
 
 def _help() -> str:

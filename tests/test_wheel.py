@@ -20,7 +20,7 @@ MB = 1_000_000
 def python(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | environment
     argv = [sys.executable, *map(str, words)]
-    return subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=200)
+    return subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=800)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,16 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel):
     assert wheel.stat().st_size <= 18 * MB
 
 
+def test_the_dockerfile_copies_what_the_wheel_is_made_of():
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = {word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]}
+    assert copied == {*PACKAGES, "pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
+    assert all((ROOT / name).exists() for name in copied)
+    assert 'ENTRYPOINT ["sod-nas"]' in lines and 'CMD ["serve", "--host", "0.0.0.0"]' in lines and "serve" in COMMANDS
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_it_searches_predicts_and_explains_itself_in_an_empty_folder(wheel, tmp_path):
     """One process for all commands: importing torch takes longer than they do."""
     installed, work = tmp_path / "installed", tmp_path / "work"
@@ -60,7 +69,7 @@ def test_it_searches_predicts_and_explains_itself_in_an_empty_folder(wheel, tmp_
     Image.effect_noise((90, 60), 50).convert("RGB").save(work / "photo.jpg")
     tiny = "--size 32 --data synthetic:40 --batch_size 4 --steps 3 --warmup_steps 1 --select 1 --rivals 1 --no_guard.on"
     tiny += " --worth_seconds 0 --space.channels 4 --space.operations [none,skip_connect,conv_3x3]"
-    lines = [f"{name} --help" for name in (*COMMANDS, "runs", "info")]
+    lines = [f"{name} --help" for name in (*COMMANDS, "runs", "info", "completion")]
     lines += [f"search {tiny} --out runs/a", "predict photo.jpg -o maps --cutout", "cost fpn_tiny", "runs", "info"]
     code = f"import nas.console as c\nfor line in {lines!r}: assert c.main(line.split()) == 0, line\nprint(c.__file__)"
     done = python("-c", code, cwd=work, PYTHONPATH=str(installed), XDG_CACHE_HOME=str(tmp_path), OMP_NUM_THREADS="1")

@@ -27,7 +27,7 @@ def test_the_table_holds_every_command(capsys):
     assert {".".join(path.parts) for path in modules} | files == {module for module, _ in COMMANDS.values()}
     assert main([]) == main(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for name in (*COMMANDS, "runs", "info"):
+    for name in (*COMMANDS, "runs", "info", "completion"):
         assert any(line.split()[:1] == [name] for line in lines)
 
 
@@ -41,10 +41,31 @@ def test_every_command_explains_itself(name, capsys):
     assert not code and COMMANDS[name][0] in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["runs", "info"])
+@pytest.mark.parametrize("name", ["runs", "info", "completion"])
 def test_what_has_no_options_explains_itself_too(name, capsys):
     assert main([name, "--help"]) == main([name, "-h"]) == 0
     assert f"sod-nas {name}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_the_shell_completes(tmp_path, capsys):
+    assert main(["completion"]) == 0
+    (tmp_path / "completion").write_text(capsys.readouterr().out)
+
+    def completed(*words: str) -> set[str]:
+        code = f"source completion; COMP_WORDS=({' '.join(words)!s}); COMP_CWORD={len(words) - 1}; _sod_nas; "
+        done = subprocess.run(
+            ["bash", "-c", code + 'echo "${COMPREPLY[@]}"'], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert not done.stderr
+        return set(done.stdout.split())
+
+    assert completed("sod-nas", "pr") == {"predict", "prune"}
+    assert completed("sod-nas", "predict", "--ov") == {"--overlay", "--overwrite"}
+    assert "--strategy.lr" in completed("sod-nas", "search", "--") and "--resume" in completed(
+        "sod-nas", "train", "--res"
+    )
+    assert completed("sod-nas", "predict", "pho") == set()  # files, by the shell itself
 
 
 def test_help_loads_no_torch():
