@@ -225,15 +225,16 @@ def _evaluate(
 
 def _curvature(cfg: SearchConfig, setup: SearchSetup, strategy: Strategy, step: int) -> float:
     """Dominant eigenvalue of the Hessian, in alpha, of the loss on some held-out images; NaN without alpha or guard,
-    and before alpha moves.
+    before alpha moves, and where a single image is held out (norms need two).
 
     The loss is that of the expected mixture, also where the strategy draws: a draw's would be mostly noise.
     """
-    watched = cfg.guard.on and cfg.guard.iterations and step > cfg.warmup_steps
+    rows = setup.held_out.rows[: cfg.guard.images]
+    watched = cfg.guard.on and cfg.guard.iterations and step > cfg.warmup_steps and len(rows) > 1
     if not (watched and isinstance(strategy, Differentiable)):
         return math.nan
     net = strategy.net
-    images, masks = setup.photos.batch(setup.held_out.rows[: cfg.guard.images], setup.device)
+    images, masks = setup.photos.batch(rows, setup.device)
     x, y = network_input(images, setup.space.input), target(masks)
     params = {name: value.detach() for name, value in net.named_parameters()}
 

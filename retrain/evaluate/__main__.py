@@ -27,7 +27,7 @@ class EvaluateConfig:
         weights: networks: FILE or LABEL=FILE; a name of the package for a file.
         data: sets: NAME=DIR, DIR, synthetic or synthetic:COUNT.
         out: folder for the report (default: print only).
-        saliency: maps of any tool, scored alike: NAME=DIR or DIR, which holds SET/NAME.png or NAME.png.
+        saliency: maps of any tool, scored alike: NAME=DIR or DIR, of SET/NAME.png or NAME.png.
         protocol: how maps are compared with masks, a row each; the next six options change it.
         cut: a mask's object is > 127, > 128, >= 0.1 of white, or above half of the mask's own maximum.
         mae_mask: what MAE compares with: the cut mask, or the grey one.

@@ -69,6 +69,12 @@ def test_random_strategy_trains_nothing_and_follows_the_seed(tmp_path):
     assert not (tmp_path / "0/checkpoint.pt").exists()
 
 
+def test_a_single_held_out_picture_is_enough(tmp_path):
+    run_search(tmp_path / "run", config(data="synthetic:8", size=32))  # its map of stride 32 is one value a channel
+    with open(tmp_path / "run/history.csv") as file:
+        assert all(row["eigenvalue"] in ("", "nan") for row in csv.DictReader(file))
+
+
 def test_exported_width_and_size_may_differ_from_the_searched_ones(tmp_path):
     result = run_search(tmp_path / "run", config(strategy="random", export_channels=24, export_size=96))
     assert result.genotype.input.size == (96, 96)

@@ -213,7 +213,7 @@ def test_frozen_norms_stay_as_they_came(tmp_path, small_file) -> None:
 
 def test_what_a_run_leaves(trained, small) -> None:
     expected = {"config.yaml", "environment.json", "checkpoint.pt", "history.csv", "events", "genotype.yaml"}
-    expected |= {"weights.safetensors", "scores.json", "cells.svg", "predictions.png"}
+    expected |= {"weights.safetensors", "scores.json", "cells.svg", "predictions.png", "best.safetensors"}
     assert {path.name for path in trained.iterdir()} == expected
     document = json.loads((trained / "scores.json").read_text())
     net = load(trained / "weights.safetensors").network
