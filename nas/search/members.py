@@ -216,7 +216,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
             row |= {f"{which}_{name}": value for name, value in scores(member.genotype).items()}
         return row
 
-    shown = {"loss": "train_loss", "largest": "largest_MAE", "smallest": "smallest_MAE"}
+    shown = {"loss": "train_loss", "largest": "largest_MAE_raw", "smallest": "smallest_MAE_raw"}
     listeners = [History(run), Events(run, "search", dict), Progress("search", shown), *registered_listeners(run)]
     fit(trainer, evaluate, at=lambda step: step % cfg.evaluate_every == 0, listeners=listeners, run=run)
 

@@ -65,7 +65,7 @@ def test_the_written_configuration_repeats_the_run(tmp_path) -> None:
     cfg, text = parse(*words)
     (tmp_path / "config.yaml").write_text(text)
     again, _ = parse("--config", str(tmp_path / "config.yaml"))
-    assert again == cfg and cfg.test == ("a=x", "b=y") and cfg.recipe.loss.terms == {"bce": 1.0, "cel": 2.0}
+    assert again == cfg and cfg.test == ("a=x", "b=y") and cfg.recipe.loss.terms == {"bce_sum": 1.0, "cel": 2.0}
 
 
 @pytest.mark.parametrize(

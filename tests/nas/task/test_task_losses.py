@@ -122,7 +122,7 @@ def test_progressive_polishing():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(UserError, match="unknown loss 'dice'; known: bce, boundary, cel, iou"):
+    with pytest.raises(UserError, match="unknown loss 'dice'; known: bce, bce_sum, boundary, cel, iou, soft_iou"):
         LossConfig(terms={"dice": 1.0})
     with pytest.raises(UserError, match="negative"):
         LossConfig(terms={"bce": -1.0})
