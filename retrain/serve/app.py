@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from genotypes import UserError
 from nas.deploy import need
-from nas.task import DataError, read_image
+from nas.task import DataError, read_image, write_png
 from nas.task.reading import header_size
 from retrain.predict.pictures import cutout
 from retrain.predictor import Predictor
@@ -147,7 +146,7 @@ def _png(predictor: Predictor, kind: str, data: bytes, limits: Limits) -> bytes:
     except DataError as error:
         raise _Refused(415, str(error)) from None
     file = io.BytesIO()
-    Image.fromarray(made).save(file, format="PNG", compress_level=2)  # 6, the default, takes thrice as long
+    write_png(made, file)
     return file.getvalue()
 
 
