@@ -86,7 +86,9 @@ class OpenEdge(nn.Module):
         """[B, C_in, H, W] -> [B, C_out, H, W]. weights: [at least len(candidates)]; active: what is computed."""
         part = x if self.share == 1 else x[:, : x.shape[1] // self.share]
         indices = range(len(self.candidates)) if active is None else active
-        terms = [weights[i] * self.ops[self.carrying[i]](part) for i in indices if i in self.carrying]
+        # Taken apart once: the gradient of each `weights[i]` would be a tensor of zeros to be filled and added.
+        each = weights.unbind()
+        terms = [each[i] * self.ops[self.carrying[i]](part) for i in indices if i in self.carrying]
         if terms:
             mixed = sum(terms[1:], start=terms[0])
         else:

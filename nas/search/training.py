@@ -116,7 +116,7 @@ class SearchTask(Task):
         return _Drawn(share(self._setup.weights.draw(step)), architecture)
 
     def fixed(self, drawn: _Drawn) -> Hashable | None:
-        return () if self._strategy.fixed_work else None
+        return self._strategy.fixed(self._step)
 
     def make(self, drawn: _Drawn) -> _Made:
         train = self._loss_of(*self._setup.weights.make(drawn.weights))

@@ -1,10 +1,12 @@
 """Strategies without a gradient: chance, single-path one-shot search, and Optuna's samplers."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from genotypes import UserError
 from nas.network import Mixture, Network
 from nas.strategies.strategy import Strategy, derivable, random_choices, register_strategy
 from nas.task import generator
@@ -34,12 +36,35 @@ class OneShot(Strategy):
     into one update; here each path is a step, so that a step costs what it costs elsewhere.)
     """
 
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Strategy.Config):
+        """Options of one_shot.
+
+        Attributes:
+            redraw: steps for which what is drawn stays; on a GPU these are captured, and more save what drawing costs.
+        """
+
+        redraw: int = 1
+
+        def __post_init__(self) -> None:
+            if self.redraw < 1:
+                raise UserError(f"strategy: redraw must be at least 1, not {self.redraw}")
+
+    cfg: Config
     sampler = "evolution"
     _drawn: tuple[int, Mixture] | None = None  # of a step, found before it begins
 
     def prepare(self, step: int) -> bool:
-        self._drawn = step, self.net.path(self._fair_path(step))
+        path = self.net.path(self._fair_path(step))
+        if self._drawn:  # where a captured step reads it
+            path = path._replace(weights=self._drawn[1].weights.copy_(path.weights))
+        self._drawn = step, path
         return False
+
+    def fixed(self, step: int) -> Hashable | None:
+        if self.cfg.redraw == 1 or not self._drawn:
+            return None
+        return tuple(map(tuple, self._drawn[1].active or ()))
 
     def mixture(self, step: int) -> Mixture:
         return self._drawn[1] if self._drawn and self._drawn[0] == step else self.net.path(self._fair_path(step))
@@ -47,7 +72,7 @@ class OneShot(Strategy):
     def _fair_path(self, step: int) -> dict[str, str]:
         path = {}
         for row, (edge, candidates) in enumerate(self.net.open_edges.items()):
-            around, place = divmod(step, len(candidates))
+            around, place = divmod(step // self.cfg.redraw, len(candidates))
             order = torch.randperm(len(candidates), generator=generator(self.seed, f"fair/{row}", around))
             path[edge] = candidates[int(order[place])]
         return path

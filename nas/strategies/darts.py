@@ -1,6 +1,6 @@
 """DARTS (Liu, Simonyan and Yang, ICLR 2019), and what all strategies that descend in architecture parameters share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,7 +157,8 @@ def check_partial(partial: int) -> None:
 class Darts(Differentiable):
     """Softmax mixtures of all candidates; first order: the weights are taken as they are."""
 
-    fixed_work = True
+    def fixed(self, step: int) -> Hashable | None:
+        return ()
 
 
 @register_strategy("darts_2nd")

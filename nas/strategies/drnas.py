@@ -1,6 +1,6 @@
 """DrNAS: Dirichlet neural architecture search (Chen et al., ICLR 2021)."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,9 @@ class DirichletSearch(Differentiable):
             return build(space, weights, share=self.partial if self.progressive else 1)
 
     cfg: Config
-    fixed_work = True
+
+    def fixed(self, step: int) -> Hashable | None:
+        return ()
 
     def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:
         super().__init__(net, cfg, seed=seed, steps=steps)

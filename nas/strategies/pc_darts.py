@@ -1,5 +1,6 @@
 """PC-DARTS: partial channel connections (Xu et al., ICLR 2020)."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +41,9 @@ class PartialDarts(Differentiable):
             return build(space, weights, share=self.partial)
 
     cfg: Config
-    fixed_work = True
+
+    def fixed(self, step: int) -> Hashable | None:
+        return ()
 
     def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:
         super().__init__(net, cfg, seed=seed, steps=steps)

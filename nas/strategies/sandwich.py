@@ -24,19 +24,17 @@ class SandwichSearch(OneShot):
 
         Attributes:
             members: random ones a step, beside the largest and the smallest.
-            redraw: steps for which the random members stay the same; on a GPU more save what drawing costs.
             alone: share of the steps in which the largest is trained alone, before the others join.
         """
 
         members: int = 2
-        redraw: int = 1
         alone: float = 0.25
 
         def __post_init__(self) -> None:
-            if self.members < 0 or self.redraw < 1 or not 0 <= self.alone <= 1:
+            super().__post_init__()
+            if self.members < 0 or not 0 <= self.alone <= 1:
                 raise UserError(
-                    "expected members of 0 or more, redraw of 1 or more, alone in 0..1, "
-                    f"not {self.members}, {self.redraw}, {self.alone}"
+                    f"strategy: expected members of 0 or more, alone in 0..1, not {self.members}, {self.alone}"
                 )
 
         def supernet(self, space: Genotype, weights: str | None = None) -> Network:

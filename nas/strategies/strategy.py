@@ -2,7 +2,7 @@
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, make_dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -86,9 +86,6 @@ class Strategy(ABC):
             return build(space, weights)
 
     learns = True  # False: the supernet need not be trained at all
-    # Whether `mixture` and `architecture_step` ask the device for the same whatever the step, and change tensors in
-    # place: then steps are captured in graphs (`nas.training.capture`). What differs from step to step `prepare` makes.
-    fixed_work = False
     whole_networks = False  # True: it decides choices of every kind, see nas.search.members
     sampler: str | None = None  # "evolution", "tpe", ...: which genotypes to try, see nas.trials
 
@@ -113,6 +110,14 @@ class Strategy(ABC):
     def prepare(self, step: int) -> bool:
         """The host's part of step `step`, such as a change of `self.net`; True if that has other parameters now."""
         return False
+
+    def fixed(self, step: int) -> Hashable | None:
+        """What `mixture` and `architecture_step` of step `step` compute, but for values in tensors that stay; None: all.
+
+        Steps for which it is the same are captured in one graph (`nas.training.capture`): there no Python runs, so what
+        differs from step to step `prepare` writes into tensors. Asked after `prepare`.
+        """
+        return None
 
     def generators(self) -> Sequence[torch.Generator]:
         """What `mixture` and `architecture_step` draw from on the device; seeded by `prepare`."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from genotypes import Input, UserError
 from nas.run.device import sent
 
-__all__ = ["AugmentConfig", "Draw", "augment", "draw", "network_input", "normalise", "pixels", "target"]
+__all__ = ["AugmentConfig", "Draw", "augment", "constants", "draw", "network_input", "normalise", "pixels", "target"]
 
 _STRIDE = 16  # sizes of multi-scale batches are multiples of this: odd sizes only slow a network down
 _SMALLEST = 32  # the smallest input that networks take
@@ -151,10 +151,16 @@ def target(masks: Tensor) -> Tensor:
     return (masks > 127).float()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=None)  # a captured step reads them where they are: none may go
 def channels(values: tuple[float, ...], device: torch.device) -> Tensor:
     """float32[C, 1, 1], made once: a step that made it from a list would wait for the copy to the device."""
     return torch.tensor(values, device=device)[:, None, None]
+
+
+def constants(convention: Input, device: torch.device) -> None:
+    """Make what `augment` and `network_input` read on the device, so that no step does."""
+    for values in (_LUMA, convention.mean, convention.std):
+        channels(tuple(values), device)
 
 
 def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genotypes import Input
-from nas.task.augmentation import AugmentConfig, Draw, augment, draw, network_input
+from nas.task.augmentation import AugmentConfig, Draw, augment, constants, draw, network_input
 from nas.task.photos import PhotoSet
 
 __all__ = ["Batch", "Batches", "batch_indices", "generator"]
@@ -70,6 +70,9 @@ class Batches:
     device: torch.device
     seed: int
     stream: str
+
+    def __post_init__(self) -> None:
+        constants(self.convention, self.device)
 
     def draw(self, step: int) -> Batch:
         """What the host decides about step `step`: which images, and how they are varied. Its shapes never change."""

@@ -38,7 +38,7 @@ __all__ = ["Capture", "CaptureMode"]
 
 CaptureMode = Literal["auto", "on", "off"]
 
-_FIRST = 2  # steps of a kind that run as they are
+_FIRST = 2  # steps that run as they are, until there is a graph; then one of each kind does
 _KINDS = 16  # that are remembered; of more, those least recently seen go
 _TORCH = str(Path(torch.__file__).parent)
 
@@ -92,7 +92,7 @@ class Capture:
         kind = self._kind((fixed, _signature(given)))
         if kind.graph is None:
             kind.seen += 1
-            if kind.seen <= _FIRST or not self._record(kind, work, given, generators):
+            if kind.seen <= (1 if self.graphs else _FIRST) or not self._record(kind, work, given, generators):
                 return self._run(work, given, watched=kind.seen == 1)
         assert kind.graph is not None
         for buffer, value in zip(_tensors(kind.given), _tensors(given), strict=True):

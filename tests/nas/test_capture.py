@@ -18,7 +18,7 @@ from nas.run.graphs import GRAPHS, capturable
 from nas.search import SearchConfig, open_search
 from nas.search.sandwich import Sandwich
 from nas.search.training import search_trainer
-from nas.task import AugmentConfig, LossConfig
+from nas.task import AugmentConfig, LossConfig, augmentation
 from nas.training import Capture, Change, Number, OptimConfig, OptimGroup, Trainer, make_optimizer, run_in
 from retrain import Recipe
 from retrain.train import TrainConfig, open_training
@@ -101,6 +101,14 @@ def test_a_search_is_replayed_to_the_same_bits(space, strategy, options, changes
     assert captured.capture.replayed >= 10 and plain.capture.replayed == 0
 
 
+def test_a_path_that_stays_for_some_steps_is_captured(space):
+    plain, _ = a_search(space, "one_shot", "off", options={"redraw": 5})
+    captured, _ = a_search(space, "one_shot", "on", options={"redraw": 5})
+    assert same(after(plain, 20), after(captured, 20))
+    # Four paths, two of them alike: two steps of the first run as they are, and one of each other.
+    assert captured.capture.graphs == 3 and captured.capture.replayed == 16
+
+
 @pytest.mark.parametrize("strategy", ["gdas", "one_shot"])
 def test_paths_that_differ_in_each_step_are_not_captured(space, strategy):
     trainer, _ = a_search(space, strategy, "on", steps=10)
@@ -160,7 +168,7 @@ def test_a_parameter_that_is_first_used_after_a_capture_moves(space):
     after(trainer, 7)
     moved = found.alpha.detach().clone()
     after(trainer, 8)
-    assert trainer.capture.replayed == replayed + 2
+    assert trainer.capture.replayed == replayed + 3
     assert not torch.equal(before, moved) and not torch.equal(found.alpha, moved)
 
 
@@ -210,7 +218,17 @@ def test_a_member_that_stays_for_some_steps_is_captured(tmp_path):
         trainer = Trainer(task, cfg.optim, 24, capture=capture)
         results.append(after(trainer, 24))
     assert same(*results)
-    assert trainer.capture.graphs == 4 and trainer.capture.replayed == 16
+    assert trainer.capture.graphs == 4 and trainer.capture.replayed == 19
+
+
+def test_a_step_makes_no_tensor_from_numbers():
+    """On a GPU that is a copy from the host, which a graph cannot hold."""
+    augmentation.channels.cache_clear()
+    task = a_training("off", **HARD).task
+    made = augmentation.channels.cache_info().misses
+    assert made
+    task.make(task.draw(0))
+    assert augmentation.channels.cache_info().misses == made
 
 
 class Reading(Change):
