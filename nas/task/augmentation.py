@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -151,7 +151,7 @@ def target(masks: Tensor) -> Tensor:
     return (masks > 127).float()
 
 
-@lru_cache(maxsize=None)  # a captured step reads them where they are: none may go
+@cache  # a captured step reads them where they are: none may go
 def channels(values: tuple[float, ...], device: torch.device) -> Tensor:
     """float32[C, 1, 1], made once: a step that made it from a list would wait for the copy to the device."""
     return torch.tensor(values, device=device)[:, None, None]
