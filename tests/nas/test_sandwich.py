@@ -236,5 +236,5 @@ def test_what_decides_operations_only_refuses_whole_networks(strategy, tmp_path,
 
 def test_bad_settings():
     for bad in ({"members": -1}, {"redraw": 0}, {"alone": 1.5}, {"alone": math.nan}):
-        with pytest.raises(UserError, match="redraw must|expected members"):
+        with pytest.raises(UserError, match=r"redraw must|expected members"):
             SandwichSearch.Config(**bad)
