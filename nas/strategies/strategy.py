@@ -112,7 +112,7 @@ class Strategy(ABC):
         return False
 
     def fixed(self, step: int) -> Hashable | None:
-        """What `mixture` and `architecture_step` of step `step` compute, but for tensors' values; None: this step alone.
+        """What `mixture` and `architecture_step` of step `step` compute, but for tensors' values; None: this step.
 
         Steps for which it is the same are captured in one graph (`nas.training.capture`): there no Python runs, so what
         differs from step to step `prepare` writes into tensors. Asked after `prepare`.
