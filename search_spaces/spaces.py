@@ -143,6 +143,8 @@ class CompactSpace(Space):
         operations: candidates on every level of the decoder.
         sizes: sides of the picture to choose from; none: four from half the training size up to it.
         shares: of a block's published hidden width, to choose from.
+        open_blocks: so many of the backbone's blocks can be narrowed or absent, the deepest; the others stay whole.
+        leave_out: which tap the decoder may do without: the coarsest, either the finest or the coarsest, or none.
         step: hidden widths are multiples of it.
         mean: of the input convention that goes with the backbone's weights; default the backbone's own.
         std: standard deviation of the input convention; default the backbone's own.
@@ -150,10 +152,12 @@ class CompactSpace(Space):
 
     backbone: str = "mobilenet_v2"
     backbone_options: dict[str, str] = field(default_factory=dict)
-    channels: tuple[int, ...] = (8, 16, 24, 32)
+    channels: tuple[int, ...] = (16, 24, 32, 48, 64)
     operations: tuple[str, ...] = COMPACT_OPERATIONS
     sizes: tuple[int, ...] = ()
-    shares: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    shares: tuple[float, ...] = (0.5, 0.75, 1.0)
+    open_blocks: int = 8
+    leave_out: Literal["coarsest", "either", "none"] = "coarsest"
     step: int = 8
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
@@ -164,6 +168,8 @@ class CompactSpace(Space):
             raise UserError("channels, sizes and step must be at least 1, and there must be channels")
         if not self.shares or not all(0 < share <= 1 for share in self.shares):
             raise UserError(f"shares must be in 0..1, without 0, not {list(self.shares)}")
+        if self.open_blocks < 0:
+            raise UserError(f"open_blocks must be at least 0, not {self.open_blocks}")
 
     def build(self, size: tuple[int, int]) -> Genotype:
         side = max(size)
@@ -174,6 +180,8 @@ class CompactSpace(Space):
             self.operations,
             sizes=self.sizes or quarters,
             shares=self.shares,
+            open_blocks=self.open_blocks,
+            leave_out=self.leave_out,
             step=self.step,
             input=_convention(self.backbone, self.mean, self.std),
             backbone_options=self.backbone_options,

@@ -123,6 +123,8 @@ class GateConfig:
         size: the largest side of the pictures in pixels.
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
+        teacher: folder of another network's maps, NAME.png for each photograph: a further target of every training;
+            loss.teacher is its share.
         limit: use only so many photographs.
         cache: folder that keeps decoded photographs between runs.
         members: random members.
@@ -146,6 +148,7 @@ class GateConfig:
     size: int = 192
     backbone_weights: str | None = None
     data: str = "synthetic"
+    teacher: str | None = None
     limit: int | None = None
     cache: str | None = None
     members: int = 11
@@ -197,6 +200,7 @@ def open_gate(cfg: GateConfig) -> tuple[Genotype, Train]:
         limit=cfg.limit,
         seed=cfg.data_seed,
         progress=progress_shown(),
+        teacher=cfg.teacher,
     ).to(device)
     return space, _trainer(cfg, space, photos, device)
 

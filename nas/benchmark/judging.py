@@ -55,15 +55,20 @@ class Trained:
 class GateReport:
     """What the trainings say; scores are MAE, costs those of the members at their own sizes.
 
-    ratio: R, the spread of random members about the line over `seed_spread`; ratio_best: without the worst third.
+    ratio: R, the spread of random members about the line over `seed_spread`; ratio_best: without the worst third. Both
+    of the members within the line's range of costs, None where these are fewer than 3: beyond it there is no line to
+    compare with, only its end. beyond: the numbers of the others; ratio_all: R with them.
     seed_spread: standard deviation between two seeds of one member. residuals: of each random member, MAE minus the
-    line's at its cost. factors: its cost over the line's at its MAE; None beyond the line's ends.
-    winners: members that beat the line by twice the seed spread. explained: choice -> share of the residuals' variance.
+    line's at its cost (beyond the range: at the nearer end). factors: its cost over the line's at its MAE; None where
+    the line has no such MAE. winners: members that beat the line by twice the seed spread, and cost no more than its
+    dearest point. explained: choice -> share of the variance of the residuals within the range.
     """
 
     cost: Cost
-    ratio: float
-    ratio_best: float
+    ratio: float | None
+    ratio_best: float | None
+    ratio_all: float
+    beyond: tuple[int, ...]
     seed_spread: float
     residuals: tuple[float, ...]
     factors: tuple[float | None, ...]
@@ -74,19 +79,22 @@ class GateReport:
         """The report as text, for its cost."""
         inside = [factor for factor in self.factors if factor is not None]
         costs = f"{min(inside):.2f}x to {max(inside):.2f}x, median {median(inside):.2f}x" if inside else "none within"
-        verdict = "something to find" if self.ratio >= 4 and len(self.winners) >= 2 else "little to find"
+        verdict = "something to find" if (self.ratio or 0) >= 4 and len(self.winners) >= 2 else "little to find"
+        members, judged = len(self.residuals), len(self.residuals) - len(self.beyond)
         found = [
-            f"R       {self.ratio:.1f} (without the worst third {self.ratio_best:.1f}), "
+            f"R       {_told(self.ratio)} (without the worst third {_told(self.ratio_best)}) of the {judged} of {members} "
+            f"members within the line's range of {COSTS[self.cost]}; {self.ratio_all:.1f} with the others; "
             f"seed spread {self.seed_spread:.4f} MAE",
-            f"costs   {costs} of the line's {COSTS[self.cost]} at equal MAE; {len(self.factors) - len(inside)} of "
-            f"{len(self.factors)} members lie beyond the line's ends",
+            f"costs   {costs} of the line's {COSTS[self.cost]} at equal MAE; {members - len(inside)} of {members} members "
+            "have an MAE that the line has nowhere",
             f"winners {len(self.winners)} members beat the line by twice the seed spread"
             + (f": {', '.join(map(str, self.winners))}" if self.winners else ""),
         ]
-        chance = 1 / max(1, len(self.residuals) - 1)
-        best = sorted(self.explained.items(), key=lambda item: -item[1])[:6]
-        explained = ", ".join(f"{way} {share:.0%}" for way, share in best)
-        found.append(f"choices {explained} of what the cost does not explain (chance: {chance:.0%} each)")
+        if self.explained:
+            best = sorted(self.explained.items(), key=lambda item: -item[1])[:6]
+            explained = ", ".join(f"{way} {share:.0%}" for way, share in best)
+            chance = 1 / max(1, judged - 1)
+            found.append(f"choices {explained} of what the cost does not explain (chance: {chance:.0%} each)")
         found.append(f"verdict {verdict} (R of 4 and two winners are asked for)")
         return found
 
@@ -94,14 +102,15 @@ class GateReport:
 def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
     """Judge the members by the line; UserError where line, members or repeats are too few."""
     rows = list(rows)
-    line = _envelope([row for row in rows if row.kind == "line" and row.seed == 0], cost)
+    scaled = [row for row in rows if row.kind == "line" and row.seed == 0]
+    line = _envelope(scaled, cost)
     members = [row for row in rows if row.kind == "random" and row.seed == 0]
     first = {(row.kind, row.number): row for row in rows if row.seed == 0}
     pairs = [(first[row.kind, row.number].MAE, row.MAE) for row in rows if row.seed > 0]
-    if len(line) < 2 or len(members) < 3 or not pairs:
+    if len(scaled) < 2 or len(members) < 3 or not pairs:
         raise UserError(
             "expected a line of 2 points or more, 3 members and 1 repeat, "
-            f"not {len(line)}, {len(members)} and {len(pairs)}"
+            f"not {len(scaled)}, {len(members)} and {len(pairs)}"
         )
     spread = math.sqrt(mean((a - b) ** 2 / 2 for a, b in pairs))
     costs, scores = np.log([row.cost(cost) for row in line]), np.array([row.MAE for row in line])
@@ -111,21 +120,35 @@ def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
         inside = scores[-1] <= row.MAE <= scores[0]
         equal = float(np.exp(np.interp(row.MAE, scores[::-1], costs[::-1])))
         factors.append(row.cost(cost) / equal if inside else None)
-    kept = sorted(residuals)[: max(2, math.ceil(len(residuals) * 2 / 3))]
+    prices = [row.cost(cost) for row in scaled]
+    least, most = min(prices), max(prices)
+    within = [least <= row.cost(cost) <= most for row in members]
+    judged = [residual for residual, inside in zip(residuals, within, strict=True) if inside]
+    kept = sorted(judged)[: max(2, math.ceil(len(judged) * 2 / 3))]
     return GateReport(
         cost=cost,
-        ratio=_ratio(float(np.std(residuals, ddof=1)), spread),
-        ratio_best=_ratio(float(np.std(kept, ddof=1)), spread),
+        ratio=_ratio(judged, spread) if len(judged) > 2 else None,
+        ratio_best=_ratio(kept, spread) if len(judged) > 2 else None,
+        ratio_all=_ratio(residuals, spread),
+        beyond=tuple(row.number for row, inside in zip(members, within, strict=True) if not inside),
         seed_spread=spread,
         residuals=tuple(residuals),
         factors=tuple(factors),
-        winners=tuple(row.number for row, residual in zip(members, residuals, strict=True) if residual < -2 * spread),
-        explained=_explained(members, residuals),
+        winners=tuple(
+            row.number
+            for row, residual in zip(members, residuals, strict=True)
+            if residual < -2 * spread and row.cost(cost) <= most
+        ),
+        explained=_explained([row for row, inside in zip(members, within, strict=True) if inside], judged),
     )
 
 
-def _ratio(spread: float, of: float) -> float:
-    return spread / of if of > 0 else math.inf
+def _ratio(residuals: Sequence[float], seed_spread: float) -> float:
+    return float(np.std(residuals, ddof=1)) / seed_spread if seed_spread > 0 else math.inf
+
+
+def _told(ratio: float | None) -> str:
+    return "unknown" if ratio is None else f"{ratio:.1f}"
 
 
 def _envelope(rows: Iterable[Trained], cost: Cost) -> list[Trained]:
@@ -139,6 +162,8 @@ def _envelope(rows: Iterable[Trained], cost: Cost) -> list[Trained]:
 
 def _explained(members: Sequence[Trained], residuals: Sequence[float]) -> dict[str, float]:
     """Choice -> share of the residuals' variance that a straight line in it explains; of words, a mean for each."""
+    if len(members) < 3:
+        return {}
     y = np.array(residuals) - mean(residuals)
     total = float((y**2).sum()) or 1.0
     found = {}
@@ -181,7 +206,12 @@ def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:
         axes.annotate(str(row.number), at, xytext=(4, 3), textcoords="offset points", fontsize=7)
     words = {"macs": "multiply-adds (millions)", "ms": "milliseconds, deployed, one thread"}
     axes.set(xscale="log", xlabel=f"{words[report.cost]}, at the member's own size", ylabel="held-out MAE")
-    axes.set_title(f"R = {report.ratio:.1f}, seed spread {report.seed_spread:.4f}", fontsize=10)
+    judged = len(report.residuals) - len(report.beyond)
+    axes.set_title(
+        f"R = {_told(report.ratio)} ({judged} of {len(report.residuals)} members within the line's costs), "
+        f"seed spread {report.seed_spread:.4f}",
+        fontsize=10,
+    )
     axes.grid(color="#e4e7eb", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8)

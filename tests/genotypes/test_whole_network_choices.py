@@ -5,14 +5,17 @@ import random
 import pytest
 
 import genotypes
-from genotypes import BACKBONES, Backbone, Cell, Genotype, GenotypeError, Input
+from genotypes import BACKBONES, Backbone, Cell, Genotype, GenotypeError, Input, UserError
 from search_spaces import compact
+from search_spaces.spaces import CompactSpace
 
 DECIDED = {"backbone.widths.1": 48, "backbone.widths.2": 0, "decoder.inputs": "s8 s4", "input.size": 96}
 
 
 def space(**changes):
-    return compact("mobilenet_v2", channels=(8, 16), taps=("s16", "s8", "s4"), sizes=(64, 96), **changes)
+    """Everything open, with no default of `compact` but its operations."""
+    opened = {"shares": (0.25, 0.5, 0.75, 1.0), "open_blocks": 99, "leave_out": "either"} | changes
+    return compact("mobilenet_v2", channels=(8, 16), taps=("s16", "s8", "s4"), sizes=(64, 96), **opened)
 
 
 def drawn(space, seed):
@@ -111,6 +114,17 @@ def test_published_widths_spelt_out_are_the_published_network():
 def test_bad_widths(widths, says):
     with pytest.raises(GenotypeError, match=says):
         Backbone(name="mobilenet_v2", taps=("s8", "s4"), widths=widths)
+
+
+def test_by_default_few_blocks_are_open_and_the_finest_tap_stays():
+    choices = compact("mobilenet_v2").choices()
+    assert [way for way in choices if way.startswith("backbone")] == [f"backbone.widths.{n}" for n in range(9, 17)]
+    assert all(inputs.endswith("s4") for inputs in choices["decoder.inputs"]) and len(choices["decoder.inputs"]) == 2
+    assert choices["decoder.channels"] == (16, 24, 32, 48, 64)
+    whole = compact("mobilenet_v2", open_blocks=0, leave_out="none").choices()
+    assert not any(way.startswith("backbone") or way.endswith("inputs") for way in whole)
+    with pytest.raises(UserError, match="open_blocks must be at least 0, not -1"):
+        CompactSpace(open_blocks=-1)
 
 
 def test_a_backbone_that_cannot_be_narrowed_stays_as_it_is():

@@ -4,16 +4,22 @@ import csv
 import json
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
 from genotypes import UserError
-from nas.benchmark.gate import GateConfig, main, train_members
+from nas.benchmark.gate import GateConfig, main, open_gate, train_members
 from nas.benchmark.judging import Trained, draw_gate, judge
 from nas.command import run_command, to_yaml
+from nas.network import extreme
 from nas.report import write_report
 from nas.report.runs import read_run
+from nas.task import LossConfig, synthetic_set
+from nas.task.reading import write_png
+from nas.training import OptimConfig
 from search_spaces import compact
+from search_spaces.spaces import space_named
 
 SPACE = compact("tiny", (4, 8, 16), ("skip_connect", "conv_3x3"), taps=("s16", "s8", "s4"), sizes=(32, 48, 64))
 
@@ -69,6 +75,41 @@ def test_factors_are_costs_at_equal_score():
     assert report.residuals[2] == pytest.approx(-0.1) and 2 in report.winners
     with pytest.raises(UserError, match="expected a line of 2 points"):
         judge(found[:3])
+
+
+def test_members_beyond_the_line_are_left_out():
+    """Members that cost less than the line's cheapest point can only look worse than it; a dearer one can only win."""
+    base = {"seed": 0, "choices": {"a": 0}, "size": 32, "params": 1, "loss": 0.0, "maxF": 0.0}
+    found = [Trained(kind="line", number=n, macs=10**n * 100, MAE=0.4 - n / 10, **base) for n in range(3)]
+    costs = [(100, 0.4), (1000, 0.302), (10_000, 0.198), (10, 0.7), (20, 0.6), (20_000, 0.1)]
+    found += [Trained(kind="random", number=n, macs=macs, MAE=MAE, **base) for n, (macs, MAE) in enumerate(costs)]
+    found.append(Trained(kind="random", number=0, macs=100, MAE=0.402, **base | {"seed": 1}))
+    report = judge(found)
+    assert report.beyond == (3, 4, 5) and report.winners == () and report.residuals[5] == pytest.approx(-0.1)
+    # Residuals within are 0, .002 and -.002, whose standard deviation is .002; the seeds' is .002 / sqrt(2).
+    assert report.ratio == pytest.approx(math.sqrt(2)) and report.ratio_best == pytest.approx(1.0)
+    assert report.ratio_all > 50
+    assert "R       1.4 (without the worst third 1.0) of the 3 of 6 members within" in report.lines()[0]
+    few = judge([row for row in found if row.kind == "line" or row.number != 1])
+    assert few.ratio is None and few.ratio_best is None and few.explained == {} and few.ratio_all > 50
+    assert "R       unknown" in few.lines()[0] and "little to find" in few.lines()[-1]
+    assert json.loads(json.dumps(vars(few)))["ratio"] is None
+
+
+def test_members_learn_from_a_teacher(tmp_path):
+    """A teacher that says the opposite of the masks, alone in the loss, is what members follow."""
+    (tmp_path / "opposite").mkdir()
+    for name, mask in zip((photos := synthetic_set(40, 64, 0)).names, photos.masks, strict=True):
+        write_png(255 - mask[0].numpy(), tmp_path / f"opposite/{name}.png")
+    cfg = GateConfig(
+        space=space_named("compact"), size=64, data="synthetic:40", steps=60, loss=LossConfig(teacher=1.0), batch_size=8
+    )
+    cfg = replace(cfg, space=replace(cfg.space, backbone="tiny", sizes=(32, 64)), optim=OptimConfig(lr=0.01))
+    errors = []
+    for teacher in (None, str(tmp_path / "opposite")):
+        space, train = open_gate(replace(cfg, teacher=teacher))
+        errors.append(train(space.decide(extreme(space, "smallest")), 0)["MAE_raw"])
+    assert errors[0] < 0.45 and errors[1] > 0.55
 
 
 def test_every_member_is_trained_once_and_an_earlier_try_is_used(tmp_path):

@@ -12,7 +12,8 @@ from search_spaces import compact, fusion_cells, open_csnet
 from search_spaces.backbones import build_backbone
 from search_spaces.backbones.layers import sort_hidden_channels
 
-SPACE = compact("mobilenet_v2", channels=(4, 8, 12), taps=("s16", "s8", "s4"), sizes=(64, 96))
+OPENED = {"shares": (0.25, 0.5, 0.75, 1.0), "open_blocks": 99, "leave_out": "either"}
+SPACE = compact("mobilenet_v2", channels=(4, 8, 12), taps=("s16", "s8", "s4"), sizes=(64, 96), **OPENED)
 
 
 def picture(batch=2, side=64, seed=0):
@@ -125,7 +126,7 @@ def test_members_of_a_mixture_are_its_paths():
 def test_another_space_is_refused(supernet):
     with pytest.raises(UserError, match="belongs to another space"):
         Member(supernet, fusion_cells("mobilenet_v2", 4).decide(drawn(fusion_cells("mobilenet_v2", 4), 0)))
-    wide = compact("mobilenet_v2", channels=(16, 24), taps=("s16", "s8", "s4"), sizes=(64, 96))
+    wide = compact("mobilenet_v2", channels=(16, 24), taps=("s16", "s8", "s4"), sizes=(64, 96), **OPENED)
     with pytest.raises(UserError, match="at most as wide"):
         Member(supernet, wide.decide(extreme(wide, "largest")))
 
