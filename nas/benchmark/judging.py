@@ -82,11 +82,11 @@ class GateReport:
         verdict = "something to find" if (self.ratio or 0) >= 4 and len(self.winners) >= 2 else "little to find"
         members, judged = len(self.residuals), len(self.residuals) - len(self.beyond)
         found = [
-            f"R       {_told(self.ratio)} (without the worst third {_told(self.ratio_best)}) of the {judged} of {members} "
-            f"members within the line's range of {COSTS[self.cost]}; {self.ratio_all:.1f} with the others; "
+            f"R       {_told(self.ratio)} (without the worst third {_told(self.ratio_best)}) of the {judged} members "
+            f"within the line's range of {COSTS[self.cost]}; {self.ratio_all:.1f} of all {members}; "
             f"seed spread {self.seed_spread:.4f} MAE",
-            f"costs   {costs} of the line's {COSTS[self.cost]} at equal MAE; {members - len(inside)} of {members} members "
-            "have an MAE that the line has nowhere",
+            f"costs   {costs} of the line's {COSTS[self.cost]} at equal MAE; {members - len(inside)} of {members} "
+            "members have an MAE that the line has nowhere",
             f"winners {len(self.winners)} members beat the line by twice the seed spread"
             + (f": {', '.join(map(str, self.winners))}" if self.winners else ""),
         ]
