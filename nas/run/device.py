@@ -23,7 +23,7 @@ def open_device(name: str) -> torch.device:
         if device.type not in ("cpu", "cuda"):
             lacks = ", which keeps no float64 (losses are summed in it)" if device.type == "mps" else ""
             raise UserError(f"device {name!r}{lacks}: expected cpu, cuda, cuda:N or auto")
-        torch.empty(1, device=device)
+        device = torch.empty(1, device=device).device  # cuda is cuda:0, as tensors say
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"device {name!r} cannot be used here ({reason}); `cpu` always can") from None
