@@ -3,11 +3,25 @@
 import importlib
 import importlib.util
 import os
+import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-if sys.argv[:1] == ["-m"]:  # one of our commands starts: `python -m` looks into the current folder first
-    for _package in ("genotypes", "search_spaces"):
+
+def stop_loading(signum: int, frame: FrameType | None) -> None:
+    """Ctrl-C while a command is still loading: nothing is to be saved, and an exception would end in a traceback."""
+    with suppress(OSError):
+        os.write(2, b"\ninterrupted\n")
+    os._exit(128 + signum)
+
+
+if sys.argv[:1] == ["-m"] or Path(*sys.argv[:1]).stem == "sod-nas":  # one of our commands starts
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop_loading)  # until `run_command`
+    for _package in ("genotypes", "search_spaces"):  # `python -m` looks into the current folder first
         _found = importlib.util.find_spec(_package)
         if _found is not None and _found.submodule_search_locations is None:
             _where = f"{_found.origin} hides the package {_package} of this program"

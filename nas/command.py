@@ -35,6 +35,7 @@ import docstring_parser
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+import nas
 from genotypes import UserError, UserNote
 from genotypes.plugins import PLUGIN_HELP, load_plugin, with_hint
 from genotypes.yaml_io import parse_yaml, read_text
@@ -749,7 +750,10 @@ def run_command(
     """
     _open_streams()
     keep_freed_memory()
+    started = signal.getsignal(signal.SIGINT) is nas.stop_loading
     try:
+        if started:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             if os.environ.get("WORLD_SIZE", "1") == "1" or "RANK" not in os.environ:
@@ -764,7 +768,7 @@ def run_command(
     except KeyboardInterrupt as error:  # nas.run.Interrupted is one that says what was saved
         with suppress(ValueError):  # of a thread that is not the main one
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a further one ends the process without a word
-        print(f"\n{error or 'interrupted; a run that had begun continues with --resume'}", file=sys.stderr)
+        print(f"\n{str(error) or 'interrupted; a run that had begun continues with --resume'}", file=sys.stderr)
         return getattr(error, "code", 130)
     except SystemExit as leave:  # after --help
         return leave.code if isinstance(leave.code, int) else 0
@@ -775,6 +779,9 @@ def run_command(
         return _refused(f"not enough memory ({error}); a smaller size or batch needs less")
     except OSError as error:  # a folder that cannot be written, a full disk
         return _refused(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
+    finally:
+        if started:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # what is left is to leave: a signal does so without a word
     return 0
 
 

@@ -332,7 +332,20 @@ def _pool(workers: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
     context: BaseContext = multiprocessing.get_context("forkserver" if server else "spawn")
     if server:
         context.set_forkserver_preload(["nas.task.evaluation", "nas.task.metrics"])
+        _start_server()
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+
+
+def _start_server() -> None:
+    """Deaf to Ctrl-C from its first moment: it imports for seconds, and the main process is the one to handle it."""
+    from multiprocessing import forkserver, resource_tracker  # not on every system
+
+    resource_tracker.ensure_running()  # here, since it leaves Ctrl-C unblocked
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker() -> None:
