@@ -35,7 +35,7 @@ class Recipe:
         norms: train, or eval: all BatchNorms compute with the running statistics that came, and keep them.
         frozen: regular expressions; parameters whose names begin with a match keep their values.
         dynamic_decay: strength of CSNet's decay of norm scales by their features (ECCV 2020); 0 for none.
-        precision: fp32, or bf16 autocast.
+        precision: fp32, or autocast to bf16 or fp16; fp16 with a gradient scaler, as GPUs before bf16 need it.
     """
 
     EITHER: ClassVar = (("steps", "epochs"),)  # giving one in place of the other is no contradiction
@@ -53,7 +53,7 @@ class Recipe:
     norms: Literal["train", "eval"] = "train"
     frozen: tuple[str, ...] = ()
     dynamic_decay: float = 0.0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     def __post_init__(self) -> None:
         check_side(self.size)

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from genotypes import UserError
 from nas.network import Network
@@ -34,10 +35,15 @@ from nas.training.precision import run_in
 __all__ = ["Change", "Diverged", "Number", "Supervised", "Task", "Totals", "Trainer", "fit"]
 
 
+# The least number of fp16 that has all its digits. From torch's 2^16 the scale takes 31 steps left out to fall below.
+_LEAST_SCALE = 2.0**-14
+
+
 class Task(ABC):
     """What a step learns from: a network, what it is shown, a loss. The loop looks into none of them."""
 
     net: Network
+    precision: str = "fp32"  # with fp16 the trainer scales the loss
     generators: Sequence[torch.Generator] = ()  # what a step draws from, but the device's own; seeded by `prepare`
 
     def prepare(self, step: int) -> bool:
@@ -139,11 +145,11 @@ class Number:
 
 
 class Diverged(UserError):
-    """A loss that is not finite."""
+    """A loss that is not finite, or gradients that are not for long."""
 
 
 class Totals:
-    """Sums of losses, and the first step whose loss was not finite; on the device until somebody asks.
+    """Sums of losses, and the first step that diverged; on the device until somebody asks.
 
     Sums are float64, so that they are those of Python's floats.
     """
@@ -162,10 +168,10 @@ class Totals:
         self._sums[name].add_(value.detach() if isinstance(value, Tensor) else value)
         self._counts[name].add_(1)
 
-    def watch(self, loss: Tensor) -> None:
-        """Note the step if this is its first loss that is not finite."""
+    def watch(self, loss: Tensor, scale: Tensor) -> None:
+        """Note the step if it is the first whose loss is not finite, or which needs so small a scale."""
         loss = loss.detach()
-        bad = ~loss.isfinite() & (self._bad_step < 0)
+        bad = (~loss.isfinite() | (scale < _LEAST_SCALE)) & (self._bad_step < 0)
         self._bad_step.copy_(torch.where(bad, self._step, self._bad_step))
         self._bad_loss.copy_(torch.where(bad, loss, self._bad_loss))
 
@@ -173,7 +179,9 @@ class Totals:
         """Diverged, naming the step and the option to turn down."""
         step = int(self._bad_step)
         if step >= 0:
-            raise Diverged(f"step {step}: the loss is {float(self._bad_loss)}; try a smaller {option}")
+            loss = float(self._bad_loss)
+            what = "the gradients overflow at any scale" if math.isfinite(loss) else f"the loss is {loss}"
+            raise Diverged(f"step {step}: {what}; try a smaller {option}")
 
     def means(self) -> dict[str, float]:
         """The means since the last call, NaN of nothing; the sums start again."""
@@ -218,7 +226,10 @@ class Trainer:
         self.identity, self.blame, self.clock = identity or {}, blame, clock
         self.device = next(task.net.parameters()).device
         self.capture = Capture(self.device, capture)
-        self.optimizer = make_optimizer(task.net, cfg)
+        self.scaler = GradScaler(self.device.type, enabled=task.precision == "fp16")  # else it hands everything through
+        if self.scaler.is_enabled():
+            self.blame += ", or precision bf16"
+        self.optimizer = self._new_optimizer()
         self.lr = Number(self.device)
         self.totals = Totals(self.device, ["train", *(term for change in changes for term in change.terms)])
         self.step = 0
@@ -233,7 +244,7 @@ class Trainer:
     def advance(self) -> None:
         """One step."""
         if self.task.prepare(self.step):
-            self.optimizer = make_optimizer(self.net, self.cfg)  # what is new starts without momentum
+            self.optimizer = self._new_optimizer()  # what is new starts without momentum
             self.capture.forget()
         self.lr.set(self.cfg.lr * set_progress(self.optimizer, self.cfg, self.step / self.steps))
         self.totals.begin(self.step)
@@ -254,20 +265,25 @@ class Trainer:
         losses = []
         for part in parts:
             loss = self.task.loss(part) / len(parts)
-            loss.backward()
+            self.scaler.scale(loss).backward()
             losses.append(loss.detach())
         loss = torch.stack(losses).sum()
-        self.totals.watch(loss)
+        self.totals.watch(loss, self.scaler.scale(torch.ones_like(loss)))
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.net.parameters(), self.cfg.clip or math.inf)
         for change in self.changes:
             change.gradients(self)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)  # which leaves the weights alone where a gradient is not finite
+        self.scaler.update()
         for change in self.changes:
             change.after(self)
         self.totals.add("train", loss)
 
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        return make_optimizer(self.net, self.cfg, scaled=self.scaler.is_enabled())
+
     def check(self, value: float = 0.0) -> None:
-        """Diverged if a loss of the steps so far, or this value, is not finite."""
+        """Diverged if the steps so far have, or if this value is not finite."""
         self.totals.check(self.blame)
         if not math.isfinite(value):
             raise Diverged(f"step {self.step}: the loss is {value}; try a smaller {self.blame}")
@@ -289,9 +305,10 @@ class Trainer:
         for change in self.changes:
             change.load_state_dict(state["changes"].get(change.name))
         if self.net is not before:
-            self.optimizer = make_optimizer(self.net, self.cfg)
+            self.optimizer = self._new_optimizer()
         self.net.load_state_dict(state["net"])
         load_optimizer(self.optimizer, state["optimizer"])
+        self.scaler.load_state_dict(state.get("scaler", {}))  # of versions before fp16: without
         self.totals.load_state_dict(state["totals"])
         self.step, self.seconds, self.stopped = state["step"], state["seconds"], state["stopped"]
         self.capture.forget()
@@ -304,6 +321,7 @@ class Trainer:
             "seconds": self.seconds,
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "totals": self.totals.state_dict(),
             "changes": {change.name: change.state_dict() for change in self.changes if change.name},
         }

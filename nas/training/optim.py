@@ -105,10 +105,11 @@ def check_patterns(what: str, patterns: tuple[str, ...], net: nn.Module | None =
             )
 
 
-def make_optimizer(net: nn.Module, cfg: OptimConfig) -> torch.optim.Optimizer:
+def make_optimizer(net: nn.Module, cfg: OptimConfig, *, scaled: bool = False) -> torch.optim.Optimizer:
     """An optimiser with four groups: cells and backbone, each with and without weight decay; and those of `cfg.groups`.
 
     Norm scales and biases (parameters of one dimension) are not decayed: that would pull them from where data put them.
+    scaled: a gradient scaler calls it, and it must leave out a step itself without a value read: that is fused, too.
     Raises UserError for a group that matches nothing.
     """
     check_patterns("optimiser: groups", tuple(rule.match for rule in cfg.groups), net)
@@ -128,15 +129,16 @@ def make_optimizer(net: nn.Module, cfg: OptimConfig) -> torch.optim.Optimizer:
         rate = torch.tensor(lr, device=params[0].device) if captured else lr
         groups.append({"params": params, "lr": rate, "peak": lr, "weight_decay": cfg.weight_decay * decay})
     # On a GPU all that changes from step to step is a tensor, so that a step can be captured in one graph.
+    fused = captured or scaled
     if cfg.name == "sgd":
-        sgd = torch.optim.SGD(groups, momentum=cfg.momentum, fused=True if captured else None)
-        if captured and cfg.momentum:  # fused, it takes all buffers or none: a parameter may get its gradient later
+        sgd = torch.optim.SGD(groups, momentum=cfg.momentum, fused=True if fused else None)
+        if fused and cfg.momentum:  # it takes all buffers or none, and makes none in a first step that is left out
             for group in sgd.param_groups:
                 for p in group["params"]:
                     sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
         return sgd
     kind = torch.optim.AdamW if cfg.name == "adamw" else torch.optim.Adam
-    how: dict[str, bool] = {"fused": True, "capturable": True} if captured else {"foreach": True}
+    how: dict[str, bool] = {"fused": True, "capturable": captured} if fused else {"foreach": True}
     return kind(groups, betas=cfg.betas, **how)
 
 

@@ -1,4 +1,4 @@
-"""What a network computes in. bf16: autocast, but with the weights cast all at once, not one by one where used."""
+"""What a network computes in. bf16, fp16: autocast, but with the weights cast at once, not one by one where used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,40 +13,42 @@ __all__ = ["run_in"]
 
 # Autocast casts the weights of these, and nothing else of theirs but a bias.
 _CAST = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _names: "WeakKeyDictionary[nn.Module, tuple[str, ...]]" = WeakKeyDictionary()
 
 
 def run_in(precision: str, net: nn.Module, params: Mapping[str, Tensor], *arguments: Any) -> Any:
-    """net(*arguments) with these parameters, in "fp32" or under "bf16" autocast; the same values as autocast gives.
+    """net(*arguments) with these parameters, in "fp32" or under "bf16" or "fp16" autocast; the values are autocast's.
 
     A network of a search has a thousand small weights: on a GPU a cast of each, and of each gradient, takes as many
     kernels as its convolutions do.
     """
     if precision == "fp32":
         return functional_call(net, dict(params), arguments)
-    with torch.autocast(next(iter(params.values())).device.type, torch.bfloat16):
-        return functional_call(net, dict(params) | _lowered(net, params), arguments)
+    dtype = _DTYPES[precision]
+    with torch.autocast(next(iter(params.values())).device.type, dtype):
+        return functional_call(net, dict(params) | _lowered(net, params, dtype), arguments)
 
 
-def _lowered(net: nn.Module, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _lowered(net: nn.Module, params: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     if net not in _names:
         _names[net] = tuple(f"{name}.weight" for name, part in net.named_modules() if isinstance(part, _CAST))
     names = [name for name in _names[net] if params[name].dtype == torch.float32]
-    return dict(zip(names, _Lower.apply(*(params[name] for name in names)), strict=True)) if names else {}
+    return dict(zip(names, _Lower.apply(dtype, *(params[name] for name in names)), strict=True)) if names else {}
 
 
 class _Lower(Function):
-    """float32 tensors as bfloat16, and their gradients as float32; a tensor without gradient has none before, too."""
+    """float32 tensors in less precision, their gradients as float32; a tensor without gradient has none before, too."""
 
     @staticmethod
-    def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, dtype: torch.dtype, *weights: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        return tuple(_cast(weights, torch.bfloat16))
+        return tuple(_cast(weights, dtype))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         found = iter(_cast([gradient for gradient in gradients if gradient is not None], torch.float32))
-        return tuple(None if gradient is None else next(found) for gradient in gradients)
+        return None, *(None if gradient is None else next(found) for gradient in gradients)
 
 
 def _cast(tensors: Any, dtype: torch.dtype) -> list[Tensor]:

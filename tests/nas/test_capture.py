@@ -121,6 +121,8 @@ def test_paths_that_differ_in_each_step_are_not_captured(space, strategy):
     [
         HARD,
         {"precision": "bf16", "freeze_backbone_norms": True},
+        {"precision": "fp16", "passes": 2, "batch_size": 4},
+        {"precision": "fp16", "optim": OptimConfig(name="sgd", lr=0.05, clip=0.5)},
         {"optim": OptimConfig(name="sgd", lr=0.05, clip=0.5, schedule="steps", milestones=(0.5, 0.8))},
         {"optim": OptimConfig(name="adam", groups=(OptimGroup(match="cells", lr=2.0),)), "ema": 0.0},
         {"passes": 2, "batch_size": 4},  # gradients that add up, in one graph
@@ -138,14 +140,16 @@ def test_dynamic_decay_is_replayed_to_the_same_bits():
     assert same(after(a_training("off", **changes), 6), after(captured, 6)) and captured.capture.replayed == 4
 
 
-def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path):
-    whole = after(a_training("on", **HARD))
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, precision):
+    changes = {**HARD, "precision": precision}
+    whole = after(a_training("on", **changes))
     run = RunFolder.open(str(tmp_path / "run"), "train", "")
-    first = a_training("on", **HARD)
+    first = a_training("on", **changes)
     after(first, 11)
     assert first.capture.replayed  # it is stopped between replays
     run.save(first.state_dict())
-    second = a_training("on", **HARD)
+    second = a_training("on", **changes)
     second.resume(run)
     assert second.step == 11 and same(whole, after(second))
 
@@ -332,20 +336,21 @@ def test_a_file_may_say_on_and_off(value, meant):
 # ---------------------------------------------------------------------------------------------------- precision
 
 
-def test_weights_cast_at_once_are_those_of_autocast():
+@pytest.mark.parametrize("precision, dtype", [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_weights_cast_at_once_are_those_of_autocast(precision, dtype):
     net = build(genotypes.load("fpn_tiny"))
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     results = []
     for at_once in (True, False):
         net.zero_grad()
         if at_once:
-            outputs = run_in("bf16", net, dict(net.named_parameters()), x)
+            outputs = run_in(precision, net, dict(net.named_parameters()), x)
         else:
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", dtype):
                 outputs = net(x)
         sum(output.float().square().mean() for output in outputs).backward()
         results.append([*outputs, *(p.grad for p in net.parameters())])
-    assert outputs[0].dtype == torch.bfloat16 and same(*results)
+    assert outputs[0].dtype == dtype and same(*results)
 
 
 def test_fused_sgd_takes_gradients_that_come_later():

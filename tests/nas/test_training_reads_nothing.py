@@ -110,8 +110,9 @@ def test_a_step_of_the_second_stage():
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
-def test_a_training_step(name):
-    recipe = Recipe(size=64, batch_size=2, steps=4, ema=0.9, precision="bf16", freeze_backbone_norms=True, **HARD)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_training_step(name, precision):
+    recipe = Recipe(size=64, batch_size=2, steps=4, ema=0.9, precision=precision, freeze_backbone_norms=True, **HARD)
     recipe = replace(recipe, optim=replace(recipe.optim, name=name, clip=1.0))
     cfg = TrainConfig(genotype="fpn_tiny", data="synthetic:20", recipe=recipe)
     take_a_step(training_of(cfg, open_training(cfg))[0])
