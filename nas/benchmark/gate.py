@@ -26,7 +26,7 @@ from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, 
 from nas.command import Command, owner, run_command, to_yaml
 from nas.cost import count
 from nas.cost.clock import milliseconds
-from nas.network import build, to_device
+from nas.network import Network, build, to_device
 from nas.run import RunFolder, open_device, progress_bar, progress_shown, seeded, write_atomically
 from nas.search.members import scaled_line, score_network
 from nas.search.sandwich import at_size
@@ -35,7 +35,7 @@ from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoSet, evenly
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 from search_spaces.spaces import SPACES, Space, space_named
 
-__all__ = ["GateConfig", "run_gate", "train_members"]
+__all__ = ["GateConfig", "run_gate", "time_members", "train_member", "train_members"]
 
 
 Train = Callable[[Genotype, int], Mapping[str, float]]  # (member, seed) -> loss, maxF and MAE
@@ -249,8 +249,6 @@ def _trainer(cfg: GateConfig, space: Genotype, photos: PhotoSet, device: torch.d
     )
 
     def train(genotype: Genotype, seed: int) -> Mapping[str, float]:
-        with seeded(seed):
-            net = to_device(build(genotype, cfg.backbone_weights), device)
         batches = Batches(
             photos=photos,
             rows=rows,
@@ -261,11 +259,26 @@ def _trainer(cfg: GateConfig, space: Genotype, photos: PhotoSet, device: torch.d
             seed=seed,
             stream="train",
         )
-        trainer = Trainer(_AtSize(net, batches, cfg.loss), cfg.optim, cfg.steps)
-        fit(trainer, lambda: {}, at=lambda step: False)
+        net = train_member(genotype, batches, cfg.loss, cfg.optim, cfg.steps, backbone_weights=cfg.backbone_weights)
         return score_network(net, held_out)
 
     return train
+
+
+def train_member(
+    genotype: Genotype,
+    batches: Batches,
+    loss: LossConfig,
+    optim: OptimConfig,
+    steps: int,
+    *,
+    backbone_weights: str | None = None,
+) -> Network:
+    """A network of its own, trained on the batches at the genotype's size; their seed draws its weights, too."""
+    with seeded(batches.seed):
+        net = to_device(build(genotype, backbone_weights), batches.device)
+    fit(Trainer(_AtSize(net, batches, loss), optim, steps), lambda: {}, at=lambda step: False)
+    return net
 
 
 COMMAND = Command(

@@ -1,0 +1,298 @@
+"""Does a search over whole networks beat uniform scaling? One supernet, two budgets, short trainings.
+
+python benchmarks/whole_networks.py --data DUTS-TR --weights mobilenet_v2.pth --out runs/whole_networks
+python benchmarks/whole_networks.py --tables       # the tables and the figure again, from benchmarks/results
+
+The first searches (whole_networks.yaml: a sandwich supernet on `compact`, and a study by loss and multiply-adds), times
+some members, scores them with the supernet's weights, and trains them from the backbone's ImageNet weights, all alike.
+It may be stopped and started again: what is done lies in OUT. Half of the photographs that are held out selects (the
+study reads it), the other half judges.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from genotypes import Genotype
+from nas.benchmark import kendall_tau
+from nas.benchmark.gate import time_members, train_member
+from nas.benchmark.judging import Trained
+from nas.cost import count
+from nas.network import Network
+from nas.run import find_checkpoint, load_checkpoint
+from nas.search import __main__ as search
+from nas.search.members import MemberScores, scaled_line
+from nas.search.sandwich import at_size
+from nas.search.setup import SearchSetup, open_search
+from nas.strategies import random_choices
+from nas.task import network_input, target
+
+HERE = Path(__file__).parent
+FILE = HERE / "results" / "whole_networks.csv"
+PICTURE = HERE.parent / "docs" / "images" / "whole_networks.svg"
+BUDGETS = (64, 96)  # px: the multiply-adds of the line's points of these sides, with the widest decoder
+LINE = (64, 80, 96)  # the points that are trained
+RANDOM = 7  # members that take .8 to 1 of the smaller budget
+STEPS = 600
+SEEDS = 3
+LOOKS = {  # colours and markers that are told apart without colours, too
+    "line": ("uniform scaling", "#0072b2", "^"),
+    "found": ("found", "#d55e00", "*"),
+    "random": ("random, near the smaller budget", "#7a8594", "o"),
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A member. number: of the line its side, of what was found its budget's side, of a random one its place."""
+
+    kind: str
+    number: int
+    choices: dict[str, Any]
+    genotype: Genotype
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", help="DUTS-TR, with DUTS-TR-Image and DUTS-TR-Mask in it")
+    parser.add_argument("--weights", help="ImageNet weights of mobilenet_v2")
+    parser.add_argument("--cache", help="folder that keeps decoded photographs")
+    parser.add_argument("--out", type=Path, help="folder of the search and the trainings")
+    parser.add_argument("--tables", action="store_true", help="only print the tables and draw the figure")
+    given = parser.parse_args()
+    if not given.tables:
+        if not (given.data and given.weights and given.out):
+            parser.error("--data, --weights and --out are needed, or --tables")
+        run(given)
+    rows = read()
+    table(rows)
+    draw(rows)
+
+
+def run(given: argparse.Namespace) -> None:
+    out, folder = given.out, given.out / "supernet"
+    resume = ["--out", str(folder), "--resume"]
+    if not (folder / "config.yaml").is_file():
+        files = ["--data", f"DUTS-TR={given.data}", "--backbone_weights", given.weights, "--out", str(folder)]
+        cache = ["--cache", given.cache] if given.cache else []
+        search.main(["--config", str(HERE / "whole_networks.yaml"), *files, *cache])
+    elif not (folder / "scores.json").is_file():
+        search.main(resume)
+    cfg, _ = search.COMMAND.parse(resume)
+    setup = open_search(cfg, folder=folder)
+    setup.net.load_state_dict(load_checkpoint(find_checkpoint(folder))["net"])
+    members = chosen(setup.space, folder / "trials.csv")
+    ms = kept(out / "ms.json", lambda: times(setup.space, members))
+    inherited = MemberScores(setup.net, setup.weights, setup.held_out)
+
+    def scores(member: Chosen, seed: int | None) -> dict[str, Any]:
+        if seed is None:
+            return judged(inherited.network(member.genotype), setup)
+        batches = replace(setup.weights, seed=seed, stream="train")
+        weights = cfg.backbone_weights
+        return judged(
+            train_member(member.genotype, batches, cfg.loss, cfg.optim, STEPS, backbone_weights=weights), setup
+        )
+
+    rows: list[dict[str, Any]] = []
+    for member, seed in plan(members):
+        told = "inherited" if seed is None else seed
+        found = kept(out / f"scores/{member.kind}-{member.number}-{told}.json", partial(scores, member, seed))
+        cost = count(member.genotype)
+        about = {"kind": member.kind, "number": member.number, "seed": told, "params": cost.params, "macs": cost.macs}
+        rows.append(about | {"ms": ms[f"{member.kind}-{member.number}"]} | found | member.choices)
+        write(rows)
+
+
+def plan(members: Sequence[Chosen]) -> list[tuple[Chosen, int | None]]:
+    """What is scored, in this order: with the supernet's weights (None), then trained with a seed."""
+    more = [(member, seed) for seed in range(1, SEEDS) for member in members if member.kind != "random"]
+    return [(member, seed) for seed in (None, 0) for member in members] + more
+
+
+def kept(file: Path, make: Callable[[], Any]) -> Any:
+    """What the file holds, or else what is made now and kept there."""
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.with_suffix(".new").write_text(json.dumps(make()))
+        file.with_suffix(".new").replace(file)
+    return json.loads(file.read_text())
+
+
+def chosen(space: Genotype, trials: Path) -> list[Chosen]:
+    """The line's points and what the study found at each budget, then random members near the smaller budget."""
+    points = scaled_line(space)
+    widest = max(point["decoder.channels"] for point in points)
+    line = {p["input.size"]: p for p in points if p["decoder.channels"] == widest and p["input.size"] in LINE}
+    budgets = {side: count(space.decide(line[side])).macs for side in BUDGETS}
+    near, number = [], 0
+    while len(near) < RANDOM:
+        choices = random_choices(space.choices(), number, space.reaches_image)
+        if 0.8 <= count(space.decide(choices)).macs / min(budgets.values()) <= 1:
+            near.append(dict(choices))
+        number += 1
+    found = [("line", side, point) for side, point in line.items()]
+    found += [("found", side, best_tried(trials, space, budget)) for side, budget in budgets.items()]
+    found += [("random", place, choices) for place, choices in enumerate(near)]
+    return [Chosen(kind, number, choices, space.decide(choices)) for kind, number, choices in found]
+
+
+def best_tried(trials: Path, space: Genotype, budget: float) -> dict[str, Any]:
+    """The choices of the least selecting loss that the study tried within the budget."""
+    with open(trials, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["state"] == "complete" and float(row["macs"]) <= budget]
+    best = min(rows, key=lambda row: float(row["loss"]))
+    return {way: {str(one): one for one in some}[best[way]] for way, some in space.choices().items()}
+
+
+def times(space: Genotype, members: Iterable[Chosen]) -> dict[str, float]:
+    """Milliseconds of the deployed form in ONNX Runtime, one photograph, one thread."""
+    unknown = {"seed": 0, "params": 0, "macs": 0, "loss": 0.0, "maxF": 0.0, "MAE": 0.0}
+    rows = [
+        Trained(kind=m.kind, number=m.number, choices=m.choices, size=m.genotype.input.size[0], **unknown)
+        for m in members
+    ]
+    return {f"{row.kind}-{row.number}": row.ms for row in time_members(space, rows, "onnxruntime")}
+
+
+@torch.no_grad()
+def judged(net: Network, setup: SearchSetup) -> dict[str, Any]:
+    """Scores on the half that selects and on the half that judges, and each photograph's MAE in the latter."""
+    net.eval()
+    size, judges = net.genotype.input.size, replace(setup.held_out, rows=setup.architecture.rows)
+
+    def forward(x: Tensor) -> list[Tensor]:
+        return [at_size(logits, (x.shape[-2], x.shape[-1])) for logits in net(at_size(x, size))]
+
+    scores: dict[str, Any] = {}
+    for name, half in (("selecting", setup.held_out), ("judging", judges)):
+        scores |= {f"{name}_{key}": value for key, value in half.score(forward).items()}
+    errors: list[float] = []
+    for part in judges.rows.split(judges.chunk):
+        images, masks = judges.photos.batch(part, judges.device)
+        maps = forward(network_input(images, judges.convention))[0].sigmoid()
+        errors += (maps - target(masks)).abs().mean((1, 2, 3)).tolist()
+    return scores | {"errors": " ".join(f"{error:.4f}" for error in errors)}
+
+
+def write(rows: Sequence[dict[str, Any]]) -> None:
+    with open(FILE, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read() -> list[dict[str, str]]:
+    with open(FILE, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def of(rows: Iterable[dict[str, str]], kind: str, number: int | str, column: str) -> list[float]:
+    """A column of a member's trainings, by seed."""
+    return [
+        float(row[column])
+        for row in rows
+        if (row["kind"], row["number"]) == (kind, str(number)) and row["seed"] != "inherited"
+    ]
+
+
+def table(rows: list[dict[str, str]]) -> None:
+    sides = [side for side in LINE if of(rows, "line", side, "ms")]
+    print("| | seeds | MMACs | ms | judging MAE | judging maxF | inherited MAE | inherited maxF |\n" + "|---" * 8 + "|")
+    told = {(row["kind"], row["number"]): row for row in rows if row["seed"] == "inherited"}
+    for (kind, number), row in told.items():
+        MAE, maxF = (of(rows, kind, number, f"judging_{name}") for name in ("MAE_raw", "maxF"))
+        if MAE:
+            cells = f"{np.mean(MAE):.4f} | {np.mean(maxF):.4f} | "
+            cells += f"{float(row['judging_MAE_raw']):.4f} | {float(row['judging_maxF']):.4f}"
+            print(
+                f"| {kind} {number} | {len(MAE)} | {float(row['macs']) / 1e6:.1f} | {float(row['ms']):.2f} | {cells} |"
+            )
+    for side in BUDGETS:
+        found, line = (np.array(errors(rows, kind, side)) for kind in ("found", "line"))
+        seeds = min(len(found), len(line))
+        if not seeds:
+            continue
+        difference = found[:seeds] - line[:seeds]
+        print(
+            f"\n{side} px: found less the line {difference.mean():+.4f} MAE, standard error "
+            f"{bootstrap(difference):.4f} over {seeds} seeds and {difference.shape[1]} photographs"
+        )
+        for cost in ("macs", "ms"):
+            dear = [of(rows, "line", one, cost)[0] for one in sides]
+            good = [float(np.mean(of(rows, "line", one, "judging_MAE_raw"))) for one in sides]
+            MAE = float(np.mean(of(rows, "found", side, "judging_MAE_raw")))
+            if min(good) <= MAE <= max(good):
+                order = np.argsort(good)
+                equal = np.exp(np.interp(MAE, np.array(good)[order], np.log(dear)[order]))
+                print(f"  the line takes {equal / of(rows, 'found', side, cost)[0]:.2f}x its {cost} at equal MAE")
+            else:
+                print(f"  its MAE lies beyond the line's: no {cost} at equal MAE")
+    pairs = [(row, one) for row in rows if row["seed"] == "0" and (one := told[row["kind"], row["number"]])]
+    budget = float(told["line", str(BUDGETS[0])]["macs"])
+    for name, some in (
+        ("all", pairs),
+        (
+            f"those within 20 % of the budget of {BUDGETS[0]} px",
+            [p for p in pairs if 0.8 <= float(p[0]["macs"]) / budget <= 1.2],
+        ),
+    ):
+        if len(some) > 2:
+            tau = kendall_tau(*([float(p[n]["judging_MAE_raw"]) for p in some] for n in (0, 1)))
+            lost = np.mean([float(p[0]["judging_maxF"]) - float(p[1]["judging_maxF"]) for p in some])
+            print(f"\n{len(some)} members, {name}: tau of inherited and trained MAE {tau:.2f}; maxF lost {lost:+.4f}")
+
+
+def errors(rows: Iterable[dict[str, str]], kind: str, side: int) -> list[list[float]]:
+    """[seeds, photographs]"""
+    trained = [row for row in rows if (row["kind"], row["number"]) == (kind, str(side)) and row["seed"] != "inherited"]
+    return [[float(error) for error in row["errors"].split()] for row in trained]
+
+
+def bootstrap(differences: np.ndarray, repeats: int = 10_000) -> float:
+    """Standard error of the mean of paired differences [seeds, photographs], both drawn with replacement."""
+    rng = np.random.default_rng(0)
+    seeds, photographs = differences.shape
+    means = [
+        differences[rng.integers(seeds, size=seeds)][:, rng.integers(photographs, size=photographs)].mean()
+        for _ in range(repeats)
+    ]
+    return float(np.std(means))
+
+
+def draw(rows: list[dict[str, str]]) -> None:
+    """Trained MAE against milliseconds, and against the MAE with the supernet's weights."""
+    matplotlib.rcParams.update({"svg.hashsalt": "whole networks", "font.size": 9})
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    told = [row for row in rows if row["seed"] == "inherited"]
+    for kind, (label, colour, marker) in LOOKS.items():
+        some = [row for row in told if row["kind"] == kind and of(rows, kind, row["number"], "ms")]
+        MAE = [float(np.mean(of(rows, kind, row["number"], "judging_MAE_raw"))) for row in some]
+        looks = {"color": colour, "marker": marker, "markersize": 11 if marker == "*" else 6, "label": label}
+        left.plot([float(row["ms"]) for row in some], MAE, **looks, linestyle="-" if kind == "line" else "none")
+        right.plot([float(row["judging_MAE_raw"]) for row in some], MAE, **looks, linestyle="none")
+    left.set(xlabel="milliseconds, ONNX Runtime, one thread", ylabel="judging MAE, trained", title="Cost and error")
+    right.set(
+        xlabel="judging MAE with the supernet's weights", ylabel="judging MAE, trained", title="Inherited and trained"
+    )
+    for axes in (left, right):
+        axes.grid(color="#e4e7eb", linewidth=0.6)
+        axes.set_axisbelow(True)
+    left.legend(frameon=False)
+    figure.savefig(PICTURE, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
