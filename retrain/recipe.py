@@ -32,6 +32,9 @@ class Recipe:
         augment: how batches are varied.
         ema: decay of the moving average of weights that is scored and saved; 0 takes the weights themselves.
         freeze_backbone_norms: keep statistics, scales and shifts of the backbone's norms as they came.
+        masks: how they are resized: bilinear with graded edges, or nearest; the held-out part's, too.
+        init_std: weights (not biases) whose names begin with a match of a regular expression start from N(0, std^2),
+            unless the whole network starts from a file.
         norms: train, or eval: all BatchNorms compute with the running statistics that came, and keep them.
         frozen: regular expressions; parameters whose names begin with a match keep their values.
         dynamic_decay: strength of CSNet's decay of norm scales by their features (ECCV 2020); 0 for none.
@@ -50,6 +53,8 @@ class Recipe:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     ema: float = 0.98
     freeze_backbone_norms: bool = False
+    masks: Literal["bilinear", "nearest"] = "bilinear"
+    init_std: dict[str, float] = field(default_factory=dict)
     norms: Literal["train", "eval"] = "train"
     frozen: tuple[str, ...] = ()
     dynamic_decay: float = 0.0
@@ -69,6 +74,9 @@ class Recipe:
         if not 0 <= self.dynamic_decay < math.inf:
             raise UserError(f"recipe: dynamic_decay is a strength from 0 up, not {self.dynamic_decay}")
         check_patterns("recipe: frozen", self.frozen)
+        check_patterns("recipe: init_std", tuple(self.init_std))
+        if not all(0 < std < math.inf for std in self.init_std.values()):
+            raise UserError(f"recipe: init_std are standard deviations above 0, not {self.init_std}")
 
     def total_steps(self, images: int) -> int:
         """Weight steps for a training part of so many images."""

@@ -13,14 +13,14 @@ import genotypes
 from genotypes import Genotype, UserError
 from nas.command import Command, from_dict, owner, read_file, run_command, to_dict, to_yaml
 from nas.report import report_at_the_end
-from nas.run import RunFolder, open_device, progress_shown
-from nas.task import PhotoSet, evaluate, open_photos
+from nas.run import RunFolder
+from nas.task import PhotoSet, evaluate
 from nas.training import Diverged, HeldOut, fit
 from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trials, run_trials
 from retrain.predictor import Predictor
 from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.tables import markdown_table
-from retrain.train import TrainConfig, from_search, open_training
+from retrain.train import TrainConfig, from_search, open_training, training_photos
 from retrain.train.training import training_of
 
 __all__ = ["TuneConfig", "candidates", "changed", "tune"]
@@ -139,11 +139,15 @@ def tune(cfg: TuneConfig, run: RunFolder | None = None, *, space: Mapping[str, S
     began = run.began if run else {}
     study = replace(cfg.trials, storage=anchor_storage(cfg.trials.storage, began.get("folder")))
     check_trials(study)
-    sizes = [int(size) for size in space.get("size", [cfg.recipe.size])]
-    photos = {size: _photos(cfg, size) for size in sorted(set(sizes))}
+    sized = {
+        (size, masks): _training(cfg, changed(cfg.recipe, {"size": size, "masks": masks}))
+        for size in sorted(set(space.get("size", [cfg.recipe.size])))
+        for masks in sorted(set(space.get("masks", [cfg.recipe.masks])))
+    }
+    photos = {key: training_photos(config) for key, config in sized.items()}
     genotype = genotypes.load(Path(cfg.genotype) / "genotype.yaml" if Path(cfg.genotype).is_dir() else cfg.genotype)
-    for size, shown in photos.items():  # what is wrong shows before the first trial
-        open_training(_training(cfg, changed(cfg.recipe, {"size": size})), genotype=genotype, photos=shown)
+    for key, config in sized.items():  # what is wrong shows before the first trial
+        open_training(config, genotype=genotype, photos=photos[key])
     ending = {name: getattr(cfg, name) for name in ("data", "limit", "held_out", "data_seed", "objective", "seed")}
     ending |= {"genotype": genotype.hash, "weights": cfg.backbone_weights or cfg.init, "recipe": to_dict(cfg.recipe)}
     return run_trials(
@@ -165,26 +169,22 @@ _OBJECTIVES: dict[str, tuple[str, Callable[[float], float]]] = {
 }
 
 
-def _photos(cfg: TuneConfig, size: int) -> PhotoSet:
-    cache = Path(cfg.cache) if cfg.cache else None
-    photos = open_photos(
-        cfg.data, size=size, cache_dir=cache, limit=cfg.limit, seed=cfg.data_seed, progress=progress_shown()
-    )
-    return photos.to(open_device(cfg.device))
-
-
 def _training(cfg: TuneConfig, recipe: Recipe) -> TrainConfig:
     shared = {f.name for f in fields(TuneConfig)} & {f.name for f in fields(TrainConfig)} - {"out", "recipe"}
     return TrainConfig(recipe=recipe, **{name: getattr(cfg, name) for name in shared})
 
 
 def _score(
-    cfg: TuneConfig, genotype: Genotype, photos: Mapping[int, PhotoSet], choices: Mapping[str, Any], report: Report
+    cfg: TuneConfig,
+    genotype: Genotype,
+    photos: Mapping[tuple[int, str], PhotoSet],
+    choices: Mapping[str, Any],
+    report: Report,
 ) -> float:
-    """Train once and score the held-out part at the largest size, so that sizes are told apart fairly."""
+    """Train once and score the held-out part at the largest size, on the same masks: settings are told apart fairly."""
     recipe = changed(cfg.recipe, choices)
     config = _training(cfg, recipe)
-    setup = open_training(config, genotype=genotype, photos=photos[recipe.size])
+    setup = open_training(config, genotype=genotype, photos=photos[recipe.size, recipe.masks])
     trainer, net = training_of(config, setup)
     held_out = HeldOut(
         photos=setup.photos,

@@ -61,6 +61,7 @@ def open_photos(
     in_memory: int = _IN_MEMORY,
     teacher: str | None = None,
     unlabelled: str | None = None,
+    masks: Literal["bilinear", "nearest"] = "bilinear",
 ) -> PhotoSet:
     """Open a data set at one size, decoding it unless an earlier run has done so.
 
@@ -76,6 +77,7 @@ def open_photos(
         teacher: folder of another network's maps, FOLDER/NAME.png for each image (see `find_maps`): grey pictures of
             the image's shape, or square, of any size. `retrain.predict IMAGES -o FOLDER` writes them so.
         unlabelled: folder of further images without masks, all below it; they need a teacher.
+        masks: how masks of files are resized; nearest takes single pixels, as MINet's training.
 
     The cache's key covers paths, file sizes, times of change, size and how files are read (`READING_VERSION`): a
     changed folder is decoded again. A decode that is killed leaves nothing that a later run would use. Masks without
@@ -104,9 +106,9 @@ def open_photos(
         if made:
             pictures = synthetic_set(made, size, seed)
             arrays["images"][:made], arrays["masks"][:made] = pictures.images.numpy(), pictures.masks.numpy()
-        return _decode(name, entries, arrays, workers, progress)
+        return _decode(name, entries, arrays, workers, progress, nearest=masks == "nearest")
 
-    key = f"{name}-{size}-{_fingerprint(entries, size)}"
+    key = f"{name}-{size}-{_fingerprint(entries, size)}" + ("-nearest" if masks == "nearest" else "")
     if made:
         key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{made}"
         if teacher is not None:
@@ -278,7 +280,9 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int, progress: bool) -> Blank:
+def _decode(
+    name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int, progress: bool, *, nearest: bool
+) -> Blank:
     """Fill the rows of what has files; DataError with all problems of all of them."""
 
     def one(i: int) -> tuple[list[str], str | None]:
@@ -300,7 +304,7 @@ def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int, 
         level = saliency if mask is None else mask
         if image is not None and level is not None:
             arrays["images"][i] = resize(image, arrays["images"].shape[-1]).transpose(2, 0, 1)
-            arrays["masks"][i, 0] = resize(level, arrays["masks"].shape[-1])
+            arrays["masks"][i, 0] = resize(level, arrays["masks"].shape[-1], nearest=nearest and mask is not None)
         if saliency is not None:
             arrays["teacher"][i, 0] = resize(saliency, arrays["teacher"].shape[-1])
         if mask is None:

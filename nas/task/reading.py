@@ -98,17 +98,20 @@ def read_map(path: str | os.PathLike[str]) -> np.ndarray:
     return np.asarray(Image.fromarray(read_image(path)).convert("L"))
 
 
-def resize(pixels: np.ndarray, size: int | tuple[int, int], *, antialias: bool = True) -> np.ndarray:
+def resize(
+    pixels: np.ndarray, size: int | tuple[int, int], *, antialias: bool = True, nearest: bool = False
+) -> np.ndarray:
     """uint8[h, w] or uint8[h, w, 3] at (H, W), or at a square of that side; bilinear, values rounded.
 
     antialias: average what shrinks into a pixel. Without, as OpenCV and CSNet's own scripts do, each pixel is
-    interpolated between four points.
+    interpolated between four points. nearest: each takes the value of one.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if pixels.shape[:2] == (height, width):
         return pixels
-    if antialias:
-        return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    if antialias or nearest:
+        how = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+        return np.asarray(Image.fromarray(pixels).resize((width, height), how))
     # Pillow's own transform reads four points as well, but cuts the fraction off: half a level darker on average.
     planes = torch.from_numpy(np.atleast_3d(pixels).astype(np.float32)).permute(2, 0, 1)[None]
     four = F.interpolate(planes, (height, width), mode="bilinear", align_corners=False)

@@ -11,11 +11,11 @@ from genotypes.yaml_io import parse_yaml
 from nas.command import read_file, to_yaml
 from nas.cost import count, latencies
 from nas.cost.measuring import prepare
-from nas.run import Interrupted, RunFolder, open_device, progress_shown
-from nas.task import PhotoSet, open_photos
+from nas.run import Interrupted, RunFolder, open_device
+from nas.task import PhotoSet
 from retrain.compare.config import CompareConfig, starts, train_config
 from retrain.compare.entries import Entry
-from retrain.train import TrainConfig, open_training, train
+from retrain.train import TrainConfig, open_training, train, training_photos
 from retrain.train.training import read_scores
 
 __all__ = ["Plan", "Training", "compare", "plan_comparison", "run_folder"]
@@ -59,7 +59,7 @@ def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> Plan:
     start = starts(cfg, entries)
     configs = {(e.label, seed): _config(cfg, start[e.label], e, seed, out) for e, seed in jobs}
     waiting = [job for job in jobs if cfg.out is None or not _is_complete(configs[job[0].label, job[1]], job[0])]
-    photos = _photos(cfg) if waiting else None
+    photos = training_photos(next(iter(configs.values()))) if waiting else None
     for entry in {entry.label: entry for entry, _ in waiting}.values():
         open_training(configs[entry.label, cfg.seeds[0]], genotype=entry.genotype, photos=photos)
     size = (cfg.recipe.size, cfg.recipe.size)
@@ -105,14 +105,6 @@ def compare(
 def _latencies(cfg: CompareConfig, networks: dict[str, Genotype]) -> dict[str, float]:
     device, size = open_device(cfg.device), (cfg.recipe.size, cfg.recipe.size)
     return latencies({label: (prepare(genotype, device, size)[0], size) for label, genotype in networks.items()})
-
-
-def _photos(cfg: CompareConfig) -> PhotoSet:
-    cache = Path(cfg.cache) if cfg.cache else None
-    photos = open_photos(
-        cfg.data, size=cfg.recipe.size, cache_dir=cache, limit=cfg.limit, seed=cfg.data_seed, progress=progress_shown()
-    )
-    return photos.to(open_device(cfg.device))
 
 
 def run_folder(entry: Entry, seed: int, out: Path) -> Path:

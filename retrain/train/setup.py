@@ -1,10 +1,12 @@
 """What a training starts from, opened and checked before anything is written."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 import genotypes
 from genotypes import Genotype, UserError
@@ -14,11 +16,12 @@ from nas.network.weights import load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, progress_shown, seeded
 from nas.run.distributed import check_split
 from nas.task import Pair, PhotoSet, open_photos, split
+from nas.training import check_patterns
 from retrain.networks import find_weights
 from retrain.test_sets import open_test_sets
 from retrain.train.config import TrainConfig
 
-__all__ = ["TrainSetup", "open_training"]
+__all__ = ["TrainSetup", "open_training", "training_photos"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
     genotype = _decided(cfg, genotype or _load(cfg))
     with seeded(cfg.seed):
         net = build(genotype, cfg.backbone_weights)
+        start_normal(net, cfg.recipe.init_std)
     if cfg.init:
         _start_from(net, cfg.init)
     if cfg.start_from and not find_checkpoint(cfg.out):
@@ -53,16 +57,7 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
         check_single_image(net, cfg.recipe.size)
     tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",), limit=cfg.test_limit)
     if photos is None:
-        photos = open_photos(
-            cfg.data,
-            size=cfg.recipe.size,
-            cache_dir=Path(cfg.cache) if cfg.cache else None,
-            limit=cfg.limit,
-            seed=cfg.data_seed,
-            progress=progress_shown(),
-            teacher=cfg.teacher,
-            unlabelled=cfg.unlabelled,
-        ).to(device)
+        photos = training_photos(cfg)
     count = photos.labelled
     if count < 2:
         raise UserError(f"{cfg.data}: a single photograph cannot be both trained on and held out; give two or more")
@@ -78,6 +73,30 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
         tests=tests,
         device=device,
     )
+
+
+def training_photos(cfg: TrainConfig) -> PhotoSet:
+    """The photographs as the recipe wants them, on the device; DataError for what cannot be read."""
+    return open_photos(
+        cfg.data,
+        size=cfg.recipe.size,
+        cache_dir=Path(cfg.cache) if cfg.cache else None,
+        limit=cfg.limit,
+        seed=cfg.data_seed,
+        progress=progress_shown(),
+        teacher=cfg.teacher,
+        unlabelled=cfg.unlabelled,
+        masks=cfg.recipe.masks,
+    ).to(open_device(cfg.device))
+
+
+def start_normal(net: Network, stds: dict[str, float]) -> None:
+    """Weights whose names begin with a pattern, from a normal distribution."""
+    check_patterns("recipe: init_std", tuple(stds), net)
+    for name, parameter in net.named_parameters():
+        std = next((std for pattern, std in stds.items() if re.match(pattern, name)), None)
+        if std is not None and parameter.ndim > 1:
+            nn.init.normal_(parameter, std=std)
 
 
 def _load(cfg: TrainConfig) -> Genotype:

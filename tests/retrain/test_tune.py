@@ -10,7 +10,8 @@ from nas.trials import run_trials
 from retrain import Recipe, tune
 from retrain.recipe import load_recipe
 
-TINY = ("--data", "synthetic:24", "--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3")
+SMALL = ("--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3", "--recipe.masks", "nearest")
+TINY = ("--data", "synthetic:24", *SMALL)
 
 
 def command(*words: object) -> int:

@@ -13,7 +13,9 @@ from nas.network import check_single_image
 from nas.task.losses import bce_sum
 from nas.training import OptimConfig, OptimGroup, Supervised, Task, Trainer, make_optimizer, set_progress
 from retrain import Recipe, load_recipe
+from retrain.train import TrainConfig, open_training
 from retrain.train.dynamic_decay import DynamicDecay
+from retrain.train.setup import start_normal
 from retrain.train.training import recipe_changes
 from search_spaces.csnet import csnet_of_widths
 
@@ -39,6 +41,32 @@ def _thin():
 
 def _picture(batch: int = 2, size: int = 64) -> torch.Tensor:
     return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def test_weights_of_the_csf_head_start_as_its_authors_said():
+    recipe = load_recipe("csf")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nas.build(genotypes.load("csf_res2net50"))
+        before = {name: p.detach().clone() for name, p in net.named_parameters()}
+        start_normal(net, recipe.init_std)
+    moved = {name: p for name, p in net.named_parameters() if not torch.equal(p, before[name])}
+    dilated = [f"cells.fusion.edges.multi{branch}_d{rate}.weight" for branch in range(4) for rate in (1, 2, 4, 8, 16)]
+    assert moved.keys() == {*dilated, "cells.head.edges.conv.weight"}
+    for name, p in moved.items():
+        assert p.std().item() == pytest.approx(0.01, rel=0.1), name
+    with pytest.raises(UserError, match="init_std: 'cellar' matches no parameter"):
+        start_normal(net, {"cellar": 0.1})
+    with pytest.raises(UserError, match="init_std are standard deviations"):
+        Recipe(init_std={"cells": 0.0})
+
+
+def test_the_recipe_says_how_masks_are_resized_and_weights_start():
+    recipe = Recipe(size=32, batch_size=2, steps=1, masks="nearest", init_std={"cells": 0.5})
+    config = TrainConfig(genotype="fpn_tiny", data="synthetic:4", recipe=recipe)
+    setup = open_training(config)
+    weights = [p for name, p in setup.net.named_parameters() if name.startswith("cells") and p.ndim > 1]
+    assert torch.cat([p.flatten() for p in weights]).std().item() == pytest.approx(0.5, rel=0.2)
 
 
 def test_csf_freezes_what_its_authors_code_froze():

@@ -35,6 +35,17 @@ def test_decoding(folder):
     assert np.array_equal(photos.images[3].permute(1, 2, 0).numpy(), np.asarray(picture))
 
 
+def test_masks_by_nearest_neighbour_have_no_edges_between(folder, tmp_path):
+    mask = Image.open(folder / "masks/0.png").rotate(20)
+    mask.save(folder / "masks/0.png")
+    cache = tmp_path / "cache"
+    smooth, nearest = open_(folder, cache), open_(folder, cache, masks="nearest")
+    assert len(smooth.masks[0].unique()) > 2 and nearest.masks[0].unique().tolist() == [0, 255]
+    expected = mask.resize((16, 16), Image.Resampling.NEAREST)
+    assert np.array_equal(nearest.masks[0, 0].numpy(), np.asarray(expected))
+    assert torch.equal(smooth.images, nearest.images) and len(list(cache.iterdir())) == 2
+
+
 def test_the_cache_gives_the_same_and_notices_a_change(folder, tmp_path):
     cache = tmp_path / "cache"
     fresh, made, read = open_(folder), open_(folder, cache), open_(folder, cache)
