@@ -30,6 +30,7 @@ _TERMS = {
     "DUTS-TR": "DUTS-TR (Wang et al., CVPR 2017), 10,553 photographs with masks, published for research; the "
     "photographs come from ImageNet and keep their owners' rights. The weights hold no photograph.",
 }
+_BACKBONES = {"mobilenet_v2": "MobileNetV2", "efficientnet_lite1": "EfficientNet-Lite1"}  # whose weights are Apache's
 _METRICS = ("maxF", "maxF_img", "avgF", "wF", "Sm", "Em_mean", "MAE_stretched", "MAE_raw")
 
 
@@ -78,9 +79,11 @@ def _card(options, genotype: Genotype, config: TrainConfig, rows: list[tuple[str
     ]
     trained = []
     for run in options.runs:
-        done, recipe = read_scores(run), from_dict(TrainConfig(), read_file(run / "config.yaml")).recipe
+        training = from_dict(TrainConfig(), read_file(run / "config.yaml"))
+        done, recipe = read_scores(run), training.recipe
         minutes = f"{done['train_seconds'] / 60:.0f} minutes"
-        trained.append(f"{done['steps']:,} steps of {recipe.batch_size} at {recipe.size} px, {minutes}")
+        where = "one GPU" if training.device.startswith("cuda") else "one CPU core, shared"
+        trained.append(f"{done['steps']:,} steps of {recipe.batch_size} at {recipe.size} px, {minutes} on {where}")
     mean = "the mean of runs that went on from one another: " if len(trained) > 1 else ""
     return f"""# {options.name}
 
@@ -93,13 +96,13 @@ def _card(options, genotype: Genotype, config: TrainConfig, rows: list[tuple[str
 | multiply-adds | {counted.macs / 1e6:.1f} M at {side} |
 | time of one picture | {options.time} |
 | file | {size / 1e6:.2f} MB: convolutions in 16 bits, norms and biases in 32 |
-| trained | {mean}{"; ".join(trained)} (one core, shared) |
+| trained | {mean}{"; ".join(trained)} |
 | date | {datetime.date.today().isoformat()} |
 
 ## Data and terms
 
 Trained on nine tenths of {_TERMS.get(data, data)}
-It started from ImageNet weights of MobileNetV2 (Apache License 2.0). The training and this file are ours (MIT, as the
+It started from ImageNet weights of {_BACKBONES[genotype.backbone.name]} (Apache License 2.0). The training and this file are ours (MIT, as the
 code). A tenth of {data} (seed 0) was held out and decided what is published; no test set did.
 
 ## Scores
