@@ -1,9 +1,9 @@
 """Seconds and peak memory of building the zoo's largest genotype, in a process of its own.
 
-usage: python benchmarks/build_largest.py [NAME]      (minet_resnet50 by default)
 The bar: 5 s, and no more than twice the memory of its weights.
 """
 
+import argparse
 import os
 import resource
 import sys
@@ -29,7 +29,13 @@ def _resident() -> int:
 
 
 def main() -> None:
-    name = sys.argv[1] if len(sys.argv) > 1 else "minet_resnet50"
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python benchmarks/build_largest.py csf_res2net50",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", default="minet_resnet50", help="genotype (default minet_resnet50)")
+    name = parser.parse_args().name
     nas.build(genotypes.load("fpn_tiny"))  # what Python loads on the first call is not the network's
     before = _resident()
     wall, processor = time.perf_counter(), time.process_time()

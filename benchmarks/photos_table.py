@@ -1,13 +1,11 @@
 """The table of docs/results.md about searched and random genotypes, from the trainings of photos_compare.sh.
 
-    python benchmarks/photos_table.py [TRAININGS.csv]
-
 A genotype's score is the mean of its trainings; a row is the mean of its genotypes ± their standard deviation. Below:
 how far the searched genotypes are from the random ones, ± the standard error of that difference of means.
 """
 
+import argparse
 import csv
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -19,7 +17,13 @@ SEARCHED = ("darts", "gdas", "one_shot")
 
 
 def main() -> None:
-    scores, sizes = read(Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python benchmarks/photos_table.py runs/photos.csv",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("trainings", nargs="?", type=Path, default=RESULTS, help=f"default results/{RESULTS.name}")
+    scores, sizes = read(parser.parse_args().trainings)
     print(
         "| decoder | genotypes | "
         + " | ".join(f"{images} {score}" for images, score in COLUMNS)

@@ -1,8 +1,6 @@
-"""Draws the plots of docs/strategies.md from the files in benchmarks/results.
+"""Draws the plots of docs/strategies.md, in docs/images, from the files in benchmarks/results."""
 
-python benchmarks/plots.py
-"""
-
+import argparse
 import csv
 from collections import defaultdict
 from pathlib import Path
@@ -16,6 +14,7 @@ COLOURS = {"random": "#9aa5b1", "evolution": "#2f855a", "tpe": "#1f5fa8", "nsga2
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, epilog="example: python benchmarks/plots.py").parse_args()
     matplotlib.rcParams.update({"svg.hashsalt": "plots", "font.size": 9})
     ranks("ranks.csv", "What each strategy found among 243 genotypes (1 is best)", IMAGES / "strategy_ranks.svg")
     if (RESULTS / "planted.csv").exists():

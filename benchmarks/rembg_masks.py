@@ -1,11 +1,11 @@
 """rembg with our file (`retrain.export --for rembg`): how far its masks are from ours, on our three photographs.
 
-python benchmarks/rembg_masks.py [NETWORK]    needs pip install rembg; writes benchmarks/results/rembg_masks.csv
+Needs `pip install rembg`; writes benchmarks/results/rembg_masks.csv.
 """
 
+import argparse
 import csv
 import os
-import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,10 @@ HERE = Path(__file__).parent
 PHOTOGRAPHS = HERE.parent / "docs" / "photographs"
 
 
-def main(name: str = "sod_m") -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, epilog="example: python benchmarks/rembg_masks.py sod_s")
+    parser.add_argument("name", nargs="?", default="sod_m", help="network (default sod_m)")
+    name = parser.parse_args().name
     with tempfile.TemporaryDirectory() as home:
         os.environ["REMBG_HOME"] = home  # it takes models from its own folder only
         import rembg
@@ -39,4 +42,4 @@ def main(name: str = "sod_m") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,8 +1,6 @@
-"""Prints what docs/strategies.md says of the two tables: their spread, their noise, and how much of it choices explain.
+"""What docs/strategies.md says of the two tables: their spread, their noise, and how much of it choices explain."""
 
-python benchmarks/table_facts.py
-"""
-
+import argparse
 import itertools
 
 import numpy as np
@@ -12,6 +10,7 @@ from nas.benchmark import kendall_tau
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, epilog="example: python benchmarks/table_facts.py").parse_args()
     table = nas.benchmark.load()
     scores, edges = table.scores, table.space.open_edges()
     mean, within = scores.mean(1), scores.var(1, ddof=1).mean()
