@@ -58,6 +58,27 @@ def test_equal_to_pysodmetrics_called_by_hand(photos, serial):
     assert all(math.isfinite(v) for v in vars(s).values())
 
 
+@pytest.mark.parametrize("low, high", [(0, 255), (3, 250), (90, 120), (64, 64), (0, 0), (255, 255)])
+def test_counting_levels_gives_the_curves_of_the_library(low, high):
+    rng = np.random.default_rng(low + high)
+    pred, mask = rng.integers(low, high + 1, (31, 47), np.uint8), rng.integers(0, 256, (31, 47), np.uint8)
+    for maps in ("raw", "stretched"):
+        mine = score_image("one", pred, mask, quick=True, protocol=Protocol(maps=maps))
+        theirs = psm.FmeasureV2(
+            {"f": psm.FmeasureHandler(True, True, beta=0.3), "p": psm.PrecisionHandler(True, False)}
+        )
+        values = pred / 255
+        if maps == "stretched" and high > low:
+            values = (values - values.min()) / (values.max() - values.min())
+        elif maps == "raw":
+            values = np.minimum(values * (1 + 1e-12), 1)
+        theirs.step(values, mask > 127, normalize=False)
+        found = theirs.get_results()
+        assert np.array_equal(mine.fmeasure_raw if maps == "raw" else mine.fmeasure, found["f"]["dynamic"])
+        assert np.array_equal(mine.precision_raw if maps == "raw" else mine.precision, found["p"]["dynamic"])
+        assert mine.avgF == pytest.approx(found["f"]["adaptive"], abs=1e-12)
+
+
 def test_workers_change_nothing(photos, serial):
     """Bit for bit, curves and rows too."""
     parallel = evaluate(smooth_noise, photos, size=40, batch_size=3, workers=2, progress=False)
