@@ -22,7 +22,7 @@ from PIL import Image
 import genotypes
 import nas
 from nas.cost import count
-from nas.cost.clock import busy, milliseconds
+from nas.cost.clock import Others, milliseconds
 from nas.deploy import bf16_here
 from nas.run import seeded
 from nas.task import read_image
@@ -53,7 +53,9 @@ def time_networks(names: list[str], repeats: int, out: Path) -> None:
             calls[name, runtime, 1] = call(opened(name, runtime), 1)
         if bf16_here():
             calls[name, "openvino, bf16", 1] = call(opened(name, "openvino", "bf16"), 1)
+    others = Others()
     times = milliseconds({str(key): run for key, run in calls.items()}, repeats=repeats)
+    busy = others.busy() or ""
     rows = []
     for name, runtime, batch in calls:
         ms, eager_ms = (times[str(key)] / key[2] for key in ((name, runtime, batch), (name, "torch", 1)))
@@ -67,7 +69,7 @@ def time_networks(names: list[str], repeats: int, out: Path) -> None:
                 "batch": batch,
                 "ms": f"{ms:.2f}",
                 "faster": f"{eager_ms / ms:.2f}",
-                "busy": busy() or "",
+                "busy": busy,
             }
         )
         print(*rows[-1].values(), flush=True)

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import nas.report
+from nas.cost.clock import Others
 from nas.run import quiet
 
+_BUSY = Others.busy
 _WRITE_REPORT = nas.report.write_report
 SHARED = Path(os.environ.get("SOD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -22,6 +24,19 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_machine():
+    """Whatever else computes here: notes, and what is kept of measurements, do not depend on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Others, "busy", lambda self: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def real_busy():
+    return _BUSY
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,19 +13,18 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from genotypes import Genotype, UserError
 from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, write_members
 from nas.command import Command, owner, run_command, to_yaml
-from nas.cost import count
-from nas.cost.clock import milliseconds
+from nas.cost import count, latencies
+from nas.cost.clock import told_if_busy
+from nas.cost.measuring import prepare
 from nas.network import Network, build, to_device
 from nas.run import RunFolder, open_device, progress_bar, progress_shown, seeded, write_atomically
 from nas.search.members import scaled_line, score_network
@@ -93,25 +92,14 @@ def train_members(
 
 def time_members(space: Genotype, rows: Sequence[Trained], runtime: str) -> list[Trained]:
     """The same with `ms`: all members in turn, so that a busy minute slows all alike; weights do not matter."""
-    from nas.deploy import deploy, open_graph  # brings torch.export and sympy: a second
-
-    calls: dict[str, Callable[[], object]] = {}
-    names = {(row.kind, row.number): f"{row.kind} {row.number}" for row in rows}
+    networks = {}
     for row in rows:
-        name = names[row.kind, row.number]
-        if name not in calls:
-            genotype = space.decide(row.choices)
-            size = genotype.input.size
-            with seeded(0):
-                run = open_graph(deploy(build(genotype).eval(), size=size), runtime, size=size)
-            calls[name] = partial(run, np.full((1, 3, *size), 0.5, np.float32))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        ms = milliseconds(calls, repeats=30)
-    finally:
-        torch.set_num_threads(threads)
-    return [replace(row, ms=ms[names[row.kind, row.number]]) for row in rows]
+        genotype = space.decide(row.choices)
+        size = genotype.input.size
+        networks[f"{row.kind} {row.number}"] = prepare(genotype, torch.device("cpu"), size)[0], size
+    with told_if_busy():
+        ms = latencies(networks, repeats=30, runtime=runtime)
+    return [replace(row, ms=ms[f"{row.kind} {row.number}"]) for row in rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,11 +174,9 @@ class _AtSize(Supervised):
 
 def open_gate(cfg: GateConfig) -> tuple[Genotype, Train]:
     """The space, and what trains its members; UserError for what cannot be read, before a folder is made."""
-    if cfg.runtime != "torch":
-        from nas.deploy import need
+    from nas.deploy import check_runtime  # brings torch.export and sympy: a second
 
-        for package in ("onnxscript", cfg.runtime):
-            need(package)
+    check_runtime(cfg.runtime)
     device = open_device(cfg.device)
     space = cfg.space.build((cfg.size, cfg.size))
     photos = open_photos(

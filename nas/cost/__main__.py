@@ -2,9 +2,9 @@
 
 import csv
 import io
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import genotypes
 from genotypes import UserError
 from nas.command import Command, run_command
 from nas.cost import count, measure
+from nas.cost.clock import told_if_busy
 from nas.cost.counting import Cost, check_decided
 from nas.cost.measuring import Measurement
 from nas.run import open_device
@@ -100,19 +101,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.out is not None:
         _check_output(options.out, options.overwrite)
     timed = options.latency
-    if timed:
-        _warn_if_busy()
     rows: list[Row] = []
     measured = None
-    for genotype in tqdm(chosen, desc="measure", unit="net", disable=not timed or len(chosen) == 1):
-        cost = count(genotype, size)
-        if timed:
-            measured = measure(
-                genotype, device=device, size=size, repeats=options.repeats, by=options.by, memory=options.by is None
-            )
-        rows += _part_rows(cost, measured, options.by) if options.by else [_network_row(cost, measured)]
-        if options.out is not None:  # what is measured is not lost, whatever comes
-            _write(options.out, _to_csv(rows))
+    settings: dict[str, Any] = {"device": device, "size": size, "repeats": options.repeats, "by": options.by}
+    with told_if_busy() if timed else nullcontext():
+        for genotype in tqdm(chosen, desc="measure", unit="net", disable=not timed or len(chosen) == 1):
+            cost = count(genotype, size)
+            if timed:
+                measured = measure(genotype, memory=options.by is None, **settings)
+            rows += _part_rows(cost, measured, options.by) if options.by else [_network_row(cost, measured)]
+            if options.out is not None:  # what is measured is not lost, whatever comes
+                _write(options.out, _to_csv(rows))
     print(_to_text(rows))
     if measured is not None:
         print(
@@ -137,13 +136,6 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-def _warn_if_busy() -> None:
-    cores = os.cpu_count() or 1
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] > cores / 2:
-        load = os.getloadavg()[0]
-        print(f"note: this machine is busy (load {load:.1f} on {cores} cores): latencies mislead", file=sys.stderr)
 
 
 def _network_row(cost: Cost, measured: Measurement | None) -> Row:

@@ -1,25 +1,86 @@
-"""How long calls take, beside one another, on a machine that may be busy."""
+"""How long calls take, beside one another, on a machine that may be busy; and whether it was."""
 
 import os
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["busy", "milliseconds"]
+import numpy as np
+
+from genotypes import UserNote
+
+__all__ = ["Others", "milliseconds", "told_if_busy"]
 
 _WARM_UP = 2
+_SHARE = 0.1  # of the processors, that others may take
+_LEAST_SECONDS = 0.3  # the kernel counts in hundredths of a second
 
 
-def busy() -> str | None:
-    """In words, that other programs compute on this machine, so that times mislead; None where it is quiet."""
-    cores = os.cpu_count() or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return f"this machine is busy (load {load:.1f} on {cores} cores)" if load > cores / 2 else None
+class Others:
+    """What other programs take of this machine's processors, from the making of this object on.
+
+    The load average won't do: it lags by a minute, and holds what this program itself did before.
+    """
+
+    def __init__(self) -> None:
+        self._start, self._began = _ticks(), time.perf_counter()
+        self._own = _own_seconds()
+        self.told: str | None = None  # what `told_if_busy` has told
+
+    def busy(self) -> str | None:
+        """In words, that they took more than a tenth, so that times mislead; None where they did not.
+
+        Waits until there has been enough time to tell. Where the kernel does not count (it does on Linux), the load
+        average of the last minute is all there is.
+        """
+        if self._start is None:
+            cores = os.cpu_count() or 1
+            load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+            return f"this machine was busy (load {load:.1f} on {cores} cores)" if load > cores / 2 else None
+        time.sleep(max(0.0, self._began + _LEAST_SECONDS - time.perf_counter()))
+        now = _ticks()
+        assert now is not None
+        used, whole = (after - before for after, before in zip(now, self._start, strict=True))
+        own = (_own_seconds() - self._own) * os.sysconf("SC_CLK_TCK")
+        share = (used - own) / max(1, whole)
+        return f"this machine was busy (others took {share:.0%} of its processors)" if share > _SHARE else None
 
 
-def milliseconds(calls: Mapping[str, Callable[[], object]], *, repeats: int = 10, threads: int = 1) -> dict[str, float]:
+@contextmanager
+def told_if_busy(consequence: str = "times mislead") -> Iterator[Others]:
+    """Watches the others while something is timed, and tells, in one line, if they were busy."""
+    others = Others()
+    yield others
+    others.told = others.busy()
+    if others.told:
+        warnings.warn(UserNote(f"{others.told}: {consequence}"), stacklevel=3)
+
+
+def _ticks() -> tuple[int, int] | None:
+    """Ticks of all processors since the machine started: those that were used, and all; None where nothing counts."""
+    try:
+        first = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+    except OSError:
+        return None
+    columns = [int(word) for word in first.split()[1:9]]  # what follows, guests, has been counted as user time already
+    _user, _nice, _system, idle, waiting, *_rest = columns
+    return (sum(columns) - idle - waiting, sum(columns)) if sum(columns) else None
+
+
+def _own_seconds() -> float:
+    """Processor seconds of this program and of the children that it has waited for."""
+    return sum(os.times()[:4])
+
+
+def milliseconds(
+    calls: Mapping[str, Callable[[], object]], *, repeats: int = 10, threads: int = 1, quantile: float = 0.0
+) -> dict[str, float]:
     """The shortest time of each call, called in turn: a busy minute slows all alike, and other programs only ever slow.
 
     threads: that each call uses. Of one, the processor's time is taken, so that waiting for other programs is no part.
+    quantile: of the times, in place of the shortest.
     """
     clock = time.process_time if threads == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -28,4 +89,4 @@ def milliseconds(calls: Mapping[str, Callable[[], object]], *, repeats: int = 10
             start = clock()
             call()
             times[name].append(1000 * (clock() - start))
-    return {name: min(values[_WARM_UP:]) for name, values in times.items()}
+    return {name: float(np.quantile(values[_WARM_UP:], quantile)) for name, values in times.items()}

@@ -16,6 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from genotypes import OPERATIONS, Genotype, Graph, UserError
+from nas.cost.clock import told_if_busy
 from nas.cost.counting import check_size, count
 from nas.cost.latency import LatencyCache, measure_latencies
 from nas.cost.places import Place, PlacedOperation, find_places, some_choices
@@ -117,7 +118,8 @@ def cost_table(
     kind: "params" or "macs" are counted, in a second or two, and exact. "latency" is measured on the device as
     `nas.cost.measure` measures, in the deployed form, each candidate `repeats` times; an entry includes the edge's
     resampling. cache: a folder that keeps measured tables for each machine, number of threads and version of torch;
-    with a table of this space and size in it, nothing is measured. It knows a plugin's operation by its name: after a
+    with a table of this space and size in it, nothing is measured; what is measured while the machine is busy does not
+    get there. It knows a plugin's operation by its name: after a
     change of what it computes, delete the cache.
 
     Raises UserError for an unknown kind, a size below 32, open widths, an absent device, a cache that is none, and
@@ -195,13 +197,14 @@ def within_budget(
 def _latencies(
     space: Genotype, size: tuple[int, int], device: torch.device, cache: Path | None, repeats: int
 ) -> tuple[float, dict[str, dict[str, float]]]:
-    if cache is None:
-        return measure_latencies(space, size, device, repeats)[:2]
-    kept = LatencyCache(cache, device)
+    kept = None if cache is None else LatencyCache(cache, device)
     key = f"{space.hash} {size[0]}x{size[1]}"
-    found = kept.get(key, space.open_edges())
-    if found is None:
+    known = kept.get(key, space.open_edges()) if kept else None
+    if known is not None:
+        return known
+    with told_if_busy("latencies mislead, and are not kept for other runs") as others:
         found = measure_latencies(space, size, device, repeats)[:2]
+    if kept is not None and not others.told:
         kept.put(key, *found)
     return found
 

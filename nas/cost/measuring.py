@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +22,7 @@ from genotypes.plugins import take_plugins
 from nas.cost.clock import milliseconds
 from nas.cost.counting import BY, check_decided, check_size, parts
 from nas.network import Network, build, to_device
-from nas.run import open_device, seeded
+from nas.run import open_device, seeded, torch_threads
 
 __all__ = ["Measurement", "latencies", "measure", "now", "prepare", "told_of_too_little_memory"]
 
@@ -100,12 +101,24 @@ def measure(
     )
 
 
-@torch.inference_mode()
-def latencies(networks: Mapping[str, tuple[Network, tuple[int, int]]], *, repeats: int = 10) -> dict[str, float]:
-    """Milliseconds of one image of (H, W) through each network, on its device, with torch's threads.
+def latencies(
+    networks: Mapping[str, tuple[Network, tuple[int, int]]],
+    *,
+    repeats: int = 10,
+    quantile: float = 0.0,
+    runtime: str | None = None,
+) -> dict[str, float]:
+    """Milliseconds of one image of (H, W) through each network, in turn.
 
-    The networks are in evaluation mode, and are called in turn: see `nas.cost.clock.milliseconds`.
+    The networks are in evaluation mode. repeats, quantile: see `nas.cost.clock.milliseconds`. runtime: one of
+    `nas.deploy.RUNTIMES`, in which the deployed form of networks on the CPU is timed, on one thread; None: the networks
+    as they are, on their device, with torch's threads. Raises UserError for a runtime that is not installed, and for a
+    network that cannot be deployed.
     """
+    if runtime is not None:
+        with torch_threads(1):
+            deployed = {label: _deployed(net, size, runtime) for label, (net, size) in networks.items()}
+            return milliseconds(deployed, repeats=repeats, quantile=quantile)
 
     def call(net: Network, size: tuple[int, int]) -> Callable[[], object]:
         device = next(net.parameters()).device
@@ -119,7 +132,19 @@ def latencies(networks: Mapping[str, tuple[Network, tuple[int, int]]], *, repeat
 
     calls = {label: call(net, size) for label, (net, size) in networks.items()}
     on_cpu = all(next(net.parameters()).device.type == "cpu" for net, _ in networks.values())
-    return milliseconds(calls, repeats=repeats, threads=torch.get_num_threads() if on_cpu else 0)
+    threads = torch.get_num_threads() if on_cpu else 0
+    with torch.inference_mode():
+        return milliseconds(calls, repeats=repeats, threads=threads, quantile=quantile)
+
+
+def _deployed(net: Network, size: tuple[int, int], runtime: str) -> Callable[[], object]:
+    from nas.deploy import deploy, open_graph  # brings torch.export and sympy: a second
+
+    try:
+        run = open_graph(deploy(net, size=size), runtime, size=size)
+    except RuntimeError as error:  # a plugin's operation may branch on sizes
+        raise UserError(f"{net.genotype.name} cannot be deployed: {error}") from None
+    return partial(run, np.full((1, 3, *size), 0.5, np.float32))
 
 
 def prepare(genotype: Genotype, device: torch.device, size: tuple[int, int]) -> tuple[Network, torch.Tensor]:

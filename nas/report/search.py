@@ -55,7 +55,7 @@ def search_page(run: Run) -> Page:
         _curves(run.history),
         _trials(run),
         _rivals(run, scores),
-        _front(run),
+        _front(run, scores),
         _predictions(run),
         origin(
             run,
@@ -118,11 +118,14 @@ def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: M
         facts.append(("held-out scores", f"{values} (before retraining)"))
     if chance:
         facts.append(("beside chance", f"better than {chance['beaten']:.0%} of {len(chance['losses'])} random ones"))
+    budget = run.setting("budget")
+    within = f", budget {cost(budget)}" if budget else ""
     if "cost" in result:
-        costs = run.json("costs.json") or {}
-        budget = run.setting("budget")
-        text = f"{cost(result['cost'])} {costs.get('unit', '')} ({costs.get('kind', 'cost')})"
-        facts.append(("cost", text + (f", budget {cost(budget)}" if budget else "")))
+        costs = run.json("costs.json") or result
+        facts.append(("cost", f"{cost(result['cost'])} {costs.get('unit', '')} ({costs.get('kind', 'cost')}){within}"))
+    if timed := result.get("timed"):
+        busy = f"; {timed['busy']}" if timed["busy"] else ""
+        facts.append(("timed as a whole", f"{timed['ms']:.3g} ms ({timed['form']}){within}{busy}"))
     parts: list[Part] = [Facts(facts)]
     if str(run.setting("data", default="")).startswith("synthetic"):
         parts.append(Text("Searched on synthetic pictures: the scores say nothing about photographs.", muted=True))
@@ -306,7 +309,7 @@ def _rivals(run: Run, scores: Mapping[str, Any]) -> Section | None:
     )
 
 
-def _front(run: Run) -> Section | None:
+def _front(run: Run, scores: Mapping[str, Any]) -> Section | None:
     front = read_table(run.path / "front" / "front.csv")
     if not front:
         return None
@@ -314,7 +317,7 @@ def _front(run: Run) -> Section | None:
     trials = [row for row in read_table(run.path / "trials.csv") if row.get("state") == "complete"]
     points = [Point(x=row[kind], y=row["loss"]) for row in trials if math.isfinite(row["loss"])]
     steps = [Point(x=row[kind], y=row["loss"], label=f"{row['trial']:.0f}") for row in front]
-    unit = (run.json("costs.json") or {}).get("unit", "")
+    unit = (run.json("costs.json") or scores.get("found") or {}).get("unit", "")
     rows = [
         (
             Link(str(row["file"]), f"front/{row['file']}"),

@@ -1,7 +1,7 @@
 """A run: one folder that holds all a command made, enough to resume, reproduce and explain it."""
 
 from nas.command import run_command
-from nas.run.device import memory_told, open_device, peak_memory, seeded, sent
+from nas.run.device import memory_told, open_device, peak_memory, seeded, sent, torch_threads
 from nas.run.folder import RunFolder, check_free, find_checkpoint, load_checkpoint, save_checkpoint, write_atomically
 from nas.run.interrupts import Interrupted, Interrupts, deadline
 from nas.run.progress import progress_bar, progress_shown, quiet
@@ -24,5 +24,6 @@ __all__ = [
     "save_checkpoint",
     "seeded",
     "sent",
+    "torch_threads",
     "write_atomically",
 ]

@@ -8,7 +8,7 @@ import torch
 
 from genotypes import UserError
 
-__all__ = ["memory_told", "open_device", "peak_memory", "seeded", "sent"]
+__all__ = ["memory_told", "open_device", "peak_memory", "seeded", "sent", "torch_threads"]
 
 
 def open_device(name: str) -> torch.device:
@@ -65,3 +65,14 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed % 2**63)
         yield
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Inside, torch computes with so many threads on the CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

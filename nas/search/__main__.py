@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from nas.command import Command, run_command, to_yaml
+from nas.cost import COST_KINDS
 from nas.run import RunFolder, check_free, deadline
 from nas.run.distributed import is_first, joined
 from nas.search import SearchConfig, open_search, search
@@ -30,6 +31,7 @@ COMMAND = Command(
         "steps",
         "cost",
         "budget",
+        "runtime",
         "device",
         "seed",
         "out",
@@ -38,6 +40,7 @@ COMMAND = Command(
 )
 
 
+_SAID_BY = {True: "when it was tried", False: "by the table of its candidates"}
 _SCORED_BY = {True: "with the supernet's weights (not retrained)", False: "after a short training"}
 
 
@@ -61,12 +64,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         r = result.rivals
         spread = f"loss {min(r.losses):.4f} to {max(r.losses):.4f}, mean {r.mean:.4f}"
         print(f"random  {len(r.losses)} genotypes so scored: {spread}; the result beats {r.better:.0%} of them")
-    if result.cost is not None and setup.objective is not None:
-        table = setup.objective.table
-        print(f"costs   {result.cost:,.6g} {table.unit} at {table.size[0]} x {table.size[1]} ({table.kind})")
+    budget = f", budget {cfg.budget:,.6g}" if cfg.budget is not None else ""
+    if result.cost is not None:
+        unit, size = COST_KINDS[cfg.cost or "macs"], " x ".join(map(str, result.genotype.input.size))
+        said = f" {_SAID_BY[cfg.strategy.owner.whole_networks]}" if result.timed else ""
+        digits = ",.4g" if result.timed else ",.6g"
+        print(f"costs   {result.cost:{digits}} {unit}{said}{budget} (at {size})")
+    if result.timed is not None:
+        print(f"timed   {result.timed}{budget}")
     if cfg.strategy.owner.whole_networks:
-        size = " x ".join(map(str, result.genotype.input.size))
-        print(f"costs   {result.cost:,.6g} ({cfg.cost or 'macs'}) at {size}")
         print(f"beside  uniform scaling, so scored: {result.path / 'line.csv'}")
     if result.front:
         print(f"front   {len(result.front)} genotypes in {result.path / 'front'} (drawn: {result.path / 'front.svg'})")

@@ -51,6 +51,8 @@ class SearchConfig:
         score_steps: steps of the short trainings of optuna.
         cost: what a genotype may also be judged by. Latency is measured on the device, once for each device, space and
             version of torch. Machines share a study of latencies only if they share --cache.
+        runtime: latency is that of the deployed form in this runtime, on one thread of this machine's CPU; none: of the
+            network as it is, on the device. For strategies that try whole networks, each of which is timed.
         cost_weight: of the expected cost, over that of uniform choices, in the architecture's loss; with a budget, of
             the share by which it is exceeded. For one_shot and optuna the cost is an objective of its own instead.
         budget: what the exported genotype may cost: parameters, multiply-adds, or milliseconds.
@@ -92,6 +94,7 @@ class SearchConfig:
     trials: TrialsConfig = field(default_factory=TrialsConfig)
     score_steps: int = 60
     cost: Literal["params", "macs", "latency"] | None = None
+    runtime: Literal["torch", "onnxruntime", "openvino"] | None = None
     cost_weight: float = 0.1
     budget: float | None = None
     start_from: str | None = None
@@ -124,6 +127,8 @@ class SearchConfig:
             raise UserError(f"cost_weight must not be negative, got {self.cost_weight}")
         if self.budget is not None and (self.cost is None or self.budget <= 0):
             raise UserError(f"budget {self.budget} needs --cost params, macs or latency, and must be positive")
+        if self.runtime is not None and self.cost != "latency":
+            raise UserError(f"runtime {self.runtime} needs --cost latency")
         check_side(self.size)
 
     @property

@@ -9,21 +9,25 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from genotypes import OPERATIONS, Genotype, UserError, save
-from nas.cost import count, measure
+from nas.cost import COST_KINDS, count
+from nas.cost.clock import told_if_busy
 from nas.network import Member, Network, extreme, reestimate_norms
 from nas.network.member import by_parameters
 from nas.network.weights import save_weights
 from nas.report import report_at_the_end
 from nas.run import RunFolder, write_atomically
 from nas.search.config import SearchConfig
+from nas.search.objective import time_found, time_network
 from nas.search.sandwich import Sandwich, at_size
 from nas.search.scoring import scores_key
 from nas.search.selection import SearchResult
@@ -40,20 +44,23 @@ _NORM_BATCHES = 20  # batches that re-estimate a member's norms before it is jud
 
 
 class MemberCost:
-    """What a member costs at its own input size: params, macs (multiply-adds), or latency in ms on this machine."""
+    """What a member costs at its own input size: params, macs (multiply-adds), or latency in ms on this machine.
 
-    UNITS: ClassVar[Mapping[str, str]] = {"params": "parameters", "macs": "multiply-adds", "latency": "ms"}
+    Latency is measured, member by member: on the device, or of the deployed form in a runtime (see
+    `SearchConfig.runtime`). A member keeps its first time.
+    """
 
-    def __init__(self, kind: str) -> None:
-        if kind not in self.UNITS:
-            raise UserError(f"unknown cost {kind!r}; known: {', '.join(self.UNITS)}")
-        self.kind = kind
+    def __init__(self, kind: str, *, device: str | torch.device = "cpu", runtime: str | None = None) -> None:
+        if kind not in COST_KINDS:
+            raise UserError(f"unknown cost {kind!r}; there are: {', '.join(COST_KINDS)}")
+        self.kind, self.unit = kind, COST_KINDS[kind]
+        self._device, self._runtime = device, runtime
         self._known: dict[Any, float] = {}
 
     def __call__(self, genotype: Genotype) -> float:
         if genotype.identity not in self._known:
             if self.kind == "latency":
-                cost = measure(genotype, memory=False).latency_ms
+                cost = time_network(genotype, self._device, self._runtime)
             else:
                 counted = count(genotype)
                 cost = float(counted.params if self.kind == "params" else counted.macs)
@@ -177,7 +184,7 @@ def study_members(
     if not kept:
         least = min((trial.values[1] for trial in trials.complete), default=math.nan)
         raise UserError(
-            f"none of {len(trials.complete)} members keeps the budget of {budget:,.10g} {cost.UNITS[cost.kind]}; the "
+            f"none of {len(trials.complete)} members keeps the budget of {budget:,.10g} {cost.unit}; the "
             f"cheapest takes {least:,.10g}: more --trials.count, or a larger --budget"
         )
     return Study(trials=trials, best=min(kept, key=lambda trial: (trial.values[0], trial.number)))
@@ -220,21 +227,23 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     listeners = [History(run), Events(run, "search", dict), Progress("search", shown), *registered_listeners(run)]
     fit(trainer, evaluate, at=lambda step: step % cfg.evaluate_every == 0, listeners=listeners, run=run)
 
-    scores, cost = MemberScores(setup.net, setup.weights, setup.held_out), MemberCost(cfg.cost or "macs")
-    study = study_members(
-        setup.space,
-        scores,
-        cost,
-        setup.study,
-        seed=cfg.seed,
-        budget=cfg.budget,
-        scored=scores_key(cfg, setup),
-        folder=run.path,
-        to_continue=f"--out {run.path} --resume",
-    )
+    scores = MemberScores(setup.net, setup.weights, setup.held_out)
+    cost = MemberCost(cfg.cost or "macs", device=setup.device, runtime=cfg.runtime)
+    with told_if_busy("the members' times mislead") if cfg.cost == "latency" else nullcontext():
+        study = study_members(
+            setup.space,
+            scores,
+            cost,
+            setup.study,
+            seed=cfg.seed,
+            budget=cfg.budget,
+            scored=scores_key(cfg, setup),
+            folder=run.path,
+            to_continue=f"--out {run.path} --resume",
+        )
+        line = _score_line(setup.space, scores, cost)
     name = f"{setup.space.name}_{cfg.strategy.name}"
     genotype = setup.space.decide(study.best.choices, name=name)
-    line = _score_line(setup.space, scores, cost)
     _write_line(line, run.path / "line.csv", cost.kind)
     _draw(study, line, cost, run.path / "front.svg", title=setup.space.name)
     front = tuple(export_front(setup.space, study.trials, run.path / "front", name=name))
@@ -242,13 +251,16 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     draw(genotype, run.path / "cells.svg")
     save_weights(run.path / "weights.safetensors", scores.network(genotype).state_dict(), genotype)
     found = scores(genotype)
-    summary = {"genotype": name, "hash": genotype.hash, "size": list(genotype.input.size), cost.kind: cost(genotype)}
-    rival = _line_at(line, cost(genotype))
+    spent = study.best.values[1]
+    timed = time_found(cfg, genotype, setup.device)
+    summary = {"genotype": name, "hash": genotype.hash, "size": list(genotype.input.size), "cost": spent}
+    summary |= {"kind": cost.kind, "unit": cost.unit} | ({"timed": asdict(timed)} if timed else {})
+    rival = _line_at(line, spent)
     run.write_text("scores.json", json.dumps({"found": summary | found, "line_loss": rival}, indent=1))
     run.close()
     report_at_the_end(run.path)
     ran = trainer.capture.summary()
-    return SearchResult(genotype=genotype, scores=found, path=run.path, cost=cost(genotype), front=front, ran=ran)
+    return SearchResult(genotype=genotype, scores=found, path=run.path, cost=spent, front=front, timed=timed, ran=ran)
 
 
 @dataclass(frozen=True)
@@ -292,7 +304,7 @@ def _draw(study: Study, line: Sequence[_Point], cost: MemberCost, path: Path, *,
     axes.scatter(x, y, marker="^", s=26, color="#009e73", label="uniform scaling")
     taken = study.best.values
     axes.scatter([taken[1]], [taken[0]], marker="*", s=160, color="#d9822b", zorder=3, label="taken")
-    axes.set(xscale="log", xlabel=f"{cost.kind} ({cost.UNITS[cost.kind]})", ylabel="held-out loss", title=title)
+    axes.set(xscale="log", xlabel=f"{cost.kind} ({cost.unit})", ylabel="held-out loss", title=title)
     axes.grid(color="#e4e7eb", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(frameon=False)

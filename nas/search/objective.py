@@ -9,11 +9,14 @@ from pathlib import Path
 import torch
 
 from genotypes import Genotype, UserError
-from nas.cost import CostTable, cost_table, user_cache, within_budget
+from nas.cost import CostTable, cost_table, latencies, user_cache, within_budget
+from nas.cost.clock import told_if_busy
+from nas.cost.latency import machine_name
+from nas.cost.measuring import prepare
 from nas.search.config import SearchConfig
 from nas.strategies import Strategy, derivable
 
-__all__ = ["COSTS", "CostObjective", "derive", "open_objective"]
+__all__ = ["COSTS", "CostObjective", "Timed", "derive", "open_objective", "time_found", "time_network"]
 
 COSTS = "costs.json"
 
@@ -108,6 +111,43 @@ def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None = No
                 f"{least:,.10g} {table.unit} at {table.size[0]} x {table.size[1]}"
             )
     return CostObjective(table=table, weight=cfg.cost_weight, budget=cfg.budget, exclude=exclude)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """What was found, timed as a whole network, in the form in which it was searched for.
+
+    ms: of one image; form: runtime or device, with the threads; machine; busy: in words, that others computed, too.
+    """
+
+    ms: float
+    form: str
+    machine: str
+    busy: str | None
+
+    def __str__(self) -> str:
+        return f"{self.ms:,.3g} ms ({self.form})"
+
+
+def time_network(genotype: Genotype, device: torch.device | str, runtime: str | None) -> float:
+    """Milliseconds of a network at its own size, by random weights; see `SearchConfig.runtime`."""
+    size = genotype.input.size
+    net, _ = prepare(genotype, torch.device("cpu" if runtime else device), size)
+    # The lower quartile, as a table of candidates holds it: the shortest time is 5 to 10 % below.
+    return latencies({"": (net, size)}, repeats=30, quantile=0.25, runtime=runtime)[""]
+
+
+def time_found(cfg: SearchConfig, genotype: Genotype, device: torch.device) -> Timed | None:
+    """Where the search minded latency: the found network's own, whatever a table or an earlier look at it said."""
+    if cfg.cost != "latency":
+        return None
+    with told_if_busy("the time of what was found misleads") as others:
+        ms = time_network(genotype, device, cfg.runtime)
+    device = torch.device("cpu") if cfg.runtime else device
+    threads = 1 if cfg.runtime else torch.get_num_threads()
+    form = f"deployed in {cfg.runtime}" if cfg.runtime else f"as it is on {device}"
+    form += f", {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else ""
+    return Timed(ms=ms, form=form, machine=machine_name(device), busy=others.told)
 
 
 def _read(path: Path, space: Genotype) -> CostTable:

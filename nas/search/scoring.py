@@ -6,7 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
+
 from nas.command import to_dict
+from nas.cost.latency import machine_name
 from nas.network import Mixture, Network, build, norm_statistics_restored, reestimate_norms, to_device
 from nas.run import seeded
 from nas.search.config import SearchConfig
@@ -91,11 +94,16 @@ def scores_key(cfg: SearchConfig, setup: SearchSetup) -> str:
         "budget",
         "cost_weight",
         "worth_seconds",
+        "minutes",
+        "runtime",
     ):
         config.pop(name)  # other scores they do not make
     config["data"] = [setup.photos.name, len(setup.photos)]
     if setup.objective and setup.objective.table.kind == "latency":
         config["latencies"] = setup.objective.to_json()  # milliseconds of two machines must not meet in one study
+    if cfg.cost == "latency" and cfg.strategy.owner.whole_networks:
+        device = torch.device("cpu") if cfg.runtime else setup.device
+        config["latencies"] = [machine_name(device), cfg.runtime, 1 if cfg.runtime else torch.get_num_threads()]
     for name in ("backbone_weights", "start_from"):  # each machine has its own path to them
         config[name] = config[name] and Path(config[name]).name
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
 from nas.search.explain import explain, mean_losses
-from nas.search.objective import derive
+from nas.search.objective import Timed, derive, time_found
 from nas.search.scoring import make_scorer, scores_key
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy, derivable
@@ -46,7 +46,7 @@ class SearchResult:
 
     scores: on the held-out part, before retraining; empty for `random`. inherited: with the weights of the supernet,
     else after a short training. cost: in the objective's unit. stopped: why the search was ended early. front: files
-    of the Pareto front. ran: on a GPU, how many steps were replayed, and its memory.
+    of the Pareto front. timed: where latency was minded. ran: on a GPU, how many steps were replayed, and its memory.
     """
 
     genotype: Genotype
@@ -57,6 +57,7 @@ class SearchResult:
     rivals: Rivals | None = None
     stopped: str | None = None
     front: tuple[Path, ...] = ()
+    timed: Timed | None = None
     ran: str | None = None
 
 
@@ -98,6 +99,7 @@ def select(
         rivals=rivals,
         stopped=candidates.stop.reason if candidates.stop else None,
         front=front,
+        timed=time_found(cfg, genotype, setup.device),
     )
     run.write_text("scores.json", json.dumps(_summary(result), indent=1))
     run.close()
@@ -203,8 +205,10 @@ class _Study:
 
 
 def _summary(result: SearchResult) -> dict[str, Any]:
-    found = {"genotype": result.genotype.name, "hash": result.genotype.hash, **result.scores}
+    found: dict[str, Any] = {"genotype": result.genotype.name, "hash": result.genotype.hash, **result.scores}
     if result.cost is not None:
         found["cost"] = result.cost
+    if result.timed is not None:
+        found["timed"] = asdict(result.timed)
     rivals = {"losses": result.rivals.losses, "beaten": result.rivals.better} if result.rivals else None
     return {"found": found, "random": rivals, "stopped": result.stopped}

@@ -52,6 +52,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     """
     device = open_device(cfg.device)
     _check_schedule(cfg)
+    _check_runtime(cfg)
     began = RunFolder(Path(folder)).began if folder else {}
     trials = study_config(cfg)
     study = replace(trials, storage=anchor_storage(trials.storage, began.get("folder")))
@@ -121,6 +122,25 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     )
 
 
+def _check_runtime(cfg: SearchConfig) -> None:
+    """UserError for a runtime that cannot be timed here, or not by this strategy."""
+    if cfg.runtime is None:
+        return
+    if not cfg.strategy.owner.whole_networks:
+        raise UserError(
+            f"runtime {cfg.runtime}: strategy {cfg.strategy.name} needs a table of what candidates cost, and times of "
+            f"deployed candidates do not add up to a network's; take --strategy {_able()}, or leave --runtime out"
+        )
+    from nas.deploy import check_runtime  # brings torch.export and sympy: a second
+
+    check_runtime(cfg.runtime)
+
+
+def _able() -> str:
+    """The strategies that decide whole networks."""
+    return ", ".join(name for name in STRATEGIES if STRATEGIES[name].load().whole_networks)
+
+
 def _check_shared(cfg: SearchConfig, net: Network) -> None:
     """UserError for a strategy whose steps several processes cannot divide among them."""
     if cfg.strategy.owner.whole_networks or not cfg.strategy.build(net, seed=cfg.seed, steps=cfg.steps).learns:
@@ -134,11 +154,10 @@ def _check_choices(cfg: SearchConfig, space: Genotype) -> None:
     """UserError for choices that a strategy cannot decide."""
     others = [way for way in space.choices() if way not in space.open_edges()]
     if others and not cfg.strategy.owner.whole_networks:
-        able = ", ".join(name for name in STRATEGIES if STRATEGIES[name].load().whole_networks)
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UserError(
             f"strategy {cfg.strategy.name} decides operations only; {space.name} also leaves {others[0]}{more} open: "
-            f"take --strategy {able}, or a space that fixes them"
+            f"take --strategy {_able()}, or a space that fixes them"
         )
 
 

@@ -10,6 +10,7 @@ from genotypes import Genotype, UserError
 from genotypes.yaml_io import parse_yaml
 from nas.command import read_file, to_yaml
 from nas.cost import count, latencies
+from nas.cost.clock import told_if_busy
 from nas.cost.measuring import prepare
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoSet
@@ -104,7 +105,8 @@ def compare(
 
 def _latencies(cfg: CompareConfig, networks: dict[str, Genotype]) -> dict[str, float]:
     device, size = open_device(cfg.device), (cfg.recipe.size, cfg.recipe.size)
-    return latencies({label: (prepare(genotype, device, size)[0], size) for label, genotype in networks.items()})
+    with told_if_busy():
+        return latencies({label: (prepare(genotype, device, size)[0], size) for label, genotype in networks.items()})
 
 
 def run_folder(entry: Entry, seed: int, out: Path) -> Path:

@@ -12,7 +12,7 @@ import torch
 
 from genotypes import UserError
 from nas.cost import count, latencies
-from nas.cost.clock import milliseconds
+from nas.cost.clock import milliseconds, told_if_busy
 from nas.run import open_device
 from nas.task import Evaluation, Pair, PhotoSet, Protocol, evaluate_maps, evaluate_protocols
 from retrain.outputs import file_name
@@ -154,7 +154,8 @@ def _times(networks: Mapping[str, Predictor]) -> dict[str, float]:
     calls = {
         label: partial(p.logits, torch.zeros(1, 3, *p.size)) for label, p in networks.items() if label not in eager
     }
-    return latencies(eager) | milliseconds(calls, threads=torch.get_num_threads())
+    with told_if_busy():
+        return latencies(eager) | milliseconds(calls, threads=torch.get_num_threads())
 
 
 _SIDE = 128  # of synthetic pictures where no network says

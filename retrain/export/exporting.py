@@ -2,8 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,9 +12,10 @@ import torch
 
 import genotypes
 from genotypes import Input, UserError
-from nas.cost.clock import busy, milliseconds
+from nas.cost.clock import Others, milliseconds
 from nas.deploy import Picture, Run, bf16_here, deploy, need, onnx_model, open_file, program, save_openvino
 from nas.network import Network
+from nas.run import torch_threads
 from nas.run.sizes import check_side
 from nas.task import evaluate
 from retrain.export.quantising import Photographs, Scored, half, open_photographs, open_scored, quantise
@@ -129,6 +129,7 @@ def export(
             (folder / name).unlink(missing_ok=True)
         genotypes.save(network.genotype, folder / "genotype.yaml")
         _write(network, folder, wanted, photographs, tell)
+        others = Others()
         rows = _Bench(network, folder, wanted, scored, size, threads, tell).rows()
         made = Exported(
             folder=str(folder),
@@ -136,7 +137,7 @@ def export(
             hash=network.genotype.hash,
             size=size,
             threads=threads,
-            busy=busy(),
+            busy=others.busy(),
             rows=tuple(rows),
             skipped=skipped,
             scored=None if scored is None else scored.told,
@@ -236,7 +237,7 @@ class _Bench:
             self.files[f"{FORMATS['int8'][0]} in openvino"] = ("int8", "openvino", "fp32")
 
     def rows(self) -> list[Row]:
-        with _torch_threads(self.threads):
+        with torch_threads(self.threads):
             self.tell("check")
             differences = self._differences()
             self.tell("time")
@@ -326,13 +327,3 @@ def _on_tensors(run: Run) -> Callable[[torch.Tensor], torch.Tensor]:
 
 def _noise(batch: int, size: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(0).random((batch, 3, *size), np.float32)
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

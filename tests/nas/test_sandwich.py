@@ -1,6 +1,7 @@
 """One supernet trained by the sandwich rule, and what its members are worth."""
 
 import csv
+import json
 import math
 from dataclasses import replace
 
@@ -11,17 +12,22 @@ from torch import nn
 import genotypes
 import nas
 from genotypes import UserError
+from nas import deploy
 from nas.command import run_command
+from nas.deploy import open_graph
 from nas.network import extreme, inherit, supernet_genotype
 from nas.network.weights import load_weights
+from nas.search import SearchConfig, members, objective, open_search, scoring
 from nas.search.__main__ import main
 from nas.search.members import MemberCost, MemberScores, scaled_line, score_network, study_members
 from nas.search.sandwich import Sandwich, at_size
+from nas.search.scoring import scores_key
 from nas.strategies import SandwichSearch
 from nas.task import AugmentConfig, Batches, LossConfig, multi_output_loss, synthetic_set
 from nas.training import HeldOut, OptimConfig, Trainer, fit
 from nas.trials import TrialsConfig
 from search_spaces import compact
+from search_spaces.spaces import SPACES
 
 CPU = torch.device("cpu")
 SPACE = compact("tiny", (4, 8), ("skip_connect", "depthwise_3x3", "conv_3x3"), taps=("s16", "s8", "s4"), sizes=(32, 48))
@@ -220,9 +226,76 @@ def test_costs_are_at_the_members_own_size():
     small, large = (SPACE.decide(extreme(SPACE, "largest") | {"input.size": size}) for size in (32, 48))
     macs, params = MemberCost("macs"), MemberCost("params")
     assert params(small) == params(large) and macs(small) < macs(large)
-    assert MemberCost("latency")(small) > 0
-    with pytest.raises(UserError, match="unknown cost 'joules'; known: params, macs, latency"):
+    with pytest.raises(UserError, match="unknown cost 'joules'; there are: params, macs, latency"):
         MemberCost("joules")
+
+
+@pytest.mark.parametrize("runtime", [None, "torch", "onnxruntime", "openvino"])
+def test_a_member_s_latency_is_that_of_the_form_it_is_deployed_in(runtime, monkeypatch):
+    if runtime in ("onnxruntime", "openvino"):
+        pytest.importorskip(runtime, reason=f"needs {runtime}")
+        pytest.importorskip("onnxscript", reason="needs the extra `export`")
+    opened = []
+    monkeypatch.setattr(
+        deploy, "open_graph", lambda *given, **how: opened.append(given[1]) or open_graph(*given, **how)
+    )
+    cost = MemberCost("latency", runtime=runtime)
+    small, large = (SPACE.decide(extreme(SPACE, which)) for which in ("smallest", "largest"))
+    assert 0 < cost(small) < cost(large) and cost(small) == cost(small)
+    assert opened == ([runtime] * 2 if runtime else [])  # each once
+
+
+def test_a_budget_in_milliseconds_of_the_deployed_form(tmp_path, monkeypatch, capsys):
+    """Times that the test makes: 3 ms for every thousand parameters, and at the end one more."""
+    known = {}
+
+    def timed(genotype, device, runtime):
+        assert runtime == "torch"
+        ms = 3e-3 * nas.cost.count(genotype).params + (genotype.name in known)
+        known[genotype.name] = ms
+        return ms
+
+    monkeypatch.setattr(objective, "time_network", timed)
+    monkeypatch.setattr(members, "time_network", timed)
+    words = "--strategy sandwich --space compact --space.backbone tiny --size 48 --data synthetic:40 --steps 2 "
+    words += "--batch_size 4 --trials.count 5 --cost latency --runtime torch --budget 500"
+    main([*words.split(), "--out", str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    found = json.loads((tmp_path / "run/scores.json").read_text())["found"]
+    params = nas.cost.count(genotypes.load(tmp_path / "run/genotype.yaml")).params
+    assert found["cost"] == pytest.approx(3e-3 * params) and (found["kind"], found["unit"]) == ("latency", "ms")
+    assert found["timed"]["form"] == "deployed in torch, 1 thread" and found["timed"]["busy"] is None
+    assert f"costs   {found['cost']:,.4g} ms when it was tried, budget 500 (at " in said
+    assert f"timed   {found['timed']['ms']:,.3g} ms (deployed in torch, 1 thread), budget 500" in said
+    (front, *_) = csv.DictReader((tmp_path / "run/front/front.csv").open())
+    assert float(front["latency"]) in [pytest.approx(ms) for ms in known.values()]
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("--cost latency --runtime openvino", "strategy darts needs a table of what candidates cost"),
+        ("--strategy one_shot --cost latency --runtime torch", "--strategy sandwich, or leave --runtime out"),
+        ("--strategy sandwich --space compact --cost macs --runtime torch", "runtime torch needs --cost latency"),
+    ],
+)
+def test_a_runtime_is_refused_where_nothing_is_timed_in_it(words, said, tmp_path, capsys):
+    argv = [*words.split(), "--data", "synthetic:40", "--out", str(tmp_path / "run")]
+    assert run_command(main, argv) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_studies_of_milliseconds_are_kept_apart_by_machine_and_runtime(tmp_path, monkeypatch):
+    def key(**changes):
+        owners = {"strategy": SandwichSearch.Config(), "space": SPACES["compact"].make(backbone="tiny")}
+        cfg = SearchConfig(**owners, data="synthetic:40", size=48, batch_size=4, **changes)
+        return scores_key(cfg, open_search(cfg))
+
+    latency = {"cost": "latency"}
+    keys = [key(**latency), key(**latency, runtime="torch"), key(cost="macs")]
+    assert len(set(keys)) == 3 and key(**latency, minutes=5.0) == keys[0]
+    monkeypatch.setattr(scoring, "machine_name", lambda device: "abacus")
+    assert key(**latency) not in keys and key(cost="macs") == keys[2]
 
 
 @pytest.mark.parametrize("strategy", ["darts", "one_shot", "random"])

@@ -1,13 +1,16 @@
 """Cost in a search's objective: budgets, rivals, latencies, the front of loss against cost."""
 
+import json
+
 import pytest
-from tiny_search import config, read_trials, run_search
+from tiny_search import config, read_trials, run_search, words
 
 import genotypes
 from genotypes import UserError
 from nas.cost import cost_table, count, lookup
 from nas.guard import GuardConfig
 from nas.search import open_search, open_space
+from nas.search.__main__ import main
 from nas.search.scoring import scores_key
 from nas.trials import TrialsConfig
 
@@ -62,6 +65,21 @@ def test_latencies_are_measured_once_for_each_device(tmp_path, monkeypatch):
     assert scores_key(cfg, first) == scores_key(cfg, second)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
     assert scores_key(cfg, open_search(cfg)) != scores_key(cfg, first)
+
+
+def test_what_was_found_is_timed_beside_its_budget(tmp_path, capsys):
+    budget = 1000.0
+    result = run_search(tmp_path / "run", config(cost="latency", budget=budget, cache=str(tmp_path / "cache")))
+    assert result.timed.ms > 0 and result.timed.form == "as it is on cpu, 1 thread" and result.cost <= budget
+    found = json.loads((tmp_path / "run/scores.json").read_text())["found"]
+    assert found["cost"] == result.cost and found["timed"]["ms"] == result.timed.ms
+    argv = [*words(), "--cost=latency", f"--budget={budget}", f"--cache={tmp_path / 'cache'}"]
+    main([*argv, f"--out={tmp_path / 'again'}"])
+    said = capsys.readouterr().out
+    assert "ms by the table of its candidates, budget 1,000 (at 32 x 32)" in said
+    assert "ms (as it is on cpu, 1 thread), budget 1,000" in said
+    run_search(tmp_path / "macs", config(cost="macs"))
+    assert "timed" not in json.loads((tmp_path / "macs/scores.json").read_text())["found"]
 
 
 def test_cost_pulls_the_architecture_towards_cheap_operations(tmp_path):
