@@ -31,7 +31,6 @@ COMMAND = Command(
         "steps",
         "cost",
         "budget",
-        "runtime",
         "device",
         "seed",
         "out",
