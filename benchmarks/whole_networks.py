@@ -198,66 +198,65 @@ def read() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def of(rows: Iterable[dict[str, str]], kind: str, number: int | str, column: str) -> list[float]:
-    """A column of a member's trainings, by seed."""
-    return [
-        float(row[column])
-        for row in rows
-        if (row["kind"], row["number"]) == (kind, str(number)) and row["seed"] != "inherited"
-    ]
+def scored(rows: Iterable[dict[str, str]], kind: str, number: int | str, how: str = "trained") -> list[dict[str, str]]:
+    """A member's rows: inherited (one), or trained (one a seed)."""
+    mine = [row for row in rows if (row["kind"], row["number"]) == (kind, str(number))]
+    return [row for row in mine if (row["seed"] == "inherited") == (how == "inherited")]
+
+
+def mean(rows: Iterable[dict[str, str]], column: str) -> float:
+    return float(np.mean([float(row[column]) for row in rows]))
 
 
 def table(rows: list[dict[str, str]]) -> None:
-    sides = [side for side in LINE if of(rows, "line", side, "ms")]
-    print("| | seeds | MMACs | ms | judging MAE | judging maxF | inherited MAE | inherited maxF |\n" + "|---" * 8 + "|")
-    told = {(row["kind"], row["number"]): row for row in rows if row["seed"] == "inherited"}
-    for (kind, number), row in told.items():
-        MAE, maxF = (of(rows, kind, number, f"judging_{name}") for name in ("MAE_raw", "maxF"))
-        if MAE:
-            cells = f"{np.mean(MAE):.4f} | {np.mean(maxF):.4f} | "
-            cells += f"{float(row['judging_MAE_raw']):.4f} | {float(row['judging_maxF']):.4f}"
-            print(
-                f"| {kind} {number} | {len(MAE)} | {float(row['macs']) / 1e6:.1f} | {float(row['ms']):.2f} | {cells} |"
-            )
-    for side in BUDGETS:
-        found, line = (np.array(errors(rows, kind, side)) for kind in ("found", "line"))
-        seeds = min(len(found), len(line))
-        if not seeds:
-            continue
-        difference = found[:seeds] - line[:seeds]
-        print(
-            f"\n{side} px: found less the line {difference.mean():+.4f} MAE, standard error "
-            f"{bootstrap(difference):.4f} over {seeds} seeds and {difference.shape[1]} photographs"
-        )
-        for cost in ("macs", "ms"):
-            dear = [of(rows, "line", one, cost)[0] for one in sides]
-            good = [float(np.mean(of(rows, "line", one, "judging_MAE_raw"))) for one in sides]
-            MAE = float(np.mean(of(rows, "found", side, "judging_MAE_raw")))
-            if min(good) <= MAE <= max(good):
-                order = np.argsort(good)
-                equal = np.exp(np.interp(MAE, np.array(good)[order], np.log(dear)[order]))
-                print(f"  the line takes {equal / of(rows, 'found', side, cost)[0]:.2f}x its {cost} at equal MAE")
-            else:
-                print(f"  its MAE lies beyond the line's: no {cost} at equal MAE")
-    pairs = [(row, one) for row in rows if row["seed"] == "0" and (one := told[row["kind"], row["number"]])]
-    budget = float(told["line", str(BUDGETS[0])]["macs"])
-    for name, some in (
-        ("all", pairs),
-        (
-            f"those within 20 % of the budget of {BUDGETS[0]} px",
-            [p for p in pairs if 0.8 <= float(p[0]["macs"]) / budget <= 1.2],
-        ),
-    ):
+    print("| | MMACs | ms | inherited MAE | maxF | seeds | trained MAE | maxF |\n" + "|---" * 8 + "|")
+    for first in (row for row in rows if row["seed"] == "inherited"):
+        cells = [f"{first['kind']} {first['number']}", f"{float(first['macs']) / 1e6:.1f}", f"{float(first['ms']):.2f}"]
+        trained = scored(rows, first["kind"], first["number"])
+        for some in ([first], trained):
+            cells += [str(len(some))] if some is trained else []
+            cells += [f"{mean(some, f'judging_{name}'):.4f}" if some else "" for name in ("MAE_raw", "maxF")]
+        print("| " + " | ".join(cells) + " |")
+    for how in ("inherited", "trained"):
+        for side in BUDGETS:
+            beside_the_line(rows, side, how)
+    ranks(rows)
+
+
+def beside_the_line(rows: list[dict[str, str]], side: int, how: str) -> None:
+    """What was found within a budget less the line's point there, and what the line takes at an equal MAE."""
+    found, line = ({row["seed"]: row for row in scored(rows, kind, side, how)} for kind in ("found", "line"))
+    seeds = sorted(found.keys() & line.keys())
+    if not seeds:
+        return
+    errors = [
+        np.array([[float(one) for one in row[seed]["errors"].split()] for seed in seeds]) for row in (found, line)
+    ]
+    difference = errors[0] - errors[1]
+    print(
+        f"\n{how}, {side} px: found less the line {difference.mean():+.4f} MAE, standard error "
+        f"{bootstrap(difference):.4f} ({'' if how == 'inherited' else f'seeds {len(seeds)}, '}"
+        f"photographs {difference.shape[1]})"
+    )
+    points = sorted((mean(some, "judging_MAE_raw"), some) for one in LINE if (some := scored(rows, "line", one, how)))
+    MAE = mean(found.values(), "judging_MAE_raw")
+    for cost in ("macs", "ms"):
+        dear = [np.log(mean(some, cost)) for _, some in points]
+        equal = np.exp(np.interp(MAE, [at for at, _ in points], dear)) / mean(found.values(), cost)
+        beyond = " or more: it has no such MAE" if points[0][0] > MAE else ""
+        print(f"  at equal MAE the line takes {equal:.2f}x its {cost}{beyond}")
+
+
+def ranks(rows: list[dict[str, str]]) -> None:
+    """Do inherited scores rank members as trained ones do? By the first seed, that all have."""
+    pairs = [(row, scored(rows, row["kind"], row["number"], "inherited")[0]) for row in rows if row["seed"] == "0"]
+    budget = mean(scored(rows, "line", BUDGETS[0], "inherited"), "macs")
+    near = [pair for pair in pairs if 0.8 <= float(pair[0]["macs"]) / budget <= 1.2]
+    for name, some in (("all", pairs), (f"within 20 % of the budget of {BUDGETS[0]} px", near)):
         if len(some) > 2:
-            tau = kendall_tau(*([float(p[n]["judging_MAE_raw"]) for p in some] for n in (0, 1)))
-            lost = np.mean([float(p[0]["judging_maxF"]) - float(p[1]["judging_maxF"]) for p in some])
-            print(f"\n{len(some)} members, {name}: tau of inherited and trained MAE {tau:.2f}; maxF lost {lost:+.4f}")
-
-
-def errors(rows: Iterable[dict[str, str]], kind: str, side: int) -> list[list[float]]:
-    """[seeds, photographs]"""
-    trained = [row for row in rows if (row["kind"], row["number"]) == (kind, str(side)) and row["seed"] != "inherited"]
-    return [[float(error) for error in row["errors"].split()] for row in trained]
+            tau = kendall_tau(*([float(pair[n]["judging_MAE_raw"]) for pair in some] for n in (0, 1)))
+            lost = mean([a for a, _ in some], "judging_maxF") - mean([b for _, b in some], "judging_maxF")
+            print(f"\n{len(some)} members, {name}: tau {tau:.2f} of inherited and trained MAE; maxF lost {lost:.4f}")
 
 
 def bootstrap(differences: np.ndarray, repeats: int = 10_000) -> float:
@@ -272,25 +271,29 @@ def bootstrap(differences: np.ndarray, repeats: int = 10_000) -> float:
 
 
 def draw(rows: list[dict[str, str]]) -> None:
-    """Trained MAE against milliseconds, and against the MAE with the supernet's weights."""
+    """MAE against milliseconds, trained and with the supernet's weights."""
     matplotlib.rcParams.update({"svg.hashsalt": "whole networks", "font.size": 9})
     figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    told = [row for row in rows if row["seed"] == "inherited"]
-    for kind, (label, colour, marker) in LOOKS.items():
-        some = [row for row in told if row["kind"] == kind and of(rows, kind, row["number"], "ms")]
-        MAE = [float(np.mean(of(rows, kind, row["number"], "judging_MAE_raw"))) for row in some]
-        looks = {"color": colour, "marker": marker, "markersize": 11 if marker == "*" else 6, "label": label}
-        left.plot([float(row["ms"]) for row in some], MAE, **looks, linestyle="-" if kind == "line" else "none")
-        right.plot([float(row["judging_MAE_raw"]) for row in some], MAE, **looks, linestyle="none")
-    left.set(xlabel="milliseconds, ONNX Runtime, one thread", ylabel="judging MAE, trained", title="Cost and error")
-    right.set(
-        xlabel="judging MAE with the supernet's weights", ylabel="judging MAE, trained", title="Inherited and trained"
-    )
-    for axes in (left, right):
+    panels = zip(figure.subplots(1, 2, sharey=True), ("inherited", "trained"), strict=True)
+    titles = {"inherited": "with the supernet's weights", "trained": f"trained, {STEPS} steps"}
+    for axes, how in panels:
+        for kind, (label, colour, marker) in LOOKS.items():
+            numbers = dict.fromkeys(row["number"] for row in rows if row["kind"] == kind)
+            some = [found for number in numbers if (found := scored(rows, kind, number, how))]
+            axes.plot(
+                [mean(one, "ms") for one in some],
+                [mean(one, "judging_MAE_raw") for one in some],
+                color=colour,
+                marker=marker,
+                markersize=11 if marker == "*" else 6,
+                linestyle="-" if kind == "line" else "none",
+                label=label if some else None,
+            )
+        axes.set(xlabel="milliseconds, ONNX Runtime, one thread", title=titles[how])
         axes.grid(color="#e4e7eb", linewidth=0.6)
         axes.set_axisbelow(True)
-    left.legend(frameon=False)
+        axes.legend(frameon=False)
+    figure.axes[0].set_ylabel("MAE on the half that judges")
     figure.savefig(PICTURE, metadata={"Date": None})
 
 
