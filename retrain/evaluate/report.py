@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from genotypes import UserError
 from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize
@@ -30,6 +30,7 @@ REPORT_FILES = (
 _METRICS = [f.name for f in fields(Scores) if f.name != "count"]
 _LOWER = ("MAE_raw", "MAE_stretched")
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+_STYLES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 _CONVENTIONS = """\
 All numbers are pysodmetrics', on 8-bit maps resized to the masks' own size. maxF: F (beta² 0.3) of precision and recall
 averaged over the set, at the best threshold, of maps stretched to 0..1; maxF_raw: of maps as they are; maxF_img: the
@@ -225,7 +226,9 @@ def _curves(scored: Sequence[Scored]) -> Figure:
             protocol, curves = item.evaluation.protocol, item.evaluation.curves
             label = item.label if len(protocols) == 1 else f"{item.label} ({protocol.name})"
             colour = _COLOURS[labels.index(item.label) % len(_COLOURS)]
-            style = ("-", "--", ":", "-.")[(labels.index(item.label) + protocols.index(protocol)) % 4]
+            # A style each where there is one protocol, so that colours are not needed; else a style each protocol.
+            number = labels.index(item.label) if len(protocols) == 1 else protocols.index(protocol)
+            style = _STYLES[number % len(_STYLES)]
             raw = protocol.maps == "raw"
             precision, recall = (curves.precision_raw, curves.recall_raw) if raw else (curves.precision, curves.recall)
             f = curves.F_raw if raw else curves.F
@@ -245,7 +248,7 @@ def _curves(scored: Sequence[Scored]) -> Figure:
 def _write_pictures(
     scored: Sequence[Scored], folder: Path, sets: Mapping[str, PhotoSet | list[Pair]], maps: Path, count: int
 ) -> None:
-    """The best photographs (upper three rows: photograph, mask, map) and the worst (lower three) as one picture."""
+    """The best photographs (upper rows: photograph, mask, map) and the worst as one picture, with names and MAE_raw."""
     done = set()
     for item in scored:
         pairs = sets[item.evaluation.name]
@@ -261,11 +264,19 @@ def _write_pictures(
                 pair = by_name[image.name]
                 saliency = read_image(maps / file_name(item.label) / file_name(where[1]) / f"{image.name}.png")
                 parts = (read_image(pair.image), _as_rgb(read_mask(pair.mask)), saliency)
-                columns.append(np.vstack([_tile(part) for part in parts]))
+                columns.append(np.vstack([_caption(image), *(_tile(part) for part in parts)]))
             rows.append(np.hstack(columns))
         path = folder / file_name(item.label) / f"{file_name(where[1])}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.vstack([rows[0], np.full((8, rows[0].shape[1], 3), 255, np.uint8), rows[1]])).save(path)
+
+
+def _caption(image: ImageScore) -> np.ndarray:
+    """A line above a column: the error, and the end of the name."""
+    line = Image.new("RGB", (_TILE + 4, 14), "white")
+    name = image.name[-18:].encode("latin-1", "replace").decode("latin-1")  # all that Pillow's own font has
+    ImageDraw.Draw(line).text((1, 1), f"{image.MAE_raw:.3f}  {name}", fill="black")
+    return np.asarray(line)
 
 
 def _as_rgb(levels: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from genotypes import UserError
 from nas.deploy import need
 from nas.task import DataError, read_image, write_png
 from nas.task.reading import header_size
-from retrain.predict.pictures import cutout
+from retrain.pictures import cutout
 from retrain.predictor import Predictor
 
 if TYPE_CHECKING:
