@@ -35,7 +35,7 @@ def test_a_report_agrees_with_its_maps(trained, pictures, tmp_path, capsys) -> N
     assert "| net | ours | 32x32 | " in shown and " | mine | 4 |" in shown and "- ours: masks cut at > 127" in shown
     assert {p.name for p in report.iterdir()} == set(REPORT_FILES)
     with Image.open(report / "pictures/net/mine.png") as sheet:
-        assert sheet.size == (4 * 196, 6 * 196 + 8)
+        assert sheet.size == (4 * 196, 6 * 196 + 2 * 14 + 8)  # a caption above photograph, mask and map
     errors = {}
     for file in sorted((pictures / "masks").iterdir()):
         mask = np.asarray(Image.open(file)) > 127
