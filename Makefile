@@ -52,7 +52,7 @@ format: install
 # The API reference, of the docstrings: build/docs/index.html.
 docs: install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	$(BIN)/python -m pdoc -d google -o build/docs genotypes search_spaces nas retrain
+	$(BIN)/python -W error docs/api_reference.py build/docs
 
 clean:
 	rm -rf .venv runs build *.egg-info

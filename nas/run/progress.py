@@ -27,7 +27,7 @@ def progress_shown() -> bool:
     return _shown.get()
 
 
-def progress_bar(**options: Any) -> "tqdm[Any]":
+def progress_bar(**options: Any) -> tqdm:
     """A tqdm bar with its options (total, desc, unit, initial); none where nothing is left to do."""
     done = options.get("total") == options.get("initial", 0)
     return tqdm(disable=done or not progress_shown(), **options)

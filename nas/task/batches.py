@@ -1,7 +1,5 @@
 """What step k sees: a pure function of (seed, stream, step), so that a resumed run sees the same."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Finding photographs and their masks in a folder, in any of the field's usual layouts."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections import Counter
