@@ -44,9 +44,11 @@ class DataReport:
         if self.sizes:
             heights, widths = zip(*self.sizes.elements(), strict=True)
             (common, count), *_ = self.sizes.most_common(1)
+            most = f"{common[0]} x {common[1]} (height x width)"
+            spans = f"{min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide"
+            different = f"{spans}; {len(self.sizes)} different, {count} of them {most}"
             lines += [
-                f"  sizes     {min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide; "
-                f"{len(self.sizes)} different, {count} of them {common[0]} x {common[1]} (height x width)",
+                f"  sizes     {different if len(self.sizes) > 1 else f'all {most}'}",
                 f"  objects   {np.min(self.shares):.1%} to {np.max(self.shares):.1%} of the picture, "
                 f"half of them below {np.median(self.shares):.1%}",
             ]

@@ -15,13 +15,13 @@ from nas.command import Command, from_dict, owner, read_file, run_command, to_di
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.task import PhotoSet, evaluate
-from nas.training import Diverged, HeldOut, fit
+from nas.training import Diverged, fit
 from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trials, run_trials
 from retrain.predictor import Predictor
 from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.tables import markdown_table
 from retrain.train import TrainConfig, from_search, open_training, training_photos
-from retrain.train.training import training_of
+from retrain.train.training import held_out_of, training_of
 
 __all__ = ["TuneConfig", "candidates", "changed", "tune"]
 
@@ -186,14 +186,7 @@ def _score(
     config = _training(cfg, recipe)
     setup = open_training(config, genotype=genotype, photos=photos[recipe.size, recipe.masks])
     trainer, net = training_of(config, setup)
-    held_out = HeldOut(
-        photos=setup.photos,
-        rows=setup.held_out_rows,
-        convention=setup.genotype.input,
-        loss=recipe.loss,
-        chunk=4 * recipe.batch_size,
-        device=setup.device,
-    )
+    held_out = held_out_of(recipe, setup)
     value = _OBJECTIVES[cfg.objective][1]
 
     def row() -> dict[str, Any]:

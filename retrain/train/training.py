@@ -43,7 +43,17 @@ from retrain.train.config import TrainConfig
 from retrain.train.dynamic_decay import DynamicDecay
 from retrain.train.setup import TrainSetup, open_training
 
-__all__ = ["Best", "StillNorms", "TrainResult", "best_row", "read_scores", "recipe_changes", "train", "training_of"]
+__all__ = [
+    "Best",
+    "StillNorms",
+    "TrainResult",
+    "best_row",
+    "held_out_of",
+    "read_scores",
+    "recipe_changes",
+    "train",
+    "training_of",
+]
 
 _SHOWN = {"loss": "train_loss", "maxF": "held_out_maxF", "MAE_raw": "held_out_MAE_raw"}
 _BEST = "best.safetensors"
@@ -75,14 +85,7 @@ def train(cfg: TrainConfig, run: RunFolder, *, setup: TrainSetup | None = None) 
     genotypes.save(setup.genotype, run.path / "genotype.yaml")
     trainer, net = training_of(cfg, setup)
     trainer.resume(run)
-    held_out = HeldOut(
-        photos=setup.photos,
-        rows=evenly(setup.held_out_rows, cfg.held_out_limit),
-        convention=setup.genotype.input,
-        loss=cfg.recipe.loss,
-        chunk=4 * cfg.recipe.batch_size,
-        device=setup.device,
-    )
+    held_out = held_out_of(cfg.recipe, setup, limit=cfg.held_out_limit)
 
     def row() -> dict[str, Any]:
         scores = held_out.score(net.eval())
@@ -147,6 +150,18 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
         capture=cfg.capture,
     )
     return trainer, result
+
+
+def held_out_of(recipe: Recipe, setup: TrainSetup, *, limit: int | None = None) -> HeldOut:
+    """The held-out photographs, or so many of them, judged by the recipe's loss."""
+    return HeldOut(
+        photos=setup.photos,
+        rows=setup.held_out_rows if limit is None else evenly(setup.held_out_rows, limit),
+        convention=setup.genotype.input,
+        loss=recipe.loss,
+        chunk=4 * recipe.batch_size,
+        device=setup.device,
+    )
 
 
 def recipe_changes(net: Network, recipe: Recipe) -> tuple[list[Change], Network]:
