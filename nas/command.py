@@ -777,6 +777,11 @@ def run_command(
         return 0
     except MemoryError as error:
         return _refused(f"not enough memory ({error}); a smaller size or batch needs less")
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # torch's own word for it on a CPU
+            raise
+        wanted = str(error).rpartition("you tried to allocate ")[2].partition(".")[0]
+        return _refused(f"not enough memory (for {wanted} more); a smaller size or batch needs less")
     except OSError as error:  # a folder that cannot be written, a full disk
         return _refused(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
     finally:

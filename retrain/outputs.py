@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genotypes import UserError
+from genotypes.files import is_temporary
 
 __all__ = ["check_folder", "file_name"]
 
@@ -13,7 +14,8 @@ def check_folder(path: Path, own: Sequence[str]) -> None:
     """UserError unless the folder is missing or holds nothing but `own`: names that the command may replace."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; expected a folder to write into")
-    foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in own) if path.exists() else []
+    names = [entry.name for entry in path.iterdir()] if path.exists() else []
+    foreign = sorted(name for name in names if name not in own and not is_temporary(name))
     if foreign:
         raise UserError(f"{path} holds files of something else ({', '.join(foreign[:5])}): choose another -o")
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from genotypes import UserError
+from genotypes.files import write_atomically
 
 __all__ = ["check_spreadsheets", "csv_text", "labelled", "latex_table", "markdown_table", "write_spreadsheet"]
 
@@ -77,7 +78,7 @@ def write_spreadsheet(path: Path, sheets: Mapping[str, Sequence[Sequence[object]
     """An .xlsx file with a sheet for each table, the head first: bold, and in sight while one scrolls.
 
     Raises:
-        UserError: openpyxl is not installed.
+        UserError: openpyxl is not installed, or the file cannot be written.
     """
     check_spreadsheets()
     from openpyxl import Workbook
@@ -92,4 +93,7 @@ def write_spreadsheet(path: Path, sheets: Mapping[str, Sequence[Sequence[object]
         for cell in sheet[1]:
             cell.font = Font(bold=True)
         sheet.freeze_panes = "A2"
-    book.save(path)
+    whole = io.BytesIO()
+    book.save(whole)
+    with write_atomically(path) as file:
+        file.write(whole.getvalue())

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from genotypes import UserError
 from nas.run import write_atomically
+from nas.visualize.charts import save_figure
 
 __all__ = ["COSTS", "Cost", "GateReport", "Trained", "draw_gate", "judge", "write_members"]
 
@@ -186,7 +187,7 @@ def draw_gate(rows: Sequence[Trained], reports: Sequence[GateReport], path: Path
     for axes, report in zip(figure.subplots(1, len(reports), squeeze=False)[0], reports, strict=True):
         _draw_cost(axes, rows, report)
     figure.suptitle(title)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    save_figure(figure, path)
 
 
 def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 import genotypes
 from genotypes import UserError
+from genotypes.files import write_atomically
 from nas.command import Command, run_command
 from nas.cost import count, measure
 from nas.cost.clock import told_if_busy
@@ -111,7 +112,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 measured = measure(genotype, memory=options.by is None, **settings)
             rows += _part_rows(cost, measured, options.by) if options.by else [_network_row(cost, measured)]
             if options.out is not None:  # what is measured is not lost, whatever comes
-                _write(options.out, _to_csv(rows))
+                with write_atomically(options.out) as file:
+                    file.write(_to_csv(rows).encode())
     print(_to_text(rows))
     if measured is not None:
         print(
@@ -128,14 +130,6 @@ def _check_output(path: Path, overwrite: bool) -> None:
         raise UserError(f"-o {path}: is a folder, expected a file")
     if path.exists() and not overwrite:
         raise UserError(f"{path} already exists; choose another -o, or replace it with --overwrite")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _network_row(cost: Cost, measured: Measurement | None) -> Row:

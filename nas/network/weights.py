@@ -21,7 +21,10 @@ def save_weights(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor],
     # safetensors refuses memory that two names share; tied weights are none of ours, views are.
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
     with write_atomically(path) as file:
-        save_file(tensors, file.name, metadata=metadata)
+        try:
+            save_file(tensors, file.name, metadata=metadata)
+        except SafetensorError as error:  # a full disk
+            raise UserError(f"{path}: cannot be written: {error}") from None
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[Genotype, dict[str, Tensor]]:

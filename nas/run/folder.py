@@ -8,7 +8,6 @@ import io
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genotypes import UserError
-from genotypes.files import write_atomically
+from genotypes.files import is_temporary, write_atomically
 from nas.run.distributed import is_first, scratch_folder
 from nas.run.interrupts import signals_held
 
@@ -37,7 +36,6 @@ __all__ = [
 ]
 
 _CHECKPOINT = "checkpoint.pt"
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # of `write_atomically`
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -45,8 +43,10 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     with signals_held(), write_atomically(path) as file:
         try:
             torch.save(state, file)
-        except RuntimeError as error:  # torch tells of a full disk in a RuntimeError of its own
-            raise UserError(f"{path}: cannot be written: {error}") from error
+        except RuntimeError as error:  # torch hides the system's error behind one of its own
+            if not isinstance(error.__context__, OSError):
+                raise
+            raise error.__context__ from None
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -101,7 +101,7 @@ class RunFolder:
                 folder.path.mkdir(parents=True, exist_ok=True)
             _claim(folder.path)
             for left in folder.path.rglob(".*.tmp"):
-                if _TEMPORARY.fullmatch(left.name):
+                if is_temporary(left.name):
                     left.unlink(missing_ok=True)
             if resume:
                 _continue_threads(folder.began.get("threads"))
@@ -178,7 +178,7 @@ class RunFolder:
 def check_free(path: str | Path) -> None:
     """UserError if a new run cannot have this folder because it already holds something."""
     path = Path(path)
-    if path.exists() and (not path.is_dir() or any(not _TEMPORARY.fullmatch(file.name) for file in path.iterdir())):
+    if path.exists() and (not path.is_dir() or any(not is_temporary(file.name) for file in path.iterdir())):
         raise UserError(f"{path} already exists: choose another --out, or continue it with --resume")
 
 

@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from PIL import Image
-
+from genotypes.files import write_atomically, writing
 from nas.network import Network, norm_statistics_restored, reestimate_norms
 from nas.run import RunFolder
 from nas.search.pictures import predictions
 from nas.search.scoring import score_mixture
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy
+from nas.task import write_png
 from nas.training import Listener, Trainer
 from nas.trials import Trials
 
@@ -40,7 +40,7 @@ class ChoicesLog(Listener):
             edge: {op: round(value, _DIGITS) for op, value in shares.items()}
             for edge, shares in self._strategy.probabilities().items()
         }
-        with open(self._path, "a", encoding="utf-8") as file:
+        with writing(self._path), open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": row["step"], "probabilities": edges}) + "\n")
 
 
@@ -49,7 +49,8 @@ def explain(
 ) -> None:
     """Write RUN/predictions.png, and RUN/worth.json if it may take more than no time; with the supernet's weights."""
     pixels = (255 * predictions(net, setup, net.path(choices))).round().astype("uint8")
-    Image.fromarray(pixels).save(run.path / "predictions.png")
+    with write_atomically(run.path / "predictions.png") as file:
+        write_png(pixels, file)
     if seconds:
         worth = edge_worth(choices, liking, inherited_loss(net, setup), seconds=seconds)
         run.write_text(WORTH, json.dumps({**worth, "images": len(setup.held_out.rows)}, indent=1))

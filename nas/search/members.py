@@ -37,6 +37,7 @@ from nas.task import Batches
 from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners
 from nas.trials import Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials
 from nas.visualize import draw
+from nas.visualize.charts import save_figure
 
 __all__ = ["MemberCost", "MemberScores", "scaled_line", "score_network", "search_members", "study_members"]
 
@@ -308,4 +309,4 @@ def _draw(study: Study, line: Sequence[_Point], cost: MemberCost, path: Path, *,
     axes.grid(color="#e4e7eb", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    save_figure(figure, path)

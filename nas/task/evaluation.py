@@ -24,6 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genotypes.errors import UserError
+from genotypes.files import write_atomically
 from nas.allocator import keep_freed_memory
 from nas.task.cache import open_photos, spread, tell_blank
 from nas.task.folders import Pair, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
@@ -386,9 +387,8 @@ def _score_one(task: _Task, protocols: Sequence[Protocol], save_dir: Path | None
             made[key] = _map(saliency, task.values, protocol, mask.shape)
         results.append(score_image(item.name, made[key], mask, quick=quick or i > 0, protocol=protocol))
         if save_dir is not None and i == 0:
-            file = Path(save_dir) / f"{item.name}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_png(made[key], file)
+            with write_atomically(Path(save_dir) / f"{item.name}.png", flush=False) as file:
+                write_png(made[key], file)
     return _Scored(results, None, "black" if mask.max() <= 127 else "white" if mask.min() > 127 else None)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genotypes import Record, Registry
+from genotypes.files import writing
 from nas.run import RunFolder, progress_bar
 
 if TYPE_CHECKING:
@@ -62,12 +63,14 @@ class Events(Listener):
         self._run, self._group, self._pictures = run, group, pictures
 
     def row(self, trainer: "Trainer", row: Mapping[str, Any]) -> None:
-        events = self._run.events(trainer.step)
-        for key, value in row.items():
-            if key != "step" and not math.isnan(value):
-                events.add_scalar(f"{self._group}/{key}", value, trainer.step)
-        for name, picture in self._pictures().items():
-            events.add_image(name, picture, trainer.step, dataformats="HWC")
+        pictures = self._pictures()
+        with writing(self._run.path / "events"):
+            events = self._run.events(trainer.step)
+            for key, value in row.items():
+                if key != "step" and not math.isnan(value):
+                    events.add_scalar(f"{self._group}/{key}", value, trainer.step)
+            for name, picture in pictures.items():
+                events.add_image(name, picture, trainer.step, dataformats="HWC")
 
 
 class Progress(Listener):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
 from genotypes import Genotype, UserError, save
 from nas.run import write_atomically
+from nas.visualize.charts import save_figure
 
 __all__ = ["REPEAT", "Trial", "Trials", "draw_front", "export_front", "pareto_front", "read_trial", "write_trials"]
 
@@ -124,9 +124,7 @@ def draw_front(
     axes.grid(color="#e4e7eb", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(frameon=False)
-    metadata = {"Date": None} if Path(path).suffix == ".svg" else None
-    with matplotlib.rc_context({"svg.hashsalt": "front"}):
-        figure.savefig(path, metadata=metadata)
+    save_figure(figure, path)
 
 
 def export_front(space: Genotype, trials: Trials, folder: Path, *, name: str = "") -> list[Path]:
@@ -138,12 +136,14 @@ def export_front(space: Genotype, trials: Trials, folder: Path, *, name: str = "
     for old in folder.glob("[0-9][0-9]_trial*.yaml"):
         old.unlink()
     paths = []
-    with open(folder / "front.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "trial", *trials.objectives, "hash"])
-        for rank, trial in enumerate(pareto_front(trials.trials)):
-            genotype = space.decide(trial.choices, name=f"{name or space.name}_{rank:02d}")
-            paths.append(folder / f"{rank:02d}_trial{trial.number:03d}.yaml")
-            save(genotype, paths[-1])
-            writer.writerow([paths[-1].name, trial.number, *trial.values, genotype.hash])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["file", "trial", *trials.objectives, "hash"])
+    for rank, trial in enumerate(pareto_front(trials.trials)):
+        genotype = space.decide(trial.choices, name=f"{name or space.name}_{rank:02d}")
+        paths.append(folder / f"{rank:02d}_trial{trial.number:03d}.yaml")
+        save(genotype, paths[-1])
+        writer.writerow([paths[-1].name, trial.number, *trial.values, genotype.hash])
+    with write_atomically(folder / "front.csv") as file:
+        file.write(text.getvalue().encode())
     return paths

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import matplotlib
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from genotypes.files import write_atomically
 from nas.visualize.scene import FONT
 from nas.visualize.style import darker, mixed, operation_label, operation_stroke
 
@@ -236,6 +238,16 @@ def panels(rows: int, columns: int, *, width: float = 4.6, height: float = 3.2) 
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
     return figure, [figure.add_subplot(rows, columns, index + 1) for index in range(rows * columns)]
+
+
+def save_figure(figure: Figure, path: Path, **options: Any) -> None:
+    """The figure as a file, its format by suffix, in one step; UserError where that is not possible.
+
+    options: of matplotlib's `savefig`. The same figure gives the same bytes.
+    """
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    with matplotlib.rc_context({"svg.hashsalt": "figure"}), write_atomically(path) as file:
+        figure.savefig(file, format=path.suffix[1:], metadata=metadata, **options)
 
 
 def to_svg(figure: Figure, name: str) -> str:

@@ -11,6 +11,7 @@ from genotypes import UserError
 from nas.command import Command, read_file, run_command, to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder
+from nas.visualize.charts import save_figure
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
 from retrain.compare.runs import run_folder
 from retrain.compare.table import (
@@ -100,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ("photographs", draw_pictures(strips)),
     ):
         for kind in ("png", "pdf"):
-            figure.savefig(run.path / f"{name}.{kind}", bbox_inches="tight")  # long labels stand outside of the panels
+            # Long labels stand outside of the panels.
+            save_figure(figure, run.path / f"{name}.{kind}", bbox_inches="tight")
     page = report_at_the_end(run.path)
     print(markdown(table))
     print(f"saved   {run.path / 'table.md'} (table.tex, trainings.csv, trade_off.pdf, photographs.png, ... beside it)")

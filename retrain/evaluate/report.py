@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from genotypes import UserError
-from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize
+from genotypes.files import write_atomically
+from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize, write_png
 from retrain.evaluate.score import Scored
 from retrain.outputs import file_name
 from retrain.tables import csv_text, latex_table, markdown_table, write_spreadsheet
@@ -186,25 +186,24 @@ def write_report(
     texts = {"table.md": markdown(scored), "table.tex": latex(scored), "scores.csv": scores_csv(scored)}
     texts |= {"images.csv": images_csv(scored), "worst.csv": worst_csv(scored, worst), "curves.csv": curves_csv(scored)}
     texts |= {"scores.json": json.dumps(document, indent=1)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        if spreadsheet:
-            sheets = {
-                "scores": _score_rows(scored),
-                "images": _image_rows(scored, lambda item: item.evaluation.per_image),
-            }
-            write_spreadsheet(folder / "scores.xlsx", sheets)
-        else:
-            (folder / "scores.xlsx").unlink(missing_ok=True)
-        figure = _curves(scored)
-        figure.savefig(folder / "curves.png", dpi=130)
-        figure.savefig(folder / "curves.pdf")
-        if sets and maps:
-            _write_pictures(scored, folder / "pictures", sets, maps, min(worst, 8))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    from nas.visualize.charts import save_figure  # matplotlib
+
+    for name, text in texts.items():
+        with write_atomically(folder / name) as file:
+            file.write(text.encode())
+    if spreadsheet:
+        sheets = {
+            "scores": _score_rows(scored),
+            "images": _image_rows(scored, lambda item: item.evaluation.per_image),
+        }
+        write_spreadsheet(folder / "scores.xlsx", sheets)
+    else:
+        (folder / "scores.xlsx").unlink(missing_ok=True)
+    figure = _curves(scored)
+    save_figure(figure, folder / "curves.png", dpi=130)
+    save_figure(figure, folder / "curves.pdf")
+    if sets and maps:
+        _write_pictures(scored, folder / "pictures", sets, maps, min(worst, 8))
 
 
 def _thresholds(count: int) -> list[float]:
@@ -267,8 +266,8 @@ def _write_pictures(
                 columns.append(np.vstack([_caption(image), *(_tile(part) for part in parts)]))
             rows.append(np.hstack(columns))
         path = folder / file_name(item.label) / f"{file_name(where[1])}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.vstack([rows[0], np.full((8, rows[0].shape[1], 3), 255, np.uint8), rows[1]])).save(path)
+        with write_atomically(path) as file:
+            write_png(np.vstack([rows[0], np.full((8, rows[0].shape[1], 3), 255, np.uint8), rows[1]]), file)
 
 
 def _caption(image: ImageScore) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from genotypes import UserError
+from genotypes.files import write_atomically
 from nas.command import Command, run_command
 from nas.run.sizes import parse_size
 from nas.task import DataError, read_image, write_png
@@ -103,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             maps = predictor.maps(photos) if photos else []
             for job, photo, saliency in zip(jobs, photos, maps, strict=True):
                 for kind, target in job.targets.items():
-                    _write(target, _MADE[kind](photo, saliency))
+                    with write_atomically(target, flush=False) as file:
+                        write_png(_MADE[kind](photo, saliency), file)
             bar.update(len(jobs))
     seconds = time.perf_counter() - began
     written = len(todo.jobs) - len(failed)
@@ -145,15 +147,6 @@ def _to_standard_output(predictor: Predictor, photos: Sequence[str], kinds: Sequ
         raise UserError("-o - writes one picture: give one photograph, and one of --cutout and --overlay at most")
     photo = read_image(read_bytes(photos[0]))
     write_png(_MADE[kinds[-1]](photo, predictor.maps([photo])[0]), sys.stdout.buffer)
-
-
-def _write(path: Path, pixels: np.ndarray) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
-            write_png(pixels, file)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 if __name__ == "__main__":

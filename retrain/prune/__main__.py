@@ -9,6 +9,7 @@ from typing import Any
 
 import genotypes
 from genotypes import UserError
+from genotypes.files import write_atomically
 from nas import cost
 from nas.command import Command, run_command
 from nas.network import Network, reestimate_norms
@@ -94,10 +95,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for stage, found in scores.items():
             document.setdefault(stage, {})["held_out"] = found
     document["widths"] = {way: [width, pruned.after[way]] for way, width in pruned.before.items()}
-    out.mkdir(parents=True, exist_ok=True)
     genotypes.save(pruned.net.genotype, out / "genotype.yaml")
     save(out / "weights.safetensors", pruned.net)
-    (out / "pruning.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    with write_atomically(out / "pruning.json") as file:
+        file.write(json.dumps(document, indent=1).encode())
     _report(document, options.threshold, out)
 
 

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import genotypes
 from genotypes import Genotype
+from genotypes.files import write_atomically
 from nas.network import Network, to_device
 from nas.report import report_at_the_end
 from nas.run import RunFolder, progress_shown
 from nas.run.distributed import go_on_alone
-from nas.task import Batches, PhotoSet, Scores, evaluate, evenly
+from nas.task import Batches, PhotoSet, Scores, evaluate, evenly, write_png
 from nas.training import (
     Change,
     Diverged,
@@ -216,7 +216,8 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
     """Score the held-out part and the test sets; write weights, drawings, a strip of predictions, then scores.json."""
     save(run.path / "weights.safetensors", net)
     draw(setup.genotype, run.path / "cells.svg")
-    Image.fromarray(_strip(net, setup)).save(run.path / "predictions.png")
+    with write_atomically(run.path / "predictions.png") as file:
+        write_png(_strip(net, setup), file)
     scores = {}
     for name, data in ({"held_out": setup.photos.subset(setup.held_out_rows, name="held_out")} | setup.tests).items():
         small = isinstance(data, PhotoSet) and len(data) * data.size**2 < _SMALL

@@ -1,0 +1,133 @@
+"""Full disks, limits and read-only folders: one message that names the file, exit code 2, nothing lost."""
+
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+import genotypes
+import nas
+from genotypes import UserError
+from nas.command import run_command
+from nas.run import RunFolder, load_checkpoint, save_checkpoint
+from nas.visualize import draw
+from nas.visualize.charts import lines, save_figure
+from retrain.predictor import save as save_network
+from retrain.train.__main__ import main as train
+
+TRAIN = [
+    "--genotype=fpn_tiny", "--data=synthetic:16", "--recipe.size=32", "--recipe.batch_size=2", "--recipe.steps=4",
+    "--evaluate_every=2", "--workers=0", "--quick_scores",
+]  # fmt: skip
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Writing more ends in an OSError, as on a full disk (its errno is another)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def network() -> nas.Network:
+    return nas.build(genotypes.load("fpn_tiny"))
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "checkpoint.pt": lambda path: save_checkpoint(path, {"step": 1, "net": torch.ones(2000)}),
+    "weights.safetensors": lambda path: save_network(path, network()),
+    "genotype.yaml": lambda path: genotypes.save(genotypes.load("fpn_tiny"), path),
+    "cells.svg": lambda path: draw(genotypes.load("fpn_tiny"), path, what="cells"),
+    "curves.png": lambda path: save_figure(lines([0, 1], {"loss": [1, 0]}, title="loss"), path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_file_is_named_and_the_earlier_one_stays(name, tmp_path):
+    (tmp_path / name).write_text("earlier")
+    with pytest.raises(UserError, match=f"{name}: cannot be written: .*File too large"), files_of_at_most(500):
+        WRITERS[name](tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "earlier"
+    WRITERS[name](tmp_path / name)
+    assert (tmp_path / name).read_bytes() != b"earlier"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_folder_that_is_read_only_is_named(name, tmp_path):
+    WRITERS[name](tmp_path / name)  # loads what it needs, which another user may not read
+    with tempfile.TemporaryDirectory() as outer:
+        folder = Path(outer) / "out"
+        folder.mkdir()
+        (folder / name).write_text("earlier")
+        folder.chmod(0o555)
+        os.chmod(outer, 0o755)
+        me = os.geteuid()
+        try:
+            if me == 0:
+                os.seteuid(65534)  # for root, nothing is read-only
+            with pytest.raises(UserError, match=f"{name}: cannot be written: Permission denied"):
+                WRITERS[name](folder / name)
+        finally:
+            os.seteuid(me)
+            folder.chmod(0o755)
+        assert [path.name for path in folder.iterdir()] == [name] and (folder / name).read_text() == "earlier"
+
+
+@pytest.fixture
+def room(tmp_path) -> Iterator[tuple[Path, Callable[[], None], Callable[[], None]]]:
+    """A folder, a function that lets nothing more into it, and one that lifts this.
+
+    A small disk that is filled; where none may be mounted, a limit to the size of files.
+    """
+    folder = tmp_path / "room"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if os.geteuid() == 0 and shutil.which("mount") and subprocess.run(mount, capture_output=True).returncode == 0:
+
+        def fill() -> None:
+            with pytest.raises(OSError, match="No space left"), open(folder / "filler", "wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(2**12))
+
+        yield folder, fill, (folder / "filler").unlink
+        subprocess.run(["umount", "-l", folder], check=True)
+        return
+    limits = files_of_at_most(100)
+    yield folder, limits.__enter__, lambda: limits.__exit__(None, None, None)
+
+
+def test_a_training_whose_disk_fills_up_keeps_its_checkpoint_and_goes_on(room, monkeypatch, capsys):
+    folder, fill, empty = room
+    save = RunFolder.save
+
+    def save_and_fill(self, state):
+        save(self, state)
+        fill()
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(RunFolder, "save", save_and_fill)
+            assert run_command(train, [*TRAIN, "--out", str(folder / "run")]) == 2
+    finally:
+        empty()
+    told = capsys.readouterr().err.split("error: ")[1].splitlines()
+    assert len(told) == 1 and str(folder / "run") in told[0] and "cannot be written" in told[0]
+    assert load_checkpoint(folder / "run/checkpoint.pt")["step"] == 2
+    assert not list((folder / "run").rglob(".*"))
+    assert run_command(train, ["--out", str(folder / "run"), "--resume"]) == 0
+
+
+def test_memory_that_a_cpu_does_not_have_is_said_in_a_line(capsys):
+    assert run_command(lambda argv: torch.empty(10**15), []) == 2
+    told = "error: not enough memory (for 4000000000000000 bytes more); a smaller size or batch needs less\n"
+    assert capsys.readouterr().err == told
