@@ -1,4 +1,4 @@
-# The program with sod_s and sod_m, on a CPU. The page at http://127.0.0.1:8000, and any other command on the current folder:
+# The program with sod_s, sod_m and sod_l, on a CPU. The page at http://127.0.0.1:8000, and any other command on the current folder:
 #   docker build -t sod-nas . && docker run --rm -p 127.0.0.1:8000:8000 sod-nas
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/data" sod-nas predict photo.jpg -o maps
 FROM python:3.11-slim

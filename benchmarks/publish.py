@@ -5,8 +5,8 @@
 Each RUN is a folder of retrain.train of the same genotype. The mean of their weights is published (Wortsman et al.,
 ICML 2022, "Model soups"): runs that went on from one another, or from one start, are better together than alone. The
 first one's settings are the card's. Written are retrain/networks/NAME.safetensors, retrain/networks/NAME.md and, for
-drawing and cost, genotypes/NAME.yaml. The scores are those of the file that is written: convolutions in 16 bits, norms,
-biases and all else of one dimension in 32 (they weigh nothing).
+drawing and cost, genotypes/NAME.yaml. The scores are those of the file that is written: 16 bits, and 32 for the running
+variances, whose range is larger.
 """
 
 import argparse
@@ -56,11 +56,11 @@ def main() -> None:
 
 
 def _mean(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Of weights that grew from the same start; in half precision where there is more than one dimension."""
+    """Of weights that grew from the same start; in half precision, all but the variances."""
     mean = {}
     for key, first in states[0].items():
         value = torch.stack([state[key].float() for state in states]).mean(0) if first.is_floating_point() else first
-        mean[key] = value.half() if value.ndim > 1 else value
+        mean[key] = value.half() if first.is_floating_point() and not key.endswith("running_var") else value
     return mean
 
 
@@ -95,15 +95,15 @@ def _card(options, genotype: Genotype, config: TrainConfig, rows: list[tuple[str
 | parameters | {counted.params:,} |
 | multiply-adds | {counted.macs / 1e6:.1f} M at {side} |
 | time of one picture | {options.time} |
-| file | {size / 1e6:.2f} MB: convolutions in 16 bits, norms and biases in 32 |
+| file | {size / 1e6:.2f} MB: 16 bits, running variances in 32 |
 | trained | {mean}{"; ".join(trained)} |
 | date | {datetime.date.today().isoformat()} |
 
 ## Data and terms
 
 Trained on nine tenths of {_TERMS.get(data, data)}
-It started from ImageNet weights of {_BACKBONES[genotype.backbone.name]} (Apache License 2.0). The training and this file are ours (MIT, as the
-code). A tenth of {data} (seed 0) was held out and decided what is published; no test set did.
+It started from ImageNet weights of {_BACKBONES[genotype.backbone.name]} (Apache License 2.0). The training and this
+file are ours (MIT, as the code). A tenth of {data} (seed 0) was held out and decided what is published; no test set did.
 
 ## Scores
 

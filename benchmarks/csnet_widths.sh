@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# CSNet learns its widths at 80 px (ECCV 2020, section 3.3): trained with dynamic decay, pruned, trained on; and the whole
+# network trained on as long. About 25 minutes of one quiet core; what is there is not made again.
+#
+#     DUTS=../shared/data/DUTS-TR bash benchmarks/csnet_widths.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python} runs=${RUNS:-runs/csnet_widths}
+shared=(--data "DUTS-TR=$DUTS" --quick_scores true --held_out_limit 300 --cache "$runs/cache")
+
+train() { # NAME OPTIONS...
+    local out=$runs/$1
+    shift
+    [ -e "$out/scores.json" ] && return
+    [ -e "$out/config.yaml" ] && { "$python" -m retrain.train --out "$out" --resume; return; }
+    "$python" -m retrain.train --recipe benchmarks/csnet_widths.yaml "${shared[@]}" --out "$out" "$@"
+}
+
+train x1 --genotype csnet_x1 --evaluate_every 300
+[ -e "$runs/pruned/pruning.json" ] ||
+    "$python" -m retrain.prune --weights "$runs/x1/weights.safetensors" --data "DUTS-TR=$DUTS" --threshold 1e-3 -o "$runs/pruned"
+further=(--recipe.steps 800 --recipe.optim.lr 0.001 --recipe.dynamic_decay 0 --evaluate_every 400)
+train pruned_further --genotype "$runs/pruned/genotype.yaml" --init "$runs/pruned/weights.safetensors" "${further[@]}"
+train whole_further --genotype csnet_x1 --init "$runs/x1/weights.safetensors" "${further[@]}"
