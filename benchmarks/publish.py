@@ -103,7 +103,7 @@ def _card(options, genotype: Genotype, config: TrainConfig, rows: list[tuple[str
 
 Trained on nine tenths of {_TERMS.get(data, data)}
 It started from ImageNet weights of {_BACKBONES[genotype.backbone.name]} (Apache License 2.0). The training and this
-file are ours (MIT, as the code). A tenth of {data} (seed 0) was held out and decided what is published; no test set did.
+file are ours (MIT, as the code). A tenth of {data} (seed 0) was held out and decided what is published; no test did.
 
 ## Scores
 
