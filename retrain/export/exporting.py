@@ -318,7 +318,8 @@ class _Bench:
 
     def _megabytes(self, word: str) -> float:
         path = self.folder / FORMATS[word][0]
-        return sum(file.stat().st_size for file in (path, path.with_suffix(".bin")) if file.is_file()) / 1e6
+        files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]  # an IR's weights lie beside it
+        return sum(file.stat().st_size for file in files) / 1e6
 
 
 def _on_tensors(run: Run) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -12,10 +12,10 @@ __all__ = ["readme", "table"]
 _RUN = """\
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("{file}")
-photo = Image.open("photo.jpg").convert("RGB")
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")  # phones note how they were held
 small = photo.resize(({width}, {height}), Image.Resampling.BILINEAR)
 picture = np.asarray(small, np.float32).transpose(2, 0, 1)[None] / 255  # [1, 3, {height}, {width}], RGB, 0 to 1
 
