@@ -1,4 +1,4 @@
-"""Draws the plots of docs/strategies.md, in docs/images, from the files in benchmarks/results."""
+"""Draws the plots of docs/strategies.md and the front of README, in docs/images, from the files in benchmarks/results."""
 
 import argparse
 import csv
@@ -20,6 +20,31 @@ def main() -> None:
     if (RESULTS / "planted.csv").exists():
         ranks("planted.csv", "The same where a hidden network drew the masks", IMAGES / "strategy_planted.svg")
     regret(IMAGES / "black_box.svg")
+    front(IMAGES / "front.png")
+
+
+def front(path: Path) -> None:
+    """The networks of the package beside others: error on ECSSD against milliseconds of a picture in OpenVINO."""
+    with open(RESULTS / "prediction.csv", newline="") as file:
+        ms = {row["network"]: float(row["ms"]) for row in csv.DictReader(file) if row["runtime"] == "openvino"}
+    with open(RESULTS / "networks.csv", newline="") as file:
+        error = {row["run"]: float(row["MAE_raw"]) for row in csv.DictReader(file) if row["set"] == "ECSSD"}
+    figure = Figure(figsize=(6.4, 3.2), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    ours = ("sod_s", "sod_m", "sod_l")
+    axes.plot(
+        [ms[name] for name in ours], [error[name] for name in ours], "o-", color="#1f5fa8", label="in the package"
+    )
+    others = {"fusion_cells_mobilenet_v2_darts": "searched cells, make photos", "csnet_l_x2": "CSNet-L-x2, ECCV 2020"}
+    axes.plot([ms[name] for name in others], [error[name] for name in others], "s", color="#b7500f", label="others")
+    for name in (*ours, *others):
+        axes.annotate(others.get(name, name), (ms[name], error[name]), xytext=(6, 5), textcoords="offset points")
+    axes.set(xscale="log", xlabel="ms of one picture, OpenVINO, one thread", ylabel="MAE on ECSSD", ylim=(0.035, 0.075))
+    axes.set(xlim=(3, 160), xticks=[3, 5, 10, 20, 40, 80], xticklabels=["3", "5", "10", "20", "40", "80"])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left", frameon=False)
+    figure.savefig(path)
 
 
 def ranks(name: str, title: str, path: Path) -> None:
