@@ -1,0 +1,80 @@
+"""What a long run gathers: resident memory, live tensors and open files over thousands of tiny steps.
+
+    OMP_NUM_THREADS=1 python benchmarks/growth.py --steps 2000
+
+Prints them for each tenth of a training and of a search; what is the same after the second tenth and after the last
+does not grow with the steps.
+"""
+
+import argparse
+import gc
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+
+from nas.command import from_dict
+from nas.run import RunFolder
+from nas.search import SearchConfig, search
+from nas.training import Trainer
+from nas.training.listeners import LISTENERS, Listener
+from retrain import Recipe
+from retrain.train import TrainConfig, train
+
+
+class Watch(Listener):
+    """rows: (step, MB resident, tensors, open files) after each `every` steps."""
+
+    def __init__(self, every: int) -> None:
+        self.every, self.rows = every, list[tuple[int, float, int, int]]()
+
+    def step(self, trainer: Trainer) -> None:
+        if trainer.step % self.every == 0:
+            gc.collect()
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            # By exact type, since isinstance wakes lazy modules; parameters are Tensors of their own class.
+            tensors = sum(type(x) in (torch.Tensor, torch.nn.Parameter) for x in gc.get_objects())
+            files = len(os.listdir("/proc/self/fd"))
+            self.rows.append((trainer.step, pages * os.sysconf("SC_PAGE_SIZE") / 1e6, tensors, files))
+
+
+def watched(kind: str, steps: int, folder: Path) -> list[tuple[int, float, int, int]]:
+    """What a tiny training or search of so many steps holds at each tenth; evaluated twice a tenth."""
+    _watches.append(Watch(steps // 10))
+    run = RunFolder.open(str(folder / kind), kind, "")
+    every = max(1, steps // 20)
+    if kind == "train":
+        recipe = Recipe(size=32, batch_size=2, steps=steps)
+        shared = {"data": "synthetic:12", "evaluate_every": every, "workers": 0, "quick_scores": True}
+        train(TrainConfig(genotype="fpn_tiny", recipe=recipe, **shared), run)
+    else:
+        space = {"name": "fusion_cells", "channels": 8, "operations": ["none", "skip_connect", "conv_3x3"]}
+        sizes = {"data": "synthetic:24", "size": 32, "steps": steps, "warmup_steps": 1, "batch_size": 2}
+        shared = {"space": space, "evaluate_every": every, "rivals": 0, "worth_seconds": 0}
+        search(from_dict(SearchConfig(), sizes | shared), run)
+    return _watches[-1].rows
+
+
+_watches: list[Watch] = []
+
+
+@LISTENERS.register("watch", summary="what a run holds")
+def _watch(run: RunFolder) -> Watch:
+    return _watches[-1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--kind", choices=("train", "search"), nargs="+", default=["train", "search"])
+    args = parser.parse_args()
+    print("run,step,resident_MB,tensors,files")
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in args.kind:
+            for step, resident, tensors, files in watched(kind, args.steps, Path(folder)):
+                print(f"{kind},{step},{resident:.0f},{tensors},{files}")
+
+
+if __name__ == "__main__":
+    main()
