@@ -1,4 +1,4 @@
-"""Draws the plots of docs/strategies.md and the front of README, in docs/images, from the files in benchmarks/results."""
+"""Draws the plots of docs/strategies.md and of README, in docs/images, from the files in benchmarks/results."""
 
 import argparse
 import csv
