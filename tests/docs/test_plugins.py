@@ -27,7 +27,9 @@ def command(tmp_path, monkeypatch):
     """(main, what it was given): a command in an empty folder, where each plugin notes that it was run."""
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
-        (tmp_path / f"{name}.py").write_text(f"with open('log', 'a') as log:\n    log.write('{name} ')\n")
+        # By its whole path: workers of later tests run the plugins of this process again, in folders of their own.
+        code = f"with open({str(tmp_path / 'log')!r}, 'a') as log:\n    log.write('{name} ')\n"
+        (tmp_path / f"{name}.py").write_text(code)
     given = []
     command = Command(
         config=Config, name="a.command", description="What it does.", examples="  an example", first=("size",)
