@@ -30,7 +30,7 @@ from nas.run import open_device, seeded
 from nas.search import SearchConfig, open_search
 from nas.search.sandwich import Sandwich
 from nas.search.training import search_trainer
-from nas.task import fast_scores
+from nas.task import AugmentConfig, fast_scores
 from nas.training import Trainer
 from retrain import Recipe
 from retrain.recipe import load_recipe
@@ -138,6 +138,19 @@ def training(genotype: str, recipe: str, **changes: Any):
     return make
 
 
+def package(name: str, size: int, batch: int) -> dict[str, Case]:
+    """A network of the package by the recipe of a GPU, in both precisions; batches of one size, to be comparable."""
+    augment = AugmentConfig(flip=0.5, crop=0.3, rotate=8.0, colour=0.25)
+    return {
+        f"{name}_{precision}": Case(
+            f"training, {name}, {size} px, batch {batch}, {precision}",
+            training(name, "photos_gpu", size=size, batch_size=batch, precision=precision, augment=augment),
+            batch,
+        )
+        for precision in ("fp32", "bf16")
+    }
+
+
 SEARCHED = str(HERE / "searched_mobilenet_v2.yaml")
 CASES = {
     "darts_32": Case("search, darts, C = 32, 160 px, batch 16", search_of("darts", 32, 160), 32, ">= 4.5 x", 14),
@@ -176,6 +189,9 @@ CASES = {
     "drnas": Case("search, drnas, C = 32, 160 px", search_of("drnas", 32, 160), 32, "", 14),
     "darts_2nd": Case("search, darts_2nd, C = 32, 160 px", search_of("darts_2nd", 32, 160), 32, "", 25),
     "sandwich": Case("search, sandwich, 192 px, members stay 20 steps", sandwich, 16, "", 15),
+    **package("sod_s", 120, 64),
+    **package("sod_m", 224, 32),
+    **package("sod_l", 256, 32),
 }
 
 

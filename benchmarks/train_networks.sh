@@ -8,7 +8,8 @@
 # from ImageNet's weights (s1), then 224 px (m1, m2), and back to 120 px with the maps of m2 as a teacher (s2). g and its
 # letter ran on a GPU by `photos_gpu`; what is published is the mean of runs that grew from one another. Ours of sod_m and
 # sod_l were stopped on the GPU at step 3,225 and 2,475, when its time was up, and ended on a CPU with a rate that falls to
-# zero: here they run to their end. Runs that are there are continued.
+# zero: here they run to their end. And ours began from the means of s1 and s2 and of m1 and m2, here from s2 and m2. Runs
+# that are there are continued.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python} runs=${RUNS:-runs/networks}
