@@ -13,13 +13,18 @@ State-dict leaves are the authors', where there are authors: `op.N` is the posit
 (2, 16, 20, 24)
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genotypes import OPERATIONS, UserError
 
 __all__ = [
     "ChannelAttention",
+    "Convolutions",
     "DenseConv",
     "DepthwiseConv",
     "SkipConnect",
@@ -68,7 +73,64 @@ class SkipConnect(nn.Identity):
         super().__init__()
 
 
-class DenseConv(nn.Module):
+class Convolutions(nn.Module):
+    """One or more times (ReLU, convolutions, norm); all layers one after the other are `op.0`, `op.1`, ..."""
+
+    def __init__(self, blocks: Sequence[Sequence[nn.Module]]) -> None:
+        super().__init__()
+        self._depth = len(blocks[0])
+        self.op = nn.Sequential(*(layer for block in blocks for layer in block))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BCHW: Tensor = self.op(x_BCHW)
+        return y_BCHW
+
+    def weighted(self, rectified_BCHW: Tensor, weight_C: Tensor) -> Tensor:
+        """weight * forward(x), given ReLU(x): the same but for rounding, with fewer passes over memory.
+
+        The candidates of an edge share one ReLU; the last norm multiplies by the weight; a dense convolution and the
+        1x1 behind it, with nothing between them, are one convolution. So the backward pass also has less to keep.
+        """
+        layers, y_BCHW = list(self.op), rectified_BCHW
+        for start in range(0, len(layers), self._depth):
+            relu, *convolutions, norm = layers[start : start + self._depth]
+            y_BCHW = _convolve(relu(y_BCHW) if start else y_BCHW, convolutions)
+            last = start + self._depth == len(layers)
+            y_BCHW = _scaled_norm(norm, y_BCHW, weight_C) if last else norm(y_BCHW)
+        return y_BCHW
+
+
+def _convolve(x_BCHW: Tensor, convolutions: Sequence[Any]) -> Tensor:
+    first = convolutions[0]
+    if len(convolutions) == 1 or first.groups > 1:
+        for convolution in convolutions:
+            x_BCHW = convolution(x_BCHW)
+        return x_BCHW
+    weight_OHWI = first.weight.permute(0, 2, 3, 1)  # a network's weights are channels last: nothing is copied
+    merged_OHWI = (convolutions[1].weight.flatten(1) @ weight_OHWI.flatten(1)).view(weight_OHWI.shape)
+    return F.conv2d(x_BCHW, merged_OHWI.permute(0, 3, 1, 2), None, first.stride, first.padding, first.dilation)
+
+
+def _scaled_norm(norm: Any, x_BCHW: Tensor, scale_C: Tensor) -> Tensor:
+    """scale * norm(x), without a pass of its own: by the norm's factors."""
+    if norm.training and norm.momentum is None:  # averages over all batches, which only the module itself counts
+        return norm(x_BCHW) * scale_C[:, None, None]
+    tracked = not norm.training or norm.track_running_stats
+    if norm.training and tracked:
+        norm.num_batches_tracked.add_(1)
+    return F.batch_norm(
+        x_BCHW,
+        norm.running_mean if tracked else None,
+        norm.running_var if tracked else None,
+        scale_C if norm.weight is None else norm.weight * scale_C,
+        None if norm.bias is None else norm.bias * scale_C,
+        norm.training,
+        norm.momentum or 0.0,
+        norm.eps,
+    )
+
+
+class DenseConv(Convolutions):
     """`repeats` times (ReLU, 3x3 conv, 1x1 conv if `pointwise`, norm); layers are `op.0`, `op.1`, ...
 
     Auto-MSFNet's seven convolutions, as in the released code. Their names come from DARTS, their content does not: its
@@ -86,22 +148,18 @@ class DenseConv(nn.Module):
         repeats: int = 1,
         affine: bool = True,
     ) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for _ in range(repeats):
-            # Not in place: other edges read the same feature.
-            layers += [nn.ReLU(), nn.Conv2d(in_channels, in_channels, 3, 1, dilation, dilation, bias=False)]
-            if pointwise:
-                layers += [nn.Conv2d(in_channels, in_channels, 1, bias=False)]
-            layers += [nn.BatchNorm2d(in_channels, affine=affine)]
-        self.op = nn.Sequential(*layers)
+        def block() -> list[nn.Module]:
+            return [
+                nn.ReLU(),  # not in place: other edges read the same feature
+                nn.Conv2d(in_channels, in_channels, 3, 1, dilation, dilation, bias=False),
+                *([nn.Conv2d(in_channels, in_channels, 1, bias=False)] if pointwise else []),
+                nn.BatchNorm2d(in_channels, affine=affine),
+            ]
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW: Tensor = self.op(x_BCHW)
-        return y_BCHW
+        super().__init__([block() for _ in range(repeats)])
 
 
-class DepthwiseConv(nn.Module):
+class DepthwiseConv(Convolutions):
     """`repeats` times (ReLU, depthwise conv, 1x1 conv, norm), as in DARTS (section 3.1); layers are `op.0`, ..."""
 
     def __init__(
@@ -114,21 +172,17 @@ class DepthwiseConv(nn.Module):
         repeats: int = 1,
         affine: bool = True,
     ) -> None:
-        super().__init__()
         padding = dilation * (kernel // 2)
-        layers: list[nn.Module] = []
-        for _ in range(repeats):
-            layers += [
+
+        def block() -> list[nn.Module]:
+            return [
                 nn.ReLU(),  # not in place: other edges read the same feature
                 nn.Conv2d(in_channels, in_channels, kernel, 1, padding, dilation, groups=in_channels, bias=False),
                 nn.Conv2d(in_channels, in_channels, 1, bias=False),
                 nn.BatchNorm2d(in_channels, affine=affine),
             ]
-        self.op = nn.Sequential(*layers)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW: Tensor = self.op(x_BCHW)
-        return y_BCHW
+        super().__init__([block() for _ in range(repeats)])
 
 
 def depthwise(in_channels: int, out_channels: int, *, affine: bool = True) -> nn.Module:

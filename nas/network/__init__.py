@@ -7,6 +7,7 @@ from nas.network.norms import (
     check_single_image,
     norm_statistics_frozen,
     norm_statistics_restored,
+    norms_counted_at_once,
     reestimate_norms,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "inherit",
     "norm_statistics_frozen",
     "norm_statistics_restored",
+    "norms_counted_at_once",
     "reestimate_norms",
     "supernet_genotype",
     "to_device",

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from genotypes import OPERATIONS, RESAMPLINGS
-from search_spaces.operations import build_operation
+from search_spaces.operations import Convolutions, build_operation
 
-__all__ = ["EdgeSteps", "Mixture", "NamedModules", "OpenEdge", "build_edge"]
+__all__ = ["EdgeSteps", "Mixture", "MixtureRow", "NamedModules", "OpenEdge", "build_edge"]
+
+
+MixtureRow = tuple[Tensor, Sequence[int] | None]  # of an open edge: its candidates' weights, and what is computed
 
 
 class Mixture(NamedTuple):
@@ -25,6 +28,14 @@ class Mixture(NamedTuple):
 
     weights: Tensor
     active: Sequence[Sequence[int]] | None = None
+
+    def rows(self) -> list[MixtureRow]:
+        """(weights, active) of each open edge.
+
+        Taken apart at once: the gradient of each `weights[row]` would be a tensor of zeros to be filled and added.
+        """
+        weights = self.weights.unbind()
+        return list(zip(weights, [None] * len(weights) if self.active is None else self.active, strict=True))
 
 
 class NamedModules(nn.ModuleDict):
@@ -86,12 +97,21 @@ class OpenEdge(nn.Module):
         """[B, C_in, H, W] -> [B, C_out, H, W]. weights: [at least len(candidates)]; active: what is computed."""
         part = x if self.share == 1 else x[:, : x.shape[1] // self.share]
         indices = range(len(self.candidates)) if active is None else active
-        # Taken apart once: the gradient of each `weights[i]` would be a tensor of zeros to be filled and added.
-        each = weights.unbind()
-        terms = [each[i] * self.ops[self.carrying[i]](part) for i in indices if i in self.carrying]
-        if terms:
-            mixed = sum(terms[1:], start=terms[0])
-        else:
+        # By channel, as norms take factors; taken apart at once, as in `Mixture.rows`.
+        each = weights[:, None].expand(-1, self.out_channels // self.share).contiguous().unbind()
+        rectified = mixed = None
+        for i in indices:
+            if i not in self.carrying:
+                continue
+            operation = self.ops[self.carrying[i]]
+            if isinstance(operation, Convolutions):
+                rectified = torch.relu(part) if rectified is None else rectified
+                term = operation.weighted(rectified, each[i])
+                mixed = term if mixed is None else mixed + term
+            else:
+                term, factor = operation(part), each[i][:, None, None]
+                mixed = term * factor if mixed is None else torch.addcmul(mixed, term, factor)
+        if mixed is None:
             mixed = x.new_zeros(x.shape[0], self.out_channels // self.share, *x.shape[2:])
         if self.share == 1:
             return mixed

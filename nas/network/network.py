@@ -1,6 +1,6 @@
 """From a genotype to a network: decided or open, by the same code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from genotypes import Edge, Genotype, Graph, Node, UserError
-from nas.network.edge import EdgeSteps, Mixture, NamedModules, OpenEdge, build_edge
+from nas.network.edge import EdgeSteps, Mixture, MixtureRow, NamedModules, OpenEdge, build_edge
 from nas.run.device import sent
 from search_spaces.backbones import build_backbone
 from search_spaces.steps import build_post, resize
@@ -28,7 +28,7 @@ class CellModule(nn.Module):
     """The nodes of one cell of a flat graph, computed in order.
 
     `edges` and `nodes` hold the modules under the names the genotype gives them; that makes the state-dict keys
-    `edges.{edge}.*` and `nodes.{node}.*`. Open edges take their weights from `rows` of a mixture.
+    `edges.{edge}.*` and `nodes.{node}.*`. Open edges take their weights from a mixture: `rows` says which row is whose.
     """
 
     def __init__(self, graph: Graph, cell: str, rows: Mapping[str, int], share: int = 1, affine: bool = False) -> None:
@@ -46,18 +46,20 @@ class CellModule(nn.Module):
             planned = [_PlannedEdge(edge, EdgeSteps(edge.pre, edge.post), rows.get(edge.id)) for edge in node.edges]
             self.plan.append((node, planned))
 
-    def forward(self, features: dict[str, torch.Tensor], mixture: Mixture | None = None) -> dict[str, torch.Tensor]:
-        """features: name -> [B, C, H, W], all that the cell reads; mixture: of the network's open edges.
+    def forward(
+        self, features: dict[str, torch.Tensor], rows: Sequence[MixtureRow] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """features: name -> [B, C, H, W], all that the cell reads; rows: of the mixture of the network's open edges.
 
         Returns the features of the cell's nodes by their full names.
         """
         known = dict(features)
         for node, edges in self.plan:
-            known[node.name] = self._node(node, edges, known, mixture)
+            known[node.name] = self._node(node, edges, known, rows)
         return {node.name: known[node.name] for node, _ in self.plan}
 
     def _node(
-        self, node: Node, edges: list[_PlannedEdge], known: dict[str, torch.Tensor], mixture: Mixture | None
+        self, node: Node, edges: list[_PlannedEdge], known: dict[str, torch.Tensor], rows: Sequence[MixtureRow] | None
     ) -> torch.Tensor:
         assert node.size is not None
         like = known[node.size.of]
@@ -67,10 +69,9 @@ class CellModule(nn.Module):
             module = self.edges[edge.name] if edge.name in self.edges else None  # noqa: SIM401
             arguments: tuple = ()
             if isinstance(module, OpenEdge):
-                assert mixture is not None and row is not None
-                active = None if mixture.active is None else mixture.active[row]
-                arguments = mixture.weights[row], active
-                module = module if module.carries(active) else None
+                assert rows is not None and row is not None
+                arguments = rows[row]
+                module = module if module.carries(arguments[1]) else None
             if module is not None:
                 terms.append(steps(module, known[edge.source], size, *arguments))
             elif node.combine == "concat":
@@ -122,11 +123,12 @@ class Network(nn.Module):
             mixture = self.uniform_weights(x)
         if isinstance(mixture, torch.Tensor):
             mixture = Mixture(mixture)
+        rows = None if mixture is None else mixture.rows()
         features = {"image": x}
         if self.backbone is not None:
             features |= self.backbone(x)
         for name, cell in self.cells.items():
-            features |= cell(features, mixture)
+            features |= cell(features, rows)
             # Without gradients this is what bounds the memory: a decoder reads most of its features once.
             features = {feature: value for feature, value in features.items() if feature in self._kept[name]}
         size = (x.shape[-2], x.shape[-1])

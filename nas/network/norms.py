@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -10,7 +10,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from genotypes import UserError
 
-__all__ = ["check_single_image", "norm_statistics_frozen", "norm_statistics_restored", "reestimate_norms"]
+__all__ = [
+    "check_single_image",
+    "norm_statistics_frozen",
+    "norm_statistics_restored",
+    "norms_counted_at_once",
+    "reestimate_norms",
+]
 
 
 @contextmanager
@@ -27,6 +33,37 @@ def norm_statistics_frozen(net: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+
+
+class _Tally:
+    """Stands in for a norm's `num_batches_tracked`: notes what would be added."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add_(self, number: int) -> None:
+        self.count += number
+
+
+@contextmanager
+def norms_counted_at_once(net: nn.Module) -> Iterator[None]:
+    """Norms count the batches that they see inside at the end, in one call for all.
+
+    A network of a search has hundreds, and on a GPU each addition is a kernel. Nothing reads the counts but norms
+    that average over all batches (momentum None), which count as ever; they are part of the state all the same.
+    """
+    norms = [part for part in net.modules() if isinstance(part, _BatchNorm) and part.momentum is not None]
+    tallies = [_Tally() for _ in norms]
+    for norm, tally in zip(norms, tallies, strict=True):
+        norm.__dict__["num_batches_tracked"] = tally  # found before the buffer, which stays where it is
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.__dict__["num_batches_tracked"]
+    for count in sorted({tally.count for tally in tallies} - {0}):
+        counted = [norm for norm, tally in zip(norms, tallies, strict=True) if tally.count == count]
+        torch._foreach_add_([cast(torch.Tensor, norm.num_batches_tracked) for norm in counted], count)
 
 
 @torch.no_grad()

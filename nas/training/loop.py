@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from genotypes import UserError
-from nas.network import Network
+from nas.network import Network, norms_counted_at_once
 from nas.run import Interrupted, Interrupts, RunFolder, memory_told
 from nas.run.distributed import agreed, from_first, is_first, over_processes, share
 from nas.run.graphs import capturable
@@ -263,10 +263,11 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.task.parts(batch)
         losses = []
-        for part in parts:
-            loss = self.task.loss(part) / len(parts)
-            self.scaler.scale(loss).backward()
-            losses.append(loss.detach())
+        with norms_counted_at_once(self.net):
+            for part in parts:
+                loss = self.task.loss(part) / len(parts)
+                self.scaler.scale(loss).backward()
+                losses.append(loss.detach())
         loss = torch.stack(losses).sum()
         self.totals.watch(loss, self.scaler.scale(torch.ones_like(loss)))
         self.scaler.unscale_(self.optimizer)

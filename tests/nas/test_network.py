@@ -7,7 +7,7 @@ from torch.nn import functional as F
 import genotypes
 import nas
 from genotypes import BACKBONES, RESAMPLINGS, UserError
-from nas.network import inherit, norm_statistics_frozen, reestimate_norms
+from nas.network import inherit, norm_statistics_frozen, norms_counted_at_once, reestimate_norms
 from nas.strategies import random_choices
 from search_spaces import fpn, fusion_cells
 
@@ -208,3 +208,25 @@ def test_a_network_exports_and_gives_the_same_numbers():
     with torch.no_grad():
         for ours, theirs in zip(net(x), exported(x), strict=True):
             torch.testing.assert_close(ours, theirs)
+
+
+def test_norms_count_their_batches_at_once_and_only_those_that_computed(space):
+    net = build(space).train()
+    x = torch.randn(2, 3, 32, 32)
+    before = {name: value.clone() for name, value in net.named_buffers() if name.endswith("num_batches_tracked")}
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    norms[0].momentum = None
+    with norms_counted_at_once(net):
+        for seed in range(2):
+            net(x, net.path(random_choices(space.open_edges(), seed)))
+        assert all(
+            torch.equal(value, before[name])
+            for name, value in net.named_buffers()
+            if value is not norms[0].num_batches_tracked and name in before
+        )
+    counts = {name: int(value - before[name]) for name, value in net.named_buffers() if name in before}
+    theirs = build(space).train()
+    for seed in range(2):
+        theirs(x, theirs.path(random_choices(space.open_edges(), seed)))
+    assert counts == {name: int(value) for name, value in theirs.named_buffers() if name in before}
+    assert set(counts.values()) == {0, 1, 2}

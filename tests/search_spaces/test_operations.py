@@ -1,12 +1,14 @@
 """Every operation: shapes, gradients, parameter counts, and values against an independent computation."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from genotypes.errors import UserError
 from genotypes.vocabulary import OPERATIONS
-from search_spaces.operations import build_operation
+from search_spaces.operations import Convolutions, build_operation
 
 NAMES = tuple(OPERATIONS)
 AUTO_MSFNET = {  # name -> parameters at 128 channels, as in the released network
@@ -226,3 +228,43 @@ def test_all_operations_export_in_one_graph():
     exported = torch.export.export(net, (picture(1, 16, 24, 40),), dynamic_shapes=(sides,)).module()
     x = picture(1, 16, 17, 9)
     torch.testing.assert_close(exported(x), net(x))
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("name", [op for op in NAMES if isinstance(build_operation(op, 4, 4), Convolutions)])
+def test_a_weighted_candidate_is_its_weight_times_the_operation(name, affine):
+    """Also backward, twice, and in what the norms remember; exactly, but for the rounding of float64."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        ours = build_operation(name, 6, 6, affine=affine).double()
+        x, weight = torch.randn(3, 6, 9, 7, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
+        for parameter in ours.parameters():
+            parameter.data = torch.randn_like(parameter)
+    theirs = copy.deepcopy(ours)
+    for mode in (True, False):
+        found = _twice(lambda x, w: ours.weighted(torch.relu(x), w), ours.train(mode), x, weight)
+        expected = _twice(lambda x, w: w[:, None, None] * theirs(x), theirs.train(mode), x, weight)
+        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+    assert int(ours.state_dict()[next(key for key in ours.state_dict() if key.endswith("tracked"))]) == 1
+
+
+def _twice(function, module, x, weight):
+    """[value, gradients, gradients of the gradients' squares] in x, weight and the module's parameters."""
+    leaves = [x.clone().requires_grad_(), weight.clone().requires_grad_(), *module.parameters()]
+    value = function(*leaves[:2])
+    slopes = torch.autograd.grad(value.square().mean(), leaves, create_graph=True)
+    bends = torch.autograd.grad(sum(slope.square().sum() for slope in slopes), leaves)
+    return [value, *slopes, *bends]
+
+
+def test_a_weighted_candidate_averages_over_all_batches_where_its_norm_does():
+    ours = build_operation("sep_conv_3x3", 4, 4, affine=False)
+    norm = ours.op[-1]
+    norm.momentum = None
+    batches = [torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    with torch.no_grad():
+        for x in batches:
+            ours.weighted(torch.relu(x), torch.full((4,), 0.5))
+        means = [ours.op[:-1](x).mean((0, 2, 3)) for x in batches]
+    torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0))
