@@ -44,7 +44,6 @@ def main() -> None:
                 protocols=five[:count],
                 logits=predictor.logits,
                 workers=0,
-                progress=False,
             )
             seconds[count] += time.process_time() - began
     rows = [

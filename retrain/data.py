@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from genotypes import UserError
 from nas.command import Command, run_command
+from nas.run import progress_bar
 from nas.task import DataError, Pair, parse_data, read_image, read_mask, resize
 from nas.task.cache import spread
 from nas.task.folders import few, size_problem, survey
@@ -63,7 +63,7 @@ class DataReport:
         return "\n".join(lines if self.problems else [*lines, "  all of it can be used"])
 
 
-def inspect(spec: str, *, limit: int | None = None, workers: int = 2, progress: bool = False) -> DataReport:
+def inspect(spec: str, *, limit: int | None = None, workers: int = 2) -> DataReport:
     """Read a whole set (`NAME=DIR`, `DIR`, a .lst file) and report on it.
 
     limit: only so many pairs, evenly spread. Raises DataError where there is no set at all.
@@ -90,7 +90,7 @@ def inspect(spec: str, *, limit: int | None = None, workers: int = 2, progress: 
 
     pairs = spread(found.pairs, limit)
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        done = tqdm(pool.map(read, pairs), total=len(pairs), desc=f"read {name}", unit="pair", disable=not progress)
+        done = progress_bar(iterable=pool.map(read, pairs), total=len(pairs), desc=f"read {name}", unit="pair")
         for pair, facts in zip(pairs, done, strict=True):
             if isinstance(facts, list):
                 report.problems += facts
@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
     reports = []
     for spec in options.data:
-        reports.append(inspect(spec, limit=options.limit, workers=options.workers, progress=True))
+        reports.append(inspect(spec, limit=options.limit, workers=options.workers))
         print(reports[-1].text())
     if options.out is not None:
         sheet = np.vstack([contact_sheet(report.pairs) for report in reports])

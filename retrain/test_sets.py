@@ -27,7 +27,7 @@ def open_test_sets(
         if name in sets or name in taken:
             raise UserError(f"two sets are called {name}: give {source} another name with NAME=DIR")
         if is_synthetic(source):
-            sets[name] = open_photos(spec, size=size, cache_dir=None, seed=seed + _OTHER_PICTURES, progress=False)
+            sets[name] = open_photos(spec, size=size, cache_dir=None, seed=seed + _OTHER_PICTURES)
         else:
             pairs = spread(find_pairs(source), limit)
             refuse(check_sizes(pairs), len(pairs), name)

@@ -13,7 +13,7 @@ import genotypes
 from genotypes import Genotype, UserError
 from nas.command import Command, from_dict, owner, read_file, run_command, to_dict, to_yaml
 from nas.report import report_at_the_end
-from nas.run import RunFolder
+from nas.run import RunFolder, quiet
 from nas.task import PhotoSet, evaluate
 from nas.training import Diverged, fit
 from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trials, run_trials
@@ -202,9 +202,8 @@ def _score(
         return math.inf
     judged = photos[max(photos)].subset(setup.held_out_rows, name="held_out")
     predict = Predictor(net, setup.device).probabilities
-    scores = evaluate(
-        predict, judged, size=recipe.size, workers=cfg.workers, quick=True, name="held_out", progress=False
-    ).scores
+    with quiet():
+        scores = evaluate(predict, judged, size=recipe.size, workers=cfg.workers, quick=True, name="held_out").scores
     return value(getattr(scores, cfg.objective))
 
 

@@ -26,7 +26,7 @@ from nas.cost import count, latencies
 from nas.cost.clock import told_if_busy
 from nas.cost.measuring import prepare
 from nas.network import Network, build, to_device
-from nas.run import RunFolder, open_device, progress_bar, progress_shown, seeded, write_atomically
+from nas.run import RunFolder, open_device, progress_bar, seeded, write_atomically
 from nas.search.members import scaled_line, score_network
 from nas.search.sandwich import at_size
 from nas.strategies import random_choices
@@ -185,7 +185,6 @@ def open_gate(cfg: GateConfig) -> tuple[Genotype, Train]:
         cache_dir=Path(cfg.cache) if cfg.cache else None,
         limit=cfg.limit,
         seed=cfg.data_seed,
-        progress=progress_shown(),
         teacher=cfg.teacher,
     ).to(device)
     return space, _trainer(cfg, space, photos, device)

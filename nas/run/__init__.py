@@ -4,7 +4,7 @@ from nas.command import run_command
 from nas.run.device import memory_told, open_device, peak_memory, seeded, sent, torch_threads
 from nas.run.folder import RunFolder, check_free, find_checkpoint, load_checkpoint, save_checkpoint, write_atomically
 from nas.run.interrupts import Interrupted, Interrupts, deadline
-from nas.run.progress import progress_bar, progress_shown, quiet
+from nas.run.progress import progress_bar, quiet
 
 __all__ = [
     "Interrupted",
@@ -18,7 +18,6 @@ __all__ = [
     "open_device",
     "peak_memory",
     "progress_bar",
-    "progress_shown",
     "quiet",
     "run_command",
     "save_checkpoint",

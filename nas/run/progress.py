@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["progress_bar", "progress_shown", "quiet"]
+__all__ = ["progress_bar", "quiet"]
 
 _shown: ContextVar[bool] = ContextVar("progress_shown", default=True)
 
@@ -22,12 +22,7 @@ def quiet() -> Iterator[None]:
         _shown.reset(token)
 
 
-def progress_shown() -> bool:
-    """Whether bars are shown here."""
-    return _shown.get()
-
-
 def progress_bar(**options: Any) -> tqdm:
-    """A tqdm bar with its options (total, desc, unit, initial); none where nothing is left to do."""
+    """A tqdm bar with its options (total, desc, unit, initial, iterable); none where nothing is left to do."""
     done = options.get("total") == options.get("initial", 0)
-    return tqdm(disable=done or not progress_shown(), **options)
+    return tqdm(disable=done or not _shown.get(), **options)

@@ -10,7 +10,7 @@ from genotypes import Genotype, UserError
 from nas.network import Network, check_single_image, to_device
 from nas.network.member import lend_state
 from nas.network.weights import load_weights
-from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, progress_shown, seeded
+from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split, from_first, is_first, processes
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, open_objective
@@ -80,7 +80,6 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
             cache_dir=Path(cfg.cache) if cfg.cache else None,
             limit=cfg.limit,
             seed=cfg.data_seed,
-            progress=progress_shown(),
             teacher=cfg.teacher,
         )
     photos = photos.to(device)

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from genotypes.errors import UserError
 from genotypes.files import write_atomically
 from nas.allocator import keep_freed_memory
+from nas.run.progress import progress_bar
 from nas.task.cache import open_photos, spread, tell_blank
 from nas.task.folders import Pair, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
 from nas.task.photos import PhotoSet
@@ -114,7 +114,6 @@ def evaluate_protocols(
     workers: int = 2,
     limit: int | None = None,
     save_dir: Path | None = None,
-    progress: bool = True,
     quick: bool = False,
     name: str | None = None,
 ) -> list[Evaluation]:
@@ -133,7 +132,6 @@ def evaluate_protocols(
         workers: processes that resize and score; 0 works in this one. The result does not depend on it.
         limit: only so many images, evenly spread.
         save_dir: write every map of the first protocol there as 8-bit PNG at the mask's size.
-        progress: show a bar.
         quick: no wF, Sm and Em at all.
         name: what to call the set; default: its own name.
 
@@ -166,7 +164,7 @@ def evaluate_protocols(
                 values = {"probabilities": _maps(predict(x), len(x))}
             yield [_Task(item, {k: v[i] for k, v in values.items()}) for i, item in enumerate(batch.items)]
 
-    return _evaluate(name, count, tasks(), protocols, workers, save_dir, progress, quick)
+    return _evaluate(name, count, tasks(), protocols, workers, save_dir, quick)
 
 
 def evaluate_maps(
@@ -175,7 +173,6 @@ def evaluate_maps(
     *,
     protocols: Sequence[Protocol],
     workers: int = 2,
-    progress: bool = True,
     quick: bool = False,
     name: str = "pairs",
 ) -> list[Evaluation]:
@@ -190,7 +187,7 @@ def evaluate_maps(
     if problem:
         raise DataError(f"{name}: {problem}")
     tasks = ([_Task(_Item(p.name, p.mask, saliency=found[p.name]), {})] for p in pairs)
-    return _evaluate(name, len(pairs), tasks, protocols, workers, None, progress, quick)
+    return _evaluate(name, len(pairs), tasks, protocols, workers, None, quick)
 
 
 def _maps(out: Tensor, count: int) -> np.ndarray:
@@ -207,7 +204,6 @@ def _evaluate(
     protocols: Sequence[Protocol],
     workers: int,
     save_dir: Path | None,
-    progress: bool,
     quick: bool,
 ) -> list[Evaluation]:
     if save_dir is not None:
@@ -215,7 +211,7 @@ def _evaluate(
     scored: list[_Scored] = []
     names: list[str] = []
     waiting: deque[Future[list[_Scored]]] = deque()
-    bar = tqdm(total=count, desc=f"score {name}", unit="img", disable=not progress)
+    bar = progress_bar(total=count, desc=f"score {name}", unit="img")
     with bar, _pool(workers) as pool, torch.inference_mode():
 
         def take(done: list[_Scored]) -> None:
@@ -270,7 +266,7 @@ def _batches(
         given, source = parse_data(data)
         name = name or given
         if is_synthetic(source):
-            data = open_photos(data, size=max(shape or (_SYNTHETIC, 0)), cache_dir=None, progress=False)
+            data = open_photos(data, size=max(shape or (_SYNTHETIC, 0)), cache_dir=None)
         else:
             data = find_pairs(source)
     batch_size = batch_size if shape else 1

@@ -83,7 +83,6 @@ def score(
     quick: bool = False,
     maps: Path | None = None,
     latency: bool = False,
-    progress: bool = True,
 ) -> tuple[list[Scored], dict[str, PhotoSet | list[Pair]]]:
     """Score each network, and each folder of maps, on each set (`NAME=DIR`, `DIR`, `synthetic:COUNT`).
 
@@ -93,7 +92,7 @@ def score(
         saliency: folders of maps that any tool wrote, by label: DIR/SET/NAME.png, or DIR/NAME.png.
         protocols: a row each; wF, Sm and Em are computed under the first of those that read photographs alike. A
             network that was loaded with `antialias=False` is read so under every protocol.
-        batch_size, workers, limit, quick, progress: see `nas.task.evaluate_protocols`.
+        batch_size, workers, limit, quick: see `nas.task.evaluate_protocols`.
         maps: folder that gets every map under the first protocol, as LABEL/SET/NAME.png, and loses what it held.
         latency: measure what one photograph takes, see `nas.cost.latencies`.
 
@@ -112,7 +111,7 @@ def score(
     if maps is not None:
         shutil.rmtree(maps, ignore_errors=True)
     times = _times(networks) if latency else {}
-    shared: dict[str, Any] = {"workers": workers, "quick": quick, "progress": progress}
+    shared: dict[str, Any] = {"workers": workers, "quick": quick}
     scored = []
     for label, predictor in networks.items():
         cost = count(predictor.genotype, predictor.size)

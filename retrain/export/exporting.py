@@ -15,7 +15,7 @@ from genotypes import Input, UserError
 from nas.cost.clock import Others, milliseconds
 from nas.deploy import Picture, Run, bf16_here, deploy, need, onnx_model, open_file, program, save_openvino
 from nas.network import Network
-from nas.run import torch_threads
+from nas.run import quiet, torch_threads
 from nas.run.sizes import check_side
 from nas.task import evaluate
 from retrain.export.quantising import Photographs, Scored, half, open_photographs, open_scored, quantise
@@ -304,15 +304,9 @@ class _Bench:
         for name in ("network", *rounded):
             self.tell(f"score {name}")
             run = self._network() if name == "network" else self._open(name)
-            scores = evaluate(
-                _on_tensors(run),
-                self.scored.data,
-                size=self.size,
-                workers=0,
-                quick=True,
-                progress=False,
-                name=self.scored.told,
-            ).scores
+            data, told = self.scored.data, self.scored.told
+            with quiet():
+                scores = evaluate(_on_tensors(run), data, size=self.size, workers=0, quick=True, name=told).scores
             scored[name] = {"maxF": scores.maxF, "mae": scores.MAE_raw}
         return scored
 

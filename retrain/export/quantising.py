@@ -51,7 +51,7 @@ def open_photographs(spec: str, size: tuple[int, int], limit: int) -> Photograph
     scored: list[Pair] | PhotoSet | None
     files: list[Photograph]
     if is_synthetic(source):
-        photos = open_photos(source, size=max(size), cache_dir=None, progress=False)
+        photos = open_photos(source, size=max(size), cache_dir=None)
         taken, others = _divide(len(photos), limit)
         files = [photos.images[index].permute(1, 2, 0).numpy() for index in taken]
         scored = photos.subset(others, name=name)
@@ -85,7 +85,7 @@ def open_scored(spec: str | None, rest: Photographs | None, size: tuple[int, int
     name, source = parse_data(spec)
     data: list[Pair] | PhotoSet
     if is_synthetic(source):
-        photos = open_photos(source, size=max(size), cache_dir=None, progress=False)
+        photos = open_photos(source, size=max(size), cache_dir=None)
         data = photos.subset(spread(list(range(len(photos))), limit), name=name)
     else:
         data = spread(find_pairs(Path(source)), limit)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from genotypes import UserError
 from genotypes.files import write_atomically
 from nas.command import Command, run_command
+from nas.run import progress_bar
 from nas.run.sizes import parse_size
 from nas.task import DataError, read_image, write_png
 from retrain.networks import DEFAULT, network_names
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     todo = plan(options.photos, Path(options.out), kinds, overwrite=options.overwrite)
     failed: list[str] = []
     began = time.perf_counter()
-    with tqdm(total=len(todo.jobs), desc="predict", unit="img") as bar:
+    with progress_bar(total=len(todo.jobs), desc="predict", unit="img") as bar:
         for jobs, photos in _batches(todo.jobs, options.batch_size, failed):
             maps = predictor.maps(photos) if photos else []
             for job, photo, saliency in zip(jobs, photos, maps, strict=True):

@@ -13,7 +13,7 @@ from genotypes import Genotype, UserError
 from nas.network import Network, build, check_single_image
 from nas.network.member import fill_from_supernet
 from nas.network.weights import load_weights
-from nas.run import find_checkpoint, load_checkpoint, open_device, progress_shown, seeded
+from nas.run import find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split
 from nas.task import Pair, PhotoSet, open_photos, split
 from nas.training import check_patterns
@@ -83,7 +83,6 @@ def training_photos(cfg: TrainConfig) -> PhotoSet:
         cache_dir=Path(cfg.cache) if cfg.cache else None,
         limit=cfg.limit,
         seed=cfg.data_seed,
-        progress=progress_shown(),
         teacher=cfg.teacher,
         unlabelled=cfg.unlabelled,
         masks=cfg.recipe.masks,

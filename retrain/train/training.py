@@ -17,7 +17,7 @@ from genotypes import Genotype
 from genotypes.files import write_atomically
 from nas.network import Network, to_device
 from nas.report import report_at_the_end
-from nas.run import RunFolder, progress_shown
+from nas.run import RunFolder
 from nas.run.distributed import go_on_alone
 from nas.task import Batches, PhotoSet, Scores, evaluate, evenly, write_png
 from nas.training import (
@@ -228,7 +228,6 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
             workers=0 if small else cfg.workers,
             quick=cfg.quick_scores,
             name=name,
-            progress=progress_shown(),
         ).scores
     best = best_row(run.history)
     speed = trainer.step * cfg.recipe.batch_size / trainer.seconds

@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def open_(folder, cache=None, **more):
-    return open_photos(str(folder), **{"size": 16, "cache_dir": cache, "progress": False, **more})
+    return open_photos(str(folder), **{"size": 16, "cache_dir": cache, **more})
 
 
 def test_decoding(folder):
@@ -139,7 +139,7 @@ def test_photo_set_subset_and_batch():
 @pytest.mark.shared
 def test_real_folders(shared):
     ecssd = shared / "data/ECSSD"
-    photos = open_photos(f"ECSSD={ecssd}", size=32, cache_dir=None, limit=4, progress=False)
+    photos = open_photos(f"ECSSD={ecssd}", size=32, cache_dir=None, limit=4)
     assert len(photos) == 4 and all((m > 127).any() for m in photos.masks)
     from nas.task import find_pairs, read_image
 
@@ -147,14 +147,14 @@ def test_real_folders(shared):
     grey = read_image(next(p for p in pairs if p.name == "0557").image)
     assert len(pairs) == 1000 and grey.ndim == 3 and grey.shape[2] == 3
     assert len(find_pairs(shared / "data/DUTS-TR")) == 10553
-    assert len(open_photos(str(shared / "data/DUTS-TR"), size=32, cache_dir=None, limit=3, progress=False)) == 3
+    assert len(open_photos(str(shared / "data/DUTS-TR"), size=32, cache_dir=None, limit=3)) == 3
 
 
 def test_a_disk_too_small_for_the_cache_is_said_before_decoding(tmp_path, monkeypatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr("nas.task.cache.shutil.disk_usage", lambda path: usage)
     with pytest.raises(DataError, match="needs 16,384 bytes, its disk has 1,000 left"):
-        open_photos("synthetic:4", size=32, cache_dir=tmp_path / "cache", progress=False)
+        open_photos("synthetic:4", size=32, cache_dir=tmp_path / "cache")
     assert not any(path for path in (tmp_path / "cache").iterdir())
 
 
@@ -223,6 +223,6 @@ def test_unlabelled_photographs_come_last_and_have_the_teachers_maps(folder, tau
 def test_synthetic_pictures_can_be_taught(tmp_path):
     for i in range(3):
         Image.new("L", (32, 32), 10 * i).save(tmp_path / f"{i:06d}.png")
-    photos = open_photos("synthetic:3", size=16, cache_dir=None, teacher=str(tmp_path), progress=False)
+    photos = open_photos("synthetic:3", size=16, cache_dir=None, teacher=str(tmp_path))
     assert photos.teacher.flatten(1).float().mean(1).tolist() == [0, 10, 20]
-    assert torch.equal(photos.masks, open_photos("synthetic:3", size=16, cache_dir=None, progress=False).masks)
+    assert torch.equal(photos.masks, open_photos("synthetic:3", size=16, cache_dir=None).masks)

@@ -26,7 +26,7 @@ def photos():
 
 @pytest.fixture(scope="module")
 def serial(photos):
-    return evaluate(smooth_noise, photos, size=40, batch_size=4, workers=0, progress=False)
+    return evaluate(smooth_noise, photos, size=40, batch_size=4, workers=0)
 
 
 def test_equal_to_pysodmetrics_called_by_hand(photos, serial):
@@ -81,14 +81,14 @@ def test_counting_levels_gives_the_curves_of_the_library(low, high):
 
 def test_workers_change_nothing(photos, serial):
     """Bit for bit, curves and rows too."""
-    parallel = evaluate(smooth_noise, photos, size=40, batch_size=3, workers=2, progress=False)
+    parallel = evaluate(smooth_noise, photos, size=40, batch_size=3, workers=2)
     assert parallel.scores == serial.scores and parallel.per_image == serial.per_image
     for field, curve in vars(serial.curves).items():
         assert np.array_equal(curve, getattr(parallel.curves, field)), field
 
 
 def test_quick_gives_the_same_where_it_gives_any(photos, serial):
-    quick = evaluate(smooth_noise, photos, size=40, workers=0, progress=False, quick=True).scores
+    quick = evaluate(smooth_noise, photos, size=40, workers=0, quick=True).scores
     for field, value in vars(quick).items():
         if field in ("wF", "Sm", "Em_max", "Em_mean", "Em_adp"):
             assert math.isnan(value)
@@ -173,18 +173,18 @@ def test_a_folder_is_scored_at_the_masks_own_sizes(tmp_path):
         return y
 
     out = tmp_path / "maps"
-    result = evaluate(top_half, f"toy={tmp_path}", size=32, batch_size=2, workers=2, save_dir=out, progress=False)
+    result = evaluate(top_half, f"toy={tmp_path}", size=32, batch_size=2, workers=2, save_dir=out)
     assert result.name == "toy" and result.scores.maxF > 0.97 and result.scores.count == 3
     assert [row.name for row in result.per_image] == ["0", "1", "2"]
     assert [Image.open(out / f"{i}.png").size for i in range(3)] == [(30, 20), (17, 40), (25, 25)]
     assert result.worst(1)[0].MAE_raw == max(row.MAE_raw for row in result.per_image)
     (tmp_path / "gt" / "1.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"1\.png"):
-        evaluate(top_half, str(tmp_path), size=32, workers=0, progress=False)
+        evaluate(top_half, str(tmp_path), size=32, workers=0)
 
 
 def test_wrong_use_is_named(photos):
     with pytest.raises(ValueError, match="predict must give"):
-        evaluate(lambda x: x, photos, size=40, workers=0, progress=False)
+        evaluate(lambda x: x, photos, size=40, workers=0)
     with pytest.raises(ValueError, match="not finite"):
-        evaluate(lambda x: x[:, :1] * math.nan, photos, size=40, workers=0, progress=False)
+        evaluate(lambda x: x[:, :1] * math.nan, photos, size=40, workers=0)

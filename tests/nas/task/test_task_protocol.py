@@ -121,7 +121,7 @@ def noise(x):
 
 def test_several_protocols_at_once_give_what_each_gives_alone(folder) -> None:
     several = [p for p in PROTOCOLS.values() if p.antialias]
-    shared = {"size": (32, 40), "workers": 0, "progress": False, "quick": True, "logits": noise}
+    shared = {"size": (32, 40), "workers": 0, "quick": True, "logits": noise}
     together = evaluate_protocols(lambda x: noise(x).sigmoid(), str(folder), protocols=several, **shared)
     assert [one.protocol for one in together] == several and together[0].scores.count == 3
     for protocol, one in zip(several, together, strict=True):
@@ -139,20 +139,20 @@ def test_native_size_feeds_each_photograph_as_it_is(folder) -> None:
         seen.append(tuple(x.shape))
         return x.mean(1, keepdim=True)
 
-    evaluate(predict, str(folder), size=32, protocol=Protocol(native=True), workers=0, quick=True, progress=False)
+    evaluate(predict, str(folder), size=32, protocol=Protocol(native=True), workers=0, quick=True)
     assert seen == [(1, 3, 48, 64), (1, 3, 40, 40), (1, 3, 70, 50)]
 
 
 def test_maps_of_another_tool_are_scored_like_our_own(folder, tmp_path) -> None:
     pairs = find_pairs(folder)
-    ours = evaluate(lambda x: noise(x).sigmoid(), pairs, size=32, workers=0, progress=False, save_dir=tmp_path / "maps")
-    (theirs,) = evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0, progress=False)
+    ours = evaluate(lambda x: noise(x).sigmoid(), pairs, size=32, workers=0, save_dir=tmp_path / "maps")
+    (theirs,) = evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0)
     assert theirs.scores == ours.scores and theirs.per_image == ours.per_image
     with Image.open(tmp_path / "maps/0.png") as picture:
         picture.resize((20, 10)).save(tmp_path / "maps/0.png")
-    (small,) = evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0, progress=False, quick=True)
+    (small,) = evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0, quick=True)
     assert small.per_image[0] != ours.per_image[0] and small.per_image[1].MAE_raw == ours.per_image[1].MAE_raw
     (tmp_path / "maps/1.png").unlink()
     (tmp_path / "maps/x/2.png").unlink()
     with pytest.raises(DataError, match=r"lacks the maps of 2 of 3 images: 1, x/2"):
-        evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0, progress=False)
+        evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0)

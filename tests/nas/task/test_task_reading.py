@@ -61,7 +61,7 @@ def test_training_sees_a_turned_photograph_upright(tmp_path):
         (tmp_path / part).mkdir()
     _with_exif(Image.fromarray(_stored(np.repeat(_object(32, 32)[..., None], 3, 2), 3)), tmp_path / "images/a.png", 3)
     Image.fromarray(_object(32, 32)).save(tmp_path / "masks/a.png")
-    photos = open_photos(str(tmp_path), size=32, cache_dir=None, progress=False)
+    photos = open_photos(str(tmp_path), size=32, cache_dir=None)
     assert torch.equal(photos.images[0, 0], photos.masks[0, 0])
 
 
@@ -166,7 +166,7 @@ def test_blank_masks_are_counted_and_told(tmp_path, caplog):
     for _ in range(2):  # also where the set comes from the cache
         caplog.clear()
         with caplog.at_level(logging.WARNING):
-            open_photos(str(tmp_path / "set"), size=16, cache_dir=tmp_path / "cache", progress=False)
+            open_photos(str(tmp_path / "set"), size=16, cache_dir=tmp_path / "cache")
         assert "set: 1 of 3 masks are all black (no object): 1" in caplog.text
         assert "set: 1 of 3 masks are all white (no background): 2" in caplog.text
 
@@ -181,7 +181,7 @@ def test_all_that_is_wrong_with_a_set_is_one_message(tmp_path):
     Image.new("L", (30, 40)).save(tmp_path / "masks/2.png")
     _thirds([0, 1, 2]).save(tmp_path / "masks/3.png")
     with pytest.raises(DataError, match=r"3 of 4 pairs(.|\n)*0\.png(.|\n)*2\.png is 30 x 40(.|\n)*3\.png holds"):
-        open_photos(str(tmp_path), size=16, cache_dir=None, progress=False)
+        open_photos(str(tmp_path), size=16, cache_dir=None)
 
 
 def test_arrays_tensors_and_pictures_are_photographs():
