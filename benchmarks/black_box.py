@@ -11,12 +11,12 @@ regret is than that of the random search with the same seed (which begins with t
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
 
 import nas.benchmark
+from genotypes.files import write_csv
 from nas.run import quiet
 from nas.trials import TrialsConfig, run_trials
 
@@ -31,7 +31,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     table = nas.benchmark.load(args.table)
-    rows, chance = [], None
+    rows = [["sampler", "trial", "regret", "standard_error", "median_rank", "gain", "gain_error"]]
+    chance = None
     for sampler in SAMPLERS:  # random first: the others are compared with it
         curves = [search(table, sampler, args, seed) for seed in range(args.seeds)]
         regret, rank = (np.stack([getattr(curve, name) for curve in curves]) for name in ("regret", "rank"))
@@ -46,11 +47,7 @@ def main() -> None:
                 f"below random's by {gain:.4f} ± {gain_error:.4f}",
                 flush=True,
             )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with open(args.out, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["sampler", "trial", "regret", "standard_error", "median_rank", "gain", "gain_error"])
-        writer.writerows(rows)
+    write_csv(args.out, rows)
 
 
 def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

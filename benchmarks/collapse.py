@@ -13,7 +13,6 @@ and `skip_connect` in the genotype that would be derived.
 """
 
 import argparse
-import csv
 import dataclasses
 import math
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from genotypes import UserError
+from genotypes.files import write_csv
 from nas.guard import GuardConfig
 from nas.run import RunFolder, quiet, run_command
 from nas.search import SearchConfig, search
@@ -47,11 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.go_on:
         _judge(rows)
     if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        with options.output.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(options.output, rows)
 
 
 def configuration(name: str, seed: int, *, strategy: str = "darts", steps: int = 120, **guard: Any) -> SearchConfig:

@@ -12,12 +12,12 @@ one's. Both edges into u8 may be `none`; then its norm divides by nearly zero, a
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import torch
 from torch.nn.functional import cosine_similarity, normalize
 
+from genotypes.files import write_csv
 from nas.benchmark import Protocol, members, photographs, space
 from nas.network import Mixture, build, to_device
 from nas.run import seeded
@@ -35,11 +35,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     rows = [row for seed in range(args.seeds) for row in compare(seed, args)]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with open(args.out, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(args.out, rows)
     for edge in dict.fromkeys(row["edge"] for row in rows):
         for row in rows:
             if row["edge"] == edge:

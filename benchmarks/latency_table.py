@@ -5,7 +5,6 @@ The networks are timed in turn with the candidates: on a machine that others use
 """
 
 import argparse
-import csv
 import random
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 import nas.cost
 from genotypes import Genotype, UserError
+from genotypes.files import write_csv
 from nas.cost.latency import machine_name, measure_latencies
 from nas.cost.measuring import prepare
 from nas.run import open_device, run_command
@@ -42,11 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     errors = [abs(row["error"]) for row in rows]
     print(f"\nworst {100 * max(errors):.1f}%, median {100 * median(errors):.1f}% of {len(rows)} networks")
     if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        with options.output.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(options.output, rows)
 
 
 def _compare(space: Genotype, device: torch.device, options: argparse.Namespace) -> list[dict[str, float]]:

@@ -10,7 +10,6 @@ maps and cut-outs that sod_s makes of six photographs of a folder, written at ea
 """
 
 import argparse
-import csv
 import io
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from PIL import Image
 
 import genotypes
 import nas
+from genotypes.files import write_csv
 from nas.cost import count
 from nas.cost.clock import Others, milliseconds
 from nas.deploy import bf16_here
@@ -73,10 +73,7 @@ def time_networks(names: list[str], repeats: int, out: Path) -> None:
             }
         )
         print(*rows[-1].values(), flush=True)
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(out, rows)
 
 
 def time_png(folder: Path, repeats: int = 3) -> None:

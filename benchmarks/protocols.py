@@ -4,7 +4,6 @@ The network is the package's smallest, so that what is compared is the scoring.
 """
 
 import argparse
-import csv
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 import retrain
+from genotypes.files import write_csv
 from nas.task import PROTOCOLS, find_pairs
 from nas.task.cache import spread
 from nas.task.evaluation import evaluate_protocols
@@ -49,8 +49,7 @@ def main() -> None:
     rows = [
         [count, len(pairs), f"{1000 * s / len(pairs):.1f}", f"{s / seconds[1]:.2f}"] for count, s in seconds.items()
     ]
-    with open(FILE, "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([["protocols", "photographs", "ms_each", "ratio"], *rows])
+    write_csv(FILE, [["protocols", "photographs", "ms_each", "ratio"], *rows])
     print(FILE.read_text())
 
 

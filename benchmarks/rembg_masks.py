@@ -4,7 +4,6 @@ Needs `pip install rembg`; writes benchmarks/results/rembg_masks.csv.
 """
 
 import argparse
-import csv
 import os
 import tempfile
 from importlib.metadata import version
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 import retrain
+from genotypes.files import write_csv
 from retrain.export import export
 
 HERE = Path(__file__).parent
@@ -36,9 +36,8 @@ def main() -> None:
             mask = rembg.remove(Image.open(path), session=session, only_mask=True)
             apart = np.abs(np.asarray(mask, np.int16) - np.asarray(ours(path), np.int16))
             rows.append([name, version("rembg"), path.stem, f"{apart.mean():.2f}", f"{(apart > 25).mean():.4f}"])
-    with open(HERE / "results" / "rembg_masks.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([["network", "rembg", "photograph", "mean_levels", "share_beyond_25"], *rows])
+    head = ["network", "rembg", "photograph", "mean_levels", "share_beyond_25"]
+    write_csv(HERE / "results" / "rembg_masks.csv", [head, *rows])
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Files are replaced in one step, and what the system refuses is said with the file's name."""
 
+import csv
+import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from genotypes.errors import UserError
 
-__all__ = ["is_temporary", "write_atomically", "writing"]
+__all__ = ["is_temporary", "write_atomically", "write_csv", "writing"]
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
@@ -37,6 +39,22 @@ def write_atomically(path: str | os.PathLike[str], *, flush: bool = True) -> Ite
     finally:
         with suppress(OSError):  # the folder may be none
             temporary.unlink()
+
+
+def write_csv(path: str | os.PathLike[str], rows: Sequence[Any]) -> None:
+    """Rows as a CSV file, in one step: sequences, the head first, or mappings, whose head are the first one's keys.
+
+    Raises UserError where it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if isinstance(rows[0], Mapping):
+        writer.writerow(rows[0])
+        writer.writerows([row[key] for key in rows[0]] for row in rows)
+    else:
+        writer.writerows(rows)
+    with write_atomically(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def is_temporary(name: str) -> bool:

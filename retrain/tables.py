@@ -1,8 +1,7 @@
-"""Tables as Markdown, LaTeX, CSV and spreadsheets; and what a row is called on a command line."""
+"""Tables as Markdown, LaTeX and spreadsheets; and what a row is called on a command line."""
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import io
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 from genotypes import UserError
 from genotypes.files import write_atomically
 
-__all__ = ["check_spreadsheets", "csv_text", "labelled", "latex_table", "markdown_table", "write_spreadsheet"]
+__all__ = ["check_spreadsheets", "labelled", "latex_table", "markdown_table", "write_spreadsheet"]
 
 
 def labelled(text: str) -> tuple[str | None, str]:
@@ -59,13 +58,6 @@ def _tex(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {c: f"\\{c}" for c in "&%$#_{}"} | {">": "$>$", "<": "$<$", "±": r"$\pm$", "²": "$^2$"}
     return "".join(special.get(c, c) for c in text)
-
-
-def csv_text(rows: Sequence[Sequence[object]]) -> str:
-    """Rows as the text of a CSV file, the head first."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()
 
 
 def check_spreadsheets() -> None:

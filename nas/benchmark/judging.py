@@ -1,7 +1,5 @@
 """What briefly trained members say about their space: how much there is to find, and beside which rival."""
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genotypes import UserError
-from nas.run import write_atomically
+from genotypes.files import write_csv
 from nas.visualize.charts import save_figure
 
 __all__ = ["COSTS", "Cost", "GateReport", "Trained", "draw_gate", "judge", "write_members"]
@@ -219,12 +217,7 @@ def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:
 
 
 def write_members(rows: Sequence[Trained], path: Path) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
     ways = list(dict.fromkeys(way for row in rows for way in row.choices))
     head = ("kind", "number", "seed", "size", "params", "macs", "ms", "loss", "maxF", "MAE")
-    writer.writerow([*head, *ways])
-    for row in rows:
-        writer.writerow([*(getattr(row, name) for name in head), *(row.choices.get(way, "") for way in ways)])
-    with write_atomically(path) as file:
-        file.write(text.getvalue().encode())
+    cells = [[*(getattr(row, name) for name in head), *(row.choices.get(way, "") for way in ways)] for row in rows]
+    write_csv(path, [[*head, *ways], *cells])

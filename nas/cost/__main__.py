@@ -1,7 +1,5 @@
 """`python -m nas.cost`: what genotypes cost, as an aligned table and as CSV."""
 
-import csv
-import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -14,7 +12,7 @@ from tqdm import tqdm
 
 import genotypes
 from genotypes import UserError
-from genotypes.files import write_atomically
+from genotypes.files import write_csv
 from nas.command import Command, run_command
 from nas.cost import count, measure
 from nas.cost.clock import told_if_busy
@@ -112,8 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 measured = measure(genotype, memory=options.by is None, **settings)
             rows += _part_rows(cost, measured, options.by) if options.by else [_network_row(cost, measured)]
             if options.out is not None:  # what is measured is not lost, whatever comes
-                with write_atomically(options.out) as file:
-                    file.write(_to_csv(rows).encode())
+                write_csv(options.out, rows)
     print(_to_text(rows))
     if measured is not None:
         print(
@@ -186,15 +183,6 @@ def _to_text(rows: Sequence[Row]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     pads = [str.ljust if column in _LEFT else str.rjust for column in columns]
     return "\n".join("  ".join(pads[i](line[i], widths[i]) for i in range(len(columns))).rstrip() for line in lines)
-
-
-def _to_csv(rows: Sequence[Row]) -> str:
-    """All columns, in bytes, milliseconds and plain numbers."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 if __name__ == "__main__":

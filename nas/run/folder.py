@@ -3,8 +3,6 @@
 Every file in it is written in one step (`write_atomically`); checkpoints are read without executing anything.
 """
 
-import csv
-import io
 import json
 import os
 import platform
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genotypes import UserError
-from genotypes.files import is_temporary, write_atomically
+from genotypes.files import is_temporary, write_atomically, write_csv
 from nas.run.distributed import is_first, scratch_folder
 from nas.run.interrupts import signals_held
 
@@ -168,11 +166,7 @@ class RunFolder:
 
     def _write_history(self) -> None:
         if self.history:
-            text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, list(self.history[0]))
-            writer.writeheader()
-            writer.writerows(self.history)
-            self.write_text("history.csv", text.getvalue())
+            write_csv(self.path / "history.csv", self.history)
 
 
 def check_free(path: str | Path) -> None:

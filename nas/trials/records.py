@@ -1,18 +1,15 @@
 """The trials of a study as plain data: their table, and the Pareto front of loss against cost."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
 from genotypes import Genotype, UserError, save
-from nas.run import write_atomically
-from nas.visualize.charts import save_figure
+from genotypes.files import write_csv
+from nas.visualize.charts import Point, save_figure, trade_off
 
 __all__ = ["REPEAT", "Trial", "Trials", "draw_front", "export_front", "pareto_front", "read_trial", "write_trials"]
 
@@ -70,15 +67,12 @@ def read_trial(trial: FrozenTrial, edges: Sequence[str]) -> Trial:
 def write_trials(trials: Trials, path: Path) -> None:
     """A CSV file with one row a trial: number, state, objectives, seconds, repeat_of, and a column for every edge."""
     edges = list(dict.fromkeys(edge for trial in trials.trials for edge in trial.choices))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["number", "state", *trials.objectives, "seconds", REPEAT, *edges])
+    rows: list[list[object]] = [["number", "state", *trials.objectives, "seconds", REPEAT, *edges]]
     for trial in trials.trials:
         values = [*trial.values, *[""] * (len(trials.objectives) - len(trial.values))]
         choices = [trial.choices.get(edge, "") for edge in edges]
-        writer.writerow([trial.number, trial.state, *values, trial.seconds, trial.repeat_of, *choices])
-    with write_atomically(path) as file:
-        file.write(text.getvalue().encode())
+        rows.append([trial.number, trial.state, *values, trial.seconds, trial.repeat_of, *choices])
+    write_csv(path, rows)
 
 
 def pareto_front(trials: Iterable[Trial]) -> list[Trial]:
@@ -108,22 +102,12 @@ def draw_front(
     The same trials give the same bytes.
     """
     complete = [trial for trial in trials.complete if max(map(abs, trial.values)) < float("inf")]
-    front = pareto_front(complete)
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.scatter([t.values[1] for t in complete], [t.values[0] for t in complete], s=14, color="#9aa5b1", label="tried")
-    x, y = [trial.values[1] for trial in front], [trial.values[0] for trial in front]
-    axes.plot(x, y, drawstyle="steps-post", marker="o", markersize=5, color="#1f5fa8", label="front")
-    axes.scatter(
-        [t.values[1] for t in marked], [t.values[0] for t in marked], marker="*", s=160, color="#d9822b", zorder=3
-    )
-    for trial in front:
-        place = (trial.values[1], trial.values[0])
-        axes.annotate(str(trial.number), place, xytext=(4, 4), textcoords="offset points", fontsize=8)
-    axes.set(xlabel=labels[1], ylabel=labels[0], title=title)
-    axes.grid(color="#e4e7eb", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.legend(frameon=False)
+
+    def point(trial: Trial, label: str = "") -> Point:
+        return Point(x=trial.values[1], y=trial.values[0], label=label, marked=trial in marked)
+
+    front = [point(trial, str(trial.number)) for trial in pareto_front(complete)]
+    figure = trade_off(list(map(point, complete)), front, title=title, xlabel=labels[1], ylabel=labels[0])
     save_figure(figure, path)
 
 
@@ -136,14 +120,11 @@ def export_front(space: Genotype, trials: Trials, folder: Path, *, name: str = "
     for old in folder.glob("[0-9][0-9]_trial*.yaml"):
         old.unlink()
     paths = []
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["file", "trial", *trials.objectives, "hash"])
+    rows: list[list[object]] = [["file", "trial", *trials.objectives, "hash"]]
     for rank, trial in enumerate(pareto_front(trials.trials)):
         genotype = space.decide(trial.choices, name=f"{name or space.name}_{rank:02d}")
         paths.append(folder / f"{rank:02d}_trial{trial.number:03d}.yaml")
         save(genotype, paths[-1])
-        writer.writerow([paths[-1].name, trial.number, *trial.values, genotype.hash])
-    with write_atomically(folder / "front.csv") as file:
-        file.write(text.getvalue().encode())
+        rows.append([paths[-1].name, trial.number, *trial.values, genotype.hash])
+    write_csv(folder / "front.csv", rows)
     return paths

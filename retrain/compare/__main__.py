@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genotypes import UserError
+from genotypes.files import write_csv
 from nas.command import Command, read_file, run_command, to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder
@@ -21,7 +22,6 @@ from retrain.compare.table import (
     latex,
     markdown,
     training_rows,
-    trainings_csv,
 )
 from retrain.recipe import recipe_names
 from retrain.tables import check_spreadsheets, write_spreadsheet
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = rows(done)
         run.write_text("table.md", markdown(table))
         run.write_text("table.tex", latex(table))
-        run.write_text("trainings.csv", trainings_csv(done))
+        write_csv(run.path / "trainings.csv", training_rows(done))
         run.write_text("table.json", json.dumps([dataclasses.asdict(row) for row in table], indent=1))
         if cfg.xlsx:
             write_spreadsheet(run.path / "table.xlsx", {"trainings": training_rows(done)})

@@ -12,7 +12,7 @@ from PIL import Image
 
 from retrain.compare.entries import RANDOM
 from retrain.compare.runs import Training
-from retrain.tables import csv_text, latex_table, markdown_table
+from retrain.tables import latex_table, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,6 @@ __all__ = [
     "markdown",
     "rows",
     "training_rows",
-    "trainings_csv",
 ]
 
 METRICS = ("maxF", "MAE_raw")
@@ -186,11 +185,6 @@ def training_rows(trainings: Sequence[Training]) -> list[list[object]]:
         for name, scores in t.scores.items():
             found.append([*(getattr(t, f) for f in fields), name, *(scores[m] for m in metrics)])
     return found
-
-
-def trainings_csv(trainings: Sequence[Training]) -> str:
-    """The same as CSV."""
-    return csv_text(training_rows(trainings))
 
 
 def draw_dots(table: Sequence[Row], trainings: Sequence[Training]) -> "Figure":

@@ -1,6 +1,6 @@
 """Scores of trained networks on data sets; also `python -m retrain.evaluate`."""
 
-from retrain.evaluate.report import markdown, scores_csv, worst_csv, write_report
+from retrain.evaluate.report import markdown, write_report
 from retrain.evaluate.score import Scored, load_predictors, parse_saliency, score
 
 __all__ = [
@@ -9,7 +9,5 @@ __all__ = [
     "markdown",
     "parse_saliency",
     "score",
-    "scores_csv",
-    "worst_csv",
     "write_report",
 ]

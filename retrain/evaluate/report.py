@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from genotypes.files import write_atomically
+from genotypes.files import write_atomically, write_csv
 from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize, write_png
 from retrain.evaluate.score import Scored
 from retrain.outputs import file_name
-from retrain.tables import csv_text, latex_table, markdown_table, write_spreadsheet
+from retrain.tables import latex_table, markdown_table, write_spreadsheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["REPORT_FILES", "images_csv", "latex", "markdown", "scores_csv", "worst_csv", "write_report"]
+__all__ = ["REPORT_FILES", "latex", "markdown", "write_report"]
 
 REPORT_FILES = (
     "scores.csv", "scores.json", "table.md", "table.tex", "images.csv", "worst.csv", "curves.csv", "curves.png",
@@ -104,6 +104,7 @@ def latex(scored: Sequence[Scored]) -> str:
 
 
 def _score_rows(scored: Sequence[Scored]) -> list[list[object]]:
+    """The head, then a row for each network, set and protocol; what was not computed is empty."""
     rows: list[list[object]] = [
         ["network", "protocol", "height", "width", "params", "macs", "latency_ms", "set", "images", *_METRICS]
     ]
@@ -116,22 +117,8 @@ def _score_rows(scored: Sequence[Scored]) -> list[list[object]]:
     return rows
 
 
-def scores_csv(scored: Sequence[Scored]) -> str:
-    """A line for each network, set and protocol; what was not computed is empty."""
-    return csv_text(_score_rows(scored))
-
-
-def images_csv(scored: Sequence[Scored]) -> str:
-    """Every image of each network, set and protocol, in the set's order."""
-    return csv_text(_image_rows(scored, lambda item: item.evaluation.per_image))
-
-
-def worst_csv(scored: Sequence[Scored], count: int) -> str:
-    """The images of largest error of each network, set and protocol."""
-    return csv_text(_image_rows(scored, lambda item: item.evaluation.worst(count)))
-
-
 def _image_rows(scored: Sequence[Scored], chosen: Callable[[Scored], Iterable[ImageScore]]) -> list[list[object]]:
+    """A row for each chosen image of each network, set and protocol."""
     _, *columns = ImageScore._fields
     rows: list[list[object]] = [["network", "protocol", "set", "image", *columns]]
     for item in scored:
@@ -141,7 +128,7 @@ def _image_rows(scored: Sequence[Scored], chosen: Callable[[Scored], Iterable[Im
     return rows
 
 
-def curves_csv(scored: Sequence[Scored]) -> str:
+def _curve_rows(scored: Sequence[Scored]) -> list[list[object]]:
     """Every curve of each network, set and protocol, a line for each threshold, highest first."""
     names = ("precision", "recall", "F", "F_img", "precision_raw", "recall_raw", "F_raw", "F_img_raw")
     rows: list[list[object]] = [["network", "protocol", "set", "threshold", *names]]
@@ -149,7 +136,7 @@ def curves_csv(scored: Sequence[Scored]) -> str:
         columns = [getattr(item.evaluation.curves, name) for name in names]
         for threshold, *values in zip(_thresholds(len(columns[0])), *columns, strict=True):
             rows.append([item.label, item.evaluation.protocol.name, item.evaluation.name, threshold, *values])
-    return csv_text(rows)
+    return rows
 
 
 def write_report(
@@ -183,19 +170,17 @@ def write_report(
         | {key: None if math.isnan(value) else value for key, value in asdict(item.evaluation.scores).items()}
         for item in scored
     ]
-    texts = {"table.md": markdown(scored), "table.tex": latex(scored), "scores.csv": scores_csv(scored)}
-    texts |= {"images.csv": images_csv(scored), "worst.csv": worst_csv(scored, worst), "curves.csv": curves_csv(scored)}
-    texts |= {"scores.json": json.dumps(document, indent=1)}
+    texts = {"table.md": markdown(scored), "table.tex": latex(scored), "scores.json": json.dumps(document, indent=1)}
+    sheets = {"scores": _score_rows(scored), "images": _image_rows(scored, lambda item: item.evaluation.per_image)}
+    worst_rows = _image_rows(scored, lambda item: item.evaluation.worst(worst))
     from nas.visualize.charts import save_figure  # matplotlib
 
     for name, text in texts.items():
         with write_atomically(folder / name) as file:
             file.write(text.encode())
+    for name, rows in (sheets | {"worst": worst_rows, "curves": _curve_rows(scored)}).items():
+        write_csv(folder / f"{name}.csv", rows)
     if spreadsheet:
-        sheets = {
-            "scores": _score_rows(scored),
-            "images": _image_rows(scored, lambda item: item.evaluation.per_image),
-        }
         write_spreadsheet(folder / "scores.xlsx", sheets)
     else:
         (folder / "scores.xlsx").unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """Folders as a search, a training and a comparison leave them, made by hand: a page needs no network to have run."""
 
-import csv
 import json
 import random
 from pathlib import Path
@@ -10,6 +9,7 @@ import yaml
 from PIL import Image
 
 import genotypes
+from genotypes.files import write_csv
 from search_spaces import fpn, fusion_cells
 
 HOSTILE = "<script>alert('x')</script>&amp;\"quoted\""
@@ -23,7 +23,7 @@ def search(path: Path, *, finished: bool = True, data: str = "synthetic:200") ->
     config = {"space": "fusion_cells", "strategy": "darts", "data": data, "size": 64, "steps": 60, "seed": 3}
     _start(path, config)
     genotypes.save(SPACE, path / "space.yaml")
-    _csv(path / "history.csv", [_evaluation(step) for step in STEPS])
+    write_csv(path / "history.csv", [_evaluation(step) for step in STEPS])
     with open(path / "choices.jsonl", "w", encoding="utf-8") as file:
         for step in (*STEPS, STEPS[-1] + 20):  # a step that the history does not have: the run was resumed before it
             print(json.dumps({"step": step, "probabilities": _probabilities(rng)}), file=file)
@@ -47,10 +47,10 @@ def search(path: Path, *, finished: bool = True, data: str = "synthetic:200") ->
         {"number": n, "state": "complete", "loss": 0.6 - 0.01 * n, "macs": 1e6 + 1e5 * n, "seconds": 1, "repeat_of": ""}
         for n in range(6)
     ]
-    _csv(path / "trials.csv", trials)
+    write_csv(path / "trials.csv", trials)
     (path / "front").mkdir()
     front = [{"file": "00_trial005.yaml", "trial": 5, "loss": 0.55, "macs": 1.5e6, "hash": "0"}]
-    _csv(path / "front" / "front.csv", front)
+    write_csv(path / "front" / "front.csv", front)
     _strip(path / "predictions.png")
     return path
 
@@ -58,7 +58,7 @@ def search(path: Path, *, finished: bool = True, data: str = "synthetic:200") ->
 def training(path: Path, genotype: genotypes.Genotype | None = None, *, finished: bool = True) -> Path:
     _start(path, {"genotype": "g.yaml", "data": "synthetic", "seed": 0, "recipe": {"size": 64, "batch_size": 8}})
     genotypes.save(genotype or fpn("tiny", 8), path / "genotype.yaml")
-    _csv(path / "history.csv", [{"lr": 0.001, **_evaluation(step)} for step in STEPS])
+    write_csv(path / "history.csv", [{"lr": 0.001, **_evaluation(step)} for step in STEPS])
     if finished:
         score = {"maxF": 0.91, "MAE_raw": 0.05, "wF": None, "count": 20}
         document = {"steps": 60, "train_seconds": 12.0, "train_images": 180, "images_per_second": 40.0}
@@ -89,7 +89,7 @@ def comparison(path: Path, *, finished: bool = True) -> Path:
         genotypes.save(fpn("tiny", 8), path / "genotypes" / f"{folder}.yaml")
     (path / "runs" / "fpn-seed0" / "report.html").write_text("a page")
     (path / "table.json").write_text(json.dumps(rows))
-    _csv(path / "trainings.csv", trainings)
+    write_csv(path / "trainings.csv", trainings)
     return path
 
 
@@ -110,13 +110,6 @@ def _probabilities(rng: random.Random) -> dict:
     return {
         edge: {op: value / sum(row) for op, value in zip(OPERATIONS, row, strict=True)} for edge, row in rows.items()
     }
-
-
-def _csv(path: Path, rows: list[dict]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _strip(path: Path) -> None:
