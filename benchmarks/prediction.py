@@ -27,8 +27,7 @@ from nas.deploy import bf16_here
 from nas.run import seeded
 from nas.task import read_image
 from nas.task.folders import pictures_in
-from retrain.predict import cutout
-from retrain.predictor import Predictor, load
+from retrain.predictor import Predictor, cutout, load
 
 
 def opened(name: str, runtime: str = "torch", precision: str = "fp32") -> Predictor:

@@ -1,4 +1,4 @@
-"""Files are replaced in one step, and what the system refuses is said with the file's name."""
+"""Where a command may write, and how: files are replaced in one step, what the system refuses is said with a name."""
 
 import csv
 import io
@@ -11,9 +11,38 @@ from typing import IO, Any
 
 from genotypes.errors import UserError
 
-__all__ = ["is_temporary", "write_atomically", "write_csv", "writing"]
+__all__ = ["check_file", "check_folder", "file_name", "is_temporary", "write_atomically", "write_csv", "writing"]
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+
+
+def check_file(path: Path, *, suffix: str = "", overwrite: bool) -> None:
+    """UserError for a file that a command may not write: of another ending, a folder, or there already."""
+    if suffix and path.suffix != suffix:
+        raise UserError(f"-o {path}: expected a name that ends in {suffix}")
+    if path.is_dir():
+        raise UserError(f"-o {path}: is a folder, expected a file")
+    if os.path.lexists(path) and not overwrite:
+        raise UserError(f"{path} already exists; choose another -o, or replace it with --overwrite")
+
+
+def check_folder(path: Path, own: Sequence[str]) -> None:
+    """UserError unless the folder is missing or holds nothing but `own`: names that the command may replace."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; expected a folder to write into")
+    names = [entry.name for entry in path.iterdir()] if path.exists() else []
+    foreign = sorted(name for name in names if name not in own and not is_temporary(name))
+    if foreign:
+        raise UserError(f"{path} holds files of something else ({', '.join(foreign[:5])}): choose another -o")
+
+
+def file_name(text: str) -> str:
+    """A name as the name of one file or folder: what a file calls itself must not decide where things are written.
+
+    >>> file_name("../../etc/x y"), file_name("ours (v2)"), file_name("..")
+    ('_.._etc_x y', 'ours (v2)', '_')
+    """
+    return re.sub(r"^\.+", "", re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", text)) or "_"
 
 
 @contextmanager

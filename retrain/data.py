@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from genotypes import UserError
+from genotypes.files import check_file
 from nas.command import Command, run_command
 from nas.run import progress_bar
 from nas.task import DataError, Pair, parse_data, read_image, read_mask, resize
@@ -148,8 +149,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise UserError(f"--limit must be at least 1, not {self.limit}")
-        if self.out is not None and self.out.exists() and not self.overwrite:
-            raise UserError(f"{self.out} already exists; choose another -o, or replace it with --overwrite")
+        if self.out is not None:
+            check_file(self.out, overwrite=self.overwrite)
 
 
 COMMAND = Command(

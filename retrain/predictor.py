@@ -1,4 +1,4 @@
-"""A trained network as a function from a photograph to its map, and the files that hold one."""
+"""A trained network as a function from a photograph to its map, what is made of both, and the files that hold one."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from nas.network import Network, build
 from nas.network.weights import load_weights, save_weights
 from nas.run.device import open_device
 from nas.run.sizes import check_side
-from nas.task import Photograph, Protocol, network_input, read_image, resize
+from nas.task import Photograph, Protocol, network_input, pixels, read_image, resize
 from retrain.networks import find_weights
 
 if TYPE_CHECKING:
     from nas.deploy import Run
 
-__all__ = ["Predictor", "Runtime", "load", "predict_map", "predict_maps", "save", "tell_times"]
+__all__ = ["PICTURES", "Predictor", "Runtime", "cutout", "load", "overlay", "save", "tell_times"]
+
+_PAPER = 215  # grey behind a cut-out
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "auto"]  # nas.deploy.RUNTIMES; auto: the fastest one here
 
@@ -133,8 +135,14 @@ class Predictor:
         return Image.fromarray(self.maps([read_image(photograph)])[0])
 
     def maps(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Maps uint8[H, W] of photographs uint8[H, W, 3] (see `nas.task.read_image`), in one batch."""
-        return predict_maps(self.probabilities, photos, self.size, antialias=self.antialias)
+        """The maps uint8[H, W] of photographs uint8[H, W, 3] of any sizes, in one batch: those that are scored.
+
+        Raises:
+            DataError: the output is not finite.
+        """
+        seen = np.stack([resize(photo, self.size, antialias=self.antialias) for photo in photos])
+        probs = self.probabilities(pixels(torch.from_numpy(seen).permute(0, 3, 1, 2)))[:, 0].cpu().numpy()
+        return [Protocol().to_bytes(p, *photo.shape[:2]) for p, photo in zip(probs, photos, strict=True)]
 
     def probabilities(self, pictures: Tensor) -> Tensor:
         """Pictures float[B, 3, h, w] in 0..1 -> float32[B, 1, h, w] of the finest output, on the network's device."""
@@ -167,34 +175,24 @@ def tell_times(predictor: Predictor) -> None:
         print(f"runtime {first} a picture of {predictor.genotype.name} ({', '.join(others)})", file=sys.stderr)
 
 
-def predict_map(
-    probabilities: Callable[[Tensor], Tensor], photo: np.ndarray, size: tuple[int, int], *, antialias: bool = True
-) -> np.ndarray:
-    """The map uint8[H, W] of one photograph uint8[H, W, 3]: see `predict_maps`."""
-    return predict_maps(probabilities, [photo], size, antialias=antialias)[0]
+def cutout(photo: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+    """uint8[H, W, 4]: the photograph uint8[H, W, 3] with its map uint8[H, W] as alpha channel."""
+    return np.dstack([photo, saliency])
 
 
-def predict_maps(
-    probabilities: Callable[[Tensor], Tensor],
-    photos: Sequence[np.ndarray],
-    size: tuple[int, int],
-    *,
-    antialias: bool = True,
-) -> list[np.ndarray]:
-    """The maps uint8[H, W] of photographs uint8[H, W, 3], those that `retrain.evaluate` scores.
+def overlay(photo: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+    """uint8[H, 3 W, 3]: photograph, map and cut-out side by side."""
+    alpha = saliency[..., None] / 255.0
+    on_paper = (photo * alpha + _PAPER * (1 - alpha) + 0.5).astype(np.uint8)
+    return np.concatenate([photo, np.repeat(saliency[..., None], 3, axis=2), on_paper], axis=1)
 
-    Args:
-        probabilities: float32[B, 3, h, w] in 0..1 -> float[B, 1, h', w'].
-        photos: as `nas.task.read_image` gives them, of any sizes.
-        size: the (h, w) that the network sees.
-        antialias: see `nas.task.resize`.
 
-    Raises:
-        DataError: the output is not finite.
-    """
-    seen = np.stack([resize(photo, size, antialias=antialias) for photo in photos])
-    probs = probabilities(torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 255)[:, 0].float().cpu().numpy()
-    return [Protocol().to_bytes(p, photo.shape[0], photo.shape[1]) for p, photo in zip(probs, photos, strict=True)]
+# What is made of a photograph and its map, by kind.
+PICTURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "map": lambda photo, saliency: saliency,
+    "cutout": cutout,
+    "overlay": overlay,
+}
 
 
 def save(path: str | os.PathLike[str], network: Network) -> None:

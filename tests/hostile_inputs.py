@@ -21,13 +21,13 @@ from PIL import Image
 import genotypes
 import nas
 from genotypes import Genotype, UserError
+from genotypes.files import file_name
 from nas.command import from_dict, read_file, to_dict
 from nas.network.weights import load_weights, save_weights
 from nas.search import SearchConfig
 from nas.task.folders import find_pairs
 from nas.task.reading import header_size, read_image, read_mask
 from retrain import Recipe
-from retrain.outputs import file_name
 from retrain.recipe import load_recipe
 
 SECONDS = 2.0  # of CPU time, for each input

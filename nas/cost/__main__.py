@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 import genotypes
 from genotypes import UserError
-from genotypes.files import write_csv
+from genotypes.files import check_file, write_csv
 from nas.command import Command, run_command
 from nas.cost import count, measure
 from nas.cost.clock import told_if_busy
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_decided(genotype)
     device = open_device(options.device)
     if options.out is not None:
-        _check_output(options.out, options.overwrite)
+        check_file(options.out, suffix=".csv", overwrite=options.overwrite)
     timed = options.latency
     rows: list[Row] = []
     measured = None
@@ -118,15 +118,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if options.out is not None:
         print(f"saved   {options.out}")
-
-
-def _check_output(path: Path, overwrite: bool) -> None:
-    if path.suffix != ".csv":
-        raise UserError(f"-o {path}: expected a name that ends in .csv")
-    if path.is_dir():
-        raise UserError(f"-o {path}: is a folder, expected a file")
-    if path.exists() and not overwrite:
-        raise UserError(f"{path} already exists; choose another -o, or replace it with --overwrite")
 
 
 def _network_row(cost: Cost, measured: Measurement | None) -> Row:

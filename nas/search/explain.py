@@ -48,9 +48,8 @@ def explain(
     run: RunFolder, net: Network, setup: SearchSetup, choices: Mapping[str, str], liking: Liking, *, seconds: float
 ) -> None:
     """Write RUN/predictions.png, and RUN/worth.json if it may take more than no time; with the supernet's weights."""
-    pixels = (255 * predictions(net, setup, net.path(choices))).round().astype("uint8")
     with write_atomically(run.path / "predictions.png") as file:
-        write_png(pixels, file)
+        write_png(predictions(net, setup, net.path(choices)), file)
     if seconds:
         worth = edge_worth(choices, liking, inherited_loss(net, setup), seconds=seconds)
         run.write_text(WORTH, json.dumps({**worth, "images": len(setup.held_out.rows)}, indent=1))

@@ -9,7 +9,7 @@ import torch
 from nas.network import Mixture, Network
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy
-from nas.task import network_input, pixels
+from nas.task import network_input
 from nas.visualize import render_png
 from nas.visualize.charts import heat_map, to_pixels
 
@@ -37,10 +37,8 @@ def pictures(strategy: Strategy, setup: SearchSetup, *, cells: bool) -> dict[str
 
 @torch.no_grad()
 def predictions(net: Network, setup: SearchSetup, mixture: Mixture) -> np.ndarray:
-    """float[3 S, n S, 3]: some held-out photographs, their masks and maps of the mixture, one column each."""
+    """uint8[3 S, n S, 3]: some held-out photographs, their masks and maps of the mixture, one column each."""
     net.eval()
-    images, masks = setup.photos.batch(setup.held_out.rows[:_SHOWN], setup.device)
-    maps = net(network_input(images, setup.space.input), mixture)[0].sigmoid()
-    photographs = pixels(images)
-    columns = torch.cat([photographs, pixels(masks).expand_as(photographs), maps.expand_as(photographs)], dim=2)
-    return torch.cat(list(columns), dim=2).permute(1, 2, 0).cpu().numpy()
+    rows = setup.held_out.rows[:_SHOWN]
+    images, _ = setup.photos.batch(rows, setup.device)
+    return setup.photos.strip(rows, net(network_input(images, setup.space.input), mixture)[0].sigmoid())

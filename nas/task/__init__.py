@@ -3,7 +3,7 @@
 from nas.task.augmentation import AugmentConfig, augment, draw, network_input, normalise, pixels, target
 from nas.task.batches import Batch, Batches, batch_indices, generator
 from nas.task.cache import open_photos
-from nas.task.evaluation import Evaluation, evaluate, evaluate_maps, evaluate_protocols
+from nas.task.evaluation import Evaluation, evaluate, evaluate_maps, evaluate_protocols, open_test_sets
 from nas.task.folders import Pair, find_pairs, parse_data
 from nas.task.losses import LOSSES, LossConfig, get_loss, loss_names, multi_output_loss, progressive_polishing
 from nas.task.photos import PhotoSet
@@ -51,6 +51,7 @@ __all__ = [
     "evenly",
     "evaluate_maps",
     "evaluate_protocols",
+    "open_test_sets",
     "Evaluation",
     "Scores",
     "Curves",

@@ -27,16 +27,17 @@ from genotypes.files import write_atomically
 from nas.allocator import keep_freed_memory
 from nas.run.progress import progress_bar
 from nas.task.cache import open_photos, spread, tell_blank
-from nas.task.folders import Pair, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
+from nas.task.folders import Pair, check_sizes, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
 from nas.task.photos import PhotoSet
 from nas.task.protocol import Protocol
 from nas.task.reading import DataError, read_image, read_map, read_mask, resize, write_png
 from nas.task.scores import Curves, ImageResult, ImageScore, Scores, merge
 
-__all__ = ["Evaluation", "evaluate", "evaluate_maps", "evaluate_protocols"]
+__all__ = ["Evaluation", "evaluate", "evaluate_maps", "evaluate_protocols", "open_test_sets"]
 
 _AHEAD = 3  # batches decoded, and batches a worker may lag behind
 _SYNTHETIC = 128  # side of synthetic pictures where no size is given
+_OTHER_PICTURES = 1_000_003  # added to the seed: synthetic pictures to test on are none of those trained on
 _SOCKET_PATH = 60  # of about 107 characters that a socket's path may have; the rest is added by multiprocessing
 
 
@@ -188,6 +189,29 @@ def evaluate_maps(
         raise DataError(f"{name}: {problem}")
     tasks = ([_Task(_Item(p.name, p.mask, saliency=found[p.name]), {})] for p in pairs)
     return _evaluate(name, len(pairs), tasks, protocols, workers, None, quick)
+
+
+def open_test_sets(
+    specs: Sequence[str], size: int, *, seed: int = 0, taken: Sequence[str] = (), limit: int | None = None
+) -> dict[str, PhotoSet | list[Pair]]:
+    """What `evaluate` takes for each of `NAME=DIR`, `DIR`, `synthetic`, `synthetic:COUNT`.
+
+    size: side of synthetic pictures; taken: names already in use; limit: only so many pairs of each folder, evenly
+    spread. UserError for a set that is missing, for two sets of one name, and for pairs that cannot be opened or
+    differ in size (all of a set in one message, before any work).
+    """
+    sets: dict[str, PhotoSet | list[Pair]] = {}
+    for spec in specs:
+        name, source = parse_data(spec)
+        if name in sets or name in taken:
+            raise UserError(f"two sets are called {name}: give {source} another name with NAME=DIR")
+        if is_synthetic(source):
+            sets[name] = open_photos(spec, size=size, cache_dir=None, seed=seed + _OTHER_PICTURES)
+        else:
+            pairs = spread(find_pairs(source), limit)
+            refuse(check_sizes(pairs), len(pairs), name)
+            sets[name] = pairs
+    return sets
 
 
 def _maps(out: Tensor, count: int) -> np.ndarray:

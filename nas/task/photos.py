@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -105,6 +106,13 @@ class PhotoSet:
         if teacher and self.teacher is not None:
             masks = torch.cat([masks, self.teacher[here]], dim=1)
         return (images, masks) if device is None else (sent(images, device), sent(masks, device))
+
+    def strip(self, rows: Tensor, maps: Tensor) -> np.ndarray:
+        """uint8[3 S, n S, 3]: the photographs of these n rows, their masks, and maps float[n, 1, S, S] in 0..1."""
+        images, masks = self.batch(rows, "cpu")
+        levels = (maps.cpu() * 255).round().to(torch.uint8)
+        columns = torch.cat([images, masks.expand_as(images), levels.expand_as(images)], dim=2)
+        return torch.cat(list(columns), dim=2).permute(1, 2, 0).numpy()
 
     def to(self, device: torch.device | str) -> PhotoSet:
         """The set on `device`, or the set itself where it would take more than half of the GPU's free memory.

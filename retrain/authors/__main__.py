@@ -1,6 +1,5 @@
 """`python -m retrain.authors`: an authors' checkpoint -> a weight file of ours."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import genotypes
 from genotypes import UserError
+from genotypes.files import check_file
 from nas.command import Command, run_command
 from nas.network.weights import save_weights
 from retrain.authors.importing import authors_keys, import_authors, read_checkpoint
@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; UserError for the user's mistakes."""
     options, _ = COMMAND.parse(argv)
     assert options.out is not None and options.checkpoint is not None  # they are required
-    _check_output(options.out, options.checkpoint, options.overwrite)
+    if options.out.exists() and options.checkpoint.exists() and options.out.samefile(options.checkpoint):
+        raise UserError(f"{options.out} is the checkpoint; choose another -o")
+    check_file(options.out, suffix=".safetensors", overwrite=options.overwrite)
     genotype = genotypes.load(options.genotype)
     authors_keys(genotype)  # before the file: what is wrong with the genotype is no fault of the file
     state_dict = read_checkpoint(options.checkpoint)
@@ -58,17 +60,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{options.checkpoint}: {error}") from None
     save_weights(options.out, state, genotype)
     print(f"{genotype.name}: {len(state)} tensors written to {options.out}")
-
-
-def _check_output(path: Path, checkpoint: Path, overwrite: bool) -> None:
-    if path.suffix != ".safetensors":
-        raise UserError(f"-o {path}: expected a name that ends in .safetensors")
-    if path.is_dir():
-        raise UserError(f"-o {path}: is a folder, expected a file")
-    if path.exists() and checkpoint.exists() and path.samefile(checkpoint):
-        raise UserError(f"{path} is the checkpoint; choose another -o")
-    if os.path.lexists(path) and not overwrite:
-        raise UserError(f"{path} already exists; choose another -o, or replace it with --overwrite")
 
 
 if __name__ == "__main__":

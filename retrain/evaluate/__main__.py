@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from genotypes import UserError
+from genotypes.files import check_folder
 from nas.command import Command, run_command
 from nas.run.sizes import parse_size
 from nas.task import PROTOCOLS, Protocol, get_protocol
 from nas.task.protocol import Cut
 from retrain.evaluate import load_predictors, markdown, parse_saliency, score, write_report
 from retrain.evaluate.report import REPORT_FILES
-from retrain.outputs import check_folder
 from retrain.predictor import Runtime, tell_times
 from retrain.tables import check_spreadsheets
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from genotypes.files import write_atomically, write_csv
+from genotypes.files import file_name, write_atomically, write_csv
 from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize, write_png
 from retrain.evaluate.score import Scored
-from retrain.outputs import file_name
 from retrain.tables import latex_table, markdown_table, write_spreadsheet
 
 if TYPE_CHECKING:

@@ -11,14 +11,13 @@ from typing import Any
 import torch
 
 from genotypes import UserError
+from genotypes.files import file_name
 from nas.cost import count, latencies
 from nas.cost.clock import milliseconds, told_if_busy
 from nas.run import open_device
-from nas.task import Evaluation, Pair, PhotoSet, Protocol, evaluate_maps, evaluate_protocols
-from retrain.outputs import file_name
+from nas.task import Evaluation, Pair, PhotoSet, Protocol, evaluate_maps, evaluate_protocols, open_test_sets
 from retrain.predictor import Predictor, load
 from retrain.tables import labelled
-from retrain.test_sets import open_test_sets
 
 __all__ = ["Scored", "load_predictors", "parse_saliency", "score"]
 

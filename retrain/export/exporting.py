@@ -12,6 +12,7 @@ import torch
 
 import genotypes
 from genotypes import Input, UserError
+from genotypes.files import check_folder
 from nas.cost.clock import Others, milliseconds
 from nas.deploy import Picture, Run, bf16_here, deploy, need, onnx_model, open_file, program, save_openvino
 from nas.network import Network
@@ -20,7 +21,6 @@ from nas.run.sizes import check_side
 from nas.task import evaluate
 from retrain.export.quantising import Photographs, Scored, half, open_photographs, open_scored, quantise
 from retrain.export.readme import readme
-from retrain.outputs import check_folder
 
 __all__ = ["FORMATS", "Exported", "Row", "export"]
 

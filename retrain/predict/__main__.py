@@ -18,9 +18,9 @@ from nas.run import progress_bar
 from nas.run.sizes import parse_size
 from nas.task import DataError, read_image, write_png
 from retrain.networks import DEFAULT, network_names
-from retrain.predict import contact, cutout, plan
+from retrain.predict import plan
 from retrain.predict.files import Job, read_bytes
-from retrain.predictor import Predictor, Runtime, load, tell_times
+from retrain.predictor import PICTURES, Predictor, Runtime, load, tell_times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,6 @@ all that is below them; NAME keeps the path. Files that are there already stop t
     required=("photos",),
 )
 
-_MADE = {"map": lambda photo, saliency: saliency, "cutout": cutout, "overlay": contact}
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
@@ -105,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for job, photo, saliency in zip(jobs, photos, maps, strict=True):
                 for kind, target in job.targets.items():
                     with write_atomically(target, flush=False) as file:
-                        write_png(_MADE[kind](photo, saliency), file)
+                        write_png(PICTURES[kind](photo, saliency), file)
             bar.update(len(jobs))
     seconds = time.perf_counter() - began
     written = len(todo.jobs) - len(failed)
@@ -146,7 +144,7 @@ def _to_standard_output(predictor: Predictor, photos: Sequence[str], kinds: Sequ
     if len(photos) != 1 or Path(photos[0]).is_dir() or len(kinds) > 2:
         raise UserError("-o - writes one picture: give one photograph, and one of --cutout and --overlay at most")
     photo = read_image(read_bytes(photos[0]))
-    write_png(_MADE[kinds[-1]](photo, predictor.maps([photo])[0]), sys.stdout.buffer)
+    write_png(PICTURES[kinds[-1]](photo, predictor.maps([photo])[0]), sys.stdout.buffer)
 
 
 if __name__ == "__main__":

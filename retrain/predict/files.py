@@ -10,8 +10,6 @@ from nas.task.folders import pictures_in
 
 __all__ = ["Job", "Plan", "plan"]
 
-KINDS = ("map", "cutout", "overlay")
-
 
 @dataclass(frozen=True)
 class Job:

@@ -9,13 +9,12 @@ from typing import Any
 
 import genotypes
 from genotypes import UserError
-from genotypes.files import write_atomically
+from genotypes.files import check_folder, write_atomically
 from nas import cost
 from nas.command import Command, run_command
 from nas.network import Network, reestimate_norms
 from nas.task import AugmentConfig, Batches, LossConfig
 from nas.training import HeldOut
-from retrain.outputs import check_folder
 from retrain.predictor import load, save
 from retrain.prune import THRESHOLD, prune_channels
 from retrain.recipe import Recipe

@@ -7,15 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from genotypes import UserError
 from nas.deploy import need
 from nas.task import DataError, read_image, write_png
 from nas.task.reading import header_size
-from retrain.pictures import cutout
-from retrain.predictor import Predictor
+from retrain.predictor import PICTURES, Predictor
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "make_app"]
 
-_MADE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "map": lambda photo, saliency: saliency,
-    "cutout": cutout,
-}
 # The page needs nothing from elsewhere, and nobody may put it into a frame.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -108,7 +102,7 @@ def make_app(predictor: Predictor, name: str, limits: Limits, hosts: Sequence[st
 
         return make
 
-    made = [Route(f"/{kind}", maker(kind), methods=["POST"]) for kind in _MADE]
+    made = [Route(f"/{kind}", maker(kind), methods=["POST"]) for kind in ("map", "cutout")]
     trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     return Starlette(routes=[Route("/", page), *made], middleware=[trusted])
 
@@ -142,7 +136,7 @@ def _png(predictor: Predictor, kind: str, data: bytes, limits: Limits) -> bytes:
         if height * width > limits.megapixels * 1e6:
             raise _Refused(413, f"{width} x {height} pixels are more than {limits.megapixels:g} million")
         photo = read_image(data)
-        made = _MADE[kind](photo, predictor.maps([photo])[0])
+        made = PICTURES[kind](photo, predictor.maps([photo])[0])
     except DataError as error:
         raise _Refused(415, str(error)) from None
     file = io.BytesIO()

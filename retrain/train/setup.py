@@ -15,10 +15,9 @@ from nas.network.member import fill_from_supernet
 from nas.network.weights import load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split
-from nas.task import Pair, PhotoSet, open_photos, split
+from nas.task import Pair, PhotoSet, open_photos, open_test_sets, split
 from nas.training import check_patterns
 from retrain.networks import find_weights
-from retrain.test_sets import open_test_sets
 from retrain.train.config import TrainConfig
 
 __all__ = ["TrainSetup", "open_training", "training_photos"]

@@ -19,7 +19,7 @@ from nas.network import Network, to_device
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.run.distributed import go_on_alone
-from nas.task import Batches, PhotoSet, Scores, evaluate, evenly, write_png
+from nas.task import Batches, PhotoSet, Scores, evaluate, evenly, pixels, write_png
 from nas.training import (
     Change,
     Diverged,
@@ -36,7 +36,6 @@ from nas.training import (
     registered_listeners,
 )
 from nas.visualize import draw
-from retrain.pictures import strip
 from retrain.predictor import Predictor, save
 from retrain.recipe import Recipe
 from retrain.train.config import TrainConfig
@@ -208,8 +207,9 @@ def _norms(module: nn.Module) -> list[nn.Module]:
 
 def _strip(net: Network, setup: TrainSetup) -> np.ndarray:
     """uint8[H, W, 3]: some held-out photographs, their masks and maps."""
-    predict = Predictor(net, setup.device)
-    return strip(predict, setup.photos, setup.held_out_rows[:_PICTURES]).permute(1, 2, 0).numpy()
+    rows = setup.held_out_rows[:_PICTURES]
+    images, _ = setup.photos.batch(rows, "cpu")
+    return setup.photos.strip(rows, Predictor(net, setup.device).probabilities(pixels(images)))
 
 
 def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, trainer: Trainer) -> TrainResult:

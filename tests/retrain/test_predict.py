@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from PIL import Image
 
 from nas.run import run_command
-from retrain import Predictor, load
+from nas.task import read_image
+from retrain import load
 from retrain.evaluate.__main__ import main as evaluate
-from retrain.predict import contact, predict_map, read_photo
 from retrain.predict.__main__ import main
+from retrain.predictor import overlay
 
 
 @pytest.fixture
@@ -49,11 +50,11 @@ def test_every_kind_of_picture_gets_a_map_of_its_size(predict, tmp_path, mode, s
 
 
 def test_a_map_is_the_networks_at_the_networks_size(trained, pictures) -> None:
-    net = load(trained / "weights.safetensors").network
-    photo = read_photo(pictures / "images/p0.png")
-    saliency = predict_map(Predictor(net).probabilities, photo[:32, :32], (32, 32))  # neither resize does anything
+    predictor = load(trained / "weights.safetensors", size=32)
+    photo = read_image(pictures / "images/p0.png")
+    (saliency,) = predictor.maps([photo[:32, :32]])  # neither resize does anything
     x = torch.from_numpy(photo[:32, :32].copy()).permute(2, 0, 1)[None] / 255
-    assert np.abs(saliency / 255 - Predictor(net).probabilities(x)[0, 0].numpy()).max() <= 0.5 / 255 + 1e-6
+    assert np.abs(saliency / 255 - predictor.probabilities(x)[0, 0].numpy()).max() <= 0.5 / 255 + 1e-6
 
 
 def test_maps_without_antialiasing_are_those_that_evaluate_scores(predict, trained, pictures, tmp_path) -> None:
@@ -71,7 +72,7 @@ def test_maps_without_antialiasing_are_those_that_evaluate_scores(predict, train
 
 
 @pytest.mark.parametrize("size", [(40, 64), (32, 96)])
-def test_without_antialiasing_four_points_are_read(size) -> None:
+def test_without_antialiasing_four_points_are_read(size, trained, monkeypatch) -> None:
     photo = np.random.default_rng(0).integers(0, 255, (97, 131, 3), np.uint8)
     seen = []
 
@@ -79,7 +80,9 @@ def test_without_antialiasing_four_points_are_read(size) -> None:
         seen.append(x)
         return x[:, :1]
 
-    assert predict_map(predict, photo, size, antialias=False).shape == (97, 131)
+    predictor = load(trained / "weights.safetensors", size=size, antialias=False)
+    monkeypatch.setattr(predictor, "probabilities", predict)
+    assert predictor.maps([photo])[0].shape == (97, 131)
     x = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255
     expected = F.interpolate(x, size, mode="bilinear", align_corners=False)
     assert seen[0].shape[-2:] == size and (seen[0] - expected).abs().max() <= 1.01 / 255
@@ -98,7 +101,7 @@ def test_a_folder_and_its_contact_pictures(predict, pictures, tmp_path) -> None:
 def test_a_contact_picture_shows_photograph_map_and_cut_out() -> None:
     photo = np.full((2, 2, 3), 40, np.uint8)
     saliency = np.array([[0, 255], [0, 255]], np.uint8)
-    left, middle, right = np.split(contact(photo, saliency), 3, axis=1)
+    left, middle, right = np.split(overlay(photo, saliency), 3, axis=1)
     assert (left == photo).all() and (middle[..., 0] == saliency).all()
     assert (right[:, 1] == 40).all() and (right[:, 0] == right[0, 0, 0]).all() and right[0, 0, 0] > 200
 
@@ -109,7 +112,7 @@ def test_photographs_are_turned_as_their_camera_says(tmp_path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise: white on top
     image.save(tmp_path / "phone.png", exif=exif)
-    photo = read_photo(tmp_path / "phone.png")
+    photo = read_image(tmp_path / "phone.png")
     assert photo.shape == (60, 40, 3)
     assert (photo[:30] == 255).all() and (photo[30:] == 0).all()
 
@@ -170,7 +173,7 @@ def test_a_cut_out_is_the_photograph_with_its_map_as_alpha(predict, pictures, tm
     assert predict(pictures / "images/p1.png", "-o", out, "--cutout") == 0
     with Image.open(out / "cutout/p1.png") as cut, Image.open(out / "p1.png") as saliency:
         assert cut.mode == "RGBA" and np.array_equal(cut.getchannel("A"), saliency)
-        assert np.array_equal(cut.convert("RGB"), read_photo(pictures / "images/p1.png"))
+        assert np.array_equal(cut.convert("RGB"), read_image(pictures / "images/p1.png"))
 
 
 def test_batches_change_no_map(predict, pictures, tmp_path) -> None:
