@@ -1,10 +1,18 @@
 """Errors a user can cause. Commands show their message alone (no traceback) and exit with code 2."""
 
-__all__ = ["GenotypeError", "UserError", "UserNote"]
+__all__ = ["GenotypeError", "UserError", "UserNote", "check_least"]
 
 
 class UserError(ValueError):
     """A mistake in what the user gave (a file, a value, a folder): the message names it and what was expected."""
+
+
+def check_least(options: object, where: str = "", **least: float) -> None:
+    """UserError for the first of these fields that has a value below its least one; where: before its name."""
+    for name, bound in least.items():
+        value = getattr(options, name)
+        if value is not None and value < bound:
+            raise UserError(f"{where}{name} must be at least {bound}, not {value}")
 
 
 class UserNote(UserWarning):

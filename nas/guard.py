@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genotypes import UserError
+from genotypes.errors import UserError, check_least
 
 __all__ = ["CollapseGuard", "GuardConfig", "Stop", "dominant_eigenvalue", "shares"]
 
@@ -48,9 +48,7 @@ class GuardConfig:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or not 0 < self.ratio < 1:
             raise UserError(f"guard: share must be in (0, 1], ratio in (0, 1); got {self.share}, {self.ratio}")
-        for name, least in (("patience", 1), ("window", 1), ("iterations", 0), ("images", 2)):
-            if getattr(self, name) < least:
-                raise UserError(f"guard: {name} must be at least {least}, not {getattr(self, name)}")
+        check_least(self, "guard: ", patience=1, window=1, iterations=0, images=2)
 
 
 @dataclass(frozen=True, kw_only=True)

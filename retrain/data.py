@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from genotypes import UserError
+from genotypes.errors import UserError, check_least
 from genotypes.files import check_file
 from nas.command import Command, run_command
 from nas.run import progress_bar
@@ -147,8 +147,7 @@ class DataConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise UserError(f"--limit must be at least 1, not {self.limit}")
+        check_least(self, "--", limit=1)
         if self.out is not None:
             check_file(self.out, overwrite=self.overwrite)
 

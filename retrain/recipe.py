@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from genotypes import UserError
+from genotypes.errors import UserError, check_least
 from nas.command import from_dict, read_file
 from nas.run.sizes import check_side
 from nas.task import AugmentConfig, LossConfig
 from nas.training import OptimConfig, check_patterns
 
-__all__ = ["Recipe", "load_recipe", "recipe_names", "recipe_path"]
+__all__ = ["Recipe", "load_recipe", "recipe_names"]
 
 _RECIPES = Path(__file__).parent / "recipes"
 
@@ -62,8 +62,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_side(self.size)
-        if self.batch_size < 1:
-            raise UserError(f"recipe: batch_size must be at least 1, not {self.batch_size}")
+        check_least(self, "recipe: ", batch_size=1)
         if self.passes < 1 or self.batch_size % self.passes or (self.passes > 1 and self.dynamic_decay):
             given = f"{self.passes} of {self.batch_size}"
             raise UserError(f"recipe: passes must divide batch_size, and be 1 with dynamic_decay; not {given}")
@@ -88,20 +87,13 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in _RECIPES.glob("*.yaml"))
 
 
-def recipe_path(name_or_path: str) -> Path:
-    """The file of the recipe of that name, or that file; UserError, listing the names, if there is neither."""
-    if name_or_path in recipe_names():
-        return _RECIPES / f"{name_or_path}.yaml"
-    if not Path(name_or_path).is_file():
-        raise UserError(f"{name_or_path}: no such file, and no recipe of that name; known: {', '.join(recipe_names())}")
-    return Path(name_or_path)
-
-
 def load_recipe(name_or_path: str) -> Recipe:
-    """The recipe of that name, or in that file; UserError for a file that is no recipe.
+    """The recipe of that name, or in that file; UserError, listing the names, for neither, and for a file that is none.
 
     >>> load_recipe("default") == Recipe()
     True
     """
-    path = recipe_path(name_or_path)
+    path = _RECIPES / f"{name_or_path}.yaml" if name_or_path in recipe_names() else Path(name_or_path)
+    if not path.is_file():
+        raise UserError(f"{name_or_path}: no such file, and no recipe of that name; known: {', '.join(recipe_names())}")
     return from_dict(Recipe(), read_file(path), str(path))

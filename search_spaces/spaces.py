@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from genotypes import BACKBONES, Genotype, Input, Record, Registry, UserError, load, names
+from genotypes.errors import check_least
 from search_spaces.compact import COMPACT_OPERATIONS, compact
 from search_spaces.fusion_cells import AUTO_MSFNET_OPERATIONS, fusion_cells
 from search_spaces.minet import MINET_OPERATIONS, minet
@@ -71,8 +72,7 @@ class BackboneSpace(Space):
     std: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
-        if self.channels < 1:
-            raise UserError(f"channels must be at least 1, not {self.channels}")
+        check_least(self, channels=1)
         BACKBONES[self.backbone]  # or its error
 
     def input(self, size: tuple[int, int]) -> Input:
@@ -168,8 +168,7 @@ class CompactSpace(Space):
             raise UserError("channels, sizes and step must be at least 1, and there must be channels")
         if not self.shares or not all(0 < share <= 1 for share in self.shares):
             raise UserError(f"shares must be in 0..1, without 0, not {list(self.shares)}")
-        if self.open_blocks < 0:
-            raise UserError(f"open_blocks must be at least 0, not {self.open_blocks}")
+        check_least(self, open_blocks=0)
 
     def build(self, size: tuple[int, int]) -> Genotype:
         side = max(size)

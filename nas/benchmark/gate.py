@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from genotypes import Genotype, UserError
+from genotypes.errors import check_least
 from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, write_members
 from nas.command import Command, owner, run_command, to_yaml
 from nas.cost import count, latencies
@@ -156,9 +157,7 @@ class GateConfig:
     out: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("members", 3), ("repeats", 1), ("line", 0), ("steps", 1), ("batch_size", 2)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        check_least(self, members=3, repeats=1, line=0, steps=1, batch_size=2)
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is a share of the photographs in 0..1, not {self.held_out}")
 

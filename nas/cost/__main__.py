@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 import genotypes
-from genotypes import UserError
+from genotypes.errors import check_least
 from genotypes.files import check_file, write_csv
 from nas.command import Command, run_command
 from nas.cost import count, measure
@@ -47,8 +47,7 @@ class CostConfig:
     latency: bool = True
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise UserError(f"--repeats {self.repeats}: expected 1 or more")
+        check_least(self, "--", repeats=1)
 
 
 COMMAND = Command(

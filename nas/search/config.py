@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from genotypes import Genotype, UserError
+from genotypes.errors import check_least
 from nas.command import owner
 from nas.guard import GuardConfig
 from nas.run.sizes import check_side
@@ -111,20 +112,8 @@ class SearchConfig:
     out: str | None = None
 
     def __post_init__(self) -> None:
-        positive = ("size", "steps", "architecture_every", "batch_size", "evaluate_every", "select")
-        for name in (*positive, "held_out_limit", "score_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.data_seed < 0:
-            raise UserError(f"data_seed must be at least 0, not {self.data_seed}")
-        if self.rivals is not None and self.rivals < 0:
-            raise UserError(f"rivals must be at least 0, not {self.rivals}")
-        if self.worth_seconds < 0:
-            raise UserError(f"worth_seconds must be at least 0, not {self.worth_seconds}")
-        if self.minutes is not None and self.minutes < 0:
-            raise UserError(f"minutes must be at least 0, not {self.minutes}")
-        if self.cost_weight < 0:
-            raise UserError(f"cost_weight must not be negative, got {self.cost_weight}")
+        check_least(self, steps=1, architecture_every=1, batch_size=1, evaluate_every=1, select=1, held_out_limit=1)
+        check_least(self, score_steps=1, data_seed=0, rivals=0, worth_seconds=0, minutes=0, cost_weight=0)
         if self.budget is not None and (self.cost is None or self.budget <= 0):
             raise UserError(f"budget {self.budget} needs --cost params, macs or latency, and must be positive")
         if self.runtime is not None and self.cost != "latency":

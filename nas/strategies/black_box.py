@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from genotypes import UserError
+from genotypes.errors import check_least
 from nas.network import Mixture, Network
 from nas.strategies.strategy import Strategy, derivable, random_choices, register_strategy
 from nas.task import generator
@@ -47,8 +47,7 @@ class OneShot(Strategy):
         redraw: int = 1
 
         def __post_init__(self) -> None:
-            if self.redraw < 1:
-                raise UserError(f"strategy: redraw must be at least 1, not {self.redraw}")
+            check_least(self, "strategy: ", redraw=1)
 
     cfg: Config
     sampler = "evolution"

@@ -17,7 +17,6 @@ __all__ = [
     "Darts",
     "Differentiable",
     "SecondOrderDarts",
-    "check_partial",
     "first_order",
     "second_order",
 ]
@@ -145,12 +144,6 @@ class Differentiable(Strategy):
         with torch.no_grad():
             self.alpha.copy_(state["alpha"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-def check_partial(partial: int) -> None:
-    """UserError for a share of 1/partial of the channels that is none."""
-    if partial < 1:
-        raise UserError(f"strategy: partial must be at least 1, not {partial}")
 
 
 @register_strategy("darts")

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from genotypes import Genotype, UserError
+from genotypes import Genotype
+from genotypes.errors import check_least
 from nas.network import Mixture, Network, build
 from nas.network.member import widen_share
 from nas.run import seeded
-from nas.strategies.darts import Differentiable, check_partial
+from nas.strategies.darts import Differentiable
 from nas.strategies.strategy import register_strategy
 from nas.task import generator
 
@@ -45,9 +46,7 @@ class DirichletSearch(Differentiable):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_partial(self.partial)
-            if self.anchor < 0:
-                raise UserError(f"strategy: anchor must not be negative, got {self.anchor}")
+            check_least(self, "strategy: ", partial=1, anchor=0)
 
         def supernet(self, space: Genotype, weights: str | None = None) -> Network:
             return build(space, weights, share=self.partial if self.progressive else 1)

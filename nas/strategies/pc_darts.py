@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from genotypes import Genotype
+from genotypes.errors import check_least
 from nas.network import Mixture, Network, build
-from nas.strategies.darts import Differentiable, check_partial
+from nas.strategies.darts import Differentiable
 from nas.strategies.strategy import register_strategy
 
 __all__ = ["PartialDarts"]
@@ -35,7 +36,7 @@ class PartialDarts(Differentiable):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_partial(self.partial)
+            check_least(self, "strategy: ", partial=1)
 
         def supernet(self, space: Genotype, weights: str | None = None) -> Network:
             return build(space, weights, share=self.partial)

@@ -5,7 +5,7 @@ from nas.task.batches import Batch, Batches, batch_indices, generator
 from nas.task.cache import open_photos
 from nas.task.evaluation import Evaluation, evaluate, evaluate_maps, evaluate_protocols, open_test_sets
 from nas.task.folders import Pair, find_pairs, parse_data
-from nas.task.losses import LOSSES, LossConfig, get_loss, loss_names, multi_output_loss, progressive_polishing
+from nas.task.losses import LOSSES, LossConfig, get_loss, multi_output_loss
 from nas.task.photos import PhotoSet
 from nas.task.protocol import PROTOCOLS, Protocol, get_protocol
 from nas.task.reading import DataError, Photograph, read_image, read_mask, resize, write_png
@@ -43,10 +43,8 @@ __all__ = [
     "target",
     "LOSSES",
     "LossConfig",
-    "progressive_polishing",
     "multi_output_loss",
     "get_loss",
-    "loss_names",
     "evaluate",
     "evenly",
     "evaluate_maps",

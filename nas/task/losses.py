@@ -23,9 +23,7 @@ __all__ = [
     "cel",
     "get_loss",
     "iou",
-    "loss_names",
     "multi_output_loss",
-    "progressive_polishing",
     "soft_iou",
 ]
 
@@ -33,11 +31,6 @@ _EPS = 1e-6
 _MEANS = {"bce", "iou", "soft_iou"}  # means over images: equal parts of a batch average to the whole's
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 LOSSES = Registry("loss", Record)  # name -> a `LossFunction` that gives a scalar and reads no tensor's value
-
-
-def loss_names() -> list[str]:
-    """Names that `LossConfig.terms` may hold."""
-    return sorted(LOSSES)
 
 
 def get_loss(name: str) -> LossFunction:
@@ -161,14 +154,6 @@ class LossConfig:
                 raise UserError(f"loss weights must not be negative, got {name}: {weight}")
         if any(w < 0 for w in self.side_weights):
             raise UserError(f"side weights must not be negative, got {self.side_weights}")
-
-
-def progressive_polishing(lam: float = 1.0) -> LossConfig:
-    """Our reading of Auto-MSFNet's loss: BCE + lam x boundary on every output, finer ones weigh more.
-
-    The paper publishes neither formula nor weights; lam = 0 is the ablation without boundaries.
-    """
-    return LossConfig(terms={"bce": 1.0, "boundary": lam}, side_weights=(1.0, 0.8, 0.6))
 
 
 def multi_output_loss(outputs: Sequence[Tensor], masks: Tensor, cfg: LossConfig) -> Tensor:

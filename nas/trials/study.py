@@ -22,7 +22,7 @@ from optuna.exceptions import OptunaError, TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from genotypes import UserError
+from genotypes.errors import UserError, check_least
 from nas.run import Interrupted, Interrupts, progress_bar
 from nas.trials.records import REPEAT, Trials, read_trial, write_trials
 from nas.trials.samplers import PRUNERS, SAMPLERS, make_pruner, make_sampler
@@ -62,10 +62,7 @@ class TrialsConfig:
     stale_after: float = 120.0
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UserError(f"count must be at least 1 trial, not {self.count}")
-        if self.population is not None and self.population < 2:
-            raise UserError(f"population must be at least 2 trials, not {self.population}")
+        check_least(self, "trials: ", count=1, population=2)
         if not self.stale_after > 0:
             raise UserError(f"stale_after must be more than 0 seconds, not {self.stale_after}")
         for registry, name in ((SAMPLERS, self.sampler), (PRUNERS, self.pruner)):

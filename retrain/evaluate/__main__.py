@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from genotypes import UserError
+from genotypes.errors import UserError, check_least
 from genotypes.files import check_folder
 from nas.command import Command, run_command
 from nas.run.sizes import parse_size
@@ -79,10 +79,7 @@ class EvaluateConfig:
     runtime: Runtime = "torch"
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("limit", 1), ("worst", 1), ("workers", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UserError(f"--{name} must be at least {least}, not {value}")
+        check_least(self, "--", batch_size=1, limit=1, worst=1, workers=0)
         if self.maps and self.out is None:
             raise UserError("--maps needs -o DIR to write them to")
         if self.xlsx and self.out is None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from genotypes import UserError
+from genotypes.errors import UserError, check_least
 from genotypes.files import write_atomically
 from nas.command import Command, run_command
 from nas.run import progress_bar
@@ -57,8 +57,7 @@ class PredictConfig:
     runtime: Runtime = "torch"
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UserError(f"--batch_size must be at least 1, not {self.batch_size}")
+        check_least(self, "--", batch_size=1)
 
 
 COMMAND = Command(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import genotypes
-from genotypes import UserError
+from genotypes.errors import UserError, check_least
 from genotypes.files import check_folder, write_atomically
 from nas import cost
 from nas.command import Command, run_command
@@ -57,9 +57,7 @@ class PruneConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1:
             raise UserError(f"--threshold is a norm scale in 0..1, not {self.threshold}")
-        for name in ("batches", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        check_least(self, "--", batches=1, batch_size=1)
 
 
 COMMAND = Command(

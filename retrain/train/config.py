@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import genotypes
-from genotypes import UserError
+from genotypes.errors import UserError, check_least
 from nas.command import from_dict, owner, read_file
 from nas.search import SearchConfig
 from nas.task.folders import is_synthetic
@@ -79,11 +79,7 @@ class TrainConfig:
             raise UserError(
                 "give one of --backbone_weights, --init (the whole network's weights) and --from (a search's)"
             )
-        if self.minutes is not None and self.minutes < 0:
-            raise UserError(f"minutes must be at least 0, not {self.minutes}")
-        for name, least in (("held_out_limit", 1), ("evaluate_every", 0), ("workers", 0), ("data_seed", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        check_least(self, minutes=0, held_out_limit=1, evaluate_every=0, workers=0, data_seed=0)
 
 
 def from_search(run: Path) -> dict[str, Any]:
