@@ -8,34 +8,18 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from genotypes.errors import UserError
 
-__all__ = ["PLUGIN_HELP", "load_plugin", "take_plugins", "with_hint"]
+__all__ = ["PLUGIN_HELP", "load_plugin", "with_hint"]
 
 PLUGIN_HELP = "a Python file of yours that registers operations, strategies, ...; may be repeated"
 
 _WORDS = re.compile(
     r"unknown (operation|post|resampling|template|backbone|space|strategy|sampler|loss|metric|listener) "
 )
-
-
-def take_plugins(argv: Sequence[str]) -> list[str]:
-    """The command line without its `--plugin FILE`s, after these files have been run in their order."""
-    rest, words = [], iter(argv)
-    for word in words:
-        option, equals, value = word.partition("=")
-        if option != "--plugin":
-            rest.append(word)
-            continue
-        file = value if equals else next(words, "")
-        if not file or file.startswith("--"):
-            raise UserError("--plugin needs a file, such as --plugin my_operations.py")
-        load_plugin(file)
-    return rest
 
 
 def load_plugin(file: str) -> None:

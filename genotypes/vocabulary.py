@@ -418,6 +418,7 @@ def _add_templates() -> None:
             "head": "one convolution to one channel",
             "lateral": "each input through one convolution to one width",
             "top_down": "coarse to fine sums of a feature pyramid",
+            "light_pyramid": "1x1 laterals, coarse to fine sums, one operation a level",
         },
         "fusion": {"fusion_cell": "Auto-MSFNet's FusionCell"},
         "minet": {
@@ -425,7 +426,6 @@ def _add_templates() -> None:
             "self_interaction": "MINet's self-interaction module",
             "upconv": "MINet's decoder unit",
         },
-        "light": {"light_pyramid": "1x1 laterals, coarse to fine sums, one operation a level"},
         "csnet": {
             "octave_block": "one of CSNet's multi-scale blocks",
             "octave_stage": "several of CSNet's blocks in a row",

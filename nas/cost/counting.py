@@ -9,11 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from genotypes import Genotype, UserError
 from nas.network import Network, build
 from nas.network.network import CellModule
+from nas.run.sizes import SMALLEST
 
 __all__ = ["BY", "Cost", "Part", "PartCost", "check_decided", "check_size", "count", "parts"]
 
 BY = ("cell", "edge")
-_SMALLEST = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +148,6 @@ def check_decided(genotype: Genotype) -> None:
 
 def check_size(size: tuple[int, int]) -> tuple[int, int]:
     """(H, W) as it came; UserError where a network cannot take it."""
-    if min(size) < _SMALLEST:
-        raise UserError(f"size {size[0]} x {size[1]}: expected height and width from {_SMALLEST} up")
+    if min(size) < SMALLEST:
+        raise UserError(f"size {size[0]} x {size[1]}: expected height and width from {SMALLEST} up")
     return size

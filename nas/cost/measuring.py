@@ -18,7 +18,7 @@ from torch import nn
 
 import genotypes
 from genotypes import Genotype, UserError
-from genotypes.plugins import take_plugins
+from genotypes.plugins import load_plugin
 from nas.cost.clock import milliseconds
 from nas.cost.counting import BY, check_decided, check_size, parts
 from nas.network import Network, build, to_device
@@ -231,9 +231,8 @@ def _cpu_peak_memory(genotype: Genotype, size: tuple[int, int], threads: int) ->
     if not Path("/proc/self/status").is_file():
         return None
     plugins = [str(module.__file__) for name, module in sys.modules.items() if name.startswith("_plugin_")]
-    options = [word for file in plugins for word in ("--plugin", file)]
     done = subprocess.run(
-        [sys.executable, "-c", _CHILD, *map(str, (*size, threads)), *options],
+        [sys.executable, "-c", _CHILD, *map(str, (*size, threads)), *plugins],
         input=genotypes.dumps(genotype),
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
         capture_output=True,
@@ -249,8 +248,10 @@ def _cpu_peak_memory(genotype: Genotype, size: tuple[int, int], threads: int) ->
 
 
 def _print_peak_memory(argv: Sequence[str]) -> None:
-    """The child process: prints the bytes. argv: HEIGHT WIDTH THREADS [--plugin FILE ...]; stdin: the genotype."""
-    height, width, threads = map(int, take_plugins(argv))
+    """The child process: prints the bytes. argv: HEIGHT WIDTH THREADS [PLUGIN ...]; stdin: the genotype."""
+    height, width, threads = map(int, argv[:3])
+    for file in argv[3:]:
+        load_plugin(file)
     torch.set_num_threads(threads)
     F.conv2d(torch.zeros(1, 8, 32, 32), torch.zeros(8, 8, 3, 3))  # loads what torch loads with its first convolution
     genotype = genotypes.loads(sys.stdin.read())

@@ -1,8 +1,9 @@
 """What a page is made of: sections of texts, facts, tables, charts and drawings; one template shows them."""
 
 import base64
+import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from genotypes import Genotype
 from nas.report.runs import Run
 from nas.visualize import render_svg
-from nas.visualize.charts import GRID, INK, MUTED, PAPER, to_svg
+from nas.visualize.charts import GRID, INK, MUTED, PAPER, lines, to_svg
 from nas.visualize.layout import dot_is_there
 
 __all__ = [
@@ -33,10 +34,12 @@ __all__ = [
     "Text",
     "charts",
     "cost",
+    "curves",
     "drawing",
-    "photograph",
     "number",
     "origin",
+    "photograph",
+    "predictions",
     "render",
 ]
 
@@ -172,6 +175,25 @@ def charts(name: str, figures: Sequence[Figure], *, caption: str = "", size: str
             svg = svg.replace(colour, variable)
         drawn.append(Markup(svg))
     return Charts(drawn, caption, size)
+
+
+def curves(history: Sequence[Mapping[str, Any]], shown: Mapping[str, Mapping[str, str]]) -> Section | None:
+    """The columns of a history, a chart each; shown: title -> label -> column. What nobody measured is left out."""
+    figures = []
+    for title, columns in shown.items():
+        series = {label: [row.get(key, math.nan) for row in history] for label, key in columns.items()}
+        series = {label: values for label, values in series.items() if any(value == value for value in values)}
+        if series:
+            figures.append(lines([row["step"] for row in history], series, title=title))
+    if not history:
+        return None
+    return Section("curves", "Curves", [charts("curves", figures, caption="One point an evaluation (history.csv).")])
+
+
+def predictions(run: Run, caption: str) -> Section | None:
+    """RUN/predictions.png, where it is there."""
+    path = run.path / "predictions.png"
+    return Section("predictions", "Predictions", [photograph(path, caption)]) if path.is_file() else None
 
 
 def drawing(name: str, genotype: Genotype, *, caption: str = "", **look: Any) -> Drawing:

@@ -18,10 +18,11 @@ from nas.report.parts import (
     Text,
     charts,
     cost,
+    curves,
     drawing,
     number,
     origin,
-    photograph,
+    predictions,
 )
 from nas.report.runs import Run, read_table
 from nas.visualize import Mark
@@ -52,11 +53,11 @@ def search_page(run: Run) -> Page:
         _drawn(found) if found else None,
         _worth(run, space, found, choices),
         _evolution(choices),
-        _curves(run.history),
+        curves(run.history, _CURVES),
         _trials(run),
-        _rivals(run, scores),
+        _rivals(scores),
         _front(run, scores),
-        _predictions(run),
+        predictions(run, "Held-out photographs, their masks, and maps of the result with inherited weights."),
         origin(
             run,
             f"python -m nas.search --config {run.path}/config.yaml --out NEW      # the same search again",
@@ -250,19 +251,6 @@ def _sample(name: str) -> Markup:
     return Markup(patch).format(area_colour(name))
 
 
-def _curves(history: Sequence[Mapping[str, Any]]) -> Section | None:
-    if not history:
-        return None
-    steps = [row["step"] for row in history]
-    figures = []
-    for title, columns in _CURVES.items():
-        series = {label: [row.get(key, math.nan) for row in history] for label, key in columns.items()}
-        series = {label: values for label, values in series.items() if any(value == value for value in values)}
-        if series:
-            figures.append(lines(steps, series, title=title))
-    return Section("curves", "Curves", [charts("curves", figures, caption="One point an evaluation (history.csv).")])
-
-
 def _trials(run: Run) -> Section | None:
     """The study of a strategy whose trials decide."""
     trials = [row for row in read_table(run.path / "trials.csv") if row.get("state") == "complete"]
@@ -279,7 +267,7 @@ def _trials(run: Run) -> Section | None:
     )
 
 
-def _rivals(run: Run, scores: Mapping[str, Any]) -> Section | None:
+def _rivals(scores: Mapping[str, Any]) -> Section | None:
     found, chance = scores.get("found") or {}, scores.get("random") or {}
     losses = chance.get("losses") or []
     if "loss" not in found or not losses:
@@ -333,11 +321,3 @@ def _front(run: Run, scores: Mapping[str, Any]) -> Section | None:
         "The Pareto front",
         [charts("front", [figure], size="large"), Table(("genotype", "trial", "loss", f"{kind} ({unit})"), rows)],
     )
-
-
-def _predictions(run: Run) -> Section | None:
-    path = run.path / "predictions.png"
-    if not path.is_file():
-        return None
-    caption = "Held-out photographs, their masks, and maps of the result with inherited weights."
-    return Section("predictions", "Predictions", [photograph(path, caption)])

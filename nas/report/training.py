@@ -1,14 +1,12 @@
 """The page of a training: what was trained, its curves and scores, what it predicts."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from nas.report.parts import Charts, Facts, Page, Part, Section, Table, charts, drawing, number, origin, photograph
+from nas.report.parts import Facts, Page, Part, Section, Table, curves, drawing, number, origin, predictions
 from nas.report.runs import Run
-from nas.visualize.charts import lines
 
-__all__ = ["training_curves", "training_page"]
+__all__ = ["training_page"]
 
 _CURVES = {
     "Loss": {"training": "train_loss", "held out": "held_out_loss"},
@@ -38,8 +36,8 @@ def training_page(run: Run) -> Page:
     sections = [
         Section("summary", "What was trained", [Facts(facts)]),
         _scores(scores) if scores else None,
-        Section("curves", "Curves", [training_curves(run.history)]) if run.history else None,
-        _predictions(run),
+        curves(run.history, _CURVES),
+        predictions(run, "Held-out photographs, their masks and maps."),
         Section("cells", "The network", [drawing("cells", genotype), drawing("network", genotype, what="network")])
         if genotype
         else None,
@@ -59,17 +57,6 @@ def training_page(run: Run) -> Page:
     )
 
 
-def training_curves(history: Sequence[Mapping[str, Any]]) -> Charts:
-    steps = [row["step"] for row in history]
-    figures = []
-    for title, columns in _CURVES.items():
-        series = {label: [row.get(key, math.nan) for row in history] for label, key in columns.items()}
-        series = {label: values for label, values in series.items() if any(value == value for value in values)}
-        if series:
-            figures.append(lines(steps, series, title=title))
-    return charts("curves", figures, caption="One point an evaluation (history.csv).")
-
-
 def _scores(document: Mapping[str, Any]) -> Section:
     """Every score of every set, in the names that scores.json has for their conventions."""
     sets: Mapping[str, Mapping[str, Any]] = document["scores"]
@@ -78,10 +65,3 @@ def _scores(document: Mapping[str, Any]) -> Section:
     rows = [(name, number(row.get("count")), *(number(row.get(key)) for key in shown)) for name, row in sets.items()]
     parts: list[Part] = [Table(("set", "images", *shown), rows)]
     return Section("scores", "Scores", parts)
-
-
-def _predictions(run: Run) -> Section | None:
-    path = run.path / "predictions.png"
-    if not path.is_file():
-        return None
-    return Section("predictions", "Predictions", [photograph(path, "Held-out photographs, their masks and maps.")])

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 from genotypes import UserError
 
-__all__ = ["check_side", "parse_size"]
+__all__ = ["SMALLEST", "check_side", "parse_size"]
 
-_SMALLEST, _LARGEST = 32, 8192  # beyond, a slip of the keyboard would take all of a machine's memory
+SMALLEST = 32  # pixels: the least that networks take
+_LARGEST = 8192  # beyond, a slip of the keyboard would take all of a machine's memory
 
 
 def check_side(side: int) -> None:
     """UserError for a side that no network here takes."""
-    if not _SMALLEST <= side <= _LARGEST:
-        raise UserError(f"size must be {_SMALLEST} to {_LARGEST} pixels, not {side}")
+    if not SMALLEST <= side <= _LARGEST:
+        raise UserError(f"size must be {SMALLEST} to {_LARGEST} pixels, not {side}")
 
 
 def parse_size(sides: Sequence[int]) -> tuple[int, int]:

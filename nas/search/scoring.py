@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,10 +17,8 @@ from nas.search.setup import SearchSetup
 from nas.training import Diverged, Supervised, Trainer, fit
 from nas.trials import Report
 
-__all__ = ["Scorer", "make_scorer", "score_genotype", "score_mixture", "score_path", "scores_key"]
+__all__ = ["score_genotype", "score_mixture", "score_path", "scores_key", "train_briefly"]
 
-# (choices, report) -> loss, maxF and MAE_raw on the held-out part
-Scorer = Callable[[Mapping[str, str], Report], dict[str, float]]
 _NORM_BATCHES = 20  # batches that re-estimate the norms of a path before it is judged
 _REPORTS = 4  # intermediate values of a short training, for pruners
 
@@ -47,17 +45,10 @@ def score_mixture(net: Network, mixture: Mixture | None, setup: SearchSetup) -> 
     return setup.held_out.score(lambda x: net(x, mixture))
 
 
-def make_scorer(cfg: SearchConfig, net: Network, setup: SearchSetup, *, inherited: bool) -> Scorer:
-    """The scorer of a search. inherited: with the weights of `net`, a trained supernet."""
-    if inherited:
-        return lambda choices, report: score_genotype(net, choices, setup)
-    return lambda choices, report: _train_briefly(cfg, setup, choices, report)
-
-
-def _train_briefly(
+def train_briefly(
     cfg: SearchConfig, setup: SearchSetup, choices: Mapping[str, str], report: Report
 ) -> dict[str, float]:
-    """Train a genotype's own network for `score_steps` steps on the weights' share of the photographs."""
+    """Held-out scores of a genotype's own network after `score_steps` steps on the weights' photographs."""
     with seeded(cfg.seed):
         net = to_device(build(setup.space.decide(choices), cfg.backbone_weights), setup.device)
     task = Supervised(net, setup.weights, cfg.loss, cfg.precision)

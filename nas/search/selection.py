@@ -13,7 +13,7 @@ from nas.run import RunFolder
 from nas.search.config import SearchConfig
 from nas.search.explain import explain, mean_losses
 from nas.search.objective import Timed, derive, time_found
-from nas.search.scoring import make_scorer, scores_key
+from nas.search.scoring import score_genotype, scores_key, train_briefly
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy, derivable
 from nas.trials import Trial, Trials, TrialsConfig, draw_front, export_front, run_trials
@@ -119,13 +119,15 @@ class _Study:
 
     def __init__(self, cfg: SearchConfig, run: RunFolder, setup: SearchSetup, strategy: Strategy) -> None:
         self.cfg, self.run_folder, self.setup, self.strategy = cfg, run, setup, strategy
-        self.scorer = make_scorer(cfg, strategy.net, setup, inherited=strategy.learns)
         self.known: dict[tuple[str, ...], dict[str, float]] = {}
 
     def scores(self, choices: Mapping[str, str], report: Any = lambda step, value: None) -> dict[str, float]:
         key = tuple(choices.values())
         if key not in self.known:
-            self.known[key] = self.scorer(choices, report)
+            if self.strategy.learns:  # a trained supernet
+                self.known[key] = score_genotype(self.strategy.net, choices, self.setup)
+            else:
+                self.known[key] = train_briefly(self.cfg, self.setup, choices, report)
         return self.known[key]
 
     def run(self, cfg: TrialsConfig, seed: int, folder: str = "", *, affordable: bool = False) -> Trials:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nas.task._surfaces import draw
+
 __all__ = ["Shape", "random_shape", "thin_line"]
 
 Array = np.ndarray
@@ -23,12 +25,8 @@ def random_shape(rng: np.random.Generator) -> Shape:
 
 def thin_line(rng: np.random.Generator) -> Shape:
     """A slightly bent line right across the picture: a wire, a branch, a blade of grass."""
-    bend, width = _draw(rng, -0.15, 0.15), _draw(rng, 0.012, 0.035)
+    bend, width = draw(rng, -0.15, 0.15), draw(rng, 0.012, 0.035)
     return lambda u, v: np.abs(v - bend * u * u) - width
-
-
-def _draw(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(rng.uniform(low, high))  # a Python float: numpy's own would turn float32 arrays into float64
 
 
 def _ellipse(u: Array, v: Array, a: float, b: float, x: float = 0.0, y: float = 0.0) -> Array:
@@ -55,19 +53,19 @@ def _union(*parts: Array) -> Array:
 
 
 def ellipse(rng: np.random.Generator) -> Shape:
-    b = _draw(rng, 0.45, 1.0)
+    b = draw(rng, 0.45, 1.0)
     return lambda u, v: _ellipse(u, v, 1.0, b)
 
 
 def slab(rng: np.random.Generator) -> Shape:
-    b, corner = _draw(rng, 0.35, 0.9), _draw(rng, 0.02, 0.3)
+    b, corner = draw(rng, 0.35, 0.9), draw(rng, 0.02, 0.3)
     return lambda u, v: _box(u, v, 0.9, b, corner)
 
 
 def polygon(rng: np.random.Generator) -> Shape:
-    sides, start = int(rng.integers(3, 8)), _draw(rng, 0, math.tau)
-    turns = [start + math.tau * (k + _draw(rng, -0.25, 0.25)) / sides for k in range(sides)]
-    reach = [_draw(rng, 0.5, 0.85) for _ in range(sides)]
+    sides, start = int(rng.integers(3, 8)), draw(rng, 0, math.tau)
+    turns = [start + math.tau * (k + draw(rng, -0.25, 0.25)) / sides for k in range(sides)]
+    reach = [draw(rng, 0.5, 0.85) for _ in range(sides)]
 
     def shape(u: Array, v: Array) -> Array:
         out = math.cos(turns[0]) * u + math.sin(turns[0]) * v - reach[0]
@@ -79,7 +77,7 @@ def polygon(rng: np.random.Generator) -> Shape:
 
 
 def blob(rng: np.random.Generator) -> Shape:
-    waves = [(k, _draw(rng, 0, 0.35) / math.sqrt(k), _draw(rng, 0, math.tau)) for k in (2, 3, 5)]
+    waves = [(k, draw(rng, 0, 0.35) / math.sqrt(k), draw(rng, 0, math.tau)) for k in (2, 3, 5)]
 
     def shape(u: Array, v: Array) -> Array:
         angle, edge = np.arctan2(v, u), np.float32(0.8)
@@ -91,7 +89,7 @@ def blob(rng: np.random.Generator) -> Shape:
 
 
 def star(rng: np.random.Generator) -> Shape:
-    arms, depth = int(rng.integers(4, 9)), _draw(rng, 0.25, 0.6)
+    arms, depth = int(rng.integers(4, 9)), draw(rng, 0.25, 0.6)
 
     def shape(u: Array, v: Array) -> Array:
         wave = np.abs((np.arctan2(v, u) * (arms / math.tau)) % 1 * 2 - 1)
@@ -101,21 +99,21 @@ def star(rng: np.random.Generator) -> Shape:
 
 
 def ring(rng: np.random.Generator) -> Shape:
-    b, width, hole_x = _draw(rng, 0.7, 1.0), _draw(rng, 0.14, 0.3), _draw(rng, -0.08, 0.08)
+    b, width, hole_x = draw(rng, 0.7, 1.0), draw(rng, 0.14, 0.3), draw(rng, -0.08, 0.08)
     return lambda u, v: np.maximum(_ellipse(u, v, 1.0, b), -_ellipse(u, v, 1.0 - 1.4 * width, b - 1.4 * width, hole_x))
 
 
 def crescent(rng: np.random.Generator) -> Shape:
-    shift, inner = _draw(rng, 0.35, 0.6), _draw(rng, 0.6, 0.85)
+    shift, inner = draw(rng, 0.35, 0.6), draw(rng, 0.6, 0.85)
     return lambda u, v: np.maximum(np.hypot(u, v) - 0.95, inner - np.hypot(u - shift, v))
 
 
 def creature(rng: np.random.Generator) -> Shape:
     """Body, head, legs, tail."""
-    height, head = _draw(rng, 0.28, 0.45), _draw(rng, 0.2, 0.32)
-    neck = (0.62, -_draw(rng, 0.35, 0.75))
-    legs = [(_draw(rng, -0.5, 0.45), _draw(rng, -0.1, 0.1), _draw(rng, 0.06, 0.11)) for _ in range(4)]
-    tail = (_draw(rng, -1.1, -0.8), _draw(rng, -0.7, 0.2))
+    height, head = draw(rng, 0.28, 0.45), draw(rng, 0.2, 0.32)
+    neck = (0.62, -draw(rng, 0.35, 0.75))
+    legs = [(draw(rng, -0.5, 0.45), draw(rng, -0.1, 0.1), draw(rng, 0.06, 0.11)) for _ in range(4)]
+    tail = (draw(rng, -1.1, -0.8), draw(rng, -0.7, 0.2))
 
     def shape(u: Array, v: Array) -> Array:
         parts = [_ellipse(u, v, 0.65, height), np.hypot(u - neck[0], v - neck[1]) - head]
@@ -129,13 +127,13 @@ def creature(rng: np.random.Generator) -> Shape:
 
 def mug(rng: np.random.Generator) -> Shape:
     """A body and an open handle: a hole that belongs to the background."""
-    a, b, grip = _draw(rng, 0.45, 0.6), _draw(rng, 0.55, 0.8), _draw(rng, 0.28, 0.42)
+    a, b, grip = draw(rng, 0.45, 0.6), draw(rng, 0.55, 0.8), draw(rng, 0.28, 0.42)
     return lambda u, v: _union(_box(u, v, a, b, 0.12, -0.2), np.abs(np.hypot(u - a + 0.2, v) - grip) - 0.08)
 
 
 def flower(rng: np.random.Generator) -> Shape:
-    petals, far, size = int(rng.integers(4, 8)), _draw(rng, 0.35, 0.5), _draw(rng, 0.2, 0.3)
-    turn, bend = _draw(rng, 0, math.tau), _draw(rng, -0.3, 0.3)
+    petals, far, size = int(rng.integers(4, 8)), draw(rng, 0.35, 0.5), draw(rng, 0.2, 0.3)
+    turn, bend = draw(rng, 0, math.tau), draw(rng, -0.3, 0.3)
 
     def shape(u: Array, v: Array) -> Array:
         parts = [np.hypot(u, v + 0.3) - 0.25, _capsule(u, v, (0, -0.2), (bend, 1.0), 0.05)]
@@ -149,8 +147,8 @@ def flower(rng: np.random.Generator) -> Shape:
 
 def frame(rng: np.random.Generator) -> Shape:
     """Two wheels and bars: thin parts and large holes."""
-    gap, size, bar = _draw(rng, 0.5, 0.6), _draw(rng, 0.34, 0.42), _draw(rng, 0.05, 0.09)
-    seat = _draw(rng, -0.2, 0.2)
+    gap, size, bar = draw(rng, 0.5, 0.6), draw(rng, 0.34, 0.42), draw(rng, 0.05, 0.09)
+    seat = draw(rng, -0.2, 0.2)
 
     def shape(u: Array, v: Array) -> Array:
         left, right, top = (-gap, 0.35), (gap, 0.35), (seat, -0.45)
@@ -164,7 +162,7 @@ def frame(rng: np.random.Generator) -> Shape:
 def crossing(rng: np.random.Generator) -> Shape:
     """Boxes that overlap: letters, furniture, buildings."""
     boxes = [
-        (_draw(rng, 0.15, 0.85), _draw(rng, 0.15, 0.85), _draw(rng, -0.2, 0.2), _draw(rng, -0.3, 0.3))
+        (draw(rng, 0.15, 0.85), draw(rng, 0.15, 0.85), draw(rng, -0.2, 0.2), draw(rng, -0.3, 0.3))
         for _ in range(int(rng.integers(2, 4)))
     ]
     return lambda u, v: _union(*(_box(u, v, a, b, 0.04, x, y) for a, b, x, y in boxes))

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from genotypes import Input, UserError
 from nas.run.device import sent
+from nas.run.sizes import SMALLEST
 
 __all__ = ["AugmentConfig", "Draw", "augment", "constants", "draw", "network_input", "normalise", "pixels", "target"]
 
 _STRIDE = 16  # sizes of multi-scale batches are multiples of this: odd sizes only slow a network down
-_SMALLEST = 32  # the smallest input that networks take
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601)
 
 
@@ -76,7 +76,7 @@ def draw(batch: int, side: int, generator: torch.Generator, cfg: AugmentConfig) 
     drawn = torch.rand(batch, 9, generator=generator)
     scale = cfg.scales[int(torch.randint(len(cfg.scales), (), generator=generator))]
     flipped = drawn[:, 0] < cfg.flip
-    out = side if scale == 1 else max(_SMALLEST, round(side * scale / _STRIDE) * _STRIDE)
+    out = side if scale == 1 else max(SMALLEST, round(side * scale / _STRIDE) * _STRIDE)
     plain = cfg.rotate == 0 and cfg.crop == 0 and cfg.vertical == 0 and out == side
     return Draw(
         flipped=flipped,

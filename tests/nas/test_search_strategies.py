@@ -72,9 +72,10 @@ def test_an_interrupted_search_ends_as_if_never_interrupted(tmp_path, monkeypatc
 def test_an_interrupted_study_goes_on_with_the_same_trials(tmp_path, monkeypatch, score):
     cfg = config(strategy="optuna", options={"score": score}, trials=FEW, score_steps=4, steps=3)
     whole = run_search(tmp_path / "whole", cfg)
-    from nas.search import scoring
+    from nas.search import scoring, selection
 
-    held_out, calls = scoring.score_mixture if score == "training" else scoring.score_genotype, []
+    module, name = (scoring, "score_mixture") if score == "training" else (selection, "score_genotype")
+    held_out, calls = getattr(module, name), []
 
     def stop_later(*args, **kwargs):
         calls.append(1)
@@ -83,7 +84,7 @@ def test_an_interrupted_study_goes_on_with_the_same_trials(tmp_path, monkeypatch
         return held_out(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, held_out.__name__, stop_later)
+        patch.setattr(module, name, stop_later)
         with pytest.raises(Interrupted, match=r"--out .* --resume"):
             run_search(tmp_path / "parts", cfg)
     parts = run_search(tmp_path / "parts", cfg, resume=True)
