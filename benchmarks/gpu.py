@@ -24,8 +24,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 import genotypes
-from nas.command import from_dict, to_dict
 from nas.network import build, to_device
+from nas.options import from_dict, to_dict
 from nas.run import open_device, seeded
 from nas.search import SearchConfig, open_search
 from nas.search.sandwich import Sandwich

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from nas.command import from_dict
+from nas.options import from_dict
 from nas.run import RunFolder
 from nas.search import SearchConfig, search
 from nas.training import Trainer

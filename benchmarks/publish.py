@@ -19,8 +19,8 @@ import genotypes
 import retrain
 from genotypes import Genotype
 from nas import cost
-from nas.command import from_dict, read_file
 from nas.network.weights import load_weights, save_weights
+from nas.options import from_dict, read_file
 from nas.task import PhotoSet, Scores, evaluate
 from retrain.train import TrainConfig, open_training
 from retrain.train.training import read_scores

@@ -1,20 +1,14 @@
-"""The command line of every command: options from frozen dataclasses, files and words; help; errors in one message.
+"""The command line of every command: options from files and words; help; errors in one message.
 
-A command's configuration is a tree. A field is an option (`size`), a group of options (`optim`), or an *owner*:
-something chosen by name that brings options of its own (`strategy`, `space`, `recipe`; see `owner`). On the
-command line:
+A command's options are those of its configuration (`nas.options`):
 
 - `-` and `_` are one; help shows `_`, as configuration files have it.
 - An option may be given without its group or owner, and cut at a `_`, where only one is meant: `--channels` for
   `--space.channels`, `--storage` for `--trials.storage`, `--quick` for `--quick_scores`.
 - A switch needs no value, and `--no_X` turns X off. An option with several values takes several words, may be repeated,
   and takes a list: `--test A=a B=b`, `--seeds 0 1`, `--operations '[none, conv_3x3]'`.
-
-Files are data: they are read as plain YAML, and name strategies, spaces and recipes, never modules.
 """
 
-import difflib
-import math
 import os
 import re
 import shutil
@@ -25,238 +19,38 @@ import typing
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
-from functools import cache
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Generic, Literal, TextIO, TypeVar, cast, get_args, get_origin, get_type_hints
-
-import docstring_parser
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from typing import Any, Generic, Literal, TextIO, cast, get_args, get_origin
 
 import nas
 from genotypes import UserError, UserNote
 from genotypes.plugins import PLUGIN_HELP, load_plugin, with_hint
-from genotypes.yaml_io import parse_yaml, read_text
+from genotypes.yaml_io import parse_yaml
 from nas.allocator import keep_freed_memory
+from nas.options import (
+    Config,
+    Option,
+    Values,
+    from_dict,
+    help_texts,
+    merged_sources,
+    name_of,
+    near,
+    options_of,
+    owner_of,
+    read_file,
+    split_owner,
+    to_dict,
+    type_text,
+)
 
-__all__ = ["Command", "from_dict", "owner", "read_file", "run_command", "to_dict", "to_yaml"]
+__all__ = ["Command", "run_command"]
 
-Config = TypeVar("Config")
-Values = dict[str, Any]
 _Source = tuple[str, Values]  # a file and what it says
 
 _SHORT = {"o": "out", "from": "start_from", "for": "target"}  # `from` and `for` can be no field's name
-
-
-# ---------------------------------------------------------------------------------------------------- fields
-
-
-def owner(make: Callable[[str], Any], known: Callable[[], Iterable[str]], default: str, metavar: str = "NAME") -> Any:
-    """A field that holds the configuration of something chosen by name, with options of its own.
-
-    make: name -> its configuration with the default options, a frozen dataclass; UserError for an unknown name. Where
-    the class says its name (`name`), files keep it. known: the names there are.
-    """
-    return field(default_factory=lambda: make(default), metadata={"owner": _Owner(make, known, metavar)})
-
-
-@dataclass(frozen=True)
-class _Owner:
-    make: Callable[[str], Any]
-    known: Callable[[], Iterable[str]]
-    metavar: str
-
-
-def _owner(f: "Field[Any]") -> _Owner | None:
-    return cast("_Owner | None", f.metadata.get("owner"))
-
-
-def _named(config: object) -> str | None:
-    """The name of an owner, where its class has one."""
-    return getattr(config, "name", None)
-
-
-@dataclass(frozen=True)
-class _Option:
-    """name: dotted; type: of its value; help: its line under `Attributes`; owner: where the value is a name."""
-
-    name: str
-    type: Any
-    default: Any
-    help: str
-    owner: _Owner | None = None
-
-
-def _options(config: Any, prefix: str = "") -> dict[str, _Option]:
-    """All options of a configuration, by dotted name; their defaults are its values."""
-    found: dict[str, _Option] = {}
-    texts, types = _texts(type(config)), get_type_hints(type(config))
-    for f in fields(config):
-        name, value, text = prefix + f.name, getattr(config, f.name), texts.get(f.name, "")
-        if chosen := _owner(f):
-            found[name] = _Option(name, str, _named(value), text, chosen)
-        if is_dataclass(value):
-            found |= _options(value, f"{name}.")
-            if chosen:
-                found.pop(f"{name}.name", None)  # what the owner's own option says
-        else:
-            found[name] = _Option(name, types[f.name], value, text)
-    return found
-
-
-def _texts(config_class: type) -> dict[str, str]:
-    """Field -> its help: the line under `Attributes` of the class or one that it derives from."""
-    texts: dict[str, str] = {}
-    for base in reversed(config_class.__mro__):
-        params = docstring_parser.parse(base.__doc__ or "").params if is_dataclass(base) else []
-        texts |= {param.arg_name: " ".join((param.description or "").split()) for param in params}
-    return texts
-
-
-# ---------------------------------------------------------------------------------------------------- values
-
-
-def to_dict(config: Any) -> Values:
-    """A configuration as plain values, each owner with its name: what `from_dict` reads."""
-    name = _named(config)
-    values: Values = {} if name is None else {"name": name}
-    return values | {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
-
-
-def to_yaml(config: Any) -> str:
-    """A configuration as the YAML file that `--config` reads; options without a value are left out."""
-    return yaml.safe_dump(_without_none(to_dict(config)), sort_keys=False, allow_unicode=True)
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return to_dict(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list) else value
-
-
-def from_dict(config: Config, values: Any, where: str = "") -> Config:
-    """`config` with these values, as a file or `to_dict` gives them; where: the file, for messages.
-
-    UserError for an unknown key, a key without a value, and a value of another type.
-    """
-    try:
-        return _apply(config, values)
-    except UserError as error:
-        raise UserError(f"{where}: {error}" if where else str(error)) from None
-
-
-def _apply(config: Config, values: Any, prefix: str = "") -> Config:
-    """`config` with its fields replaced by these values, typed."""
-    values = _mapping(values, prefix.rstrip("."))
-    known: Any = {f.name: f for f in fields(cast(Any, config))}
-    if unknown := next((key for key in values if key not in known), None):
-        raise UserError(f"unknown key {prefix + str(unknown)!r}; {_near(str(unknown), _options(config, prefix))}")
-    for one, other in getattr(type(config), "EITHER", ()):  # giving one of the two switches the other off
-        if (one in values) != (other in values):
-            values = values | {other if one in values else one: 0}
-    types, changes = get_type_hints(type(config)), {}
-    for key, value in values.items():
-        name, now = prefix + key, getattr(config, key)
-        if (chosen := _owner(known[key])) is not None:
-            changed, value = _split_owner(value, name)
-            now = now if changed in (None, _named(now)) else chosen.make(str(changed))
-        changes[key] = _apply(now, value, f"{name}.") if is_dataclass(now) else _typed(types[key], value, name)
-    return replace(cast(Any, config), **changes) if changes else config
-
-
-def _mapping(value: Any, name: str) -> Values:
-    if isinstance(value, Mapping):
-        return dict(value)
-    what = "the key has no value" if value is None else f"not {value!r}"
-    raise UserError(f"{f'{name}: ' if name else ''}expected keys with values; {what}")
-
-
-def _split_owner(value: Any, name: str) -> tuple[str | None, Values]:
-    """(the name that is chosen, if any; the options): `strategy: gdas`, or `strategy: {name: gdas, probes: 2}`."""
-    values = {"name": value} if isinstance(value, str) else _mapping(value, name)
-    return values.pop("name", None), values
-
-
-@cache
-def _value_parser(kind: Any) -> ArgumentParser:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--value", type=kind)
-    return parser
-
-
-def _typed(kind: Any, value: Any, name: str) -> Any:
-    """The value as a `kind`; words become numbers, lists tuples, mappings dataclasses."""
-    if value is None:
-        if NoneType in get_args(kind):
-            return None
-        raise UserError(f"{name}: the key has no value; expected {_type_text(kind)}")
-    if isinstance(value, bool) and "on" in get_args(kind):
-        value = "on" if value else "off"  # YAML takes the bare words for truth values
-    item = next((arg for arg in get_args(kind) if is_dataclass(arg)), None)
-    if item is not None and isinstance(value, list | tuple):
-        # Built here: the parser would import a class that a file names.
-        return tuple(_item(item, one, f"{name}.{i}") for i, one in enumerate(value))
-    try:
-        if item is not None:
-            raise TypeError
-        parser = _value_parser(kind)
-        typed = parser.instantiate(parser.parse_object({"value": value}, defaults=False)).value
-    except (ArgumentError, ValueError, TypeError):
-        raise UserError(f"{name}: expected {_type_text(kind)}, not {value!r}") from None
-    _check_finite(typed, name)
-    return typed
-
-
-def _item(item: Any, value: Any, name: str) -> Any:
-    """One of several dataclasses, from a mapping of its fields."""
-    values, types, known = _mapping(value, name), get_type_hints(item), fields(item)
-    required = {f.name for f in known if f.default is MISSING}
-    if not required <= values.keys() <= {f.name for f in known}:
-        names = ", ".join(f.name for f in known)
-        raise UserError(f"{name}: expected the keys {names}, not {', '.join(map(str, values))}")
-    return item(**{key: _typed(types[key], value, f"{name}.{key}") for key, value in values.items()})
-
-
-def _check_finite(value: Any, name: str) -> None:
-    """UserError for a number that is none: comparisons with NaN are false, so that no other check would see it."""
-    if isinstance(value, dict | list | tuple):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            _check_finite(item, f"{name}.{key}")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{name}: expected a finite number, not {value}")
-
-
-def _type_text(kind: Any) -> str:
-    """A type as a user reads it."""
-    origin, args = get_origin(kind), get_args(kind)
-    if origin in (typing.Union, UnionType):
-        return " or ".join(_type_text(arg) for arg in args if arg is not NoneType)
-    if origin is Literal:
-        return " or ".join(map(str, args))
-    if origin is tuple:
-        return f"several {_type_text(args[0])}" if args[-1] is ... else f"{len(args)} {_type_text(args[0])}"
-    if origin in (dict, Mapping):
-        return f"names with {_type_text(args[1])}, such as {{a: b}}"
-    plain = {int: "int", float: "float", str: "text", bool: "true or false", Path: "a path"}
-    return plain.get(kind, getattr(kind, "__name__", str(kind)))
-
-
-def read_file(path: str | Path) -> Values:
-    """The mapping in a YAML file; UserError naming the file for anything else."""
-    document, _ = parse_yaml(read_text(path), str(path))
-    if not isinstance(document, dict):
-        raise UserError(f"{path}: expected keys with values, one a line, as in `steps: 100`")
-    return document
 
 
 # --------------------------------------------------------------------------------------------- the command line
@@ -305,7 +99,7 @@ class Command(Generic[Config]):
             sources.insert(0, _saved(next(iter(_peek(words, "out", "o")), "")))
         elif self.base:
             _, given = self._read(default, sources, words)
-            sources.insert(0, self.base(_merged(default, [*(values for _, values in sources), given])))
+            sources.insert(0, self.base(merged_sources(default, [*(values for _, values in sources), given])))
         chosen, given = self._read(default, sources, words)
         config = self._build(default, chosen, [*sources, ("", given)])
         if resume:
@@ -313,12 +107,12 @@ class Command(Generic[Config]):
         for name in self.required:
             if getattr(config, name) in (None, "", ()):
                 what = f"--{name}" if name != self.positional else name.upper()
-                raise UserError(f"give {what}: {_texts(type(config))[name]} (--help shows examples)")
+                raise UserError(f"give {what}: {help_texts(type(config))[name]} (--help shows examples)")
         return config, resume
 
     def words(self) -> list[str]:
         """Every option as it is spelled, the owners chosen by default."""
-        options = _options(self.config())
+        options = options_of(self.config())
         own = ("help", "config", "plugin", *(("resume",) if self.resume else ()))
         return [f"--{name}" for name in (*options, *own) if name != self.positional]
 
@@ -331,7 +125,7 @@ class Command(Generic[Config]):
         for where, values in sources:  # each alone, so that a message names the file
             if where:
                 self._check_file(chosen, values, where)
-        return from_dict(default, _merged(default, [values for _, values in sources]))
+        return from_dict(default, merged_sources(default, [values for _, values in sources]))
 
     def _check_file(self, chosen: Config, values: Values, where: str) -> None:
         try:
@@ -344,11 +138,11 @@ class Command(Generic[Config]):
 
     def _choose(self, default: Config, sources: Sequence[_Source], words: Sequence[str]) -> Config:
         """The default configuration of the owners that files and words name."""
-        merged = _merged(default, [values for _, values in sources])
+        merged = merged_sources(default, [values for _, values in sources])
         for f in fields(cast(Any, default)):
-            if (chosen := _owner(f)) is not None:
+            if (chosen := owner_of(f)) is not None:
                 name = next(iter(_peek(words, f.name, f"{f.name}.name")), None)
-                name = name or _split_owner(merged.get(f.name) or {}, f.name)[0]
+                name = name or split_owner(merged.get(f.name) or {}, f.name)[0]
                 if name is not None:
                     default = replace(cast(Any, default), **{f.name: chosen.make(name)})
         return default
@@ -357,37 +151,13 @@ class Command(Generic[Config]):
         """Option -> the owners that have it though they are not chosen: for messages."""
         found: dict[str, list[str]] = {}
         for f in fields(cast(Any, chosen)):
-            owned = _owner(f)
-            if owned is None or _named(getattr(chosen, f.name)) is None:
+            owned = owner_of(f)
+            if owned is None or name_of(getattr(chosen, f.name)) is None:
                 continue
             for name in owned.known():
                 for option in fields(owned.make(name)):
                     found.setdefault(option.name, []).append(f"{f.name} {name}")
         return {option: ", ".join(names) for option, names in found.items()}
-
-
-def _merged(default: Any, sources: Sequence[Values]) -> Values:
-    """Sources laid over one another, the last on top; what names another owner starts from that owner's defaults."""
-    merged: Values = {}
-    for source in sources:
-        for key, value in source.items():
-            f = next((f for f in fields(default) if f.name == key), None)
-            if f is not None and _owner(f) is not None and value is not None:
-                before = _split_owner(merged.get(key, {}), key)
-                name, rest = _split_owner(value, key)
-                other = name is not None and before[0] is not None and name != before[0]
-                complete = name is not None and _named(getattr(default, key)) is None  # a recipe's name is all of it
-                values = _over({} if other or complete else before[1], rest)
-                merged[key] = values | ({"name": name or before[0]} if name or before[0] else {})
-            else:
-                merged[key] = _over(merged.get(key), value)
-    return merged
-
-
-def _over(below: Any, above: Any) -> Any:
-    if isinstance(below, dict) and isinstance(above, dict):
-        return below | {key: _over(below.get(key), value) for key, value in above.items()}
-    return above
 
 
 def _saved(out: str) -> _Source:
@@ -457,7 +227,7 @@ class _Words:
     """The words of a command line as a nested mapping of the values they give."""
 
     def __init__(self, config: Any, positional: str | None, elsewhere: Mapping[str, str]) -> None:
-        self.options = _options(config)
+        self.options = options_of(config)
         self.positional, self.elsewhere = positional, elsewhere
 
     def read(self, words: Sequence[str]) -> Values:
@@ -476,7 +246,7 @@ class _Words:
             self._give(values, option, given, inner)
         return values
 
-    def _take(self, option: _Option, left: list[str], negated: bool, spelled: str) -> list[str]:
+    def _take(self, option: Option, left: list[str], negated: bool, spelled: str) -> list[str]:
         """The words after an option that are its values."""
         kind = _leaf(option.type)
         if kind is bool:
@@ -491,10 +261,10 @@ class _Words:
                 break  # a positional word
             taken.append(left.pop(0))
         if not taken:
-            raise UserError(f"{spelled}: expected {_type_text(option.type)} after it: {option.help}")
+            raise UserError(f"{spelled}: expected {type_text(option.type)} after it: {option.help}")
         return taken
 
-    def _give(self, values: Values, option: _Option, given: list[str], inner: str = "") -> None:
+    def _give(self, values: Values, option: Option, given: list[str], inner: str = "") -> None:
         *groups, last = option.name.split(".")
         place = values
         for group in groups:
@@ -511,7 +281,7 @@ class _Words:
         else:
             place[last] = given[-1]
 
-    def _resolve(self, spelled: str) -> tuple[_Option, str, bool]:
+    def _resolve(self, spelled: str) -> tuple[Option, str, bool]:
         """(The option that a spelling means, the key of a mapping that it names or "", whether it is `--no_X`)."""
         word = spelled.lstrip("-").replace("-", "_")
         word = _SHORT.get(word, word) if _SHORT.get(word, word) in self.options else word
@@ -528,9 +298,9 @@ class _Words:
         here = word.split(".")[-1]
         if here in self.elsewhere:
             raise UserError(f"unknown option {spelled}; it belongs to {self.elsewhere[here]}, which is not chosen")
-        raise UserError(f"unknown option {spelled}; {_near(word, self.options)} (--help all lists all options)")
+        raise UserError(f"unknown option {spelled}; {near(word, self.options)} (--help all lists all options)")
 
-    def _find(self, word: str, spelled: str) -> _Option | None:
+    def _find(self, word: str, spelled: str) -> Option | None:
         if word.endswith(".name") and (option := self.options.get(word[:-5])) is not None and option.owner:
             return option
         if word in self.options:
@@ -583,20 +353,11 @@ def _yaml_list(word: str) -> list[Any]:
     return listed
 
 
-def _yaml_value(word: str, option: _Option) -> Any:
+def _yaml_value(word: str, option: Option) -> Any:
     try:
         return parse_yaml(word)[0]
     except UserError:
-        raise UserError(f"--{option.name}: expected {_type_text(option.type)}, not {word!r}") from None
-
-
-def _near(word: str, options: Mapping[str, _Option]) -> str:
-    """Options that may have been meant."""
-    last = word.split(".")[-1]
-    near = [name for name in options if last and last in name.split(".")[-1].split("_")]
-    near += difflib.get_close_matches(word, options, n=3)
-    near += [name for name in options if difflib.SequenceMatcher(None, last, name.split(".")[-1]).ratio() > 0.8]
-    return f"near: {', '.join(dict.fromkeys(near))}" if near else f"there are: {', '.join(list(options)[:8])}, ..."
+        raise UserError(f"--{option.name}: expected {type_text(option.type)}, not {word!r}") from None
 
 
 # ---------------------------------------------------------------------------------------------------- help
@@ -607,7 +368,7 @@ class _Help:
 
     def __init__(self, command: Command[Any], config: Any, *, explicit: bool) -> None:
         self.command, self.config, self.explicit = command, config, explicit
-        self.options = _options(config)
+        self.options = options_of(config)
         self.width = max(60, min(120, shutil.get_terminal_size((110, 24)).columns))
 
     def text(self, topic: str) -> str:
@@ -649,27 +410,27 @@ class _Help:
 
     def _group(self, group: str) -> str:
         owned = next((o.owner for name, o in self.options.items() if name == group and o.owner), None)
-        if owned is None or _named(_at(self.config, group)) is None:
+        if owned is None or name_of(_at(self.config, group)) is None:
             return f"{group}: {_summary(type(_at(self.config, group)))}\n{self._inside(self.options, group)}"
         # Every owner of the kind, unless one was chosen on the command line.
-        names = [_named(_at(self.config, group))] if self.explicit else list(owned.known())
+        names = [name_of(_at(self.config, group))] if self.explicit else list(owned.known())
         parts = []
         for name in names:
             config = owned.make(cast(str, name))
             described = getattr(config, "owner", type(config))
             lines = self._inside(
-                {f"{group}.{n}": replace(o, name=f"{group}.{n}") for n, o in _options(config).items()}, group
+                {f"{group}.{n}": replace(o, name=f"{group}.{n}") for n, o in options_of(config).items()}, group
             )
             parts.append(f"{group} {name}: {_summary(described)}\n{lines}")
         return "\n\n".join(parts)
 
-    def _inside(self, options: Mapping[str, _Option], group: str) -> str:
+    def _inside(self, options: Mapping[str, Option], group: str) -> str:
         return self._lines([o for name, o in options.items() if name.rpartition(".")[0] == group])
 
-    def _lines(self, options: Iterable[_Option]) -> str:
+    def _lines(self, options: Iterable[Option]) -> str:
         return "\n".join(_entry(*self._shown(option), self.width) for option in options)
 
-    def _shown(self, option: _Option) -> tuple[str, str]:
+    def _shown(self, option: Option) -> tuple[str, str]:
         kind, text = _leaf(option.type), option.help
         if option.name == self.command.positional:
             return option.name.upper(), text

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from genotypes.errors import UserError, check_least
-from nas.command import from_dict, read_file
+from nas.options import from_dict, read_file
 from nas.run.sizes import check_side
 from nas.task import AugmentConfig, LossConfig
 from nas.training import OptimConfig, check_patterns

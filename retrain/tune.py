@@ -11,7 +11,8 @@ import yaml
 
 import genotypes
 from genotypes import Genotype, UserError
-from nas.command import Command, from_dict, owner, read_file, run_command, to_dict, to_yaml
+from nas.command import Command, run_command
+from nas.options import from_dict, owner, read_file, to_dict, to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder, quiet
 from nas.task import PhotoSet, evaluate

@@ -22,8 +22,8 @@ import genotypes
 import nas
 from genotypes import Genotype, UserError
 from genotypes.files import file_name
-from nas.command import from_dict, read_file, to_dict
 from nas.network.weights import load_weights, save_weights
+from nas.options import from_dict, read_file, to_dict
 from nas.search import SearchConfig
 from nas.task.folders import find_pairs
 from nas.task.reading import header_size, read_image, read_mask

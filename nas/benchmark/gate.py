@@ -22,11 +22,12 @@ from torch import Tensor
 from genotypes import Genotype, UserError
 from genotypes.errors import check_least
 from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, write_members
-from nas.command import Command, owner, run_command, to_yaml
+from nas.command import Command, run_command
 from nas.cost import count, latencies
 from nas.cost.clock import told_if_busy
 from nas.cost.measuring import prepare
 from nas.network import Network, build, to_device
+from nas.options import owner, to_yaml
 from nas.run import RunFolder, open_device, progress_bar, seeded, write_atomically
 from nas.search.members import scaled_line, score_network
 from nas.search.sandwich import at_size

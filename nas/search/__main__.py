@@ -4,8 +4,9 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from nas.command import Command, run_command, to_yaml
+from nas.command import Command, run_command
 from nas.cost import COST_KINDS
+from nas.options import to_yaml
 from nas.run import RunFolder, check_free, deadline
 from nas.run.distributed import is_first, joined
 from nas.search import SearchConfig, open_search, search

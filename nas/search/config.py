@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from genotypes import Genotype, UserError
 from genotypes.errors import check_least
-from nas.command import owner
 from nas.guard import GuardConfig
+from nas.options import owner
 from nas.run.sizes import check_side
 from nas.strategies import STRATEGIES, Strategy, strategy_config
 from nas.task import AugmentConfig, LossConfig

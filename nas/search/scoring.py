@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from nas.command import to_dict
 from nas.cost.latency import machine_name
 from nas.network import Mixture, Network, build, norm_statistics_restored, reestimate_norms, to_device
+from nas.options import to_dict
 from nas.run import seeded
 from nas.search.config import SearchConfig
 from nas.search.setup import SearchSetup

@@ -9,7 +9,8 @@ from typing import Any
 
 from genotypes import UserError
 from genotypes.files import write_csv
-from nas.command import Command, read_file, run_command, to_yaml
+from nas.command import Command, run_command
+from nas.options import read_file, to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.visualize.charts import save_figure

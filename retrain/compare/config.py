@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genotypes import UserError, UserNote
-from nas.command import owner
+from nas.options import owner
 from retrain.compare.entries import Entry
 from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.tables import labelled

@@ -8,10 +8,10 @@ from typing import Any
 import genotypes
 from genotypes import Genotype, UserError
 from genotypes.yaml_io import parse_yaml
-from nas.command import read_file, to_yaml
 from nas.cost import count, latencies
 from nas.cost.clock import told_if_busy
 from nas.cost.measuring import prepare
+from nas.options import read_file, to_yaml
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoSet
 from retrain.compare.config import CompareConfig, starts, train_config

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.command import Command, run_command, to_yaml
+from nas.command import Command, run_command
+from nas.options import to_yaml
 from nas.run import RunFolder, check_free, deadline
 from nas.run.distributed import is_first, joined
 from nas.task.folders import is_synthetic

@@ -6,7 +6,7 @@ from typing import Any
 
 import genotypes
 from genotypes.errors import UserError, check_least
-from nas.command import from_dict, owner, read_file
+from nas.options import from_dict, owner, read_file
 from nas.search import SearchConfig
 from nas.task.folders import is_synthetic
 from nas.training import CaptureMode

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 import genotypes
-from nas.command import Command, run_command, to_yaml
+from nas.command import Command, run_command
+from nas.options import to_yaml
 from nas.visualize.__main__ import main as visualize_main
 
 

@@ -11,8 +11,8 @@ from torch import nn
 
 import genotypes
 from genotypes import UserError
-from nas.command import from_dict
 from nas.network import build
+from nas.options import from_dict
 from nas.run import RunFolder
 from nas.run.graphs import GRAPHS, capturable
 from nas.search import SearchConfig, open_search

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from genotypes import UserError
-from nas.command import Command, from_dict, run_command, to_dict, to_yaml
+from nas.command import Command, run_command
+from nas.options import from_dict, to_dict, to_yaml
 from nas.search import SearchConfig
 from nas.search.__main__ import COMMAND, main
 from nas.strategies import DirichletSearch, Gdas
@@ -166,13 +167,13 @@ def test_help_is_short_first_and_whole_on_request(
 
 
 def test_every_option_of_every_owner_has_a_help_text() -> None:
-    from nas.command import _options
+    from nas.options import options_of
     from nas.strategies import STRATEGIES, strategy_config
     from search_spaces.spaces import SPACES, space_named
 
     configs = [SearchConfig(), TRAIN.config(), *map(strategy_config, STRATEGIES), *map(space_named, SPACES)]
     for config in configs:
-        assert not [name for name, option in _options(config).items() if not option.help], config
+        assert not [name for name, option in options_of(config).items() if not option.help], config
 
 
 def python(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

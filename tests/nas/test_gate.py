@@ -11,8 +11,9 @@ import pytest
 from genotypes import UserError
 from nas.benchmark.gate import GateConfig, main, open_gate, train_members
 from nas.benchmark.judging import Trained, draw_gate, judge
-from nas.command import run_command, to_yaml
+from nas.command import run_command
 from nas.network import extreme
+from nas.options import to_yaml
 from nas.report import write_report
 from nas.report.runs import read_run
 from nas.task import LossConfig, synthetic_set

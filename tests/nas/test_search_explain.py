@@ -9,7 +9,7 @@ import pytest
 from tiny_search import config
 
 import genotypes
-from nas.command import to_yaml
+from nas.options import to_yaml
 from nas.run import RunFolder
 from nas.search import search
 from nas.search.explain import edge_worth, inherited_loss, mean_losses

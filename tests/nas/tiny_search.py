@@ -2,7 +2,7 @@
 
 import csv
 
-from nas.command import from_dict, to_dict
+from nas.options import from_dict, to_dict
 from nas.run import RunFolder
 from nas.search import SearchConfig, SearchResult, search
 

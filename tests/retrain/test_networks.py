@@ -13,8 +13,8 @@ import genotypes
 import nas.cost
 import retrain
 from genotypes import UserError
-from nas.command import to_yaml
 from nas.network.weights import load_weights
+from nas.options import to_yaml
 from nas.run import RunFolder, quiet, run_command
 from nas.task import synthetic_set
 from retrain import load_recipe

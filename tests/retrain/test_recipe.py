@@ -3,7 +3,7 @@
 import pytest
 
 from genotypes import UserError
-from nas.command import to_yaml
+from nas.options import to_yaml
 from retrain import Recipe, load_recipe, recipe_names
 from retrain.train import TrainConfig
 from retrain.train.__main__ import COMMAND

@@ -1,0 +1,280 @@
+"""Configurations: frozen dataclasses, and the plain values (YAML) that they are read from and written as.
+
+A configuration is a tree. A field is an option (`size`), a group of options (`optim`), or an *owner*: something chosen
+by name that brings options of its own (`strategy`, `space`, `recipe`; see `owner`).
+
+Files are data: they are read as plain YAML, and name strategies, spaces and recipes, never modules.
+"""
+
+import difflib
+import math
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import docstring_parser
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from genotypes import UserError
+from genotypes.yaml_io import parse_yaml, read_text
+
+__all__ = [
+    "Option",
+    "from_dict",
+    "help_texts",
+    "merged_sources",
+    "name_of",
+    "near",
+    "options_of",
+    "owner",
+    "owner_of",
+    "read_file",
+    "split_owner",
+    "to_dict",
+    "to_yaml",
+    "type_text",
+]
+
+Config = TypeVar("Config")
+Values = dict[str, Any]
+
+
+def owner(make: Callable[[str], Any], known: Callable[[], Iterable[str]], default: str, metavar: str = "NAME") -> Any:
+    """A field that holds the configuration of something chosen by name, with options of its own.
+
+    make: name -> its configuration with the default options, a frozen dataclass; UserError for an unknown name. Where
+    the class says its name (`name`), files keep it. known: the names there are.
+    """
+    return field(default_factory=lambda: make(default), metadata={"owner": _Owner(make, known, metavar)})
+
+
+@dataclass(frozen=True)
+class _Owner:
+    make: Callable[[str], Any]
+    known: Callable[[], Iterable[str]]
+    metavar: str
+
+
+def owner_of(f: "Field[Any]") -> _Owner | None:
+    return cast("_Owner | None", f.metadata.get("owner"))
+
+
+def name_of(config: object) -> str | None:
+    """The name of an owner, where its class has one."""
+    return getattr(config, "name", None)
+
+
+@dataclass(frozen=True)
+class Option:
+    """name: dotted; type: of its value; help: its line under `Attributes`; owner: where the value is a name."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    owner: _Owner | None = None
+
+
+def options_of(config: Any, prefix: str = "") -> dict[str, Option]:
+    """All options of a configuration, by dotted name; their defaults are its values."""
+    found: dict[str, Option] = {}
+    texts, types = help_texts(type(config)), get_type_hints(type(config))
+    for f in fields(config):
+        name, value, text = prefix + f.name, getattr(config, f.name), texts.get(f.name, "")
+        if chosen := owner_of(f):
+            found[name] = Option(name, str, name_of(value), text, chosen)
+        if is_dataclass(value):
+            found |= options_of(value, f"{name}.")
+            if chosen:
+                found.pop(f"{name}.name", None)  # what the owner's own option says
+        else:
+            found[name] = Option(name, types[f.name], value, text)
+    return found
+
+
+def help_texts(config_class: type) -> dict[str, str]:
+    """Field -> its help: the line under `Attributes` of the class or one that it derives from."""
+    texts: dict[str, str] = {}
+    for base in reversed(config_class.__mro__):
+        params = docstring_parser.parse(base.__doc__ or "").params if is_dataclass(base) else []
+        texts |= {param.arg_name: " ".join((param.description or "").split()) for param in params}
+    return texts
+
+
+def to_dict(config: Any) -> Values:
+    """A configuration as plain values, each owner with its name: what `from_dict` reads."""
+    name = name_of(config)
+    values: Values = {} if name is None else {"name": name}
+    return values | {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
+
+
+def to_yaml(config: Any) -> str:
+    """A configuration as the YAML file that `--config` reads; options without a value are left out."""
+    return yaml.safe_dump(_without_none(to_dict(config)), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def from_dict(config: Config, values: Any, where: str = "") -> Config:
+    """`config` with these values, as a file or `to_dict` gives them; where: the file, for messages.
+
+    UserError for an unknown key, a key without a value, and a value of another type.
+    """
+    try:
+        return _apply(config, values)
+    except UserError as error:
+        raise UserError(f"{where}: {error}" if where else str(error)) from None
+
+
+def _apply(config: Config, values: Any, prefix: str = "") -> Config:
+    """`config` with its fields replaced by these values, typed."""
+    values = _mapping(values, prefix.rstrip("."))
+    known: Any = {f.name: f for f in fields(cast(Any, config))}
+    if unknown := next((key for key in values if key not in known), None):
+        raise UserError(f"unknown key {prefix + str(unknown)!r}; {near(str(unknown), options_of(config, prefix))}")
+    for one, other in getattr(type(config), "EITHER", ()):  # giving one of the two switches the other off
+        if (one in values) != (other in values):
+            values = values | {other if one in values else one: 0}
+    types, changes = get_type_hints(type(config)), {}
+    for key, value in values.items():
+        name, now = prefix + key, getattr(config, key)
+        if (chosen := owner_of(known[key])) is not None:
+            changed, value = split_owner(value, name)
+            now = now if changed in (None, name_of(now)) else chosen.make(str(changed))
+        changes[key] = _apply(now, value, f"{name}.") if is_dataclass(now) else _typed(types[key], value, name)
+    return replace(cast(Any, config), **changes) if changes else config
+
+
+def _mapping(value: Any, name: str) -> Values:
+    if isinstance(value, Mapping):
+        return dict(value)
+    what = "the key has no value" if value is None else f"not {value!r}"
+    raise UserError(f"{f'{name}: ' if name else ''}expected keys with values; {what}")
+
+
+def split_owner(value: Any, name: str) -> tuple[str | None, Values]:
+    """(the name that is chosen, if any; the options): `strategy: gdas`, or `strategy: {name: gdas, probes: 2}`."""
+    values = {"name": value} if isinstance(value, str) else _mapping(value, name)
+    return values.pop("name", None), values
+
+
+@cache
+def _value_parser(kind: Any) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=kind)
+    return parser
+
+
+def _typed(kind: Any, value: Any, name: str) -> Any:
+    """The value as a `kind`; words become numbers, lists tuples, mappings dataclasses."""
+    if value is None:
+        if NoneType in get_args(kind):
+            return None
+        raise UserError(f"{name}: the key has no value; expected {type_text(kind)}")
+    if isinstance(value, bool) and "on" in get_args(kind):
+        value = "on" if value else "off"  # YAML takes the bare words for truth values
+    item = next((arg for arg in get_args(kind) if is_dataclass(arg)), None)
+    if item is not None and isinstance(value, list | tuple):
+        # Built here: the parser would import a class that a file names.
+        return tuple(_item(item, one, f"{name}.{i}") for i, one in enumerate(value))
+    try:
+        if item is not None:
+            raise TypeError
+        parser = _value_parser(kind)
+        typed = parser.instantiate(parser.parse_object({"value": value}, defaults=False)).value
+    except (ArgumentError, ValueError, TypeError):
+        raise UserError(f"{name}: expected {type_text(kind)}, not {value!r}") from None
+    _check_finite(typed, name)
+    return typed
+
+
+def _item(item: Any, value: Any, name: str) -> Any:
+    """One of several dataclasses, from a mapping of its fields."""
+    values, types, known = _mapping(value, name), get_type_hints(item), fields(item)
+    required = {f.name for f in known if f.default is MISSING}
+    if not required <= values.keys() <= {f.name for f in known}:
+        names = ", ".join(f.name for f in known)
+        raise UserError(f"{name}: expected the keys {names}, not {', '.join(map(str, values))}")
+    return item(**{key: _typed(types[key], value, f"{name}.{key}") for key, value in values.items()})
+
+
+def _check_finite(value: Any, name: str) -> None:
+    """UserError for a number that is none: comparisons with NaN are false, so that no other check would see it."""
+    if isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_finite(item, f"{name}.{key}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name}: expected a finite number, not {value}")
+
+
+def type_text(kind: Any) -> str:
+    """A type as a user reads it."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (typing.Union, UnionType):
+        return " or ".join(type_text(arg) for arg in args if arg is not NoneType)
+    if origin is Literal:
+        return " or ".join(map(str, args))
+    if origin is tuple:
+        return f"several {type_text(args[0])}" if args[-1] is ... else f"{len(args)} {type_text(args[0])}"
+    if origin in (dict, Mapping):
+        return f"names with {type_text(args[1])}, such as {{a: b}}"
+    plain = {int: "int", float: "float", str: "text", bool: "true or false", Path: "a path"}
+    return plain.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def read_file(path: str | Path) -> Values:
+    """The mapping in a YAML file; UserError naming the file for anything else."""
+    document, _ = parse_yaml(read_text(path), str(path))
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: expected keys with values, one a line, as in `steps: 100`")
+    return document
+
+
+def merged_sources(default: Any, sources: Sequence[Values]) -> Values:
+    """Sources laid over one another, the last on top; what names another owner starts from that owner's defaults."""
+    merged: Values = {}
+    for source in sources:
+        for key, value in source.items():
+            f = next((f for f in fields(default) if f.name == key), None)
+            if f is not None and owner_of(f) is not None and value is not None:
+                before = split_owner(merged.get(key, {}), key)
+                name, rest = split_owner(value, key)
+                other = name is not None and before[0] is not None and name != before[0]
+                complete = name is not None and name_of(getattr(default, key)) is None  # a recipe's name is all of it
+                values = _over({} if other or complete else before[1], rest)
+                merged[key] = values | ({"name": name or before[0]} if name or before[0] else {})
+            else:
+                merged[key] = _over(merged.get(key), value)
+    return merged
+
+
+def _over(below: Any, above: Any) -> Any:
+    if isinstance(below, dict) and isinstance(above, dict):
+        return below | {key: _over(below.get(key), value) for key, value in above.items()}
+    return above
+
+
+def near(word: str, options: Mapping[str, Option]) -> str:
+    """Options that may have been meant."""
+    last = word.split(".")[-1]
+    near = [name for name in options if last and last in name.split(".")[-1].split("_")]
+    near += difflib.get_close_matches(word, options, n=3)
+    near += [name for name in options if difflib.SequenceMatcher(None, last, name.split(".")[-1]).ratio() > 0.8]
+    return f"near: {', '.join(dict.fromkeys(near))}" if near else f"there are: {', '.join(list(options)[:8])}, ..."
