@@ -14,6 +14,7 @@ from genotypes import Genotype, UserError
 from nas.command import Command, run_command
 from nas.options import from_dict, owner, read_file, to_dict, to_yaml
 from nas.report import report_at_the_end
+from nas.report.runs import kind_of
 from nas.run import RunFolder, quiet
 from nas.task import PhotoSet, evaluate
 from nas.training import Diverged, fit
@@ -221,7 +222,7 @@ def _markdown(trials: Trials, space: Mapping[str, Sequence[Any]]) -> str:
 def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The study that --out names is continued; else what a search's folder implies."""
     out = given.get("out")
-    if out and _is_study(out):
+    if out and kind_of(out) == "tuning":
         config = Path(out) / "config.yaml"
         return str(config), read_file(config)
     run = given.get("genotype")
@@ -229,11 +230,6 @@ def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if given.get("init"):
         values.pop("backbone_weights", None)
     return str(run), values
-
-
-def _is_study(out: str | None) -> bool:
-    config = Path(out) / "config.yaml" if out else None
-    return config is not None and config.is_file() and "search" in read_file(config)
 
 
 COMMAND = Command(
@@ -271,7 +267,7 @@ recipes: {", ".join(recipe_names())}; or your own YAML file""",
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, _ = COMMAND.parse(argv)
     space = candidates(cfg.search, cfg.recipe)
-    going_on = _is_study(cfg.out)
+    going_on = kind_of(cfg.out) == "tuning"
     if going_on:
         _check_extended(cfg)
     run = RunFolder.open(cfg.out, "tune", to_yaml(cfg), resume=going_on)

@@ -12,11 +12,11 @@ import genotypes
 from genotypes import Genotype, UserError
 from genotypes.yaml_io import parse_yaml, read_text
 
-__all__ = ["Run", "read_run", "read_table"]
+__all__ = ["Run", "kind_of", "read_run", "read_table"]
 
 Row = dict[str, Any]
 # Kind of a run -> the setting that no kind after it has.
-KINDS = {"comparison": "genotypes", "tuning": "search", "training": "genotype", "gate": "members", "search": ""}
+KINDS = {"comparison": "genotypes", "tuning": "search", "training": "genotype", "gate": "members", "search": "strategy"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +66,29 @@ class Run:
 def read_run(path: str | Path) -> Run:
     """UserError for a folder that is no run's."""
     path = Path(path)
+    kind, settings = _kind_and_settings(path)
+    run = Run(path=path, kind=kind, config=settings)
+    environment = run.json("environment.json") or {}
+    return Run(path=path, kind=kind, config=settings, environment=environment, history=read_table(path / "history.csv"))
+
+
+def kind_of(path: str | Path | None) -> str | None:
+    """The kind of the run in a folder; None where there is no run, or no folder."""
+    try:
+        return _kind_and_settings(Path(path))[0] if path else None
+    except UserError:
+        return None
+
+
+def _kind_and_settings(path: Path) -> tuple[str, dict[str, Any]]:
     config = path / "config.yaml"
     if not config.is_file():
         raise UserError(f"{path}: no run's folder (no config.yaml in it)")
     settings, _ = parse_yaml(read_text(config), str(config))
-    if not isinstance(settings, dict):
-        raise UserError(f"{config}: expected the configuration of a run, not {type(settings).__name__}")
-    kind = next(kind for kind, setting in KINDS.items() if setting in settings or not setting)
-    run = Run(path=path, kind=kind, config=settings)
-    environment = run.json("environment.json") or {}
-    return Run(path=path, kind=kind, config=settings, environment=environment, history=read_table(path / "history.csv"))
+    for kind, setting in KINDS.items():
+        if isinstance(settings, dict) and setting in settings:
+            return kind, settings
+    raise UserError(f"{config}: expected the configuration of a run, with one of the keys {', '.join(KINDS.values())}")
 
 
 def read_table(path: Path) -> list[Row]:

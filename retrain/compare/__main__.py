@@ -12,6 +12,7 @@ from genotypes.files import write_csv
 from nas.command import Command, run_command
 from nas.options import read_file, to_yaml
 from nas.report import report_at_the_end
+from nas.report.runs import kind_of
 from nas.run import RunFolder
 from nas.visualize.charts import save_figure
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
@@ -32,7 +33,7 @@ from retrain.train import from_search
 def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The comparison that --out names is continued; else what the first search's folder among the genotypes implies."""
     out = given.get("out")
-    if not out or not _is_comparison(out):
+    if not out or kind_of(out) != "comparison":
         runs = (text.rpartition("=")[2] for text in given.get("genotypes", ()))
         run, values = next(((run, values) for run in runs if (values := from_search(Path(run)))), ("", {}))
         if "backbone_weights" in values:
@@ -74,14 +75,14 @@ recipes: {", ".join(recipe_names())}; or your own YAML file""",
 def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     cfg, _ = COMMAND.parse([word for word in words if word != "--resume"])
-    if "--resume" in words and not _is_comparison(cfg.out):
+    if "--resume" in words and kind_of(cfg.out) != "comparison":
         raise UserError(f"{cfg.out or '--resume needs --out'}: no comparison to continue")
     if cfg.xlsx:
         check_spreadsheets()
     text = to_yaml(cfg)
     entries = read_entries(cfg.genotypes, cfg.space)
     plan = plan_comparison(cfg, entries)  # whatever is wrong shows before the folder is touched
-    run = RunFolder.open(cfg.out, "compare", text, resume=_is_comparison(cfg.out))
+    run = RunFolder.open(cfg.out, "compare", text, resume=kind_of(cfg.out) == "comparison")
     run.write_text("config.yaml", text)
 
     def write(done: list[Training]) -> None:
@@ -109,14 +110,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"saved   {run.path / 'table.md'} (table.tex, trainings.csv, trade_off.pdf, photographs.png, ... beside it)")
     if page:
         print(f"page    {page}")
-
-
-def _is_comparison(out: str | None) -> bool:
-    config = Path(out) / "config.yaml" if out else None
-    try:
-        return config is not None and config.is_file() and "genotypes" in read_file(config)
-    except UserError:  # some other program's
-        return False
 
 
 if __name__ == "__main__":

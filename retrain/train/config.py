@@ -7,6 +7,7 @@ from typing import Any
 import genotypes
 from genotypes.errors import UserError, check_least
 from nas.options import from_dict, owner, read_file
+from nas.report.runs import kind_of
 from nas.search import SearchConfig
 from nas.task.folders import is_synthetic
 from nas.training import CaptureMode
@@ -89,7 +90,7 @@ def from_search(run: Path) -> dict[str, Any]:
     genotype's input size.
     """
     config, genotype = run / "config.yaml", run / "genotype.yaml"
-    if not (config.is_file() and genotype.is_file() and "strategy" in read_file(config)):
+    if kind_of(run) != "search" or not genotype.is_file():
         return {}
     cfg = from_dict(SearchConfig(), read_file(config), str(config))
     recipe = "default" if is_synthetic(cfg.data) else "photos_cpu" if cfg.device == "cpu" else "photos_gpu"
