@@ -5,11 +5,12 @@ how far the searched genotypes are from the random ones, ± the standard error o
 """
 
 import argparse
-import csv
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+
+from nas.report.runs import read_table
 
 RESULTS = Path(__file__).parent / "results" / "photos.csv"
 COLUMNS = [(images, score) for images in ("held_out", "ECSSD") for score in ("maxF", "MAE")]
@@ -45,11 +46,10 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Group -> scores [genotypes, columns], means over trainings; group -> [genotypes, 2], parameters and MACs."""
     found: dict = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     sizes: dict = defaultdict(dict)
-    with open(path, newline="") as file:
-        for row in csv.DictReader(file):
-            for score in ("maxF", "MAE"):
-                found[row["group"]][row["label"]][row["set"], score].append(float(row[score]))
-            sizes[row["group"]][row["label"]] = int(row["params"]), int(row["macs"])
+    for row in read_table(path):
+        for score in ("maxF", "MAE"):
+            found[row["group"]][row["label"]][row["set"], score].append(row[score])
+        sizes[row["group"]][row["label"]] = row["params"], row["macs"]
     scores = {
         group: np.array([[np.mean(trainings[column]) for column in COLUMNS] for trainings in labels.values()])
         for group, labels in found.items()

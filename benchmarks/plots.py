@@ -1,12 +1,14 @@
 """Draws the plots of docs/strategies.md and of README, in docs/images, from the files in benchmarks/results."""
 
 import argparse
-import csv
 from collections import defaultdict
 from pathlib import Path
+from statistics import median
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from nas.report.runs import read_table
 
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -17,18 +19,15 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, epilog="example: python benchmarks/plots.py").parse_args()
     matplotlib.rcParams.update({"svg.hashsalt": "plots", "font.size": 9})
     ranks("ranks.csv", "What each strategy found among 243 genotypes (1 is best)", IMAGES / "strategy_ranks.svg")
-    if (RESULTS / "planted.csv").exists():
-        ranks("planted.csv", "The same where a hidden network drew the masks", IMAGES / "strategy_planted.svg")
+    ranks("planted.csv", "The same where a hidden network drew the masks", IMAGES / "strategy_planted.svg")
     regret(IMAGES / "black_box.svg")
     front(IMAGES / "front.png")
 
 
 def front(path: Path) -> None:
     """The networks of the package beside others: error on ECSSD against milliseconds of a picture in OpenVINO."""
-    with open(RESULTS / "prediction.csv", newline="") as file:
-        ms = {row["network"]: float(row["ms"]) for row in csv.DictReader(file) if row["runtime"] == "openvino"}
-    with open(RESULTS / "networks.csv", newline="") as file:
-        error = {row["run"]: float(row["MAE_raw"]) for row in csv.DictReader(file) if row["set"] == "ECSSD"}
+    ms = {row["network"]: row["ms"] for row in read_table(RESULTS / "prediction.csv") if row["runtime"] == "openvino"}
+    error = {row["run"]: row["MAE_raw"] for row in read_table(RESULTS / "networks.csv") if row["set"] == "ECSSD"}
     figure = Figure(figsize=(6.4, 3.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     ours = ("sod_s", "sod_m", "sod_l")
@@ -50,20 +49,17 @@ def front(path: Path) -> None:
 def ranks(name: str, title: str, path: Path) -> None:
     """One dot a search, a bar at the median; random genotypes with the same seeds in grey."""
     found = defaultdict(list)
-    with open(RESULTS / name, newline="") as file:
-        for row in csv.DictReader(file):
-            found[row["strategy"]].append(int(row["rank"]))
-            found["random"].append(int(row["rival_rank"])) if row["strategy"] == "darts" else None
+    for row in read_table(RESULTS / name):
+        found[row["strategy"]].append(row["rank"])
+        if row["strategy"] == "darts":
+            found["random"].append(row["rival_rank"])
     figure = Figure(figsize=(7, 3.4), layout="constrained")
     axes = figure.add_subplot()
     for place, strategy in enumerate(names := ["random", *(name for name in found if name != "random")]):
         values = found[strategy]
         spread = [place + 0.3 * ((i * 0.618) % 1 - 0.5) for i in range(len(values))]
         axes.scatter(spread, values, s=16, color=COLOURS["random" if strategy == "random" else "tpe"], alpha=0.8)
-        middle = (
-            sorted(values)[len(values) // 2] if len(values) % 2 else sum(sorted(values)[len(values) // 2 - 1 :][:2]) / 2
-        )
-        axes.hlines(middle, place - 0.3, place + 0.3, color="#1a202c", linewidth=1.5)
+        axes.hlines(median(values), place - 0.3, place + 0.3, color="#1a202c", linewidth=1.5)
     axes.axhspan(0, 0.05 * 243, color="#e6f4ea", zorder=0, label="best 5 %")
     axes.set(xticks=range(len(names)), xticklabels=names, ylabel="rank", title=title, ylim=(243, 0))
     axes.legend(loc="lower right", frameon=False)
@@ -80,9 +76,8 @@ def regret(path: Path) -> None:
     )
     for (name, title), axes in zip(panels, figure.subplots(1, len(panels)), strict=True):
         curves = defaultdict(list)
-        with open(RESULTS / name, newline="") as file:
-            for row in csv.DictReader(file):
-                curves[row["sampler"]].append([float(row[key]) for key in ("trial", "regret", "standard_error")])
+        for row in read_table(RESULTS / name):
+            curves[row["sampler"]].append([row[key] for key in ("trial", "regret", "standard_error")])
         for sampler, points in curves.items():
             trial, mean, error = zip(*points, strict=True)
             low, high = zip(*((m - e, m + e) for m, e in zip(mean, error, strict=True)), strict=True)

@@ -5,9 +5,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genotypes import Genotype, UserError, save
+from nas.guard import CollapseGuard, Stop
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
@@ -16,13 +17,11 @@ from nas.search.objective import Timed, derive, time_found
 from nas.search.scoring import score_genotype, scores_key, train_briefly
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy, derivable
+from nas.training import Change
 from nas.trials import Trial, Trials, TrialsConfig, draw_front, export_front, run_trials
 from nas.visualize import draw
 
-if TYPE_CHECKING:
-    from nas.search.training import Candidates
-
-__all__ = ["Rivals", "SearchResult", "select"]
+__all__ = ["Candidates", "Rivals", "SearchResult", "select"]
 
 _RIVALS = 6
 _APART = 1_000_003  # from the seed of the search's own study, whose first trials are random as well
@@ -61,8 +60,35 @@ class SearchResult:
     ran: str | None = None
 
 
+class Candidates(Change):
+    """The genotypes that were derived on the way, and the guard that looks at them.
+
+    derived: the last few different ones, the newest last. stop: why the search was ended early.
+    """
+
+    name = "candidates"
+
+    def __init__(self, cfg: SearchConfig, setup: SearchSetup) -> None:
+        self._keep = cfg.select
+        self.derived: list[dict[str, str]] = []
+        self.guard = CollapseGuard(cfg.guard, setup.net.open_edges, cfg.evaluations)
+        self.stop: Stop | None = None
+
+    def remember(self, choices: dict[str, str]) -> None:
+        self.derived = [*(old for old in self.derived if old != choices), choices][-self._keep :]
+
+    def state_dict(self) -> dict[str, Any]:
+        stop = asdict(self.stop) if self.stop else None
+        return {"derived": self.derived, "guard": self.guard.state_dict(), "stop": stop}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.derived = state["derived"]
+        self.guard.load_state_dict(state["guard"])
+        self.stop = Stop(**state["stop"]) if state["stop"] else None
+
+
 def select(
-    cfg: SearchConfig, run: RunFolder, setup: SearchSetup, strategy: Strategy, candidates: "Candidates"
+    cfg: SearchConfig, run: RunFolder, setup: SearchSetup, strategy: Strategy, candidates: Candidates
 ) -> SearchResult:
     """Decide, compare with chance, and write genotype.yaml, its drawing, scores.json and report.html."""
     study = _Study(cfg, run, setup, strategy)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from genotypes import save
-from nas.guard import CollapseGuard, Stop, dominant_eigenvalue
+from nas.guard import dominant_eigenvalue
 from nas.network import Mixture, Network, norm_statistics_frozen
 from nas.run import RunFolder
 from nas.run.distributed import go_on_alone, over_processes, share
@@ -20,7 +20,7 @@ from nas.search.members import search_members
 from nas.search.objective import COSTS, derive
 from nas.search.pictures import entropy, pictures
 from nas.search.scoring import score_mixture, score_path
-from nas.search.selection import SearchResult, select
+from nas.search.selection import Candidates, SearchResult, select
 from nas.search.setup import SearchSetup, open_search
 from nas.strategies import Differentiable, Loss, Strategy
 from nas.task import Batch, generator, multi_output_loss, network_input, target
@@ -68,7 +68,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, setup: SearchSetup | None = Non
     return dataclasses.replace(select(cfg, run, setup, strategy, candidates), ran=trainer.capture.summary())
 
 
-def search_trainer(cfg: SearchConfig, setup: SearchSetup) -> tuple[Strategy, "Candidates", Trainer]:
+def search_trainer(cfg: SearchConfig, setup: SearchSetup) -> tuple[Strategy, Candidates, Trainer]:
     """The strategy on its supernet, what it derives on the way, and what trains both."""
     strategy = cfg.strategy.build(setup.net, seed=cfg.seed, steps=cfg.steps)
     candidates = Candidates(cfg, setup)
@@ -164,33 +164,6 @@ class ArchitectureUpdate(Change):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._strategy.load_state_dict(state)
-
-
-class Candidates(Change):
-    """The genotypes that were derived on the way, and the guard that looks at them.
-
-    derived: the last few different ones, the newest last. stop: why the search was ended early.
-    """
-
-    name = "candidates"
-
-    def __init__(self, cfg: SearchConfig, setup: SearchSetup) -> None:
-        self._keep = cfg.select
-        self.derived: list[dict[str, str]] = []
-        self.guard = CollapseGuard(cfg.guard, setup.net.open_edges, cfg.evaluations)
-        self.stop: Stop | None = None
-
-    def remember(self, choices: dict[str, str]) -> None:
-        self.derived = [*(old for old in self.derived if old != choices), choices][-self._keep :]
-
-    def state_dict(self) -> dict[str, Any]:
-        stop = dataclasses.asdict(self.stop) if self.stop else None
-        return {"derived": self.derived, "guard": self.guard.state_dict(), "stop": stop}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.derived = state["derived"]
-        self.guard.load_state_dict(state["guard"])
-        self.stop = Stop(**state["stop"]) if state["stop"] else None
 
 
 def _evaluate(
