@@ -91,7 +91,7 @@ _LEFT = ("genotype", "size", "part", "what")
 
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
-    size = parse_size(options.size) if options.size else None
+    size = parse_size(options.size)
     chosen = [genotypes.load(name) for name in options.genotypes or genotypes.names()]
     for genotype in chosen:  # before minutes of measuring, not after
         check_decided(genotype)

@@ -152,38 +152,23 @@ def _worth(
     if not worth or not space or not found:
         return None
     edges: Mapping[str, Mapping[str, Any]] = worth["edges"]
-    marks, rows = {}, {}
-    for edge, row in edges.items():
-        gains = {what: row[what]["loss"] - worth["loss"] if row.get(what) else math.nan for what in _RIVALS}
-        rows[edge] = gains
-    losses = {edge: _smallest(gains) for edge, gains in rows.items()}
-    largest = max((abs(loss) for loss in losses.values() if loss == loss), default=0.0) or 1.0
-    for edge, loss in losses.items():
-        if loss == loss:
-            marks[edge] = Mark(f"{loss:+.4f}", min(1.0, abs(loss) / largest))
+    rows = {
+        edge: {what: row[what]["loss"] - worth["loss"] if row.get(what) else math.nan for what in _RIVALS}
+        for edge, row in edges.items()
+    }
+    # Of each edge the smaller of its rises; an edge without an alternative has none.
+    known = {edge: min(there) for edge, gains in rows.items() if (there := [g for g in gains.values() if g == g])}
+    largest = max(map(abs, known.values()), default=0.0) or 1.0
+    marks = {edge: Mark(f"{loss:+.4f}", min(1.0, abs(loss) / largest)) for edge, loss in known.items()}
+    order = sorted(rows, key=lambda edge: -known.get(edge, -math.inf))
     probabilities = choices[-1]["probabilities"] if choices else {}
-    order = sorted(rows, key=lambda edge: -losses[edge] if losses[edge] == losses[edge] else math.inf)
-    table = []
-    for edge in order:
-        row, shown = edges[edge], probabilities.get(edge, {})
-        rival = row.get("runner_up") or {}
-        chosen = row["chosen"]
-        table.append(
-            (
-                edge,
-                chosen + (f" ({shown[chosen]:.0%})" if chosen in shown else ""),
-                rival.get("op", "") + (f" ({shown[rival['op']]:.0%})" if rival.get("op") in shown else ""),
-                number(rows[edge]["runner_up"], sign="+"),
-                number(rows[edge]["none"], sign="+"),
-            )
-        )
-    measured = {edge: rows[edge] for edge in order if losses[edge] == losses[edge]}
-    left = worth["edges_left"]
+    table = [_worth_row(edge, edges[edge], rows[edge], probabilities.get(edge, {})) for edge in order]
+    measured = {edge: rows[edge] for edge in order if edge in known}
     conditions = (
         f"Held-out loss of the result {worth['loss']:.4f}, on {worth['images']} photographs; every change with the "
         f"supernet's weights, norm statistics estimated anew, {worth['seconds']:.0f} s in all."
     )
-    if left:
+    if left := worth["edges_left"]:
         conditions += f" {left} edges were left out: the time was over (--worth_seconds)."
     return Section(
         "why",
@@ -222,8 +207,13 @@ def _worth(
 _RIVALS = {"runner_up": "runner-up", "none": "none"}
 
 
-def _smallest(gains: Mapping[str, float]) -> float:
-    return min((value for value in gains.values() if value == value), default=math.nan)
+def _worth_row(
+    edge: str, row: Mapping[str, Any], gains: Mapping[str, float], likely: Mapping[str, float]
+) -> tuple[str, ...]:
+    """likely: the candidates' probabilities, as far as they are known."""
+    ops = (row["chosen"], (row.get("runner_up") or {}).get("op", ""))
+    told = (f"{op} ({likely[op]:.0%})" if op in likely else op for op in ops)
+    return (edge, *told, *(number(gains[what], sign="+") for what in ("runner_up", "none")))
 
 
 def _evolution(choices: Sequence[Mapping[str, Any]]) -> Section | None:

@@ -16,8 +16,10 @@ def check_side(side: int) -> None:
         raise UserError(f"size must be {SMALLEST} to {_LARGEST} pixels, not {side}")
 
 
-def parse_size(sides: Sequence[int]) -> tuple[int, int]:
-    """One side, or height and width, as (H, W); UserError for anything else, see `check_side`."""
+def parse_size(sides: Sequence[int]) -> tuple[int, int] | None:
+    """One side, or height and width, as (H, W), nothing as None; UserError for anything else, see `check_side`."""
+    if not sides:
+        return None
     if len(sides) not in (1, 2):
         raise UserError(f"size: expected a side such as 224, or H,W such as 224,320, not {','.join(map(str, sides))}")
     for side in sides:

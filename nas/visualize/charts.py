@@ -25,6 +25,7 @@ from nas.visualize.scene import FONT
 from nas.visualize.style import darker, mixed, operation_label, operation_stroke
 
 __all__ = [
+    "COLOURS",
     "Dots",
     "Point",
     "bars",
@@ -35,6 +36,7 @@ __all__ = [
     "panels",
     "pareto",
     "picture_rows",
+    "save_figure",
     "shares",
     "to_pixels",
     "to_svg",

@@ -112,7 +112,7 @@ Protocols: """
 
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
-    size = parse_size(options.size) if options.size else None
+    size = parse_size(options.size)
     if not options.weights and not options.saliency:
         raise UserError("give --weights FILE, or --saliency DIR for maps that are there already, or both")
     if options.xlsx:

@@ -28,7 +28,6 @@ REPORT_FILES = (
 )  # fmt: skip
 _METRICS = [f.name for f in fields(Scores) if f.name != "count"]
 _LOWER = ("MAE_raw", "MAE_stretched")
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 _STYLES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 _CONVENTIONS = """\
 All numbers are pysodmetrics', on 8-bit maps resized to the masks' own size. maxF: F (beta² 0.3) of precision and recall
@@ -196,19 +195,17 @@ def _thresholds(count: int) -> list[float]:
 
 def _curves(scored: Sequence[Scored]) -> Figure:
     """Precision over recall, and F over the threshold; a row of two panels for each set."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from nas.visualize.charts import COLOURS, panels
 
     sets = list(dict.fromkeys(item.evaluation.name for item in scored))
     protocols = list(dict.fromkeys(item.evaluation.protocol for item in scored))
     labels = list(dict.fromkeys(item.label for item in scored))
-    figure = Figure(figsize=(11, 4.2 * len(sets)), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, name in zip(figure.subplots(len(sets), 2, squeeze=False), sets, strict=True):
+    figure, places = panels(len(sets), 2, width=5.5, height=4.2)
+    for axes, name in zip(zip(places[::2], places[1::2], strict=True), sets, strict=True):
         for item in (item for item in scored if item.evaluation.name == name):
             protocol, curves = item.evaluation.protocol, item.evaluation.curves
             label = item.label if len(protocols) == 1 else f"{item.label} ({protocol.name})"
-            colour = _COLOURS[labels.index(item.label) % len(_COLOURS)]
+            colour = COLOURS[labels.index(item.label) % len(COLOURS)]
             # A style each where there is one protocol, so that colours are not needed; else a style each protocol.
             number = labels.index(item.label) if len(protocols) == 1 else protocols.index(protocol)
             style = _STYLES[number % len(_STYLES)]

@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     predictor = load(
         options.weights,
         options.device,
-        size=parse_size(options.size) if options.size else None,
+        size=parse_size(options.size),
         precision=options.precision,
         antialias=options.antialias,
         runtime=options.runtime,

@@ -56,7 +56,7 @@ and pictures stay in memory until they are answered. Only this machine is answer
 
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
-    size = parse_size(options.size) if options.size else None
+    size = parse_size(options.size)
     predictor = load(options.weights, options.device, size=size)
     name = options.weights if options.weights in network_names() else Path(options.weights).name
     app = make_app(predictor, name, options.limits, allowed_hosts(options.host))
