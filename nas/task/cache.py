@@ -56,7 +56,7 @@ def open_photos(
     cache_dir: Path | None,
     limit: int | None = None,
     seed: int = 0,
-    workers: int = 2,
+    workers: int | None = None,
     progress: bool = True,
     in_memory: int = _IN_MEMORY,
     teacher: str | None = None,
@@ -71,7 +71,7 @@ def open_photos(
         cache_dir: where decoded sets are kept (made if missing); None keeps nothing.
         limit: use only so many images with masks, spread evenly over the sorted names.
         seed: which synthetic pictures; folders do not use it.
-        workers: threads that decode.
+        workers: threads that decode; None: a few more than there are cores.
         progress: show a bar while decoding.
         in_memory: sets of more bytes than this stay on disk, memory-mapped, if there is a cache.
         teacher: folder of another network's maps, FOLDER/NAME.png for each image (see `find_maps`): grey pictures of
@@ -281,7 +281,7 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
 
 
 def _decode(
-    name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int, progress: bool, *, nearest: bool
+    name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int | None, progress: bool, *, nearest: bool
 ) -> Blank:
     """Fill the rows of what has files; DataError with all problems of all of them."""
 
@@ -314,7 +314,7 @@ def _decode(
     blank: Blank = {"black": [], "white": []}
     todo = [i for i, entry in enumerate(entries) if any(entry[1:])]
     problems: list[str] = []
-    with ThreadPoolExecutor(max(1, workers)) as pool:  # Pillow decodes and resizes without the interpreter lock
+    with ThreadPoolExecutor(workers) as pool:  # Pillow decodes and resizes without the interpreter lock
         done = pool.map(one, todo)
         try:
             bar = tqdm(done, total=len(todo), desc=f"decode {name}", unit="img", disable=not (progress and todo))
