@@ -18,8 +18,8 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from nas.run.progress import progress_bar
 from nas.task.folders import (
     Pair,
     few,
@@ -57,7 +57,6 @@ def open_photos(
     limit: int | None = None,
     seed: int = 0,
     workers: int | None = None,
-    progress: bool = True,
     in_memory: int = _IN_MEMORY,
     teacher: str | None = None,
     unlabelled: str | None = None,
@@ -72,7 +71,6 @@ def open_photos(
         limit: use only so many images with masks, spread evenly over the sorted names.
         seed: which synthetic pictures; folders do not use it.
         workers: threads that decode; None: a few more than there are cores.
-        progress: show a bar while decoding.
         in_memory: sets of more bytes than this stay on disk, memory-mapped, if there is a cache.
         teacher: folder of another network's maps, FOLDER/NAME.png for each image (see `find_maps`): grey pictures of
             the image's shape, or square, of any size. `retrain.predict IMAGES -o FOLDER` writes them so.
@@ -106,7 +104,7 @@ def open_photos(
         if made:
             pictures = synthetic_set(made, size, seed)
             arrays["images"][:made], arrays["masks"][:made] = pictures.images.numpy(), pictures.masks.numpy()
-        return _decode(name, entries, arrays, workers, progress, nearest=masks == "nearest")
+        return _decode(name, entries, arrays, workers, nearest=masks == "nearest")
 
     key = f"{name}-{size}-{_fingerprint(entries, size)}" + ("-nearest" if masks == "nearest" else "")
     if made:
@@ -280,9 +278,7 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _decode(
-    name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int | None, progress: bool, *, nearest: bool
-) -> Blank:
+def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int | None, *, nearest: bool) -> Blank:
     """Fill the rows of what has files; DataError with all problems of all of them."""
 
     def one(i: int) -> tuple[list[str], str | None]:
@@ -317,7 +313,7 @@ def _decode(
     with ThreadPoolExecutor(workers) as pool:  # Pillow decodes and resizes without the interpreter lock
         done = pool.map(one, todo)
         try:
-            bar = tqdm(done, total=len(todo), desc=f"decode {name}", unit="img", disable=not (progress and todo))
+            bar = progress_bar(iterable=done, total=len(todo), desc=f"decode {name}", unit="img")
             for i, (found, kind) in zip(todo, bar, strict=True):
                 problems += found
                 if kind is not None:
