@@ -16,7 +16,7 @@ from nas.options import from_dict, owner, read_file, to_dict, to_yaml
 from nas.report import report_at_the_end
 from nas.report.runs import kind_of
 from nas.run import RunFolder, quiet
-from nas.task import PhotoSet, evaluate
+from nas.task import PhotoOptions, PhotoSet, evaluate
 from nas.training import Diverged, fit
 from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trials, run_trials
 from retrain.predictor import Predictor
@@ -31,7 +31,7 @@ _GRID = 9  # values of LOW..HIGH
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneConfig:
+class TuneConfig(PhotoOptions):
     """Which settings to try, on which network and photographs.
 
     Attributes:
@@ -41,17 +41,13 @@ class TuneConfig:
         objective: what makes a setting good on the held-out part: MAE_raw or maxF, at the largest size that is tried.
         recipe: what all trials share; parts of it below.
         trials: the study; count may be raised later.
-        data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weights of the same network to start from: a name such as sod_s, or a file.
-        limit: use only so many photographs.
-        cache: folder that keeps decoded photographs between runs.
         held_out: share of the photographs that trials are judged by and never trained on.
         evaluate_every: steps between looks at a trial, for the pruner; 0 for a fifth of its steps.
         workers: processes that score; 0 for none beside this one.
         device: cpu, cuda, or auto.
         seed: of the study, and of every training's weights, order and augmentation.
-        data_seed: of the split and of synthetic pictures.
         out: folder of the study; default the next free runs/tune-NNN. An earlier one is continued.
     """
 
@@ -60,17 +56,13 @@ class TuneConfig:
     objective: Literal["MAE_raw", "maxF"] = "MAE_raw"
     recipe: Recipe = owner(load_recipe, recipe_names, "default", "NAME|FILE")
     trials: TrialsConfig = field(default_factory=lambda: TrialsConfig(count=20))
-    data: str = "synthetic"
     backbone_weights: str | None = None
     init: str | None = None
-    limit: int | None = None
-    cache: str | None = None
     held_out: float = 0.1
     evaluate_every: int = 0
     workers: int = 0
     device: str = "cpu"
     seed: int = 0
-    data_seed: int = 0
     out: str | None = None
 
 

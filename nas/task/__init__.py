@@ -2,7 +2,7 @@
 
 from nas.task.augmentation import AugmentConfig, augment, draw, network_input, normalise, pixels, target
 from nas.task.batches import Batch, Batches, batch_indices, generator
-from nas.task.cache import open_photos
+from nas.task.cache import PhotoOptions, open_photos
 from nas.task.evaluation import Evaluation, evaluate, evaluate_maps, evaluate_protocols, open_test_sets
 from nas.task.folders import Pair, find_pairs, parse_data
 from nas.task.losses import LOSSES, LossConfig, get_loss, multi_output_loss
@@ -16,6 +16,7 @@ from nas.task.synthetic import synthetic_set
 __all__ = [
     "Batch",
     "Batches",
+    "PhotoOptions",
     "PhotoSet",
     "synthetic_set",
     "open_photos",

@@ -13,8 +13,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ from nas.task.photos import PhotoSet
 from nas.task.reading import READING_VERSION, DataError, header_size, read_image, read_map, read_mask, resize
 from nas.task.synthetic import SYNTHETIC_VERSION, synthetic_set
 
-__all__ = ["open_photos", "spread", "tell_blank"]
+__all__ = ["PhotoOptions", "open_photos", "spread", "tell_blank"]
 
 T = TypeVar("T")
 Blank: TypeAlias = dict[str, list[str]]  # "black" and "white": names of masks that are nothing else
@@ -49,11 +50,32 @@ _SYNTHETIC_COUNT = 1200
 _IN_MEMORY = 4 * 2**30  # bytes; larger sets are memory-mapped where there is a cache to map
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhotoOptions:
+    """Which photographs a command opens: the base of its configuration.
+
+    Attributes:
+        data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
+        limit: use only so many photographs.
+        cache: folder that keeps decoded photographs between runs.
+        data_seed: of the split and of synthetic pictures.
+    """
+
+    data: str = "synthetic"
+    limit: int | None = None
+    cache: str | None = None
+    data_seed: int = 0
+
+    def open_photos(self, size: int, **options: Any) -> PhotoSet:
+        """The photographs at this size; options: as `open_photos` has them, which also says what is raised."""
+        return open_photos(self.data, size=size, cache_dir=self.cache, limit=self.limit, seed=self.data_seed, **options)
+
+
 def open_photos(
     spec: str,
     *,
     size: int,
-    cache_dir: Path | None,
+    cache_dir: str | Path | None,
     limit: int | None = None,
     seed: int = 0,
     workers: int | None = None,
@@ -211,7 +233,7 @@ def _fingerprint(entries: Sequence[_Entry], size: int) -> str:
 
 
 def _cached(
-    cache_dir: Path | None,
+    cache_dir: str | Path | None,
     key: str,
     shapes: Mapping[str, tuple[int, ...]],
     fill: Fill,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from genotypes import UserError, UserNote
 from nas.options import owner
+from nas.task import PhotoOptions
 from retrain.compare.entries import Entry
 from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.tables import labelled
@@ -17,7 +18,7 @@ __all__ = ["CompareConfig", "starts", "train_config"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig:
+class CompareConfig(PhotoOptions):
     """Which genotypes to train, each with every seed, all with the same recipe, photographs, order and budget.
 
     Attributes:
@@ -26,14 +27,12 @@ class CompareConfig:
         space: the open genotype that random:SEED is drawn from; default space.yaml beside the first file.
         seeds: of initial weights, order and augmentation; each genotype is trained once with each.
         recipe: a name (such as default, photos_cpu, photos_gpu, minet) or a YAML file; parts of it below.
-        data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         test: sets to score at the end, NAME=DIR each; they take no part in training.
         backbone_weights: file with the backbone's pre-trained weights, or package; BACKBONE=FILE if there are several
             backbones; one that is not named starts at random.
         init: LABEL=FILE: weights of the whole network that a genotype starts from, in place of its backbone's.
         limit: use only so many photographs of `data`.
         test_limit: score only so many of each test set, evenly spread.
-        cache: folder that keeps decoded photographs between runs.
         held_out: share of the photographs that is scored and never trained on; the same ones in every training.
         held_out_limit: at most so many of them are scored while training; at the end all are.
         evaluate_every: steps between rows of a history, and between checkpoints; 0 for a tenth of the steps.
@@ -42,7 +41,6 @@ class CompareConfig:
         xlsx: also write table.xlsx (needs openpyxl, the extra `xlsx`).
         workers: processes that score; 0 for none beside this one.
         device: cpu, cuda, or auto.
-        data_seed: of the split and of synthetic pictures.
         out: folder of the comparison; default the next free runs/compare-NNN. An earlier one is continued.
     """
 
@@ -50,13 +48,10 @@ class CompareConfig:
     space: str | None = None
     seeds: tuple[int, ...] = (0,)
     recipe: Recipe = owner(load_recipe, recipe_names, "default", "NAME|FILE")
-    data: str = "synthetic"
     test: tuple[str, ...] = ()
     backbone_weights: tuple[str, ...] = ()
     init: tuple[str, ...] = ()
-    limit: int | None = None
     test_limit: int | None = None
-    cache: str | None = None
     held_out: float = 0.1
     held_out_limit: int = 200
     evaluate_every: int = 0
@@ -65,7 +60,6 @@ class CompareConfig:
     xlsx: bool = False
     workers: int = 2
     device: str = "cpu"
-    data_seed: int = 0
     out: str | None = None
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from genotypes.errors import UserError, check_least
 from nas.options import from_dict, owner, read_file
 from nas.report.runs import kind_of
 from nas.search import SearchConfig
+from nas.task import PhotoOptions
 from nas.task.folders import is_synthetic
 from nas.training import CaptureMode
 from retrain.recipe import Recipe, load_recipe, recipe_names
@@ -17,14 +18,13 @@ __all__ = ["TrainConfig", "from_search"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(PhotoOptions):
     """What to train, on which photographs, and how.
 
     Attributes:
         genotype: what is trained: a name of the zoo, a genotype file, or the folder of a search; every edge decided. A
             search's folder takes its data, backbone weights, size and a recipe for them along, unless options differ.
         recipe: a name (such as default, photos_cpu, photos_gpu, minet) or a YAML file; parts of it below.
-        data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
         test: sets to score at the end, NAME=DIR each; they take no part in training.
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weights of the same network to start from: a name such as sod_s, or a file.
@@ -34,7 +34,6 @@ class TrainConfig:
         unlabelled: folder of photographs without masks, to train on as well; the teacher's maps stand for the masks.
         limit: use only so many photographs with masks of `data`.
         test_limit: score only so many of each test set, evenly spread.
-        cache: folder that keeps decoded photographs between runs.
         held_out: share of the photographs that is scored and never trained on.
         held_out_limit: at most so many of them are scored while training; at the end all are.
         evaluate_every: steps between rows of the history, and between checkpoints; 0 for a tenth of the steps.
@@ -51,16 +50,13 @@ class TrainConfig:
 
     genotype: str = ""
     recipe: Recipe = owner(load_recipe, recipe_names, "default", "NAME|FILE")
-    data: str = "synthetic"
     test: tuple[str, ...] = ()
     backbone_weights: str | None = None
     init: str | None = None
     start_from: str | None = None
     teacher: str | None = None
     unlabelled: str | None = None
-    limit: int | None = None
     test_limit: int | None = None
-    cache: str | None = None
     held_out: float = 0.1
     held_out_limit: int = 200
     evaluate_every: int = 0
@@ -69,7 +65,6 @@ class TrainConfig:
     device: str = "cpu"
     capture: CaptureMode = "auto"
     seed: int = 0
-    data_seed: int = 0
     minutes: float | None = None
     out: str | None = None
 

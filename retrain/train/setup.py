@@ -15,7 +15,7 @@ from nas.network.member import fill_from_supernet
 from nas.network.weights import load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split
-from nas.task import Pair, PhotoSet, open_photos, open_test_sets, split
+from nas.task import Pair, PhotoSet, open_test_sets, split
 from nas.training import check_patterns
 from retrain.networks import find_weights
 from retrain.train.config import TrainConfig
@@ -76,16 +76,9 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
 
 def training_photos(cfg: TrainConfig) -> PhotoSet:
     """The photographs as the recipe wants them, on the device; DataError for what cannot be read."""
-    return open_photos(
-        cfg.data,
-        size=cfg.recipe.size,
-        cache_dir=Path(cfg.cache) if cfg.cache else None,
-        limit=cfg.limit,
-        seed=cfg.data_seed,
-        teacher=cfg.teacher,
-        unlabelled=cfg.unlabelled,
-        masks=cfg.recipe.masks,
-    ).to(open_device(cfg.device))
+    recipe = cfg.recipe
+    photos = cfg.open_photos(recipe.size, teacher=cfg.teacher, unlabelled=cfg.unlabelled, masks=recipe.masks)
+    return photos.to(open_device(cfg.device))
 
 
 def start_normal(net: Network, stds: dict[str, float]) -> None:
