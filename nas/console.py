@@ -37,11 +37,6 @@ COMMANDS = {
     "data": ("retrain.data", "what a set of photographs holds, and what is wrong with it"),
     "authors": ("retrain.authors", "turn the papers' released weights into weight files"),
 }
-_SINGLE_FILES = (
-    "retrain.data",
-    "retrain.tune",
-    "nas.benchmark.gate",
-)  # modules, where others are packages with a __main__
 _EXTRAS = ("onnx", "onnxscript", "onnxruntime", "openvino", "starlette", "uvicorn", "pillow-heif", "graphviz")
 
 
@@ -157,8 +152,8 @@ def _row(folder: Path) -> tuple[str, str, str, str]:
 
 def _module(command: str) -> Any:
     """What is run, imported now."""
-    module = COMMANDS[command][0]
-    return importlib.import_module(module if module in _SINGLE_FILES else f"{module}.__main__")
+    module = importlib.import_module(COMMANDS[command][0])
+    return importlib.import_module(f"{module.__name__}.__main__") if hasattr(module, "__path__") else module
 
 
 def _help() -> str:

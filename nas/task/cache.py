@@ -36,7 +36,7 @@ from nas.task.photos import PhotoSet
 from nas.task.reading import READING_VERSION, DataError, header_size, read_image, read_map, read_mask, resize
 from nas.task.synthetic import SYNTHETIC_VERSION, synthetic_set
 
-__all__ = ["PhotoOptions", "open_photos", "spread", "tell_blank"]
+__all__ = ["PhotoOptions", "blank_kind", "open_photos", "spread", "tell_blank"]
 
 T = TypeVar("T")
 Blank: TypeAlias = dict[str, list[str]]  # "black" and "white": names of masks that are nothing else
@@ -209,6 +209,11 @@ def _misfit(entry: _Entry, image: tuple[int, ...], saliency: tuple[int, ...]) ->
     ]
 
 
+def blank_kind(mask: np.ndarray) -> str | None:
+    """Of a mask uint8[H, W]: "black" where there is no object, "white" where there is no background; else None."""
+    return "black" if mask.max() <= 127 else "white" if mask.min() > 127 else None
+
+
 def tell_blank(name: str, count: int, *, black: Sequence[str], white: Sequence[str]) -> None:
     """Log how many of a set's masks hold no object, and how many no background."""
     for kind, names in (("all black (no object)", black), ("all white (no background)", white)):
@@ -325,9 +330,7 @@ def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int |
             arrays["masks"][i, 0] = resize(level, arrays["masks"].shape[-1], nearest=nearest and mask is not None)
         if saliency is not None:
             arrays["teacher"][i, 0] = resize(saliency, arrays["teacher"].shape[-1])
-        if mask is None:
-            return [], None
-        return [], "black" if mask.max() <= 127 else "white" if mask.min() > 127 else None
+        return [], None if mask is None else blank_kind(mask)
 
     blank: Blank = {"black": [], "white": []}
     todo = [i for i, entry in enumerate(entries) if any(entry[1:])]

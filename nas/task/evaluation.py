@@ -26,7 +26,7 @@ from genotypes.errors import UserError
 from genotypes.files import write_atomically
 from nas.allocator import keep_freed_memory
 from nas.run.progress import progress_bar
-from nas.task.cache import open_photos, spread, tell_blank
+from nas.task.cache import blank_kind, open_photos, spread, tell_blank
 from nas.task.folders import Pair, check_sizes, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
 from nas.task.photos import PhotoSet
 from nas.task.protocol import Protocol
@@ -409,7 +409,7 @@ def _score_one(task: _Task, protocols: Sequence[Protocol], save_dir: Path | None
         if save_dir is not None and i == 0:
             with write_atomically(Path(save_dir) / f"{item.name}.png", flush=False) as file:
                 write_png(made[key], file)
-    return _Scored(results, None, "black" if mask.max() <= 127 else "white" if mask.min() > 127 else None)
+    return _Scored(results, None, blank_kind(mask))
 
 
 def _map(
