@@ -78,7 +78,6 @@ def open_photos(
     cache_dir: str | Path | None,
     limit: int | None = None,
     seed: int = 0,
-    workers: int | None = None,
     in_memory: int = _IN_MEMORY,
     teacher: str | None = None,
     unlabelled: str | None = None,
@@ -92,7 +91,6 @@ def open_photos(
         cache_dir: where decoded sets are kept (made if missing); None keeps nothing.
         limit: use only so many images with masks, spread evenly over the sorted names.
         seed: which synthetic pictures; folders do not use it.
-        workers: threads that decode; None: a few more than there are cores.
         in_memory: sets of more bytes than this stay on disk, memory-mapped, if there is a cache.
         teacher: folder of another network's maps, FOLDER/NAME.png for each image (see `find_maps`): grey pictures of
             the image's shape, or square, of any size. `retrain.predict IMAGES -o FOLDER` writes them so.
@@ -126,7 +124,7 @@ def open_photos(
         if made:
             pictures = synthetic_set(made, size, seed)
             arrays["images"][:made], arrays["masks"][:made] = pictures.images.numpy(), pictures.masks.numpy()
-        return _decode(name, entries, arrays, workers, nearest=masks == "nearest")
+        return _decode(name, entries, arrays, nearest=masks == "nearest")
 
     key = f"{name}-{size}-{_fingerprint(entries, size)}" + ("-nearest" if masks == "nearest" else "")
     if made:
@@ -305,7 +303,7 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int | None, *, nearest: bool) -> Blank:
+def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, *, nearest: bool) -> Blank:
     """Fill the rows of what has files; DataError with all problems of all of them."""
 
     def one(i: int) -> tuple[list[str], str | None]:
@@ -335,7 +333,7 @@ def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, workers: int |
     blank: Blank = {"black": [], "white": []}
     todo = [i for i, entry in enumerate(entries) if any(entry[1:])]
     problems: list[str] = []
-    with ThreadPoolExecutor(workers) as pool:  # Pillow decodes and resizes without the interpreter lock
+    with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without the interpreter lock
         done = pool.map(one, todo)
         try:
             bar = progress_bar(iterable=done, total=len(todo), desc=f"decode {name}", unit="img")
