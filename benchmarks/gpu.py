@@ -3,7 +3,8 @@
 A step is `Trainer.advance`, as every command makes it, on pictures made by the program. ms: of a step, over all that
 fit in a second or two, the device waited for at the end. images/s, busy, kernels: of captured steps. busy: the sum of
 the times of kernels and copies of a step, by torch.profiler; idle: 1 - busy / ms, where ms is that without the
-profiler. GiB: the most that tensors took.
+profiler. GiB: the most that tensors took after the first step. Rows `_compiled`: what is captured is compiled code
+(`--compile auto`), what is launched is not; the seconds are those of the first four steps, most of which are compiling.
 """
 
 import argparse
@@ -73,11 +74,21 @@ class Bench:
 # ---------------------------------------------------------------------------------------------------- what is trained
 
 
-def search_of(strategy: str, channels: int, size: int, *, batch: int = 16, precision: str = "fp32", **options: Any):
+def search_of(
+    strategy: str,
+    channels: int,
+    size: int,
+    *,
+    batch: int = 16,
+    precision: str = "fp32",
+    compile: str = "off",
+    **options: Any,
+):
     """A search of MobileNetV2's FusionCells, its architecture moving from the first step on."""
 
     def make(bench: Bench, capture: str) -> Trainer:
         cfg = search_config(bench, strategy, channels, size, batch, precision, capture, options)
+        cfg = replace(cfg, compile="off" if capture == "off" else compile)
         return search_trainer(cfg, open_search(cfg))[2]
 
     return make
@@ -117,7 +128,7 @@ def sandwich(bench: Bench, capture: str) -> Trainer:
     return Trainer(task, cfg.optim, STEPS, capture=cfg.capture)
 
 
-def training(genotype: str, recipe: str, **changes: Any):
+def training(genotype: str, recipe: str, *, compile: str = "off", **changes: Any):
     """A genotype by a recipe."""
 
     def make(bench: Bench, capture: str) -> Trainer:
@@ -131,6 +142,7 @@ def training(genotype: str, recipe: str, **changes: Any):
             data=f"synthetic:{2 * chosen.batch_size}",
             held_out=0.1,
             capture=capture,  # type: ignore[arg-type]
+            compile="off" if capture == "off" else compile,  # type: ignore[arg-type]
             device=str(bench.device),
         )
         return training_of(cfg, open_training(cfg))[0]
@@ -138,14 +150,18 @@ def training(genotype: str, recipe: str, **changes: Any):
     return make
 
 
-def package(name: str, size: int, batch: int) -> dict[str, Case]:
+def package(name: str, size: int, batch: int, compile: str = "off") -> dict[str, Case]:
     """A network of the package by the recipe of a GPU, in both precisions; batches of one size, to be comparable."""
+    suffix, expect = ("", 8.0) if compile == "off" else ("_compiled", 120.0)
     augment = AugmentConfig(flip=0.5, crop=0.3, rotate=8.0, colour=0.25)
     return {
-        f"{name}_{precision}": Case(
-            f"training, {name}, {size} px, batch {batch}, {precision}",
-            training(name, "photos_gpu", size=size, batch_size=batch, precision=precision, augment=augment),
+        f"{name}_{precision}{suffix}": Case(
+            f"training, {name}, {size} px, batch {batch}, {precision}{suffix.replace('_', ', ')}",
+            training(
+                name, "photos_gpu", compile=compile, size=size, batch_size=batch, precision=precision, augment=augment
+            ),
             batch,
+            expect=expect,
         )
         for precision in ("fp32", "bf16")
     }
@@ -192,6 +208,17 @@ CASES = {
     **package("sod_s", 120, 64),
     **package("sod_m", 224, 32),
     **package("sod_l", 256, 32),
+    "darts_32_compiled": Case(
+        "search, darts, C = 32, 160 px, compiled", search_of("darts", 32, 160, compile="auto"), 32, ">= 4.5 x", 100
+    ),
+    "darts_128_compiled": Case(
+        "search, darts, C = 128, 320 px, compiled",
+        search_of("darts", 128, 320, compile="auto"),
+        32,
+        ">= 2.5 x, <= 20 GiB",
+        100,
+    ),
+    **package("sod_l", 256, 32, compile="auto"),
 }
 
 
@@ -211,12 +238,13 @@ class Timing:
 
 def timed(bench: Bench, case: Case, capture: str, seconds: float) -> Timing:
     trainer = case.make(bench, capture)
-    if bench.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(bench.device)
-    for _ in range(4):  # two as they are, one captured, one replayed
+    began = time.perf_counter()
+    for done in range(4):  # two as they are (the second compiles), one captured, one replayed
         trainer.advance()
+        if done == 0 and bench.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(bench.device)
     bench.wait()
-    first = trainer.step
+    begun, first = time.perf_counter() - began, trainer.step
     began = time.perf_counter()
     for done in itertools.count(1):
         trainer.advance()
@@ -232,7 +260,11 @@ def timed(bench: Bench, case: Case, capture: str, seconds: float) -> Timing:
     trainer.check()  # a loss that is not finite is no timing
     busy, kernels = device_time(bench, trainer, 20 if capture != "off" and ms < 30 else 3)
     gib = torch.cuda.max_memory_allocated(bench.device) / GIB if bench.device.type == "cuda" else float("nan")
-    timing = Timing(ms, busy, kernels, gib, trainer.capture.replayed, trainer.step, trainer.capture.reason or "")
+    reasons = [trainer.capture.reason, trainer.compiled.reason and f"not compiled: {trainer.compiled.reason}"]
+    if trainer.compiled.on:
+        reasons.append(f"{trainer.compiled.summary()}; {begun:.0f} s for the first four")
+    reason = "; ".join(filter(None, reasons)).replace("|", "/")
+    timing = Timing(ms, busy, kernels, gib, trainer.capture.replayed, trainer.step, reason)
     del trainer
     gc.collect()
     return timing

@@ -81,6 +81,7 @@ def scores_key(cfg: SearchConfig, setup: SearchSetup) -> str:
         "cache",
         "device",
         "capture",
+        "compile",
         "guard",
         "budget",
         "cost_weight",

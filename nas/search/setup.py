@@ -16,7 +16,7 @@ from nas.search.config import SearchConfig, export_space, open_space, study_conf
 from nas.search.objective import CostObjective, open_objective
 from nas.strategies import STRATEGIES, Strategy
 from nas.task import Batches, PhotoSet, evenly, split
-from nas.training import HeldOut
+from nas.training import HeldOut, check_compile
 from nas.trials import TrialsConfig, anchor_storage, check_trials
 
 __all__ = ["SearchSetup", "open_search", "warm_start"]
@@ -52,6 +52,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     """
     device = open_device(cfg.device)
     _check_schedule(cfg)
+    _check_compile(cfg, device)
     _check_runtime(cfg)
     began = RunFolder(Path(folder)).began if folder else {}
     trials = study_config(cfg)
@@ -110,6 +111,13 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
         objective=objective,
         study=study,
     )
+
+
+def _check_compile(cfg: SearchConfig, device: torch.device) -> None:
+    """UserError for steps that are to be compiled and cannot be."""
+    if cfg.compile == "on" and cfg.strategy.owner.whole_networks:
+        raise UserError(f"--compile on: strategy {cfg.strategy.name} computes another network in each step")
+    check_compile(cfg.compile, device)
 
 
 def _check_runtime(cfg: SearchConfig) -> None:

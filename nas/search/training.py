@@ -65,7 +65,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, setup: SearchSetup | None = Non
         listeners.append(ChoicesLog(run, strategy))
     fit(trainer, evaluate, at=lambda step: step % cfg.evaluate_every == 0, listeners=listeners, run=run)
     go_on_alone()
-    return dataclasses.replace(select(cfg, run, setup, strategy, candidates), ran=trainer.capture.summary())
+    return dataclasses.replace(select(cfg, run, setup, strategy, candidates), ran=trainer.summary())
 
 
 def search_trainer(cfg: SearchConfig, setup: SearchSetup) -> tuple[Strategy, Candidates, Trainer]:
@@ -79,6 +79,7 @@ def search_trainer(cfg: SearchConfig, setup: SearchSetup) -> tuple[Strategy, Can
         changes=[ArchitectureUpdate(cfg, setup, strategy), candidates],
         identity={"space": setup.space.hash, "set of photographs": setup.photos.fingerprint},
         capture=cfg.capture,
+        compile=cfg.compile,
     )
     return strategy, candidates, trainer
 

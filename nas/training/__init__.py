@@ -2,6 +2,7 @@
 
 from nas.training.average import MovingAverage
 from nas.training.capture import Capture, CaptureMode
+from nas.training.compiled import Compiled, CompileMode, check_compile
 from nas.training.evaluation import METRICS, HeldOut
 from nas.training.listeners import LISTENERS, Events, History, Listener, Progress, registered_listeners
 from nas.training.loop import Change, Diverged, Number, Supervised, Task, Totals, Trainer, fit
@@ -14,6 +15,8 @@ __all__ = [
     "Capture",
     "CaptureMode",
     "Change",
+    "CompileMode",
+    "Compiled",
     "Diverged",
     "Events",
     "HeldOut",
@@ -28,6 +31,7 @@ __all__ = [
     "Task",
     "Totals",
     "Trainer",
+    "check_compile",
     "check_patterns",
     "fit",
     "make_optimizer",

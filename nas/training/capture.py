@@ -38,7 +38,7 @@ __all__ = ["Capture", "CaptureMode"]
 
 CaptureMode = Literal["auto", "on", "off"]
 
-_FIRST = 2  # steps that run as they are, until there is a graph; then one of each kind does
+_FIRST = 2  # steps that run as they are, until there is a graph
 _KINDS = 16  # that are remembered; of more, those least recently seen go
 _TORCH = str(Path(torch.__file__).parent)
 
@@ -56,13 +56,14 @@ class Capture:
     """Runs a function of what changes from step to step, by a graph where it can.
 
     mode: off; auto: on devices that can, and what cannot be captured is told once and runs as it is; on: then it is a
-    UserError.
+    UserError. first: steps of each further kind that run as they are; 2 where steps are compiled, which a watched one
+    is not.
 
     Attributes: replayed and plain, steps by a graph and without; graphs, captured so far; reason, why no more are.
     """
 
-    def __init__(self, device: torch.device, mode: CaptureMode = "auto") -> None:
-        self.device, self.mode = device, mode
+    def __init__(self, device: torch.device, mode: CaptureMode = "auto", first: int = 1) -> None:
+        self.device, self.mode, self._first = device, mode, first
         self.replayed = self.plain = self.graphs = 0
         self.reason: str | None = None
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
@@ -92,7 +93,7 @@ class Capture:
         kind = self._kind((fixed, _signature(given)))
         if kind.graph is None:
             kind.seen += 1
-            if kind.seen <= (1 if self.graphs else _FIRST) or not self._record(kind, work, given, generators):
+            if kind.seen <= (self._first if self.graphs else _FIRST) or not self._record(kind, work, given, generators):
                 return self._run(work, given, watched=kind.seen == 1)
         assert kind.graph is not None
         for buffer, value in zip(_tensors(kind.given), _tensors(given), strict=True):

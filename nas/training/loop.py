@@ -28,6 +28,7 @@ from nas.run.distributed import agreed, from_first, is_first, over_processes, sh
 from nas.run.graphs import capturable
 from nas.task import Batch, Batches, LossConfig, multi_output_loss
 from nas.training.capture import Capture, CaptureMode
+from nas.training.compiled import Compiled, CompileMode
 from nas.training.listeners import Listener
 from nas.training.optim import OptimConfig, load_optimizer, make_optimizer, set_progress
 from nas.training.precision import run_in
@@ -205,6 +206,7 @@ class Trainer:
     steps: how many there will be. changes: what else takes part in a step. identity: what a checkpoint must agree with,
     kind -> value, such as the genotype's hash. blame: the option to turn down where the loss is not finite. clock: of
     the seconds that steps take. capture: whether steps are replayed from a graph, see `Capture`.
+    compile: whether they are compiled code, see `Compiled`.
 
     Attributes: step, the next one; lr, the rate of the cells, as a step may use it (`Number`); stopped, which ends the
     training early; totals["train"] sums the loss.
@@ -221,11 +223,13 @@ class Trainer:
         blame: str = "--optim.lr",
         clock: Callable[[], float] = time.perf_counter,
         capture: CaptureMode = "auto",
+        compile: CompileMode = "off",
     ) -> None:
         self.task, self.cfg, self.steps, self.changes = task, cfg, steps, changes
         self.identity, self.blame, self.clock = identity or {}, blame, clock
         self.device = next(task.net.parameters()).device
-        self.capture = Capture(self.device, capture)
+        self.compiled = Compiled(task.net, steps, compile)
+        self.capture = Capture(self.device, capture, first=2 if self.compiled.on else 1)
         self.scaler = GradScaler(self.device.type, enabled=task.precision == "fp16")  # else it hands everything through
         if self.scaler.is_enabled():
             self.blame += ", or precision bf16"
@@ -251,7 +255,8 @@ class Trainer:
         for change in self.changes:
             change.prepare(self)
         drawn = self.task.draw(self.step)
-        self.capture(self.update, drawn, self.task.fixed(drawn), self.task.generators)
+        with self.compiled(self.net):
+            self.capture(self.update, drawn, self.task.fixed(drawn), self.task.generators)
         self.step += 1
 
     def update(self, drawn: Any) -> None:
@@ -279,6 +284,10 @@ class Trainer:
         for change in self.changes:
             change.after(self)
         self.totals.add("train", loss)
+
+    def summary(self) -> str | None:
+        """How the steps ran, for the end of a run; None where there is nothing to say."""
+        return "; ".join(filter(None, (self.compiled.summary(), self.capture.summary()))) or None
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         return make_optimizer(self.net, self.cfg, scaled=self.scaler.is_enabled())
@@ -311,6 +320,7 @@ class Trainer:
         load_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state.get("scaler", {}))  # of versions before fp16: without
         self.totals.load_state_dict(state["totals"])
+        self.compiled.resume(state.get("compiled", False))
         self.step, self.seconds, self.stopped = state["step"], state["seconds"], state["stopped"]
         self.capture.forget()
 
@@ -324,6 +334,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "totals": self.totals.state_dict(),
+            "compiled": self.compiled.on,
             "changes": {change.name: change.state_dict() for change in self.changes if change.name},
         }
 

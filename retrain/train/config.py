@@ -11,7 +11,7 @@ from nas.report.runs import kind_of
 from nas.search import SearchConfig
 from nas.task import PhotoOptions
 from nas.task.folders import is_synthetic
-from nas.training import CaptureMode
+from nas.training import CaptureMode, CompileMode
 from retrain.recipe import Recipe, load_recipe, recipe_names
 
 __all__ = ["TrainConfig", "from_search"]
@@ -41,6 +41,8 @@ class TrainConfig(PhotoOptions):
         workers: processes that score; 0 for none beside this one.
         device: cpu, cuda, or auto.
         capture: whether a step is recorded once and replayed; auto: on a GPU, and what cannot be is named.
+        compile: whether steps are compiled code, faster after minutes; auto: if there are steps enough, and a C++
+            compiler.
         seed: of initial weights, order and augmentation.
         data_seed: of the split and of synthetic pictures; runs that are compared share it.
         minutes: after so many the run saves itself and stops, to go on with --resume, for as many again unless told
@@ -64,6 +66,7 @@ class TrainConfig(PhotoOptions):
     workers: int = 2
     device: str = "cpu"
     capture: CaptureMode = "auto"
+    compile: CompileMode = "off"
     seed: int = 0
     minutes: float | None = None
     out: str | None = None

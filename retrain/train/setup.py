@@ -16,7 +16,7 @@ from nas.network.weights import load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split
 from nas.task import Pair, PhotoSet, open_test_sets, split
-from nas.training import check_patterns
+from nas.training import check_compile, check_patterns
 from retrain.networks import find_weights
 from retrain.train.config import TrainConfig
 
@@ -43,6 +43,7 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
     `data_seed` and the same share holds out.
     """
     device = open_device(cfg.device)
+    check_compile(cfg.compile, device)
     genotype = _decided(cfg, genotype or _load(cfg))
     with seeded(cfg.seed):
         net = build(genotype, cfg.backbone_weights)

@@ -64,7 +64,7 @@ _SMALL = 2_000_000  # pixels to score for which starting worker processes takes 
 class TrainResult:
     """The network trained, its scores by set ("held_out" first), how long it took, and where it lies.
 
-    ran: on a GPU, how many steps were replayed, and its memory.
+    ran: how: whether compiled; on a GPU, how many steps were replayed, and its memory.
     """
 
     genotype: Genotype
@@ -147,6 +147,7 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
         identity={"genotype": setup.genotype.hash, "set of photographs": setup.photos.fingerprint},
         blame="--recipe.optim.lr",
         capture=cfg.capture,
+        compile=cfg.compile,
     )
     return trainer, result
 
@@ -251,7 +252,7 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
         steps=trainer.steps,
         images_per_second=speed,
         path=run.path,
-        ran=trainer.capture.summary(),
+        ran=trainer.summary(),
     )
 
 

@@ -1,0 +1,124 @@
+"""A step of a search by DARTS as a plain sum of weighted candidates, as it is, and compiled: time, memory, numbers.
+
+    OMP_NUM_THREADS=1 python benchmarks/supernet.py [--sizes 16,96 32,128] [--rounds 5]
+
+A step is `Trainer.advance`: the architecture's update, then the weights'; FusionCells, batches of 16. All ways compute
+in one process and take turns; the median of their CPU times counts, so that other work on the machine counts little.
+Memory: the largest sum of live tensors that a step has made, as torch's CPU allocator counts them; weights and
+optimiser excluded. Apart: the largest distance of the loss and of any gradient of one batch from the plain sum's,
+relative to its norm (of gradients: to the largest of their kind, since many are zero but for rounding). Compiling: CPU
+seconds of the first compiled step, with an empty cache.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from contextlib import contextmanager, nullcontext
+
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="sod-nas-compiled-")
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from nas import allocator
+from nas.network.edge import OpenEdge
+from nas.options import from_dict
+from nas.search import SearchConfig, open_search
+from nas.search.training import search_trainer
+from nas.training import Compiled, Trainer
+
+allocator.keep_freed_memory({})
+
+
+def plain_sum(edge: OpenEdge, x: torch.Tensor, weights: torch.Tensor, active: None = None) -> torch.Tensor:
+    """The mixture as DARTS writes it."""
+    each = weights.unbind()
+    return sum(each[i] * edge.ops[operation](x) for i, operation in edge.carrying.items())
+
+
+@contextmanager
+def as_a_plain_sum():
+    ours, OpenEdge.forward = OpenEdge.forward, plain_sum
+    try:
+        yield
+    finally:
+        OpenEdge.forward = ours
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=["16,96", "32,128"], metavar="CHANNELS,SIZE")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--backbone", default="mobilenet_v2")
+    args = parser.parse_args()
+    print("| search step | plain sum | as it is | --compile on | compiling |\n|---|---|---|---|---|")
+    for size in args.sizes:
+        channels, side = map(int, size.split(","))
+        space = {"name": "fusion_cells", "backbone": args.backbone, "channels": channels}
+        values = {"space": space, "data": "synthetic:64", "size": side, "steps": 1000, "warmup_steps": 0}
+        cfg = from_dict(SearchConfig(), values)
+        trainer = search_trainer(cfg, open_search(cfg))[2]
+        print(f"| C = {channels}, {side} px | " + " | ".join(row(trainer, args.rounds)) + " |", flush=True)
+
+
+def row(trainer: Trainer, rounds: int) -> list[str]:
+    compiled = Compiled(trainer.net, trainer.steps, "on")
+    ways = {"plain": as_a_plain_sum, "ours": nullcontext, "compiled": lambda: compiled(trainer.net)}
+    seconds = {way: [step_seconds(trainer, context)] for way, context in ways.items()}
+    first = seconds["compiled"][0]
+    for _ in range(rounds):
+        for way, context in ways.items():
+            seconds[way].append(step_seconds(trainer, context))
+    middle = {way: statistics.median(found[1:]) for way, found in seconds.items()}
+    memory = {way: peak_memory(trainer, context) for way, context in ways.items()}
+    numbers = {way: gradients(trainer, context) for way, context in ways.items()}
+    cells = []
+    for way in ways:
+        apart = max(
+            float((mine - theirs).norm() / scale)
+            for kind in numbers[way]
+            for scale in [max(float(value.norm()) for value in numbers["plain"][kind])]
+            for mine, theirs in zip(numbers[way][kind], numbers["plain"][kind], strict=True)
+        )
+        cells.append(
+            f"{middle['plain'] / middle[way]:.2f} x ({middle[way]:.2f} s), {memory[way] / 1e6:.0f} MB "
+            f"({memory[way] / memory['plain']:.2f} x), {apart:.0e} apart"
+        )
+    return [*cells, f"{first - middle['compiled']:.0f} s"]
+
+
+def step_seconds(trainer: Trainer, context) -> float:
+    began = time.process_time()
+    with context():
+        trainer.advance()
+    return time.process_time() - began
+
+
+def peak_memory(trainer: Trainer, context) -> int:
+    with context(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        trainer.advance()
+    now = peak = 0
+    events = (event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]")
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak
+
+
+def gradients(trainer: Trainer, context) -> dict[str, list[torch.Tensor]]:
+    """The loss of one batch, and its gradients by the kind of parameter."""
+    batch = trainer.task.make(trainer.task.draw(0))
+    named = dict(trainer.net.named_parameters())
+    with context():  # norms compute with the batch's statistics, whatever they remember
+        loss = trainer.task.loss(batch)
+        found = torch.autograd.grad(loss, list(named.values()))
+    kinds = {"loss": [loss.detach()]}
+    for name, gradient in zip(named, found, strict=True):
+        kinds.setdefault("in cells" if name.startswith("cells") else "in the backbone", []).append(gradient)
+    return kinds
+
+
+if __name__ == "__main__":
+    main()
