@@ -26,6 +26,10 @@ if sys.argv[:1] == ["-m"] or Path(*sys.argv[:1]).stem == "sod-nas":  # one of ou
         if _found is not None and _found.submodule_search_locations is None:
             _where = f"{_found.origin} hides the package {_package} of this program"
             sys.exit(f"error: {_where}; start the command from another folder, or rename that file")
+    # Before torch loads GNU's OpenMP, whose threads wait for one another by 300,000 turns of a loop: where another
+    # program has a core, all of its time slices go by so. 5,000 are as fast on an idle machine (docs/performance.md).
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "5000"
     # Notebooks pass on a backend of theirs that is not installed here. No command needs any: pictures go to files.
     os.environ.pop("MPLBACKEND", None)
 
