@@ -1,4 +1,4 @@
-"""GNU's OpenMP, as a command's torch loads it: a thread that waits soon sleeps, unless the user has chosen otherwise."""
+"""GNU's OpenMP, as a command's torch loads it: a thread that waits soon sleeps, unless the user has chosen."""
 
 import os
 import subprocess
