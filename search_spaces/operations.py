@@ -27,6 +27,7 @@ __all__ = [
     "Convolutions",
     "DenseConv",
     "DepthwiseConv",
+    "DilatedConv2d",
     "SkipConnect",
     "SpatialAttention",
     "Zeros",
@@ -73,6 +74,21 @@ class SkipConnect(nn.Identity):
         super().__init__()
 
 
+class DilatedConv2d(nn.Conv2d):
+    """`nn.Conv2d`, which a CPU trains in float32 where autocast says bf16, if dilated and not of 16, 32, ... channels.
+
+    There oneDNN's gradient of the weight is memory that nobody wrote, or the process ends, where maps are wider than 28
+    (torch 2.8 to 2.13): CSNet was NaN from the second step on.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        wrong = self.dilation != (1, 1) and weight.shape[1] % 16 != 0
+        if wrong and input.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return super()._conv_forward(input.float(), weight.float(), None if bias is None else bias.float())
+        return super()._conv_forward(input, weight, bias)
+
+
 class Convolutions(nn.Module):
     """One or more times (ReLU, convolutions, norm); all layers one after the other are `op.0`, `op.1`, ..."""
 
@@ -108,7 +124,7 @@ def _convolve(x_BCHW: Tensor, convolutions: Sequence[Any]) -> Tensor:
         return x_BCHW
     weight_OHWI = first.weight.permute(0, 2, 3, 1)  # a network's weights are channels last: nothing is copied
     merged_OHWI = (convolutions[1].weight.flatten(1) @ weight_OHWI.flatten(1)).view(weight_OHWI.shape)
-    return F.conv2d(x_BCHW, merged_OHWI.permute(0, 3, 1, 2), None, first.stride, first.padding, first.dilation)
+    return first._conv_forward(x_BCHW, merged_OHWI.permute(0, 3, 1, 2), None)
 
 
 def _scaled_norm(norm: Any, x_BCHW: Tensor, scale_C: Tensor) -> Tensor:
@@ -151,7 +167,7 @@ class DenseConv(Convolutions):
         def block() -> list[nn.Module]:
             return [
                 nn.ReLU(),  # not in place: other edges read the same feature
-                nn.Conv2d(in_channels, in_channels, 3, 1, dilation, dilation, bias=False),
+                DilatedConv2d(in_channels, in_channels, 3, 1, dilation, dilation, bias=False),
                 *([nn.Conv2d(in_channels, in_channels, 1, bias=False)] if pointwise else []),
                 nn.BatchNorm2d(in_channels, affine=affine),
             ]
@@ -177,7 +193,7 @@ class DepthwiseConv(Convolutions):
         def block() -> list[nn.Module]:
             return [
                 nn.ReLU(),  # not in place: other edges read the same feature
-                nn.Conv2d(in_channels, in_channels, kernel, 1, padding, dilation, groups=in_channels, bias=False),
+                DilatedConv2d(in_channels, in_channels, kernel, 1, padding, dilation, groups=in_channels, bias=False),
                 nn.Conv2d(in_channels, in_channels, 1, bias=False),
                 nn.BatchNorm2d(in_channels, affine=affine),
             ]
@@ -194,7 +210,7 @@ def plain(
     in_channels: int, out_channels: int, *, kernel: int, dilation: int = 1, bias: bool = True, affine: bool = True
 ) -> nn.Module:
     """A convolution without activation and norm, of any widths: laterals, heads, hand-made decoders."""
-    return nn.Conv2d(in_channels, out_channels, kernel, 1, dilation * (kernel // 2), dilation, bias=bias)
+    return DilatedConv2d(in_channels, out_channels, kernel, 1, dilation * (kernel // 2), dilation, bias=bias)
 
 
 class SpatialAttention(nn.Module):

@@ -268,3 +268,18 @@ def test_a_weighted_candidate_averages_over_all_batches_where_its_norm_does():
             ours.weighted(torch.relu(x), torch.full((4,), 0.5))
         means = [ours.op[:-1](x).mean((0, 2, 3)) for x in batches]
     torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "dil" in name or "_d" in name])
+def test_a_dilated_convolution_has_a_gradient_in_bf16(name):
+    """oneDNN's own is of memory that nobody wrote, or ends the process, for maps this wide and such widths."""
+    in_channels, out_channels = (17, 2) if OPERATIONS[name].widths == "any" else (17, 17)
+    op = randomise(build_operation(name, in_channels, out_channels)).to(memory_format=torch.channels_last)
+    x = picture(2, in_channels, 32, 32).contiguous(memory_format=torch.channels_last)
+    weights = [weight for weight in op.parameters() if weight.dim() == 4]
+    onto = picture(2, out_channels, 32, 32, seed=2)
+    exact = torch.autograd.grad((op(x) * onto).mean(), weights)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = (op(x) * onto).mean()
+    for gradient, expected in zip(torch.autograd.grad(loss, weights), exact, strict=True):
+        assert (gradient - expected).norm() < 0.05 * expected.norm()
