@@ -1,20 +1,20 @@
 """A step of a search by DARTS as a plain sum of weighted candidates, as it is, and compiled: time, memory, numbers.
 
-    OMP_NUM_THREADS=1 python benchmarks/supernet.py [--sizes 16,96 32,128] [--rounds 5]
+    OMP_NUM_THREADS=1 python benchmarks/supernet.py [--sizes 16,96 32,128] [--edges 16,24 32,32] [--rounds 5]
 
+--edges: the same of one edge alone, forward and backward, on maps of so many pixels a side: a minute in place of many.
 A step is `Trainer.advance`: the architecture's update, then the weights'; FusionCells, batches of 16. All ways compute
 in one process and take turns; the median of their CPU times counts, so that other work on the machine counts little.
 Memory: the largest sum of live tensors that a step has made, as torch's CPU allocator counts them; weights and
 optimiser excluded. Apart: the largest distance of the loss and of any gradient of one batch from the plain sum's,
 relative to its norm (of gradients: to the largest of their kind, since many are zero but for rounding). Compiling: CPU
-seconds of the first compiled step, with an empty cache.
+seconds of the first compiled step, the C++ compiler's too, with an empty cache.
 """
 
 import argparse
 import os
 import statistics
 import tempfile
-import time
 from contextlib import contextmanager, nullcontext
 
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="sod-nas-compiled-")
@@ -28,6 +28,7 @@ from nas.options import from_dict
 from nas.search import SearchConfig, open_search
 from nas.search.training import search_trainer
 from nas.training import Compiled, Trainer
+from search_spaces.fusion_cells import AUTO_MSFNET_OPERATIONS
 
 allocator.keep_freed_memory({})
 
@@ -49,21 +50,50 @@ def as_a_plain_sum():
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=["16,96", "32,128"], metavar="CHANNELS,SIZE")
+    parser.add_argument("--sizes", nargs="*", default=["16,96", "32,128"], metavar="CHANNELS,SIZE")
+    parser.add_argument("--edges", nargs="*", default=[], metavar="CHANNELS,SIDE")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backbone", default="mobilenet_v2")
     args = parser.parse_args()
-    print("| search step | plain sum | as it is | --compile on | compiling |\n|---|---|---|---|---|")
+    print("| | plain sum | as it is | --compile on | compiling |\n|---|---|---|---|---|")
     for size in args.sizes:
         channels, side = map(int, size.split(","))
         space = {"name": "fusion_cells", "backbone": args.backbone, "channels": channels}
         values = {"space": space, "data": "synthetic:64", "size": side, "steps": 1000, "warmup_steps": 0}
         cfg = from_dict(SearchConfig(), values)
         trainer = search_trainer(cfg, open_search(cfg))[2]
-        print(f"| C = {channels}, {side} px | " + " | ".join(row(trainer, args.rounds)) + " |", flush=True)
+        print(f"| step, C = {channels}, {side} px | " + " | ".join(row(trainer, args.rounds)) + " |", flush=True)
+    for size in args.edges:
+        channels, side = map(int, size.split(","))
+        cells = row(Edge(channels, side), args.rounds)
+        print(f"| edge, C = {channels}, {side} x {side} | " + " | ".join(cells) + " |", flush=True)
 
 
-def row(trainer: Trainer, rounds: int) -> list[str]:
+class Edge:
+    """An open edge of Auto-MSFNet's candidates in place of a trainer: a step is a pass, forward and backward."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        torch.manual_seed(0)
+        self.net = torch.nn.ModuleList([OpenEdge(AUTO_MSFNET_OPERATIONS, channels, channels)])
+        self.net.to(memory_format=torch.channels_last)
+        self.net.open_edges = {"edge": AUTO_MSFNET_OPERATIONS}
+        self.task, self.steps = self, 1000
+        x, self.slope = (torch.randn(16, channels, side, side).to(memory_format=torch.channels_last) for _ in range(2))
+        self.x, self.weights = x.requires_grad_(), torch.rand(len(AUTO_MSFNET_OPERATIONS), requires_grad=True)
+
+    def draw(self, step: int) -> None:
+        return None
+
+    make = draw
+
+    def loss(self, batch: None) -> torch.Tensor:
+        return (self.net[0](self.x, self.weights, None) * self.slope).mean()
+
+    def advance(self) -> None:
+        self.loss(None).backward()
+
+
+def row(trainer: Trainer | Edge, rounds: int) -> list[str]:
     compiled = Compiled(trainer.net, trainer.steps, "on")
     ways = {"plain": as_a_plain_sum, "ours": nullcontext, "compiled": lambda: compiled(trainer.net)}
     seconds = {way: [step_seconds(trainer, context)] for way, context in ways.items()}
@@ -89,14 +119,14 @@ def row(trainer: Trainer, rounds: int) -> list[str]:
     return [*cells, f"{first - middle['compiled']:.0f} s"]
 
 
-def step_seconds(trainer: Trainer, context) -> float:
-    began = time.process_time()
+def step_seconds(trainer: Trainer | Edge, context) -> float:
+    began = sum(os.times()[:4])  # with child processes: compilers
     with context():
         trainer.advance()
-    return time.process_time() - began
+    return sum(os.times()[:4]) - began
 
 
-def peak_memory(trainer: Trainer, context) -> int:
+def peak_memory(trainer: Trainer | Edge, context) -> int:
     with context(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         trainer.advance()
     now = peak = 0
@@ -107,7 +137,7 @@ def peak_memory(trainer: Trainer, context) -> int:
     return peak
 
 
-def gradients(trainer: Trainer, context) -> dict[str, list[torch.Tensor]]:
+def gradients(trainer: Trainer | Edge, context) -> dict[str, list[torch.Tensor]]:
     """The loss of one batch, and its gradients by the kind of parameter."""
     batch = trainer.task.make(trainer.task.draw(0))
     named = dict(trainer.net.named_parameters())

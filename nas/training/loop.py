@@ -15,6 +15,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -268,7 +269,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.task.parts(batch)
         losses = []
-        with norms_counted_at_once(self.net):
+        # Compiled code depends on the count that it finds: in the second part of a batch it would be compiled again.
+        apart = self.compiled.on and len(parts) > 1
+        with nullcontext() if apart else norms_counted_at_once(self.net):
             for part in parts:
                 loss = self.task.loss(part) / len(parts)
                 self.scaler.scale(loss).backward()
