@@ -220,6 +220,7 @@ def table(rows: list[dict[str, str]]) -> None:
     for how in ("inherited", "trained"):
         for side in BUDGETS:
             beside_the_line(rows, side, how)
+    chance(rows)
     ranks(rows)
 
 
@@ -245,6 +246,23 @@ def beside_the_line(rows: list[dict[str, str]], side: int, how: str) -> None:
         equal = np.exp(np.interp(MAE, [at for at, _ in points], dear)) / mean(found.values(), cost)
         beyond = " or more: it has no such MAE" if points[0][0] > MAE else ""
         print(f"  at equal MAE the line takes {equal:.2f}x its {cost}{beyond}")
+
+
+def chance(rows: list[dict[str, str]]) -> None:
+    """How far random members of one budget lie apart, over how far seeds of one do; which of them beat the line."""
+    keys = dict.fromkeys((row["kind"], row["number"]) for row in rows)
+    errors = {key: [float(row["judging_MAE_raw"]) for row in scored(rows, *key)] for key in keys}
+    seeds = float(np.sqrt(np.mean([np.var(some, ddof=1) for some in errors.values() if len(some) > 1])))
+    drawn = {number: some[0] for (kind, number), some in errors.items() if kind == "random"}
+    apart = float(np.std(list(drawn.values()), ddof=1))
+    line, found = (float(np.mean(errors[kind, str(BUDGETS[0])])) for kind in ("line", "found"))
+    winners = [number for number, MAE in drawn.items() if line - MAE > 2 * seeds]
+    print(
+        f"\n{len(drawn)} random members: MAE {np.mean(list(drawn.values())):.4f}, best {min(drawn.values()):.4f}; "
+        f"the line {line:.4f}, found {found:.4f}\n"
+        f"  they lie {apart:.4f} apart, seeds of one member {seeds:.4f}: R = {apart / seeds:.1f}; "
+        f"beat the line by twice the seeds' spread: {', '.join(winners) or 'none'}"
+    )
 
 
 def ranks(rows: list[dict[str, str]]) -> None:
