@@ -32,7 +32,7 @@ __all__ = ["CompileMode", "Compiled", "check_compile"]
 CompileMode = Literal["off", "on", "auto"]
 
 # Steps from which `auto` compiles open edges, or a whole network: docs/performance.md, "Compiled steps".
-_PAYS_EDGES, _PAYS_NETWORK = 500, 5000
+_PAYS_EDGES, _PAYS_NETWORK = 2_000, 10_000
 _LIMITS = {"recompile_limit": 64, "accumulated_recompile_limit": 1024}  # shapes, and what has a gradient and what not
 
 

@@ -79,11 +79,11 @@ def test_without_a_compiler_one_line_says_so(space, no_compiler):
 
 def test_auto_decides_by_the_steps_and_a_run_keeps_what_was_decided(space, monkeypatch):
     monkeypatch.setattr(compiled, "_obstacle", lambda device: "")
-    short, long = (a_search(space, "auto", steps=steps) for steps in (499, 500))
+    short, long = (a_search(space, "auto", steps=steps) for steps in (1_999, 2_000))
     assert (short.compiled.on, long.compiled.on) == (False, True)
     for kept in (False, True):
         state = long.state_dict() | {"compiled": kept}
-        trainer = a_search(space, "auto", steps=500)
+        trainer = a_search(space, "auto", steps=2_000)
         trainer.resume(SimpleNamespace(load=lambda state=state: state, path="run"))
         assert trainer.compiled.on is kept
     with pytest.warns(UserNote, match="began with compiled steps"):  # there was a compiler then
@@ -100,10 +100,10 @@ def test_code_that_cannot_be_compiled_runs_as_it_is(space, monkeypatch):
 
     monkeypatch.setattr(compiled, "_obstacle", lambda device: "")
     monkeypatch.setattr(torch, "compile", fails)
-    trainer = a_search(space, "auto", steps=500)
+    trainer = a_search(space, "auto", steps=2_000)
     with pytest.warns(UserNote, match="run as they are: this operation is beyond it$"):
         found = losses(trainer, 2)
-    assert torch.equal(found, losses(a_search(space, "off", steps=500), 2))
+    assert torch.equal(found, losses(a_search(space, "off", steps=2_000), 2))
     with pytest.raises(UserError, match="beyond it"):
         a_search(space, "on").advance()
 
