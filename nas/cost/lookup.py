@@ -56,6 +56,27 @@ class CostTable:
     table: torch.Tensor
     graph: Graph | None = None
 
+    @classmethod
+    def of_rows(
+        cls, space: Genotype, kind: str, size: tuple[int, int], fixed: float, rows: Mapping[str, Mapping[str, float]]
+    ) -> "CostTable":
+        """The table of a space; rows: open edge -> candidate -> cost."""
+        open_edges = space.open_edges()
+        table = torch.zeros(len(open_edges), max(map(len, open_edges.values()), default=0), dtype=torch.float64)
+        for row, (edge, ops) in enumerate(open_edges.items()):
+            table[row, : len(ops)] = torch.tensor([rows[edge][op] for op in ops], dtype=torch.float64)
+        return cls(
+            space=space.name,
+            kind=kind,
+            unit=COST_KINDS[kind],
+            size=size,
+            edges=tuple(open_edges),
+            candidates=tuple(open_edges.values()),
+            fixed=fixed,
+            table=table,
+            graph=space.graph,
+        )
+
     def of(self, choices: Mapping[str, str]) -> float:
         """The cost of the whole network; choices: a candidate for every edge. KeyError for one left out."""
         cost = self.fixed
@@ -134,21 +155,7 @@ def cost_table(
         fixed, rows = _latencies(space, size, open_device(str(device)), cache, repeats)
     else:
         fixed, rows = _counts(space, kind, size)
-    open_edges = space.open_edges()
-    table = torch.zeros(len(open_edges), max(map(len, open_edges.values()), default=0), dtype=torch.float64)
-    for row, (edge, ops) in enumerate(open_edges.items()):
-        table[row, : len(ops)] = torch.tensor([rows[edge][op] for op in ops], dtype=torch.float64)
-    return CostTable(
-        space=space.name,
-        kind=kind,
-        unit=COST_KINDS[kind],
-        size=size,
-        edges=tuple(open_edges),
-        candidates=tuple(open_edges.values()),
-        fixed=fixed,
-        table=table,
-        graph=space.graph,
-    )
+    return CostTable.of_rows(space, kind, size, fixed, rows)
 
 
 def within_budget(

@@ -4,8 +4,6 @@ Beside what is found stands *uniform scaling*: the whole backbone and a plain mi
 cell widths scaled together. It is the rival that a search over whole networks must beat.
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,17 +17,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from genotypes import OPERATIONS, Genotype, UserError, save
+from genotypes.files import write_csv
 from nas.cost import COST_KINDS, count
 from nas.cost.clock import told_if_busy
 from nas.network import Member, Network, extreme, reestimate_norms
 from nas.network.member import by_parameters
 from nas.network.weights import save_weights
 from nas.report import report_at_the_end
-from nas.run import RunFolder, write_atomically
+from nas.run import RunFolder
 from nas.search.config import SearchConfig
 from nas.search.objective import time_found, time_network
 from nas.search.sandwich import Sandwich, at_size
-from nas.search.scoring import scores_key
+from nas.search.scoring import NORM_BATCHES, scores_key
 from nas.search.selection import SearchResult
 from nas.search.setup import SearchSetup
 from nas.strategies import SandwichSearch
@@ -40,8 +39,6 @@ from nas.visualize import draw
 from nas.visualize.charts import save_figure
 
 __all__ = ["MemberCost", "MemberScores", "scaled_line", "score_network", "search_members", "study_members"]
-
-_NORM_BATCHES = 20  # batches that re-estimate a member's norms before it is judged
 
 
 class MemberCost:
@@ -83,7 +80,7 @@ class MemberScores:
         """The member as a network of its own, ready to use."""
         net = Member(self.supernet, genotype).copy()
         size = genotype.input.size
-        reestimate_norms(net, (at_size(self._batches(step)[0], size) for step in range(_NORM_BATCHES)))
+        reestimate_norms(net, (at_size(self._batches(step)[0], size) for step in range(NORM_BATCHES)))
         return net
 
     def __call__(self, genotype: Genotype) -> dict[str, float]:
@@ -245,7 +242,9 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
         line = _score_line(setup.space, scores, cost)
     name = f"{setup.space.name}_{cfg.strategy.name}"
     genotype = setup.space.decide(study.best.choices, name=name)
-    _write_line(line, run.path / "line.csv", cost.kind)
+    kinds = ("loss", "maxF", "MAE_raw")
+    rows = ([point.size, point.cost, *(point.scores[kind] for kind in kinds)] for point in line)
+    write_csv(run.path / "line.csv", [["size", cost.kind, *kinds], *rows])
     _draw(study, line, cost, run.path / "front.svg", title=setup.space.name)
     front = tuple(export_front(setup.space, study.trials, run.path / "front", name=name))
     save(genotype, run.path / "genotype.yaml")
@@ -281,15 +280,6 @@ def _score_line(space: Genotype, scores: MemberScores, cost: MemberCost) -> list
 def _line_at(line: Sequence[_Point], cost: float) -> float | None:
     """The least loss on the line for at most this cost."""
     return min((point.scores["loss"] for point in line if point.cost <= cost * (1 + 1e-9)), default=None)
-
-
-def _write_line(line: Sequence[_Point], path: Path, kind: str) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["size", kind, "loss", "maxF", "MAE_raw"])
-    writer.writerows([p.size, p.cost, *(p.scores[name] for name in ("loss", "maxF", "MAE_raw"))] for p in line)
-    with write_atomically(path) as file:
-        file.write(text.getvalue().encode())
 
 
 def _draw(study: Study, line: Sequence[_Point], cost: MemberCost, path: Path, *, title: str) -> None:

@@ -153,20 +153,6 @@ def time_found(cfg: SearchConfig, genotype: Genotype, device: torch.device) -> T
 def _read(path: Path, space: Genotype) -> CostTable:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        open_edges = space.open_edges()
-        rows = torch.zeros(len(open_edges), max(map(len, open_edges.values())), dtype=torch.float64)
-        for row, (edge, ops) in enumerate(open_edges.items()):
-            rows[row, : len(ops)] = torch.tensor([data["edges"][edge][op] for op in ops], dtype=torch.float64)
-        return CostTable(
-            space=space.name,
-            kind=str(data["kind"]),
-            unit=str(data["unit"]),
-            size=tuple(data["size"]),
-            edges=tuple(open_edges),
-            candidates=tuple(open_edges.values()),
-            fixed=float(data["fixed"]),
-            table=rows,
-            graph=space.graph,
-        )
+        return CostTable.of_rows(space, data["kind"], tuple(data["size"]), float(data["fixed"]), data["edges"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not the costs of this run's space ({error})") from None

@@ -17,9 +17,9 @@ from nas.search.setup import SearchSetup
 from nas.training import Diverged, Supervised, Trainer, fit
 from nas.trials import Report
 
-__all__ = ["score_genotype", "score_mixture", "score_path", "scores_key", "train_briefly"]
+__all__ = ["NORM_BATCHES", "score_genotype", "score_mixture", "score_path", "scores_key", "train_briefly"]
 
-_NORM_BATCHES = 20  # batches that re-estimate the norms of a path before it is judged
+NORM_BATCHES = 20  # batches that re-estimate the norms of a path or a member before it is judged
 _REPORTS = 4  # intermediate values of a short training, for pruners
 
 
@@ -33,7 +33,7 @@ def score_path(net: Network, mixture: Mixture, setup: SearchSetup) -> dict[str, 
 
     The supernet's own are those of a mixture, or of whatever paths came by (Guo et al., ECCV 2020, section 3.4).
     """
-    batches = (setup.weights(step)[0] for step in range(_NORM_BATCHES))
+    batches = (setup.weights(step)[0] for step in range(NORM_BATCHES))
     with norm_statistics_restored(net):
         reestimate_norms(net, batches, mixture)
         return score_mixture(net, mixture, setup)

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy
 from PIL import Image
@@ -62,9 +63,10 @@ def draw(
     _one_of("unknown what", what, WHAT)
     contents = {}
     for part in WHAT[:2] if what == "both" else (what,):
-        page = _page(_picture(genotype, part, probabilities, marks, size, hide_none), engine, size)
+        look: dict[str, Any] = {"probabilities": probabilities, "marks": marks, "hide_none": hide_none}
+        page, dpi = _composed(genotype, what=part, engine=engine, size=size, **look)
         target = network_path(path) if (what, part) == ("both", "network") else path
-        contents[target] = render(page, kind, dpi=_dpi(page, size))
+        contents[target] = render(page, kind, dpi=dpi)
     for target, data in contents.items():
         _write(target, data)
     return list(contents)
@@ -90,40 +92,20 @@ def draw_difference(
     return [path]
 
 
-def render_png(
-    genotype: Genotype,
-    *,
-    what: str = "cells",
-    probabilities: Probabilities | None = None,
-    marks: Mapping[str, Mark] | None = None,
-    engine: str = "auto",
-    size: str = "screen",
-    hide_none: bool = False,
-    width: int = 1600,
-) -> numpy.ndarray:
-    """The picture as uint8[H, W, 3], at most `width` pixels wide; arguments as in `draw`, but not what="both"."""
-    _one_of("unknown what", what, WHAT[:2])
-    page = _page(_picture(genotype, what, probabilities, marks, size, hide_none), engine, size)
-    dpi = min(_dpi(page, size), width / (page.width * page.scale) * 72)
+def render_png(genotype: Genotype, *, width: int = 1600, **look: Any) -> numpy.ndarray:
+    """The picture as uint8[H, W, 3], at most `width` pixels wide; `look` as in `draw`, but not what="both"."""
+    page, dpi = _composed(genotype, **look)
+    dpi = min(dpi, width / (page.width * page.scale) * 72)
     with Image.open(io.BytesIO(render(page, "png", dpi=dpi))) as image:
         return numpy.asarray(image.convert("RGB"))
 
 
-def render_svg(
-    genotype: Genotype,
-    *,
-    name: str,
-    what: str = "cells",
-    probabilities: Probabilities | None = None,
-    marks: Mapping[str, Mark] | None = None,
-    engine: str = "auto",
-    size: str = "screen",
-    hide_none: bool = False,
-) -> str:
-    """The picture as one <svg> element of an HTML page; name: keeps its ids apart from those of others there."""
-    _one_of("unknown what", what, WHAT[:2])
-    page = _page(_picture(genotype, what, probabilities, marks, size, hide_none), engine, size)
-    return page_svg(render(page, "svg").decode(), name)
+def render_svg(genotype: Genotype, *, name: str, **look: Any) -> str:
+    """The picture as one <svg> element of an HTML page; name: keeps its ids apart from those of others there.
+
+    look: as in `draw`, but not what="both".
+    """
+    return page_svg(render(_composed(genotype, **look)[0], "svg").decode(), name)
 
 
 def network_path(path: Path) -> Path:
@@ -131,17 +113,24 @@ def network_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_network{path.suffix}")
 
 
-def _picture(
+def _composed(
     genotype: Genotype,
-    what: str,
-    probabilities: Probabilities | None,
-    marks: Mapping[str, Mark] | None,
-    size: str,
-    hide_none: bool,
-) -> Picture:
+    *,
+    what: str = "cells",
+    probabilities: Probabilities | None = None,
+    marks: Mapping[str, Mark] | None = None,
+    engine: str = "auto",
+    size: str = "screen",
+    hide_none: bool = False,
+) -> tuple[Page, float]:
+    """The page of one picture, and its dots an inch; arguments as in `draw`."""
+    _one_of("unknown what", what, WHAT[:2])
     if what == "network":
-        return network_picture(genotype)
-    return cells_picture(genotype, probabilities, marks=marks, hide_none=hide_none, compact=size != "screen")
+        picture = network_picture(genotype)
+    else:
+        picture = cells_picture(genotype, probabilities, marks=marks, hide_none=hide_none, compact=size != "screen")
+    page = _page(picture, engine, size)
+    return page, _dpi(page, size)
 
 
 def _page(picture: Picture, engine: str, size: str) -> Page:
@@ -163,7 +152,7 @@ def _page(picture: Picture, engine: str, size: str) -> Page:
 
 @functools.cache  # a run draws many pictures
 def _warn_once(message: str) -> None:
-    warnings.warn(message, DrawingWarning, stacklevel=4)
+    warnings.warn(message, DrawingWarning, stacklevel=5)
 
 
 def _dpi(page: Page, size: str) -> float:
