@@ -22,7 +22,8 @@ from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trial
 from retrain.predictor import Predictor
 from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.tables import markdown_table
-from retrain.train import TrainConfig, from_search, open_training, training_photos
+from retrain.train import TrainConfig, open_training, training_photos
+from retrain.train.config import search_base
 from retrain.train.training import held_out_of, training_of
 
 __all__ = ["TuneConfig", "candidates", "changed", "tune"]
@@ -217,11 +218,7 @@ def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if out and kind_of(out) == "tuning":
         config = Path(out) / "config.yaml"
         return str(config), read_file(config)
-    run = given.get("genotype")
-    values = from_search(Path(run)) if run else {}
-    if given.get("init"):
-        values.pop("backbone_weights", None)
-    return str(run), values
+    return search_base(given)
 
 
 COMMAND = Command(

@@ -2,8 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from nas.command import Command, run_command
 from nas.options import to_yaml
@@ -11,18 +9,9 @@ from nas.run import RunFolder, check_free, deadline
 from nas.run.distributed import is_first, joined
 from nas.task.folders import is_synthetic
 from retrain.recipe import recipe_names
-from retrain.train import TrainConfig, from_search, open_training, train
+from retrain.train import TrainConfig, open_training, train
+from retrain.train.config import search_base
 from retrain.train.training import read_scores
-
-
-def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What the folder of a search implies, where one is named."""
-    run = given.get("genotype") or given.get("start_from")
-    values = from_search(Path(run)) if run else {}
-    if given.get("init") or given.get("start_from"):  # these hold the backbone's weights, too
-        values.pop("backbone_weights", None)
-    return str(run), values
-
 
 COMMAND = Command(
     config=TrainConfig,
@@ -50,7 +39,7 @@ recipes: {", ".join(recipe_names())}; or your own YAML file""",
         "seed",
         "out",
     ],
-    base=_base,
+    base=search_base,
     resume=True,
 )
 

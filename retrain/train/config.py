@@ -14,7 +14,7 @@ from nas.task.folders import is_synthetic
 from nas.training import CaptureMode, CompileMode
 from retrain.recipe import Recipe, load_recipe, recipe_names
 
-__all__ = ["TrainConfig", "from_search"]
+__all__ = ["TrainConfig", "from_search", "search_base"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +96,12 @@ def from_search(run: Path) -> dict[str, Any]:
     values = {name: getattr(cfg, name) for name in shared if getattr(cfg, name) is not None}
     size = genotypes.load(genotype).input.size[0]
     return values | {"held_out": cfg.fractions[2], "recipe": {"name": recipe, "size": size}}
+
+
+def search_base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What the folder of a search implies, where these options name one (see `nas.command.Command.base`)."""
+    run = given.get("genotype") or given.get("start_from")
+    values = from_search(Path(run)) if run else {}
+    if given.get("init") or given.get("start_from"):  # these hold the backbone's weights, too
+        values.pop("backbone_weights", None)
+    return str(run), values
