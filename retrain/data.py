@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from genotypes.errors import UserError, check_least
-from genotypes.files import check_file
+from genotypes.files import check_file, write_atomically
 from nas.command import Command, run_command
 from nas.run import progress_bar
 from nas.task import DataError, Pair, parse_data, read_image, read_mask, resize
@@ -150,6 +150,8 @@ class DataConfig:
         check_least(self, "--", limit=1)
         if self.out is not None:
             check_file(self.out, overwrite=self.overwrite)
+            if _kind(self.out) not in Image.SAVE:
+                raise UserError(f"{self.out}: expected the name of a picture, such as sheet.jpg or sheet.png")
 
 
 COMMAND = Command(
@@ -167,6 +169,11 @@ Every file is read as search, training and evaluation read it. Exit code 2 if th
 )
 
 
+def _kind(path: Path) -> str | None:
+    """Pillow's word for the format that a file's name means."""
+    return Image.registered_extensions().get(path.suffix.lower())
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
     reports = []
@@ -175,11 +182,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(reports[-1].text())
     if options.out is not None:
         sheet = np.vstack([contact_sheet(report.pairs) for report in reports])
-        try:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(sheet).save(options.out)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{options.out}: cannot be written: {error}") from None
+        with write_atomically(options.out) as file:
+            Image.fromarray(sheet).save(file, format=_kind(options.out))
         print(f"saved   {options.out} (photographs with their masks in red, and the masks)")
     if count := sum(len(report.problems) for report in reports):
         raise UserError(f"{count} {'problem' if count == 1 else 'problems'} that search and training would refuse")

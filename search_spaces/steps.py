@@ -1,6 +1,8 @@
 """The steps around an operation: resampling before and after it, and the post step of a node (norm, activation)."""
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import torch.nn.functional as F
 from torch import SymBool, Tensor, nn
@@ -10,6 +12,9 @@ from genotypes import POSTS, UserError
 __all__ = ["avg_pool", "avg_pool_ceil", "build_post", "max_pool", "norm_act", "resize"]
 
 Sides = tuple[int, int]  # (H, W) of the destination
+
+# Of pictures: from the smallest on, a period of the coarsest stride, halved once more. Then all repeats.
+_SIDES = range(32, 32 + 2 * 64)
 
 
 def resize(x_BCHW: Tensor, size: Sides, *, mode: str) -> Tensor:
@@ -39,19 +44,35 @@ def _floor_pool(pool: Callable[..., Tensor], x_BCHW: Tensor, k: int) -> Tensor:
     H, W = x_BCHW.shape[-2:]
     if all(_surely(side >= k) for side in (H, W)):
         return pool(x_BCHW, k)
-    # A kernel must be a number also where an exporter keeps sides free: so what rounding down leaves out is cut off,
-    # and rounding up makes one pixel of a side that is too short.
+    # A kernel must be a number also where an exporter keeps sides free. So what rounding down leaves out is cut off,
+    # and a side that is too short is padded by as much as is never a window of its own. Rounding up would do, too,
+    # but OpenVINO makes an empty feature of a side shorter than the kernel then.
     x_BCHW = x_BCHW[..., : min(H, k * max(1, H // k)), : min(W, k * max(1, W // k))]
-    return pool(x_BCHW, k, ceil_mode=True, **({"count_include_pad": False} if pool is F.avg_pool2d else {}))
+    more = (0, k - 1, 0, k - 1)
+    if pool is F.max_pool2d:
+        return pool(F.pad(x_BCHW, more, mode="replicate"), k)
+    return pool(F.pad(x_BCHW, more), k) * (k * k / (min(H, k) * min(W, k)))  # over the pixels that are no padding
 
 
 def _surely(condition: bool | SymBool | Tensor) -> bool:
-    """Whether it holds, of numbers (tensors under torch.jit.trace); of sizes that an exporter keeps free: of all."""
-    if not isinstance(condition, SymBool):
-        return bool(condition)
-    from torch.fx.experimental.symbolic_shapes import statically_known_true  # half a second that others need not wait
+    """Whether it holds, of numbers (tensors under torch.jit.trace); of a side that an exporter keeps free: of all.
 
-    return statically_known_true(condition)
+    What the exporter itself knows won't do: while it traces it comes to assume that no feature is one pixel wide.
+    """
+    if isinstance(condition, SymBool):
+        return _always(condition.node.expr)
+    return bool(condition)
+
+
+@lru_cache(maxsize=1024)
+def _always(expression: Any) -> bool:
+    """Whether a condition (of sympy) on one side of the picture holds for all that a network takes."""
+    from sympy import Integer  # loaded by who exports; others need not wait for it
+
+    symbols = expression.free_symbols
+    if len(symbols) > 1:
+        return False
+    return all(bool(expression.xreplace(dict.fromkeys(symbols, Integer(side)))) for side in _SIDES)
 
 
 def build_post(name: str, channels: int, *, affine: bool = True) -> nn.Module:

@@ -1,5 +1,6 @@
 """Full disks, limits and read-only folders: one message that names the file, exit code 2, nothing lost."""
 
+import errno
 import os
 import resource
 import shutil
@@ -9,16 +10,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import genotypes
 import nas
 from genotypes import UserError
 from nas.command import run_command
 from nas.run import RunFolder, load_checkpoint, save_checkpoint
+from nas.task import open_photos
+from nas.trials import TrialsConfig, run_trials
 from nas.visualize import draw
 from nas.visualize.charts import lines, save_figure
+from retrain.data import main as report_data
+from retrain.export import export
 from retrain.predictor import save as save_network
 from retrain.train.__main__ import main as train
 
@@ -81,6 +88,80 @@ def test_a_folder_that_is_read_only_is_named(name, tmp_path):
             os.seteuid(me)
             folder.chmod(0o755)
         assert [path.name for path in folder.iterdir()] == [name] and (folder / name).read_text() == "earlier"
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Path:
+    """A folder with two photographs and their masks."""
+    for place, shape in (("images", (40, 40, 3)), ("masks", (40, 40))):
+        (tmp_path / "set" / place).mkdir(parents=True)
+        for name in "ab":
+            pixels = np.zeros(shape, np.uint8)
+            pixels[10:30, 10:30] = 255
+            Image.fromarray(pixels).save(tmp_path / "set" / place / f"{name}.png")
+    return tmp_path / "set"
+
+
+def test_a_contact_sheet_is_whole_or_not_there(pairs, tmp_path, capsys):
+    words, out = [str(pairs), "-o", str(tmp_path / "new" / "sheet.png")], tmp_path / "new"
+    with files_of_at_most(500):
+        assert run_command(report_data, words) == 2
+    assert f"{out / 'sheet.png'}: cannot be written: " in capsys.readouterr().err and not list(out.iterdir())
+    assert run_command(report_data, words) == 0 and Image.open(out / "sheet.png").size[0] > 100
+    assert run_command(report_data, [str(pairs), "-o", "sheet.psd"]) == 2
+    assert "sheet.psd: expected the name of a picture" in capsys.readouterr().err
+
+
+def test_a_cache_that_cannot_be_finished_is_named(pairs, tmp_path, monkeypatch):
+    # The room for the arrays is looked at before; the notes beside them come last.
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(UserError, match=r"cache: cannot be written: No space left on device"):
+        open_photos(str(pairs), size=32, cache_dir=tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_journal_that_cannot_grow_is_named(tmp_path):
+    journal = tmp_path / "study.journal"
+    cfg = TrialsConfig(storage=str(journal), count=2, sampler="random")
+
+    def trials() -> object:
+        return run_trials({"a": ["x", "y"]}, lambda choices, report: [1.0], cfg, objectives=("loss",))
+
+    with pytest.raises(UserError, match=r"study.journal: cannot be written: File too large"), files_of_at_most(500):
+        trials()
+    trials()  # what half a line is left is cut off
+
+
+# The first file that finds no room: by torch, by ourselves, by OpenVINO.
+@pytest.mark.parametrize(("most", "file"), [(30_000, "model.pt2"), (100_000, "model.xml"), (60_000, "model.onnx")])
+def test_an_export_is_whole_or_not_there(most, file, tmp_path):
+    pytest.importorskip("onnxscript", reason="needs the extra `export`")
+    if file == "model.xml":
+        pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    word = {"model.pt2": "pt2", "model.xml": "openvino", "model.onnx": "onnx"}[file]
+    folder = tmp_path / "deployed"
+    with pytest.raises(UserError, match=rf"{folder}/{file}: cannot be written: "), files_of_at_most(most):
+        export(network(), folder, formats=[word], size=(32, 32))
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / file).write_text("earlier")
+    with pytest.raises(UserError, match=file), files_of_at_most(most):
+        export(network(), folder, formats=[word], size=(32, 32))
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(file, "earlier")]
+
+
+def test_an_export_into_a_read_only_folder_is_refused_at_once(tmp_path, monkeypatch):
+    def refuse(path: Path, *args: object, **kwargs: object) -> None:  # for root, nothing is read-only
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    told: list[str] = []
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=r"deployed: cannot be written: Read-only file system"):
+        export(network(), tmp_path / "deployed", formats=["pt2"], tell=told.append)
+    assert not told
 
 
 @pytest.fixture

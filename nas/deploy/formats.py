@@ -85,10 +85,16 @@ def onnx_model(exported: ExportedProgram, facts: Mapping[str, str] | None = None
 
 
 def save_openvino(model: "onnx.ModelProto", path: Path) -> None:
-    """The ONNX model as OpenVINO's IR: `path` (.xml) and the weights beside it (.bin), 32-bit floats."""
+    """The ONNX model as OpenVINO's IR: `path` (.xml) and the weights beside it (.bin), 32-bit floats.
+
+    Raises OSError where they cannot be written.
+    """
     ov = need("openvino")
     read = ov.Core().read_model(model.SerializeToString())
-    ov.save_model(read, path, compress_to_fp16=False)
+    try:
+        ov.save_model(read, path, compress_to_fp16=False)
+    except RuntimeError as error:  # its own words say neither which file nor why
+        raise OSError(f"OpenVINO cannot write it ({str(error).splitlines()[-1]}); is the disk full?") from None
 
 
 def open_file(

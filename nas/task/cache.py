@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import torch
 
+from genotypes.files import writing
 from nas.run.progress import progress_bar
 from nas.task.folders import (
     Pair,
@@ -291,14 +292,15 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
             for part, shape in shapes.items()
         }
         blank = fill(arrays)
-        (scratch / "blank.json").write_text(json.dumps(blank), encoding="utf-8")
-        for array in arrays.values():
-            array.flush()
-        try:
-            os.replace(scratch, folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another run was faster and holds the same
-                raise
+        with writing(folder.parent):
+            (scratch / "blank.json").write_text(json.dumps(blank), encoding="utf-8")
+            for array in arrays.values():
+                array.flush()
+            try:
+                os.replace(scratch, folder)
+            except OSError:
+                if not folder.is_dir():  # otherwise another run was faster and holds the same
+                    raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

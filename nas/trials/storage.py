@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from genotypes import UserError
+from genotypes.files import writing
 
 __all__ = [
     "STORAGE_ERRORS",
@@ -124,7 +125,7 @@ def _open_journal(path: Path) -> BaseStorage:
             _mend(path)
         finally:
             lock.release()
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        return JournalStorage(_Journal(str(path), lock_obj=lock))
     except OSError as error:
         raise UserError(f"storage {path} cannot be opened: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AssertionError):
@@ -138,6 +139,14 @@ def _mend(path: Path) -> None:
         if content and not content.startswith(b'{"op_code":'):  # somebody's own file: not a byte of it is touched
             raise ValueError("not a journal")
         file.truncate(content.rfind(b"\n") + 1)
+
+
+class _Journal(JournalFileBackend):
+    """A full disk is said with the journal's name."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with writing(self._file_path):
+            super().append_logs(logs)
 
 
 class _FileLock:

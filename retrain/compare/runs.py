@@ -7,11 +7,10 @@ from typing import Any
 
 import genotypes
 from genotypes import Genotype, UserError
-from genotypes.yaml_io import parse_yaml
 from nas.cost import count, latencies
 from nas.cost.clock import told_if_busy
 from nas.cost.measuring import prepare
-from nas.options import read_file, to_yaml
+from nas.options import from_dict, read_file, to_dict, to_yaml
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoSet
 from retrain.compare.config import CompareConfig, starts, train_config
@@ -121,9 +120,10 @@ def _config(cfg: CompareConfig, start: dict[str, str], entry: Entry, seed: int, 
 def _is_complete(config: TrainConfig, entry: Entry) -> bool:
     """Whether the training's folder holds scores; UserError if it is a training of something else."""
     folder = Path(str(config.out))
-    if (folder / "config.yaml").is_file():
-        before = _flat(read_file(folder / "config.yaml"))
-        now = _flat(parse_yaml(to_yaml(config))[0])
+    if (saved := folder / "config.yaml").is_file():
+        # What a folder from before some option does not say, was as that option's default still is.
+        before = _flat(to_dict(from_dict(TrainConfig(), read_file(saved), str(saved))))
+        now = _flat(to_dict(config))
         for key in {**before, **now}:
             if key not in ("out", "genotype", "workers") and before.get(key) != now.get(key):
                 raise UserError(

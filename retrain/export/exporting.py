@@ -1,8 +1,12 @@
 """A folder that runs where Python does not: the files, what they were checked against, how long they take."""
 
+import io
 import json
+import os
+import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +16,7 @@ import torch
 
 import genotypes
 from genotypes import Input, UserError
-from genotypes.files import check_folder
+from genotypes.files import check_folder, writing
 from nas.cost.clock import Others, milliseconds
 from nas.deploy import Picture, Run, bf16_here, deploy, need, onnx_model, open_file, program, save_openvino
 from nas.network import Network
@@ -99,6 +103,8 @@ def export(
 ) -> Exported:
     """Write the deployed form of a decided network into a folder, check every file against the network and time it.
 
+    All files appear at the end: where something fails, what an earlier export wrote is still there.
+
     Args:
         network: as `retrain.load(FILE).network` gives it; it is brought to the CPU and into evaluation mode.
         folder: new, empty, or of an earlier export, whose files give way.
@@ -112,7 +118,8 @@ def export(
         tell: is told what is being done.
 
     Raises:
-        UserError: an unknown format, a package that is not installed, a folder or photographs that cannot be used.
+        UserError: an unknown format, a package that is not installed, photographs that cannot be used, a file that
+            cannot be written.
         RuntimeError: a file does not compute what the network does.
     """
     size = size or network.genotype.input.size
@@ -123,14 +130,10 @@ def export(
     photographs = None if calibrate is None else open_photographs(calibrate, size, limit)
     scored = open_scored(test, photographs, size, test_limit)
     network.cpu().eval()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in _OWN:
-            (folder / name).unlink(missing_ok=True)
-        genotypes.save(network.genotype, folder / "genotype.yaml")
-        _write(network, folder, wanted, photographs, tell)
+    with _whole(folder) as files:
+        _write(network, files, wanted, photographs, tell)
         others = Others()
-        rows = _Bench(network, folder, wanted, scored, size, threads, tell).rows()
+        rows = _Bench(network, files.scratch, wanted, scored, size, threads, tell).rows()
         made = Exported(
             folder=str(folder),
             genotype=network.genotype.name,
@@ -142,10 +145,9 @@ def export(
             skipped=skipped,
             scored=None if scored is None else scored.told,
         )
-        (folder / "README.md").write_text(readme(made, wanted), encoding="utf-8")
-        (folder / "export.json").write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+        files.put("genotype.yaml", genotypes.dumps(network.genotype).encode())
+        files.put("README.md", readme(made, wanted).encode())
+        files.put("export.json", json.dumps(asdict(made), indent=1).encode())
     return made
 
 
@@ -175,11 +177,50 @@ def _choose(formats: Sequence[str] | None, calibrated: bool) -> tuple[list[str],
     return wanted, tuple(skipped)
 
 
+@dataclass(frozen=True)
+class _Files:
+    """Files that wait in `scratch` until all are there; messages name their places in `folder`."""
+
+    folder: Path
+    scratch: Path
+
+    def put(self, name: str, content: bytes) -> None:
+        with writing(self.folder / name):
+            (self.scratch / name).write_bytes(content)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[_Files]:
+    """What is written inside takes the place of an earlier export's files; where something fails, nothing changes."""
+    is_new = not folder.exists()
+    scratch = folder / f".export.{os.getpid()}.tmp"
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(".export.*.tmp"):  # by one that was killed
+                shutil.rmtree(left)
+            scratch.mkdir()
+        yield _Files(folder, scratch)
+        with writing(folder):
+            for name in _OWN:
+                (folder / name).unlink(missing_ok=True)
+            for file in scratch.iterdir():
+                file.rename(folder / file.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def _write(
-    network: Network, folder: Path, wanted: Sequence[str], photographs: Photographs | None, tell: Callable[[str], None]
+    network: Network,
+    files: _Files,
+    wanted: Sequence[str],
+    photographs: Photographs | None,
+    tell: Callable[[str], None],
 ) -> None:
-    """All files but the text ones; the folder is there and has none of them."""
-    path = {word: folder / FORMATS[word][0] for word in wanted}
+    """All files but the text ones."""
+    name = {word: FORMATS[word][0] for word in wanted}
     facts = {
         "genotype": genotypes.dumps(network.genotype),
         "genotype_hash": network.genotype.hash,
@@ -190,26 +231,30 @@ def _write(
         tell("fold")
         exported = program(deploy(network))
     if "pt2" in wanted:
-        tell(path["pt2"].name)
+        tell(name["pt2"])
+        buffer = io.BytesIO()  # on a full disk torch's own writer would end the process
         with warnings.catch_warnings():  # about weights that are parts of others, which ours are not
             warnings.simplefilter("ignore", UserWarning)
-            torch.export.save(exported, path["pt2"])
+            torch.export.save(exported, buffer)
+        files.put(name["pt2"], buffer.getvalue())
     if set(wanted) - {"rembg", "pt2"}:
         tell("convert to ONNX")
-        onnx, model = need("onnx"), onnx_model(exported, facts)
+        model = onnx_model(exported, facts)
         if "onnx" in wanted:
-            onnx.save(model, path["onnx"])
+            files.put(name["onnx"], model.SerializeToString())
         if "fp16" in wanted:
-            onnx.save(half(model), path["fp16"])
+            files.put(name["fp16"], half(model).SerializeToString())
         if "openvino" in wanted:
-            save_openvino(model, path["openvino"])
+            with writing(files.folder / name["openvino"]):
+                save_openvino(model, files.scratch / name["openvino"])
         if "int8" in wanted and photographs is not None:
-            tell(f"{path['int8'].name}: calibrate with {len(photographs.calibration)} photographs")
-            onnx.save(quantise(model, photographs.calibration), path["int8"])
+            tell(f"{name['int8']}: calibrate with {len(photographs.calibration)} photographs")
+            files.put(name["int8"], quantise(model, photographs.calibration).SerializeToString())
     if "rembg" in wanted:
-        tell(path["rembg"].name)
+        tell(name["rembg"])
         facts["input"] = "picture: float32 [batch, 3, height, width], RGB, normalised as rembg's u2net_custom does"
-        need("onnx").save(onnx_model(program(deploy(network, fed=_REMBG)), facts), path["rembg"])
+        model = onnx_model(program(deploy(network, fed=_REMBG)), facts)
+        files.put(name["rembg"], model.SerializeToString())
 
 
 class _Bench:
@@ -292,7 +337,7 @@ class _Bench:
                     found[name] = max(found[name], float(np.abs(run(pictures) - expected).max()))
         for name, (word, _, precision) in self.files.items():
             if word in _EXACT and precision == "fp32" and not found[name] <= _TOLERANCE:
-                raise RuntimeError(f"{self.folder / name} differs by {found[name]:.2g} from the network")
+                raise RuntimeError(f"{name} differs by {found[name]:.2g} from the network")
         return found
 
     def _scores(self) -> dict[str, dict[str, float]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genotypes import UserError
+from genotypes.files import writing
 from nas.deploy import INPUT, need
 from nas.task import DataError, Pair, Photograph, PhotoSet, find_pairs, open_photos, parse_data, read_image
 from nas.task.cache import spread
@@ -108,7 +109,7 @@ def quantise(model: "onnx.ModelProto", pictures: np.ndarray) -> "onnx.ModelProto
             picture = next(self.rest, None)
             return None if picture is None else {INPUT: picture[None]}
 
-    with tempfile.TemporaryDirectory() as folder, _without_advice():
+    with writing(tempfile.gettempdir()), tempfile.TemporaryDirectory() as folder, _without_advice():
         given, made = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, given)  # the quantiser would empty a model that it is handed
         quantization.quantize_static(

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from genotypes import UserError
 from nas.command import Command, run_command
@@ -129,6 +130,15 @@ def test_a_resumed_run_keeps_its_owners(tmp_path: Path) -> None:
     assert resumed and again.strategy == Gdas.Config(probes=2)
     with pytest.raises(UserError, match=r"strategy\.probes was 2, now 1"):
         COMMAND.parse(["--resume", "--out", str(tmp_path), "--strategy.probes", "1"])
+
+
+def test_a_run_of_before_there_was_an_option_had_its_default(tmp_path: Path) -> None:
+    words = ["--strategy", "gdas", "--optim.lr", "0.5", "--space.channels", "8"]
+    values = yaml.safe_load(to_yaml(search(*words, "--out", str(tmp_path)))) | {"guard": {}}
+    for owner, option in ((values, "capture"), (values["strategy"], "probes"), (values["optim"], "clip")):
+        del owner[option]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    assert COMMAND.parse(["--resume", "--out", str(tmp_path)]) == (search(*words, "--out", str(tmp_path)), True)
 
 
 def test_a_class_in_a_file_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

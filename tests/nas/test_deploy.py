@@ -1,5 +1,7 @@
 """The deployed form: the same numbers with less to compute, for any size, in every runtime."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,18 @@ from torch import nn
 import genotypes
 import nas
 from genotypes import Input, UserError
-from nas.deploy import INPUT, OUTPUT, Picture, deploy, onnx_model, open_file, open_graph, program, save_openvino
+from nas.deploy import (
+    INPUT,
+    OUTPUT,
+    Picture,
+    deploy,
+    onnx_model,
+    open_file,
+    open_graph,
+    open_model,
+    program,
+    save_openvino,
+)
 from nas.deploy.capture import capture
 from nas.deploy.folding import fold
 from search_spaces.steps import avg_pool, max_pool
@@ -165,6 +178,35 @@ def test_pools_that_round_down_leave_a_pixel(ours, pool, k):
             x = _picture(2, (height, width))
             expected = pool(x, (min(k, height), min(k, width)))
             torch.testing.assert_close(ours(x, (0, 0), factor=k), expected, rtol=0, atol=0 if k == 2 else 1e-7)
+
+
+class _Halved(nn.Module):
+    """A feature of stride 32, halved again after what makes the tracer take it for more than a pixel."""
+
+    def __init__(self, pool) -> None:
+        super().__init__()
+        self.pool = pool
+        self.coarse, self.mix = nn.Sequential(*(nn.Conv2d(3, 3, 3, 2, 1) for _ in range(5))), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.coarse(x)
+        half = self.mix(self.pool(x, (0, 0), factor=2))
+        return self.pool(x + F.interpolate(half, size=x.shape[2:]), (0, 0), factor=4)
+
+
+@pytest.mark.parametrize("pool", [avg_pool, max_pool])
+@torch.no_grad()
+def test_a_feature_of_one_pixel_is_halved_in_graphs_and_files_of_free_sizes(pool):
+    module = _Halved(pool).eval()
+    runs: dict[str, Callable[..., torch.Tensor | np.ndarray]] = {"torch": capture(module)}
+    for runtime in ("onnxruntime", "openvino"):
+        if find_spec(runtime) and find_spec("onnxscript"):
+            run = open_model(onnx_model(program(module)), runtime)
+            runs[runtime] = lambda x, run=run: run(x.numpy())
+    for size in (*SIZES, (32, 32), (33, 65), (128, 255)):
+        x = _picture(2, size)
+        for run in runs.values():
+            _close(run(x), module(x))
 
 
 @torch.no_grad()

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import statistics
+from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import genotypes
 from genotypes import UserError, UserNote
@@ -25,6 +27,15 @@ def compare(*words: object) -> int:
     return run_command(main, [*(str(word) for word in words), "--workers", "0"])
 
 
+def without(text: str, *options: str) -> str:
+    """A configuration's file without these, wherever they stand."""
+
+    def rest(values: Any) -> Any:
+        return {k: rest(v) for k, v in values.items() if k not in options} if isinstance(values, dict) else values
+
+    return yaml.safe_dump(rest(yaml.safe_load(text)))
+
+
 def test_two_genotypes_and_again(tmp_path, space_file, small_file, monkeypatch, capsys) -> None:
     out = tmp_path / "out"
     words = ("--genotypes", small_file, "random:0", "--space", space_file, *TINY, "--out", out)
@@ -41,6 +52,9 @@ def test_two_genotypes_and_again(tmp_path, space_file, small_file, monkeypatch, 
         patch.setattr(runs, "train", lambda *args, **kwargs: pytest.fail("trained a finished one again"))
         assert compare("--out", out) == 0  # the configuration is the folder's own
         assert compare("--out", out, "--resume") == 0
+        for config in (out / "config.yaml", *(out / "runs").glob("*/config.yaml")):  # of before there were such options
+            config.write_text(without(config.read_text(), "masks", "passes", "scales", "capture", "test_limit"))
+        assert compare("--out", out) == 0
     assert "[1/2]" not in capsys.readouterr().out
 
     assert compare("--out", out, "--genotypes", small_file, "fpn", "--space", space_file) == 0  # one more
