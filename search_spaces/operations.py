@@ -129,6 +129,7 @@ def _convolve(x_BCHW: Tensor, convolutions: Sequence[Any]) -> Tensor:
 
 def _scaled_norm(norm: Any, x_BCHW: Tensor, scale_C: Tensor) -> Tensor:
     """scale * norm(x), without a pass of its own: by the norm's factors."""
+    scale_C = scale_C.to(torch.promote_types(scale_C.dtype, x_BCHW.dtype))  # of 64 bits where the feature is
     if norm.training and norm.momentum is None:  # averages over all batches, which only the module itself counts
         return norm(x_BCHW) * scale_C[:, None, None]
     tracked = not norm.training or norm.track_running_stats
