@@ -1,4 +1,4 @@
-# make install | search | test | lint | types | docs | clean. The first call makes .venv and installs into it.
+# make install | search | test | coverage | lint | types | docs | clean. The first call makes .venv and installs into it.
 PYTHON ?= python3
 ifndef RUN  # `?=` would look at the clock at each use, and two parts of a run could part
 RUN := runs/quick-$(shell date +%Y%m%d-%H%M%S)
@@ -9,7 +9,7 @@ DUTS ?=
 ECSSD ?=
 WEIGHTS ?=
 
-.PHONY: install search photos test lint types format docs clean
+.PHONY: install search photos test coverage lint types format docs clean
 
 install: .venv/installed
 
@@ -37,6 +37,12 @@ photos: install
 # A thread a worker: two workers with two threads each would wait for one another.
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The same, and which lines of the four packages they ran; what runs in a process of its own is not counted.
+coverage: install
+	mkdir -p build
+	OMP_NUM_THREADS=1 $(BIN)/python -m slipcover --source genotypes,search_spaces,nas,retrain --json --out build/coverage.json \
+	    -m pytest -n 2 --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 """What every test shares: the optional research data, and one thread so that numbers do not depend on the machine."""
 
+import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"research data not found at {SHARED} (set SOD_SHARED)")
     return SHARED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After `make coverage`: the share of lines that the tests ran, of each package and of all."""
+    found = Path(os.environ.get("SLIPCOVER_COVERAGE_DIR", "")) / "merged.json"  # of the workers
+    if not found.is_file():
+        return
+    ran, lines = Counter[str](), Counter[str]()
+    for name, file in json.loads(found.read_text(encoding="utf-8"))["files"].items():
+        for package in (Path(name).parts[0], "all"):
+            ran[package] += len(file["executed_lines"])
+            lines[package] += len(file["executed_lines"]) + len(file["missing_lines"])
+    shares = ", ".join(f"{package} {ran[package] / lines[package]:.1%}" for package in sorted(lines))
+    terminalreporter.write_line(f"lines that the tests ran: {shares} ({ran['all']} of {lines['all']})")

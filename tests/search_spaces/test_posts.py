@@ -5,7 +5,7 @@ import torch
 
 from genotypes.errors import UserError
 from genotypes.vocabulary import POSTS
-from search_spaces.steps import build_post
+from search_spaces.steps import PReLU, build_post
 
 LEAVES = {
     "none": [],
@@ -73,3 +73,33 @@ def test_user_errors():
         build_post("gn32_relu", 48)
     with pytest.raises(UserError, match=r"unknown post 'swish'.*bn_relu"):
         build_post("swish", 8)
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_gradients_of_prelu_are_torchs_to_the_bit(form):
+    generator = torch.Generator().manual_seed(0)
+    x, onto = (torch.randn(3, 7, 33, 21, generator=generator).contiguous(memory_format=form) for _ in range(2))
+    x[:, :, ::4] = 0  # where neither side of the threshold is
+    ours, theirs = PReLU(7), torch.nn.PReLU(7)
+    slopes = torch.randn(7, generator=generator)
+    found = []
+    for module in (ours, theirs):
+        with torch.no_grad():
+            module.weight.copy_(slopes)
+        leaf = x.clone().requires_grad_()
+        y = module(leaf)
+        found.append([y, *torch.autograd.grad(y, (leaf, module.weight), onto)])
+    assert "_PReLU" in type(ours(x).grad_fn).__name__
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_prelu_can_be_differentiated_twice():
+    """As DARTS of second order and the Hessian's eigenvalue do."""
+    module = PReLU(3).double()
+    x = torch.randn(2, 3, 4, 4, dtype=torch.double, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def prelu(x: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(module, {"weight": slopes}, (x,))
+
+    assert torch.autograd.gradgradcheck(prelu, (x, module.weight))
