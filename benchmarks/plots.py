@@ -1,4 +1,4 @@
-"""Draws the plots of docs/strategies.md and of README, in docs/images, from the files in benchmarks/results."""
+"""Draws the plots of docs/strategies.md, docs/performance.md and README, in docs/images, from benchmarks/results."""
 
 import argparse
 from collections import defaultdict
@@ -22,6 +22,7 @@ def main() -> None:
     ranks("planted.csv", "The same where a hidden network drew the masks", IMAGES / "strategy_planted.svg")
     regret(IMAGES / "black_box.svg")
     front(IMAGES / "front.png")
+    scaling(IMAGES / "scaling.svg")
 
 
 def front(path: Path) -> None:
@@ -85,6 +86,25 @@ def regret(path: Path) -> None:
             axes.fill_between(trial, low, high, color=COLOURS[sampler], alpha=0.2, linewidth=0)
         axes.set(xlabel="trials", ylabel="regret (loss)", yscale="log", title=title)
         axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def scaling(path: Path) -> None:
+    """Time and memory of a supernet's step by what grows, each against its smallest."""
+    points = defaultdict(list)
+    for row in read_table(RESULTS / "scaling.csv"):
+        points[row["axis"]].append([row[key] for key in ("value", "seconds", "kept_MB")])
+    figure = Figure(figsize=(11, 2.8), layout="constrained")
+    for axes, (axis, rows) in zip(figure.subplots(1, len(points)), points.items(), strict=True):
+        value, *curves = zip(*rows, strict=True)
+        for name, curve, colour in zip(("time", "memory"), curves, ("#1f5fa8", "#b7500f"), strict=True):
+            axes.plot(value, [number / curve[0] for number in curve], "o-", color=colour, label=name)
+        for power in (1, 2):
+            axes.plot(value, [(x / value[0]) ** power for x in value], ":", color="#9aa5b1", zorder=0)
+        axes.set(xscale="log", yscale="log", xlabel=axis, xticks=value, xticklabels=[f"{x:g}" for x in value])
+        axes.minorticks_off()
+    figure.axes[0].set(ylabel="times the smallest")
+    figure.axes[0].legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
 
