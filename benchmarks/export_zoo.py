@@ -1,10 +1,11 @@
 """Every genotype of the zoo, exported: how far each file is from the network, and how much faster.
 
-python benchmarks/export_zoo.py [NAME ...] [-o benchmarks/results/export_zoo.csv]
+python benchmarks/export_zoo.py [NAME ...] [-o benchmarks/results/export_zoo.csv]    # other genotypes' rows are kept
 
-Weights are random, norms as after a training, and the head is scaled so that probabilities lie from .05 to .95: where
-they are nearly constant, or 0 and 1, every file would agree. `retrain.export` itself checks and times: three sizes
-(the genotype's own, 97 x 131, 32 x 45) in batches of 1 and 3, one thread, processor time, the shortest of ten in turn.
+Weights are random, norms and slopes as after a training, and the head is scaled so that probabilities lie from .05 to
+.95: where they are nearly constant, or 0 and 1, every file would agree. `retrain.export` itself checks and times: three
+sizes (the genotype's own, 97 x 131, 32 x 45) in batches of 1 and 3, one thread, processor time, the shortest of ten in
+turn.
 """
 
 import argparse
@@ -29,10 +30,12 @@ def network(name: str) -> nas.Network:
     generator = torch.Generator().manual_seed(0)
     with seeded(0):
         net = nas.build(genotypes.load(name)).eval()
-    for norm in net.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.running_mean.copy_(0.2 * torch.randn(norm.num_features, generator=generator))
-            norm.running_var.copy_(0.5 + torch.rand(norm.num_features, generator=generator))
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(0.2 * torch.randn(module.num_features, generator=generator))
+            module.running_var.copy_(0.5 + torch.rand(module.num_features, generator=generator))
+        if isinstance(module, nn.PReLU):  # OpenVINO treats slopes that are all alike otherwise, and faster
+            module.weight.copy_(0.5 * torch.rand(module.num_parameters, generator=generator))
     cell, _, node = net.genotype.outputs[0].rpartition(".")
     largest = float(net(torch.randn(1, 3, 96, 96, generator=generator))[0].abs().max())
     for edge in net.genotype.graph[f"{cell}.{node}"].edges:
@@ -47,11 +50,14 @@ def main() -> None:
     parser.add_argument("-o", type=Path, default=Path("benchmarks/results/export_zoo.csv"))
     parser.add_argument("--formats", nargs="+", default=["onnx", "openvino"])
     options = parser.parse_args()
-    rows: list[dict[str, object]] = []
     for name in options.names:
         with tempfile.TemporaryDirectory() as folder:
             made = export(network(name), Path(folder), formats=options.formats)
         eager = made.rows[0].ms
+        rows: list[dict[str, str]] = []
+        if options.o.exists():
+            with options.o.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if row["genotype"] != name]
         for row in made.rows[1:]:
             rows.append(
                 {
@@ -70,7 +76,7 @@ def main() -> None:
         with options.o.open("w", newline="", encoding="utf-8") as file:  # what is measured is not lost
             writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(sorted(rows, key=lambda row: row["genotype"]))
 
 
 if __name__ == "__main__":
