@@ -14,12 +14,16 @@ import sympy
 import torch
 from torch import fx, nn
 from torch.export import Dim, ExportedProgram, export
+from torch.torch_version import TorchVersion
 from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges
 
+from genotypes import UserError
+from nas.run.sizes import SMALLEST
+
 __all__ = ["SMALLEST", "capture", "program"]
 
-SMALLEST = 32  # pixels of a side, as in nas.run.sizes
+_OLDEST = "2.9"  # torch that leaves what it does not know of free sizes open
 
 # Where a graph of free sizes is traced. 0 and 1 would be taken for constants, and a number one below a power of two is
 # odd however often it is halved, so that sizes which are not always equal differ here.
@@ -47,7 +51,14 @@ def capture(module: nn.Module, size: tuple[int, int] | None = None) -> fx.GraphM
 
 
 def program(module: nn.Module, size: tuple[int, int] | None = None) -> ExportedProgram:
-    """The `torch.export` program of such a module, or of its graph."""
+    """The `torch.export` program of such a module, or of its graph.
+
+    Raises UserError for a graph of any size where torch is too old for it.
+    """
+    if size is None and TorchVersion(torch.__version__) < _OLDEST:
+        raise UserError(
+            f"a network for pictures of any size needs torch {_OLDEST} to be exported; here is {torch.__version__}"
+        )
     with torch.no_grad(), _not_in_place(module):
         if size is not None:
             return export(module, (torch.rand(1, 3, *size),))

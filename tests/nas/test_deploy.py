@@ -210,6 +210,12 @@ def test_a_feature_of_one_pixel_is_halved_in_graphs_and_files_of_free_sizes(pool
 
 
 @torch.no_grad()
+def test_an_old_torch_is_told(tiny, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.8.0")
+    with pytest.raises(UserError, match=r"any size needs torch 2.9 to be exported; here is 2.8.0"):
+        program(tiny)
+
+
 def test_a_program_takes_every_size_and_says_which_it_does_not(tiny, tiny_graph, tmp_path):
     torch.export.save(program(tiny_graph), tmp_path / "model.pt2")
     module = torch.export.load(tmp_path / "model.pt2").module()
