@@ -56,12 +56,12 @@ def test_compiled_steps_give_the_same_numbers_captured_or_not(space, monkeypatch
 
 
 @pytest.fixture
-def no_compiler(monkeypatch):
+def no_compiler():
     import torch._inductor.config
 
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "no-such-compiler"))
     compiled._obstacle.cache_clear()
-    yield
+    with torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")}):  # monkeypatch would lose the value
+        yield
     compiled._obstacle.cache_clear()
 
 
