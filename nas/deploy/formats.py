@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def save_openvino(model: "onnx.ModelProto", path: Path) -> None:
     Raises OSError where they cannot be written.
     """
     ov = need("openvino")
-    read = ov.Core().read_model(model.SerializeToString())
+    read = _core().read_model(model.SerializeToString())
     try:
         ov.save_model(read, path, compress_to_fp16=False)
     except RuntimeError as error:  # its own words say neither which file nor why
@@ -158,7 +159,7 @@ def check_runtime(runtime: str, precision: str = "fp32") -> None:
 
 def bf16_here() -> bool:
     """Whether OpenVINO computes in bf16 on this processor."""
-    return "BF16" in need("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _torch(module: torch.nn.Module) -> Run:
@@ -181,8 +182,18 @@ def _onnxruntime(model: str | bytes, threads: int, size: tuple[int, int] | None)
     return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
 
 
+@cache
+def _core() -> Any:
+    """OpenVINO's Core, one for all of the process.
+
+    Its processor plugin lends the thread a stack for signals and takes it back at the end. Where several come and go,
+    one that is freed stays in place, and the next Ctrl-C ends the process.
+    """
+    return need("openvino").Core()
+
+
 def _openvino(model: Path | bytes, threads: int, size: tuple[int, int] | None, precision: str) -> Run:
-    core = need("openvino").Core()
+    core = _core()
     read = core.read_model(model)
     if size is not None:
         read.reshape([1, 3, *size])

@@ -1,5 +1,7 @@
 """The deployed form: the same numbers with less to compute, for any size, in every runtime."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -262,6 +264,33 @@ def test_every_runtime_runs_the_graph(tiny, runtime, tmp_path):
     if runtime == "openvino":
         save_openvino(onnx_model(program(deploy(tiny, size=(64, 96)), (64, 96))), tmp_path / "model.xml")
         _close(open_file(tmp_path / "model.xml")(x.numpy()), Picture(tiny)(x))
+
+
+_SIGNAL_AFTER_OPENVINO = """
+import gc, os, signal, sys
+from pathlib import Path
+import numpy as np, openvino as ov, openvino.opset13 as op
+from nas.deploy import open_file
+
+file = Path(sys.argv[1])
+picture = op.parameter([1, 3, 32, 32], np.float32)
+ov.save_model(ov.Model([op.relu(picture)], [picture]), file)
+first, second = open_file(file), open_file(file)
+for run in (first, second):
+    run(np.zeros((1, 3, 32, 32), np.float32))
+del first, run
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_after_openvino_is_handled(tmp_path):
+    pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    words = [sys.executable, "-c", _SIGNAL_AFTER_OPENVINO, str(tmp_path / "model.xml")]
+    assert subprocess.run(words, cwd=Path(__file__).parents[2]).returncode == 7  # not -SIGSEGV
 
 
 def test_an_unknown_runtime_is_told(tiny_graph):
