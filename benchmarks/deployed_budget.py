@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 import genotypes
+from genotypes.files import write_csv
 from nas.cost.clock import milliseconds, told_if_busy
 from nas.cost.measuring import prepare
 from nas.deploy import deploy, onnx_model, open_file, program, save_openvino
@@ -84,10 +85,7 @@ def main() -> None:
         )
         print(*rows[-1].values())
     print(f"worst {max(map(abs, errors)):.1%}, median {statistics.median(map(abs, errors)):.1%} of {len(errors)}")
-    with options.o.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(options.o, rows)
 
 
 if __name__ == "__main__":

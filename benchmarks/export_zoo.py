@@ -18,6 +18,7 @@ from torch import nn
 
 import genotypes
 import nas
+from genotypes.files import write_csv
 from nas.run import seeded
 from retrain.export import export
 
@@ -73,10 +74,7 @@ def main() -> None:
                 }
             )
             print(*rows[-1].values(), flush=True)
-        with options.o.open("w", newline="", encoding="utf-8") as file:  # what is measured is not lost
-            writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(sorted(rows, key=lambda row: row["genotype"]))
+        write_csv(options.o, sorted(rows, key=lambda row: row["genotype"]))  # what is measured is not lost
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Prints, for each axis, the exponent between its two largest values (what a doubl
 """
 
 import argparse
-import csv
 import math
 import time
 from collections import defaultdict
@@ -19,6 +18,7 @@ import torch
 
 import nas
 from genotypes import OPERATIONS
+from genotypes.files import write_csv
 from genotypes.vocabulary import OperationRecord
 from nas.allocator import keep_freed_memory
 from nas.network import to_device
@@ -60,10 +60,7 @@ def main() -> None:
         cells = [f"{exponent(points[first:], of):.2f}" for of in (1, 2) for first in (-2, 0)]
         print(f"| {axis} | " + " | ".join(cells) + " |")
     if args.output:
-        with args.output.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(args.output, rows)
 
 
 def step(repeats: int, *, channels: int, side: int, batch: int, candidates: int, taps: int) -> tuple[float, int]:

@@ -10,7 +10,6 @@ free cores would give, waiting for one another left out.
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -19,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from genotypes.files import write_csv
 from nas.cost.clock import Others
 
 _GENOTYPES = {"fpn_mobilenet_v2": (160, 32), "sod_s": (120, 32)}  # size and whole batch
@@ -106,10 +106,7 @@ def main() -> None:
                 }
             )
             print(*rows[-1].values(), flush=True)
-    with options.o.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(options.o, rows)
 
 
 if __name__ == "__main__":

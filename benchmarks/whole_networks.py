@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from genotypes import Genotype
+from genotypes.files import write_csv
 from nas.benchmark import kendall_tau
 from nas.benchmark.gate import time_members, train_member
 from nas.benchmark.judging import Trained
@@ -112,7 +113,7 @@ def run(given: argparse.Namespace) -> None:
         cost = count(member.genotype)
         about = {"kind": member.kind, "number": member.number, "seed": told, "params": cost.params, "macs": cost.macs}
         rows.append(about | {"ms": ms[f"{member.kind}-{member.number}"]} | found | member.choices)
-        write(rows)
+        write_csv(FILE, rows)
 
 
 def plan(members: Sequence[Chosen]) -> list[tuple[Chosen, int | None]]:
@@ -184,13 +185,6 @@ def judged(net: Network, setup: SearchSetup) -> dict[str, Any]:
         maps = forward(network_input(images, judges.convention))[0].sigmoid()
         errors += (maps - target(masks)).abs().mean((1, 2, 3)).tolist()
     return scores | {"errors": " ".join(f"{error:.4f}" for error in errors)}
-
-
-def write(rows: Sequence[dict[str, Any]]) -> None:
-    with open(FILE, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def read() -> list[dict[str, str]]:
