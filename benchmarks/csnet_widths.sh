@@ -30,3 +30,15 @@ train x1_long --genotype csnet_x1 --init "$runs/x1/weights.safetensors" "${full[
 [ -e "$runs/pruned_long/pruning.json" ] ||
     "$python" -m retrain.prune --weights "$runs/x1_long/weights.safetensors" --data "DUTS-TR=$DUTS" --threshold 1e-20 -o "$runs/pruned_long"
 train pruned_long_further --genotype "$runs/pruned_long/genotype.yaml" --init "$runs/pruned_long/weights.safetensors" "${further[@]}"
+
+"$python" - "$runs/x1" "$runs/x1_long" <<'P'
+import re, sys
+import torch
+from nas.network.weights import load_weights
+
+for run in sys.argv[1:]:
+    _, weights = load_weights(f"{run}/weights.safetensors")
+    scales = torch.cat([w.abs() for name, w in weights.items() if re.search(r"nodes\..*norm\.weight", name)])
+    shares = ", ".join(f"{(scales < least).double().mean():.0%} below {least:g}" for least in (1e-3, 1e-8, 1e-10, 1e-20))
+    print(f"{run}: {len(scales)} norm scales, {shares}")
+P
