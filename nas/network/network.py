@@ -9,6 +9,7 @@ from torch import nn
 
 from genotypes import Edge, Genotype, Graph, Node, UserError
 from nas.network.edge import EdgeSteps, Mixture, MixtureRow, NamedModules, OpenEdge, build_edge
+from nas.network.weights import check_lender
 from nas.run.device import sent
 from search_spaces.backbones import build_backbone
 from search_spaces.steps import build_post, resize
@@ -106,6 +107,8 @@ class Network(nn.Module):
         self.backbone = None
         if genotype.backbone is not None:
             chosen = genotype.backbone
+            if weights is not None:
+                check_lender(weights, genotype)
             widths = chosen.hidden if chosen.widths else ()
             self.backbone = build_backbone(chosen.name, chosen.taps, weights=weights, widths=widths, **chosen.options)
         rows = {edge: row for row, edge in enumerate(self.open_edges)}

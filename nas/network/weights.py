@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import genotypes
-from genotypes import Genotype, GenotypeError, UserError
+from genotypes import BACKBONES, Genotype, GenotypeError, UserError
 from genotypes.files import write_atomically
 
-__all__ = ["load_weights", "save_weights"]
+__all__ = ["check_lender", "load_weights", "save_weights"]
 
 
 def save_weights(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], genotype: Genotype) -> None:
@@ -45,10 +45,45 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Genotype, dict[str, Tens
         ) from None
     if "genotype" not in metadata:
         raise UserError(f"{path} holds weights but no genotype; expected a file of retrain.train or retrain.authors")
-    try:
-        genotype = genotypes.loads(metadata["genotype"], origin=f"{path} (its genotype)")
-    except GenotypeError as error:
-        raise UserError(f"{error}; was it written by a newer version?") from None
+    genotype = _parsed(metadata, path)
     if genotype.hash != metadata.get("genotype_hash"):
         raise UserError(f"{path}: the genotype in it is not the one its weights were saved with (the hashes differ)")
     return genotype, state
+
+
+def _parsed(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> Genotype:
+    try:
+        return genotypes.loads(metadata["genotype"], origin=f"{path} (its genotype)")
+    except GenotypeError as error:
+        raise UserError(f"{error}; was it written by a newer version?") from None
+
+
+def check_lender(path: str | os.PathLike[str], genotype: Genotype) -> None:
+    """Whether the trained network in a file, if it is one of ours, can lend its backbone to a genotype.
+
+    Raises UserError where its backbone has other options, or sees pictures of another mean and std: the weights would
+    load, and mean something else.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError):
+        return  # a file of another kind, or none: who reads it says so
+    if "genotype" not in metadata:
+        return
+    theirs, ours = _seen_by_backbone(_parsed(metadata, path)), _seen_by_backbone(genotype)
+    for what, value in ours.items():
+        if theirs.get(what) != value:
+            raise UserError(
+                f"{path} holds a trained network with {what} {theirs.get(what)}; {genotype.name} has {value}, "
+                "for which these weights mean something else"
+            )
+
+
+def _seen_by_backbone(genotype: Genotype) -> dict[str, object]:
+    """What backbone weights depend on: which it is, its options, how pictures are normalised."""
+    if genotype.backbone is None:
+        return {"backbone": "none"}
+    name = genotype.backbone.name
+    options = {key: values[0] for key, values in BACKBONES[name].options.items()} | dict(genotype.backbone.options)
+    return {"backbone": name} | options | {"mean": genotype.input.mean, "std": genotype.input.std}

@@ -35,8 +35,9 @@ def build_backbone(
     Args:
         taps: names of features to return, e.g. `("s4", "s8")`; see `BACKBONES[name].features`.
         weights: a state dict (.pth read with weights_only, or .safetensors), loaded strictly by name; keys
-            of the layers that were not built and of the classifier are skipped. "package": the file in the
-            installed package that belongs to the backbone. None: random (Kaiming) initialisation.
+            of the layers that were not built and of the classifier are skipped. Or the file of a network that we
+            trained: its backbone, which must be this one, whole. "package": the file in the installed package that
+            belongs to the backbone. None: random (Kaiming) initialisation.
         widths: hidden channels of each block up to the deepest tap, 0 for one that is absent, as
             `BACKBONES[name].blocks` allow; none: as published. A file of weights is the published network's: its hidden
             channels are sorted (`sort_hidden_channels`), and each block takes the first of them.
@@ -97,7 +98,7 @@ def _load_weights(net: nn.Module, path: Path, owner: str, expected: str, skippab
     with the file.
     """
     hint = f"expected: {expected}"
-    state = _read_state_dict(path, owner, hint)
+    state = _backbone_of(_read_state_dict(path, owner, hint))
     own = net.state_dict()
     skippable = tuple(skippable)
     exact, prefixes = set(skippable), tuple(key for key in skippable if key.endswith("."))
@@ -115,6 +116,13 @@ def _load_weights(net: nn.Module, path: Path, owner: str, expected: str, skippab
         if key not in state and not key.endswith(".num_batches_tracked"):
             raise UserError(f"{owner}: {path} lacks the key {key!r}; {hint}")
     net.load_state_dict({**own, **{key: value for key, value in state.items() if key in own}})
+
+
+def _backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The backbone's part of a whole network's state dict (`nas.network.Network`); any other state dict as it is."""
+    if not any(key.startswith("backbone.") for key in state):
+        return state
+    return {key.removeprefix("backbone."): value for key, value in state.items() if not key.startswith("cells.")}
 
 
 def package_file(package: str | None, backbone: str) -> Path:

@@ -6,8 +6,9 @@ from torch.nn import functional as F
 
 import genotypes
 import nas
-from genotypes import BACKBONES, RESAMPLINGS, UserError
+from genotypes import BACKBONES, RESAMPLINGS, Input, UserError
 from nas.network import inherit, norm_statistics_frozen, norms_counted_at_once, reestimate_norms
+from nas.network.weights import save_weights
 from nas.strategies import random_choices
 from search_spaces import fpn, fusion_cells
 
@@ -51,6 +52,16 @@ def test_every_parameter_of_a_supernet_learns_at_any_size(size, wiring):
     none = [candidates.index("none") for candidates in net.open_edges.values()]
     assert not learnt[range(len(none)), none].any()  # `none` gives zeros: its weight acts only through the softmax
     assert learnt.sum() == learnt.numel() - len(none)
+
+
+def test_a_trained_network_lends_its_backbone_to_one_that_sees_alike(space, tmp_path):
+    lender = build(fpn("tiny", 8))
+    save_weights(tmp_path / "fpn.safetensors", lender.state_dict(), lender.genotype)
+    borrower = nas.build(space, tmp_path / "fpn.safetensors").backbone
+    assert all(torch.equal(value, lender.backbone.state_dict()[key]) for key, value in borrower.state_dict().items())
+    other = space.replace(input=Input(mean=(0.5, 0.5, 0.5), size=(64, 64)))
+    with pytest.raises(UserError, match=r"fpn.safetensors .* mean \(0.485, 0.456, 0.406\); .* has \(0.5, 0.5, 0.5\)"):
+        nas.build(other, tmp_path / "fpn.safetensors")
 
 
 def test_state_dict_keys_are_a_contract(space):

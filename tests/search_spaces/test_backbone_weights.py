@@ -34,6 +34,15 @@ def test_loads_by_name_and_skips_deeper_layers(state, tmp_path, suffix):
     assert all(torch.equal(value, state[key]) for key, value in loaded.items())
 
 
+def test_a_trained_network_lends_its_backbone(state, tmp_path):
+    network = {f"backbone.{key}": value for key, value in state.items()} | {"cells.head.x": torch.zeros(1)}
+    save_file(network, tmp_path / "network.safetensors")
+    loaded = build_backbone("tiny", TAPS, weights=tmp_path / "network.safetensors").state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in loaded.items())
+    save_file({"backbone.other": torch.zeros(1)}, tmp_path / "other.safetensors")
+    assert "unexpected key 'other'" in refusal(tmp_path / "other.safetensors")
+
+
 def test_reading_leaves_the_random_generator_alone(state, tmp_path):
     torch.save(state, tmp_path / "w.pth")
     with torch.random.fork_rng():
