@@ -176,7 +176,7 @@ def _score(
     choices: Mapping[str, Any],
     report: Report,
 ) -> float:
-    """Train once and score the held-out part at the largest size, on the same masks: settings are told apart fairly."""
+    """Train once and score the held-out part at the largest size, on the same masks for all: settings compare."""
     recipe = changed(cfg.recipe, choices)
     config = _training(cfg, recipe)
     setup = open_training(config, genotype=genotype, photos=photos[recipe.size, recipe.masks])

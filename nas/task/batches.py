@@ -75,7 +75,7 @@ class Batches:
     def draw(self, step: int) -> Batch:
         """What the host decides about step `step`: which images, and how they are varied. Its shapes never change."""
         picked = self.rows[batch_indices(len(self.rows), self.batch_size, step, self.seed, self.stream)]
-        images, masks = self.photos.batch(picked, self.device, teacher=True)
+        images, masks = self.photos.batch(picked, self.device, train=True)
         random = generator(self.seed, f"{self.stream}/augment", step)
         return Batch(images, masks, draw(len(images), images.shape[-1], random, self.augment).to(self.device))
 

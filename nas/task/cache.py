@@ -41,7 +41,7 @@ __all__ = ["PhotoOptions", "blank_kind", "open_photos", "spread", "tell_blank"]
 
 T = TypeVar("T")
 Blank: TypeAlias = dict[str, list[str]]  # "black" and "white": names of masks that are nothing else
-Arrays: TypeAlias = Mapping[str, np.ndarray]  # "images", "masks", and "teacher" where there is one
+Arrays: TypeAlias = Mapping[str, np.ndarray]  # "images", "masks", and "nearest" and "teacher" where they are wanted
 Fill: TypeAlias = Callable[[Arrays], Blank]
 
 _log = logging.getLogger(__name__)
@@ -96,7 +96,8 @@ def open_photos(
         teacher: folder of another network's maps, FOLDER/NAME.png for each image (see `find_maps`): grey pictures of
             the image's shape, or square, of any size. `retrain.predict IMAGES -o FOLDER` writes them so.
         unlabelled: folder of further images without masks, all below it; they need a teacher.
-        masks: how masks of files are resized; nearest takes single pixels, as MINet's training.
+        masks: how the masks of files are resized that a training reads; nearest takes single pixels, as MINet's. Those
+            that judge are bilinear always.
 
     The cache's key covers paths, file sizes, times of change, size and how files are read (`READING_VERSION`): a
     changed folder is decoded again. A decode that is killed leaves nothing that a later run would use. Masks without
@@ -125,14 +126,16 @@ def open_photos(
         if made:
             pictures = synthetic_set(made, size, seed)
             arrays["images"][:made], arrays["masks"][:made] = pictures.images.numpy(), pictures.masks.numpy()
-        return _decode(name, entries, arrays, nearest=masks == "nearest")
+        return _decode(name, entries, arrays)
 
-    key = f"{name}-{size}-{_fingerprint(entries, size)}" + ("-nearest" if masks == "nearest" else "")
+    nearest = masks == "nearest" and not made  # synthetic masks are drawn at the size
+    key = f"{name}-{size}-{_fingerprint(entries, size)}" + ("-with-nearest" if nearest else "")
     if made:
         key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{made}"
         if teacher is not None:
             key += f"-{_fingerprint(entries, size)}"
-    parts = {"images": 3, "masks": 1} | ({"teacher": 1} if teacher is not None else {})
+    parts = {"images": 3, "masks": 1}
+    parts |= {part: 1 for part, wanted in (("nearest", nearest), ("teacher", teacher is not None)) if wanted}
     shapes = {part: (len(entries), planes, size, size) for part, planes in parts.items()}
     tensors, blank = _cached(cache_dir, key, shapes, fill, in_memory)
     tell_blank(name, labelled, **blank)
@@ -305,7 +308,7 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, *, nearest: bool) -> Blank:
+def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays) -> Blank:
     """Fill the rows of what has files; DataError with all problems of all of them."""
 
     def one(i: int) -> tuple[list[str], str | None]:
@@ -327,7 +330,9 @@ def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, *, nearest: bo
         level = saliency if mask is None else mask
         if image is not None and level is not None:
             arrays["images"][i] = resize(image, arrays["images"].shape[-1]).transpose(2, 0, 1)
-            arrays["masks"][i, 0] = resize(level, arrays["masks"].shape[-1], nearest=nearest and mask is not None)
+            arrays["masks"][i, 0] = resize(level, arrays["masks"].shape[-1])
+            if "nearest" in arrays:
+                arrays["nearest"][i, 0] = resize(level, arrays["masks"].shape[-1], nearest=mask is not None)
         if saliency is not None:
             arrays["teacher"][i, 0] = resize(saliency, arrays["teacher"].shape[-1])
         return [], None if mask is None else blank_kind(mask)

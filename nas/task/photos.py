@@ -24,8 +24,10 @@ class PhotoSet:
     Attributes:
         name: what tables and plots call the set.
         images: uint8[N, 3, S, S], RGB.
-        masks: uint8[N, 1, S, S], 0 to 255. Edges are graded; the object is where a value is > 127.
+        masks: uint8[N, 1, S, S], 0 to 255. Edges are graded; the object is where a value is > 127. What is judged is
+            judged by these.
         names: one name an image, without extension.
+        nearest: uint8[N, 1, S, S], the masks resized by nearest neighbour, to train on in place of `masks`; or None.
         teacher: uint8[N, 1, S, S], another network's maps as a further target; or None.
         unlabelled: the last so many have no mask: the teacher's map stands for it. None of them is ever held out.
     """
@@ -34,6 +36,7 @@ class PhotoSet:
     images: Tensor
     masks: Tensor
     names: tuple[str, ...]
+    nearest: Tensor | None = None
     teacher: Tensor | None = None
     unlabelled: int = 0
 
@@ -43,8 +46,9 @@ class PhotoSet:
             raise ValueError(f"images must be uint8[N, 3, S, S], got {self.images.dtype}{list(self.images.shape)}")
         if tuple(self.masks.shape) != (n, 1, height, width) or self.masks.dtype != torch.uint8:
             raise ValueError(f"masks must be uint8[N, 1, S, S], got {self.masks.dtype}{list(self.masks.shape)}")
-        if self.teacher is not None and (self.teacher.shape, self.teacher.dtype) != (self.masks.shape, torch.uint8):
-            raise ValueError(f"teacher must be like the masks, got {self.teacher.dtype}{list(self.teacher.shape)}")
+        for name, more in (("nearest", self.nearest), ("teacher", self.teacher)):
+            if more is not None and (more.shape, more.dtype) != (self.masks.shape, torch.uint8):
+                raise ValueError(f"{name} must be like the masks, got {more.dtype}{list(more.shape)}")
         if len(self.names) != n:
             raise ValueError(f"{n} images but {len(self.names)} names")
 
@@ -62,12 +66,14 @@ class PhotoSet:
         return len(self) - self.unlabelled
 
     @property
+    def trained_masks(self) -> Tensor:
+        """uint8[N, 1, S, S]: the masks that training reads."""
+        return self.masks if self.nearest is None else self.nearest
+
+    @property
     def nbytes(self) -> int:
         """Bytes that all of it takes."""
-        return sum(pixels.numel() for pixels in self._pixels())
-
-    def _pixels(self) -> list[Tensor]:
-        return [self.images, self.masks, *([] if self.teacher is None else [self.teacher])]
+        return sum(part.numel() for part in (self.images, self.masks, self.nearest, self.teacher) if part is not None)
 
     @property
     def device(self) -> torch.device:
@@ -76,16 +82,16 @@ class PhotoSet:
 
     @property
     def fingerprint(self) -> str:
-        """How many, and a digest that changes with their names, their order and their pixels."""
+        """How many, and a digest that changes with their names, their order and the pixels that are trained on."""
         digest = hashlib.sha256("\n".join(self.names).encode())
         place = torch.arange(1, len(self) + 1, device=self.device)
-        for pixels in self._pixels():
+        for pixels in (self.images, self.trained_masks, *([] if self.teacher is None else [self.teacher])):
             sums = pixels.flatten(1).sum(1, dtype=torch.int64)
             digest.update(str((sums * place).sum().item()).encode())
         return f"{len(self)} photographs ({digest.hexdigest()[:12]})"
 
     def subset(self, indices: Sequence[int] | Tensor, *, name: str | None = None) -> PhotoSet:
-        """A copy of the chosen images and masks, in the order given; without the teacher's maps.
+        """A copy of the chosen images and masks, in the order given, to judge by: without what only training reads.
 
         For a set too large for memory keep the indices instead and pass them to `batch`.
         """
@@ -95,15 +101,15 @@ class PhotoSet:
         return PhotoSet(name=name or self.name, images=self.images[here], masks=self.masks[here], names=names)
 
     def batch(
-        self, indices: Tensor, device: torch.device | str | None = None, *, teacher: bool = False
+        self, indices: Tensor, device: torch.device | str | None = None, *, train: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Images uint8[B, 3, S, S] and masks uint8[B, 1, S, S] of these indices, on `device` (default: the set's).
 
-        teacher: masks uint8[B, 2, S, S], the teacher's maps behind them, where there are any.
+        train: the masks to train on; where there are a teacher's maps uint8[B, 2, S, S], these behind the masks.
         """
         here = sent(indices, self.device)
-        images, masks = self.images[here], self.masks[here]
-        if teacher and self.teacher is not None:
+        images, masks = self.images[here], (self.trained_masks if train else self.masks)[here]
+        if train and self.teacher is not None:
             masks = torch.cat([masks, self.teacher[here]], dim=1)
         return (images, masks) if device is None else (sent(images, device), sent(masks, device))
 
@@ -124,5 +130,9 @@ class PhotoSet:
             free, _ = torch.cuda.mem_get_info(device)
             if self.nbytes > _GPU_SHARE * free:
                 return self
-        teacher = None if self.teacher is None else self.teacher.to(device)
-        return replace(self, images=self.images.to(device), masks=self.masks.to(device), teacher=teacher)
+        moved = {
+            name: part.to(device)
+            for name in ("images", "masks", "nearest", "teacher")
+            if (part := getattr(self, name)) is not None
+        }
+        return replace(self, **moved)

@@ -9,6 +9,7 @@ import signal
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -151,6 +152,23 @@ def test_the_held_out_part_is_never_trained_on(tmp_path, small_file, monkeypatch
     opened = open_training(cfg)
     held_out = {opened.photos.images[row].numpy().tobytes() for row in opened.held_out_rows}
     assert len(held_out) == 4 and len(trained_on) == 36 and not held_out & trained_on
+
+
+def test_the_held_out_part_is_judged_alike_whatever_a_recipe_does_to_masks(tmp_path, small_file, pictures) -> None:
+    trained, scores = [], []
+    for masks in ("bilinear", "nearest"):
+        cfg = config(genotype=str(small_file), data=str(pictures), held_out=0.5, recipe={"masks": masks})
+        setup = open_training(cfg)
+        trainer, _ = training.training_of(cfg, setup)
+        trained.append(trainer.task.draw(0).masks)
+        held_out = training.held_out_of(cfg.recipe, setup)
+        scores.append(held_out.score(lambda x: [x.mean(1, keepdim=True)]))
+    names = [setup.photos.names[i] for i in setup.held_out_rows]
+    size = (cfg.recipe.size, cfg.recipe.size)
+    expected = [Image.open(pictures / f"masks/{name}.png").resize(size, Image.Resampling.BILINEAR) for name in names]
+    assert scores[0] == scores[1]
+    assert torch.equal(held_out.photos.batch(held_out.rows)[1][:, 0], torch.from_numpy(np.stack(expected)))
+    assert not torch.equal(*trained)
 
 
 def test_synthetic_test_pictures_are_new_ones(tmp_path, small_file) -> None:

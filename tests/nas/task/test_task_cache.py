@@ -40,10 +40,16 @@ def test_masks_by_nearest_neighbour_have_no_edges_between(folder, tmp_path):
     mask.save(folder / "masks/0.png")
     cache = tmp_path / "cache"
     smooth, nearest = open_(folder, cache), open_(folder, cache, masks="nearest")
-    assert len(smooth.masks[0].unique()) > 2 and nearest.masks[0].unique().tolist() == [0, 255]
-    expected = mask.resize((16, 16), Image.Resampling.NEAREST)
-    assert np.array_equal(nearest.masks[0, 0].numpy(), np.asarray(expected))
+    first = torch.tensor([0])
+    trained = nearest.batch(first, train=True)[1][0, 0]
+    assert len(smooth.masks[0].unique()) > 2 and trained.unique().tolist() == [0, 255]
+    assert np.array_equal(trained.numpy(), np.asarray(mask.resize((16, 16), Image.Resampling.NEAREST)))
     assert torch.equal(smooth.images, nearest.images) and len(list(cache.iterdir())) == 2
+    # What judges is one convention, whatever is trained on.
+    assert torch.equal(smooth.masks, nearest.masks) and torch.equal(nearest.batch(first)[1], smooth.masks[:1])
+    assert torch.equal(nearest.subset([0]).trained_masks, smooth.masks[:1])
+    assert torch.equal(smooth.batch(first, train=True)[1], smooth.masks[:1])
+    assert smooth.fingerprint != nearest.fingerprint
 
 
 def test_the_cache_gives_the_same_and_notices_a_change(folder, tmp_path):
