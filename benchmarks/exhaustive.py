@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from genotypes import Genotype, UserError
+from genotypes.files import write_atomically
 from nas.benchmark import Protocol, TableTrainer, members, planted_photographs, planted_supernet, space
 from nas.cost import count, measure
 
@@ -52,7 +53,8 @@ def open_folder(out: Path, teacher: int | None) -> None:
     told = {"space": space().hash, "teacher": teacher, "protocol": dataclasses.asdict(Protocol())}
     path = out / "protocol.json"
     if not path.exists():
-        path.write_text(json.dumps(told, indent=1) + "\n")
+        with write_atomically(path) as file:
+            file.write((json.dumps(told, indent=1) + "\n").encode())
     elif json.loads(path.read_text()) != told:
         raise SystemExit(f"{path}: this folder was made with another space, teacher or protocol; give a new --out")
 

@@ -18,6 +18,7 @@ import torch
 import genotypes
 import retrain
 from genotypes import Genotype
+from genotypes.files import write_atomically
 from nas import cost
 from nas.network.weights import load_weights, save_weights
 from nas.options import from_dict, read_file
@@ -44,14 +45,15 @@ def main() -> None:
     options = parser.parse_args()
     config = from_dict(TrainConfig(), read_file(options.runs[0] / "config.yaml"))
     genotype = load_weights(options.runs[0] / "weights.safetensors")[0].replace(name=options.name)
+    training = open_training(config)  # whatever is wrong with it shows before a file is replaced
     target = ROOT / "retrain" / "networks" / f"{options.name}.safetensors"
     save_weights(target, _mean([load_weights(run / "weights.safetensors")[1] for run in options.runs]), genotype)
     genotypes.save(genotype, ROOT / "genotypes" / f"{options.name}.yaml")
-    training = open_training(config)
     held_out = training.photos.subset(training.held_out_rows, name=f"{training.photos.name}, held out")
     rows = [_score(target, genotype, data) for data in (held_out, *options.test)]
     card = _card(options, genotype, config, rows, target.stat().st_size)
-    target.with_suffix(".md").write_text(card, encoding="utf-8")
+    with write_atomically(target.with_suffix(".md")) as file:
+        file.write(card.encode())
     print(f"saved   {target} ({target.stat().st_size / 1e6:.2f} MB), its card and genotypes/{options.name}.yaml")
 
 

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from genotypes import Genotype
-from genotypes.files import write_csv
+from genotypes.files import write_atomically, write_csv
 from nas.benchmark import kendall_tau
 from nas.benchmark.gate import time_members, train_member
 from nas.benchmark.judging import Trained
@@ -125,9 +125,9 @@ def plan(members: Sequence[Chosen]) -> list[tuple[Chosen, int | None]]:
 def kept(file: Path, make: Callable[[], Any]) -> Any:
     """What the file holds, or else what is made now and kept there."""
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.with_suffix(".new").write_text(json.dumps(make()))
-        file.with_suffix(".new").replace(file)
+        made = json.dumps(make())
+        with write_atomically(file) as whole:
+            whole.write(made.encode())
     return json.loads(file.read_text())
 
 
