@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,29 +12,59 @@ from typing import IO, Any
 
 from genotypes.errors import UserError
 
-__all__ = ["check_file", "check_folder", "file_name", "is_temporary", "write_atomically", "write_csv", "writing"]
+__all__ = [
+    "check_file",
+    "check_folder",
+    "check_writable",
+    "file_name",
+    "is_temporary",
+    "write_atomically",
+    "write_csv",
+    "writing",
+]
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
 def check_file(path: Path, *, suffix: str = "", overwrite: bool) -> None:
-    """UserError for a file that a command may not write: of another ending, a folder, or there already."""
+    """UserError for a file that a command may not or cannot write: of another ending, a folder, or there already."""
     if suffix and path.suffix != suffix:
         raise UserError(f"-o {path}: expected a name that ends in {suffix}")
     if path.is_dir():
         raise UserError(f"-o {path}: is a folder, expected a file")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} already exists; choose another -o, or replace it with --overwrite")
+    with writing(path), suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()  # refuses a name that is too long
+    check_writable(path.parent)
 
 
 def check_folder(path: Path, own: Sequence[str]) -> None:
-    """UserError unless the folder is missing or holds nothing but `own`: names that the command may replace."""
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file; expected a folder to write into")
+    """UserError unless a command can write into the folder, and it holds nothing but `own`: what may be replaced."""
+    check_writable(path)
     names = [entry.name for entry in path.iterdir()] if path.exists() else []
     foreign = sorted(name for name in names if name not in own and not is_temporary(name))
     if foreign:
         raise UserError(f"{path} holds files of something else ({', '.join(foreign[:5])}): choose another -o")
+
+
+def check_writable(path: Path) -> None:
+    """UserError where nothing can be written into a folder, there already or to be made: before the work, not after.
+
+    Tried with a file without a name in the first folder on the way up that is there, which is then as it was.
+    """
+    with writing(path):
+        while True:
+            try:
+                path.lstat()
+                break
+            except (FileNotFoundError, NotADirectoryError):
+                if path == path.parent:  # the working folder is gone
+                    raise
+                path = path.parent
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file; expected a folder to write into")
+        tempfile.TemporaryFile(dir=path).close()
 
 
 def file_name(text: str) -> str:

@@ -71,7 +71,7 @@ def shared() -> Path:
     return SHARED
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     """After `make coverage`: the share of lines that the tests ran, of each package and of all."""
     found = Path(os.environ.get("SLIPCOVER_COVERAGE_DIR", "")) / "merged.json"  # of the workers
     if not found.is_file():

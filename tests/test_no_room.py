@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from PIL import Image
 import genotypes
 import nas
 from genotypes import UserError
+from genotypes.files import check_writable
 from nas.command import run_command
+from nas.console import COMMANDS, _module
 from nas.deploy import save_openvino
 from nas.run import RunFolder, load_checkpoint, save_checkpoint
 from nas.task import open_photos
@@ -85,10 +88,61 @@ def test_a_folder_that_is_read_only_is_named(name, tmp_path):
                 os.seteuid(65534)  # for root, nothing is read-only
             with pytest.raises(UserError, match=f"{name}: cannot be written: Permission denied"):
                 WRITERS[name](folder / name)
+            with pytest.raises(UserError, match="deep: cannot be written: Permission denied"):
+                check_writable(folder / "deep")
         finally:
             os.seteuid(me)
             folder.chmod(0o755)
         assert [path.name for path in folder.iterdir()] == [name] and (folder / name).read_text() == "earlier"
+
+
+# What each command that writes is told besides -o: most of it names what is not there, so that it would be refused
+# as soon as a command came to it.
+WRITE = {
+    "search": ["--data=missing"],
+    "visualize": ["fpn_tiny"],
+    "gate": ["--data=missing"],
+    "cost": ["missing"],
+    "train": ["--genotype=missing"],
+    "compare": ["--genotypes=missing"],
+    "tune": ["--genotype=missing", "--search=optim.lr=1e-3..1e-2"],
+    "evaluate": ["--weights=missing", "--data=missing"],
+    "predict": ["missing"],
+    "prune": ["--weights=missing"],
+    "export": ["--calibrate=missing"],
+    "data": ["missing"],
+    "authors": ["--genotype=csnet_l_x2", "--checkpoint=missing"],
+}
+ENDINGS = {"visualize": ".svg", "cost": ".csv", "data": ".png", "authors": ".safetensors"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_tries_whether_it_can_write_before_anything_else(command, tmp_path, capsys, monkeypatch):
+    module = _module(command)
+    if "out" not in [f.name for f in fields(module.COMMAND.config())]:
+        assert command not in WRITE
+        return
+    monkeypatch.chdir(tmp_path)
+    words, name = WRITE[command], f"x{ENDINGS.get(command, '')}"
+
+    def refused(out: Path) -> str:
+        assert run_command(module.main, [*words, "-o", str(out)]) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == 1
+        return told[0]
+
+    (tmp_path / "taken").write_text("mine")
+    told = f"error: {tmp_path / 'taken'} is a file; expected a folder to write into"
+    assert refused(tmp_path / "taken" / name) == told == refused(tmp_path / "taken" / "deep" / name)
+    assert refused(tmp_path / ("x" * 300) / name).endswith("File name too long")
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder, monkeypatch.context() as patch:
+
+        def refuse(*args: object, **kwargs: object) -> None:  # for root, nothing is read-only
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        patch.setattr(tempfile, "TemporaryFile", refuse)
+        assert refused(Path(folder) / "deep" / name).endswith("cannot be written: Read-only file system")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"] and (tmp_path / "taken").read_text() == "mine"
 
 
 @pytest.fixture
@@ -156,6 +210,17 @@ def test_openvino_says_that_it_could_not_write(tmp_path):
     with pytest.raises(OSError, match="is the disk full"), files_of_at_most(500):
         save_openvino(model, tmp_path / "model.xml")
     save_openvino(model, tmp_path / "model.xml")
+
+
+def test_a_run_is_not_gone_on_with_in_a_folder_that_is_read_only(tmp_path, monkeypatch):
+    RunFolder.open(str(tmp_path / "run"), "train", "a: 1").close()
+
+    def refuse(*args: object, **kwargs: object) -> None:  # for root, nothing is read-only
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(UserError, match="run: cannot be written: Read-only file system"):
+        RunFolder.open(str(tmp_path / "run"), "train", "a: 1", resume=True)
 
 
 def test_an_export_into_a_read_only_folder_is_refused_at_once(tmp_path, monkeypatch):

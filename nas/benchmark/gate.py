@@ -27,7 +27,7 @@ from nas.cost.clock import told_if_busy
 from nas.cost.measuring import prepare
 from nas.network import Network, build, to_device
 from nas.options import owner, to_yaml
-from nas.run import RunFolder, open_device, progress_bar, seeded, write_atomically
+from nas.run import RunFolder, check_free, open_device, progress_bar, seeded, write_atomically
 from nas.search.members import scaled_line, score_network
 from nas.search.sandwich import at_size
 from nas.strategies import random_choices
@@ -280,6 +280,7 @@ COMMAND = Command(
 
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
+    check_free(cfg.out, resume=resume)
     space, train = open_gate(cfg)
     run = RunFolder.open(cfg.out, "gate", to_yaml(cfg), resume=resume)
     for report in run_gate(cfg, run, space, train):

@@ -92,12 +92,12 @@ _LEFT = ("genotype", "size", "part", "what")
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
     size = parse_size(options.size)
+    if options.out is not None:
+        check_file(options.out, suffix=".csv", overwrite=options.overwrite)
     chosen = [genotypes.load(name) for name in options.genotypes or genotypes.names()]
     for genotype in chosen:  # before minutes of measuring, not after
         check_decided(genotype)
     device = open_device(options.device)
-    if options.out is not None:
-        check_file(options.out, suffix=".csv", overwrite=options.overwrite)
     timed = options.latency
     rows: list[Row] = []
     measured = None

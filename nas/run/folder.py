@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genotypes import UserError
-from genotypes.files import is_temporary, write_atomically, write_csv
+from genotypes.files import check_writable, is_temporary, write_atomically, write_csv
 from nas.run.distributed import is_first, scratch_folder
 from nas.run.interrupts import signals_held
 
@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _CHECKPOINT = "checkpoint.pt"
+_RUNS = "runs"  # where runs go that are given no folder
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -92,11 +93,10 @@ class RunFolder:
         """
         if not is_first():
             return cls(scratch_folder(), until)
+        check_free(out, resume=resume)
         try:
-            folder = cls(Path(out) if out else _next_free(Path("runs"), kind), until)
-            if out and not resume:
-                check_free(folder.path)
-                folder.path.mkdir(parents=True, exist_ok=True)
+            folder = cls(Path(out) if out else _next_free(Path(_RUNS), kind), until)
+            folder.path.mkdir(parents=True, exist_ok=True)
             _claim(folder.path)
             for left in folder.path.rglob(".*.tmp"):
                 if is_temporary(left.name):
@@ -108,7 +108,7 @@ class RunFolder:
             if not (folder.path / "environment.json").is_file():
                 folder.write_text("environment.json", json.dumps(environment(), indent=1))
         except OSError as error:
-            raise UserError(f"{out or 'runs'}: cannot be written: {error.strerror}") from None
+            raise UserError(f"{out or _RUNS}: cannot be written: {error.strerror}") from None
         return folder
 
     @property
@@ -169,11 +169,18 @@ class RunFolder:
             write_csv(self.path / "history.csv", self.history)
 
 
-def check_free(path: str | Path) -> None:
-    """UserError if a new run cannot have this folder because it already holds something."""
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(not is_temporary(file.name) for file in path.iterdir())):
+def check_free(out: str | None, *, resume: bool = False) -> None:
+    """UserError if a run cannot have this folder (None: one in runs/): it holds something, or cannot be written into.
+
+    `RunFolder.open` checks it, too; a command does so first of all, so that nobody waits for a refusal.
+    """
+    if not is_first():
+        return
+    path = Path(out or _RUNS)
+    taken = out and not resume and path.exists()
+    if taken and (not path.is_dir() or any(not is_temporary(file.name) for file in path.iterdir())):
         raise UserError(f"{path} already exists: choose another --out, or continue it with --resume")
+    check_writable(path)
 
 
 _claims: dict[Path, int] = {}  # folders that this process works on, held open: the system frees a dead one's

@@ -8,7 +8,7 @@ from nas.command import Command, run_command
 from nas.cost import COST_KINDS
 from nas.options import to_yaml
 from nas.run import RunFolder, check_free, deadline
-from nas.run.distributed import is_first, joined
+from nas.run.distributed import joined
 from nas.search import SearchConfig, open_search, search
 from nas.task.folders import is_synthetic
 
@@ -47,8 +47,7 @@ _SCORED_BY = {True: "with the supernet's weights (not retrained)", False: "after
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
     until = deadline(cfg.minutes)
-    if cfg.out and not resume and is_first():
-        check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
+    check_free(cfg.out, resume=resume)
     setup = open_search(cfg, folder=cfg.out if resume else None)
     run = RunFolder.open(cfg.out, "search", to_yaml(cfg), resume=resume, until=until)
     result = search(cfg, run, setup=setup)

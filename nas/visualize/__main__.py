@@ -8,6 +8,7 @@ from typing import Literal
 
 import genotypes
 from genotypes import UserError
+from genotypes.files import check_writable
 from nas.command import Command, run_command
 from nas.visualize.drawing import draw, draw_difference, network_path
 from nas.visualize.page import MARK
@@ -88,11 +89,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _where(output: Path | None, name: str, what: str) -> Path:
     """Where to draw: `output`, or NAME.svg here.
 
-    Raises UserError where a file exists that is no drawing of ours.
+    Raises UserError where a file exists that is no drawing of ours, or none can be written.
     """
     path = output
     if path is None:
         path = Path("".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name) + ".svg")
+    check_writable(path.parent)
     written = {path, network_path(path)} if what == "both" else {path}
     for target in sorted(written):
         if target.is_file() and MARK.encode() not in target.read_bytes():

@@ -13,7 +13,7 @@ from nas.command import Command, run_command
 from nas.options import read_file, to_yaml
 from nas.report import report_at_the_end
 from nas.report.runs import kind_of
-from nas.run import RunFolder
+from nas.run import RunFolder, check_free
 from nas.visualize.charts import save_figure
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
 from retrain.compare.runs import run_folder
@@ -75,14 +75,16 @@ recipes: {", ".join(recipe_names())}; or your own YAML file""",
 def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     cfg, _ = COMMAND.parse([word for word in words if word != "--resume"])
-    if "--resume" in words and kind_of(cfg.out) != "comparison":
+    going_on = kind_of(cfg.out) == "comparison"
+    if "--resume" in words and not going_on:
         raise UserError(f"{cfg.out or '--resume needs --out'}: no comparison to continue")
     if cfg.xlsx:
         check_spreadsheets()
+    check_free(cfg.out, resume=going_on)
     text = to_yaml(cfg)
     entries = read_entries(cfg.genotypes, cfg.space)
     plan = plan_comparison(cfg, entries)  # whatever is wrong shows before the folder is touched
-    run = RunFolder.open(cfg.out, "compare", text, resume=kind_of(cfg.out) == "comparison")
+    run = RunFolder.open(cfg.out, "compare", text, resume=going_on)
     run.write_text("config.yaml", text)
 
     def write(done: list[Training]) -> None:

@@ -117,6 +117,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("give --weights FILE, or --saliency DIR for maps that are there already, or both")
     if options.xlsx:
         check_spreadsheets()
+    if options.out is not None:
+        # maps/ alone may be anyone's; an earlier report's lies beside its table.
+        is_report = (options.out / "scores.json").is_file()
+        check_folder(options.out, REPORT_FILES if is_report else ())
     protocols = options.protocols()
     networks = load_predictors(
         options.weights,
@@ -129,10 +133,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for predictor in networks.values():
         tell_times(predictor)
     saliency = parse_saliency(options.saliency, list(networks))
-    if options.out is not None:
-        # maps/ alone may be anyone's; an earlier report's lies beside its table.
-        is_report = (options.out / "scores.json").is_file()
-        check_folder(options.out, REPORT_FILES if is_report else ())
     maps = options.out / "maps" if options.maps and options.out else None
     scored, sets = score(
         networks,

@@ -18,7 +18,7 @@ from nas.run import progress_bar
 from nas.run.sizes import parse_size
 from nas.task import DataError, read_image, write_png
 from retrain.networks import DEFAULT, network_names
-from retrain.predict import plan
+from retrain.predict import Plan, plan
 from retrain.predict.files import Job, read_bytes
 from retrain.predictor import PICTURES, Predictor, Runtime, load, tell_times
 
@@ -80,6 +80,9 @@ all that is below them; NAME keeps the path. Files that are there already stop t
 
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
+    kinds = ["map", *(kind for kind in ("cutout", "overlay") if getattr(options, kind))]
+    to_files = options.out != "-"
+    todo = plan(options.photos, Path(options.out), kinds, overwrite=options.overwrite) if to_files else Plan()
     predictor = load(
         options.weights,
         options.device,
@@ -89,11 +92,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         runtime=options.runtime,
     )
     tell_times(predictor)
-    kinds = ["map", *(kind for kind in ("cutout", "overlay") if getattr(options, kind))]
-    if options.out == "-":
+    if not to_files:
         _to_standard_output(predictor, options.photos, kinds)
         return
-    todo = plan(options.photos, Path(options.out), kinds, overwrite=options.overwrite)
     failed: list[str] = []
     began = time.perf_counter()
     with progress_bar(total=len(todo.jobs), desc="predict", unit="img") as bar:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from genotypes import UserError
+from genotypes.files import check_writable
 from nas.task.folders import pictures_in
 
 __all__ = ["Job", "Plan", "plan"]
@@ -32,11 +33,10 @@ def plan(inputs: Sequence[str], folder: Path, kinds: Sequence[str] = ("map",), *
 
     Maps go to FOLDER/NAME.png, the rest to FOLDER/KIND/NAME.png; NAME is a file's stem, with the path below the folder
     that was given. FOLDER itself is not searched. Raises UserError, before anything is written, for a missing input, a
-    folder without pictures, two photographs of one name, and a file that is there already (unless `overwrite`); one of
-    the inputs is never overwritten.
+    folder without pictures, two photographs of one name, a FOLDER that cannot be written into, and a file that is there
+    already (unless `overwrite`); one of the inputs is never overwritten.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; expected a folder to write into")
+    check_writable(folder)
     found: dict[Path, tuple[str, str]] = {}  # where a file really is: how it was given, its name
     left_out: list[str] = []
     for text in inputs:

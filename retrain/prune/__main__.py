@@ -80,8 +80,8 @@ over, which is exact but at the borders of 3x3 convolutions. With --data all nor
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
     out = Path(options.out or "")
-    net = load(options.weights, options.device).network
     check_folder(out, _FILES)
+    net = load(options.weights, options.device).network
     pruned = prune_channels(net, options.threshold)
     document: dict[str, Any] = {"genotype": pruned.net.genotype.name, "threshold": options.threshold}
     for stage, network in (("before", net), ("after", pruned.net)):

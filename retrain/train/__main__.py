@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from nas.command import Command, run_command
 from nas.options import to_yaml
 from nas.run import RunFolder, check_free, deadline
-from nas.run.distributed import is_first, joined
+from nas.run.distributed import joined
 from nas.task.folders import is_synthetic
 from retrain.recipe import recipe_names
 from retrain.train import TrainConfig, open_training, train
@@ -47,8 +47,7 @@ recipes: {", ".join(recipe_names())}; or your own YAML file""",
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
     until = deadline(cfg.minutes)
-    if cfg.out and not resume and is_first():
-        check_free(cfg.out)  # again when the folder is made; here so that nobody waits for a refusal
+    check_free(cfg.out, resume=resume)
     setup = open_training(cfg)  # whatever is wrong with them shows before a folder is made
     run = RunFolder.open(cfg.out, "train", to_yaml(cfg), resume=resume, until=until)
     result = train(cfg, run, setup=setup)
