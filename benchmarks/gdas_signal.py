@@ -22,7 +22,7 @@ from nas.benchmark import Protocol, members, photographs, space
 from nas.network import Mixture, build, to_device
 from nas.run import seeded
 from nas.strategies import random_choices
-from nas.task import AugmentConfig, Batches, LossConfig, multi_output_loss
+from nas.task import AugmentConfig, Batches, LossConfig, Samples, multi_output_loss
 from nas.training import OptimConfig, Supervised, Trainer, fit
 
 
@@ -92,13 +92,15 @@ def train(seed: int, steps: int, images: int):
     with seeded(seed):
         net = to_device(build(space()), cpu)
     photos, held_out = photographs(protocol)
-    shared = {"augment": AugmentConfig(), "convention": space().input, "device": cpu, "seed": seed}
-    size = protocol.batch_size
-    batches = Batches(photos=photos, rows=torch.arange(len(photos)), batch_size=size, stream="train", **shared)
+    samples, compared = (
+        Samples(photos=some, rows=torch.arange(len(some)), convention=space().input, device=cpu)
+        for some in (photos, held_out)
+    )
+    shared = {"augment": AugmentConfig(), "seed": seed}
+    batches = Batches(samples=samples, batch_size=protocol.batch_size, stream="train", **shared)
     task = RandomPaths(net, batches, LossConfig(side_weights=(1.0,)), seed=seed * steps)
     fit(Trainer(task, OptimConfig(lr=protocol.lr), steps), dict, at=lambda step: False)
-    rows = torch.arange(len(held_out))
-    return net, Batches(photos=held_out, rows=rows, batch_size=images, stream="compare", **shared)
+    return net, Batches(samples=compared, batch_size=images, stream="compare", **shared)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from nas.search.members import MemberScores, scaled_line
 from nas.search.sandwich import at_size
 from nas.search.setup import SearchSetup, open_search
 from nas.strategies import random_choices
-from nas.task import network_input, target
+from nas.task import target
 
 HERE = Path(__file__).parent
 FILE = HERE / "results" / "whole_networks.csv"
@@ -171,7 +171,7 @@ def times(space: Genotype, members: Iterable[Chosen]) -> dict[str, float]:
 def judged(net: Network, setup: SearchSetup) -> dict[str, Any]:
     """Scores on the half that selects and on the half that judges, and each photograph's MAE in the latter."""
     net.eval()
-    size, judges = net.genotype.input.size, replace(setup.held_out, rows=setup.architecture.rows)
+    size, judges = net.genotype.input.size, replace(setup.held_out, samples=setup.architecture.samples)
 
     def forward(x: Tensor) -> list[Tensor]:
         return [at_size(logits, (x.shape[-2], x.shape[-1])) for logits in net(at_size(x, size))]
@@ -180,9 +180,9 @@ def judged(net: Network, setup: SearchSetup) -> dict[str, Any]:
     for name, half in (("selecting", setup.held_out), ("judging", judges)):
         scores |= {f"{name}_{key}": value for key, value in half.score(forward).items()}
     errors: list[float] = []
-    for part in judges.rows.split(judges.chunk):
-        images, masks = judges.photos.batch(part, judges.device)
-        maps = forward(network_input(images, judges.convention))[0].sigmoid()
+    for part in judges.samples.rows.split(judges.chunk):
+        x, masks = judges.samples.inputs(part)
+        maps = forward(x)[0].sigmoid()
         errors += (maps - target(masks)).abs().mean((1, 2, 3)).tolist()
     return scores | {"errors": " ".join(f"{error:.4f}" for error in errors)}
 

@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -31,7 +32,7 @@ from nas.run import RunFolder, check_free, open_device, progress_bar, seeded, wr
 from nas.search.members import scaled_line, score_network
 from nas.search.sandwich import at_size
 from nas.strategies import random_choices
-from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoOptions, PhotoSet, evenly, split
+from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoOptions, PhotoSet, Samples, evenly, split
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 from search_spaces.spaces import SPACES, Space, space_named
 
@@ -208,27 +209,14 @@ def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> 
 
 def _trainer(cfg: GateConfig, space: Genotype, photos: PhotoSet, device: torch.device) -> Train:
     rows, held_out_rows = split(len(photos), (1 - cfg.held_out, cfg.held_out), cfg.data_seed)
-    held_out = HeldOut(
-        photos=photos,
-        rows=evenly(held_out_rows, cfg.held_out_limit),
-        convention=space.input,
-        loss=cfg.loss,
-        chunk=2 * cfg.batch_size,
-        device=device,
-    )
+    samples = partial(Samples, photos=photos, convention=space.input, device=device)
+    judging = samples(rows=evenly(held_out_rows, cfg.held_out_limit))
+    held_out = HeldOut(samples=judging, loss=cfg.loss, chunk=2 * cfg.batch_size)
+    batches = partial(Batches, batch_size=cfg.batch_size, augment=cfg.augment, stream="train")
 
     def train(genotype: Genotype, seed: int) -> Mapping[str, float]:
-        batches = Batches(
-            photos=photos,
-            rows=rows,
-            batch_size=cfg.batch_size,
-            augment=cfg.augment,
-            convention=space.input,
-            device=device,
-            seed=seed,
-            stream="train",
-        )
-        net = train_member(genotype, batches, cfg.loss, cfg.optim, cfg.steps, backbone_weights=cfg.backbone_weights)
+        shown = batches(samples=samples(rows=rows), seed=seed)
+        net = train_member(genotype, shown, cfg.loss, cfg.optim, cfg.steps, backbone_weights=cfg.backbone_weights)
         return score_network(net, held_out)
 
     return train
@@ -245,7 +233,7 @@ def train_member(
 ) -> Network:
     """A network of its own, trained on the batches at the genotype's size; their seed draws its weights, too."""
     with seeded(batches.seed):
-        net = to_device(build(genotype, backbone_weights), batches.device)
+        net = to_device(build(genotype, backbone_weights), batches.samples.device)
     fit(Trainer(_AtSize(net, batches, loss), optim, steps), lambda: {}, at=lambda step: False)
     return net
 

@@ -8,7 +8,7 @@ import torch
 from genotypes import Genotype, UserError
 from nas.network import Network, build, inherit, to_device
 from nas.run import seeded
-from nas.task import AugmentConfig, Batches, LossConfig, PhotoSet, synthetic_set
+from nas.task import AugmentConfig, Batches, LossConfig, PhotoSet, Samples, synthetic_set
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 
 __all__ = ["Protocol", "TableTrainer", "Training", "photographs"]
@@ -87,20 +87,14 @@ class TableTrainer:
         protocol = self.protocol
         with seeded(seed):
             net = to_device(build(genotype) if self.start is None else inherit(self.start, genotype), _CPU)
+        shown, judging = (
+            Samples(photos=photos, rows=torch.arange(len(photos)), convention=genotype.input, device=_CPU)
+            for photos in (self.train, self.held_out)
+        )
         batches = Batches(
-            photos=self.train,
-            rows=torch.arange(len(self.train)),
-            batch_size=protocol.batch_size,
-            augment=AugmentConfig(),
-            convention=genotype.input,
-            device=_CPU,
-            seed=seed,
-            stream="train",
+            samples=shown, batch_size=protocol.batch_size, augment=AugmentConfig(), seed=seed, stream="train"
         )
-        rows = torch.arange(len(self.held_out))
-        held_out = HeldOut(
-            photos=self.held_out, rows=rows, convention=genotype.input, loss=self.loss, chunk=len(rows), device=_CPU
-        )
+        held_out = HeldOut(samples=judging, loss=self.loss, chunk=len(self.held_out))
         trainer = Trainer(Supervised(net, batches, self.loss), self.optim, protocol.steps, clock=time.process_time)
         points: list[dict[str, float]] = []
 

@@ -52,7 +52,7 @@ def explain(
         write_png(predictions(net, setup, net.path(choices)), file)
     if seconds:
         worth = edge_worth(choices, liking, inherited_loss(net, setup), seconds=seconds)
-        run.write_text(WORTH, json.dumps({**worth, "images": len(setup.held_out.rows)}, indent=1))
+        run.write_text(WORTH, json.dumps({**worth, "images": len(setup.held_out.samples.rows)}, indent=1))
 
 
 def edge_worth(

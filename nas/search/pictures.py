@@ -9,7 +9,6 @@ import torch
 from nas.network import Mixture, Network
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy
-from nas.task import network_input
 from nas.visualize import render_png
 from nas.visualize.charts import heat_map, to_pixels
 
@@ -39,6 +38,7 @@ def pictures(strategy: Strategy, setup: SearchSetup, *, cells: bool) -> dict[str
 def predictions(net: Network, setup: SearchSetup, mixture: Mixture) -> np.ndarray:
     """uint8[3 S, n S, 3]: some held-out photographs, their masks and maps of the mixture, one column each."""
     net.eval()
-    rows = setup.held_out.rows[:_SHOWN]
-    images, _ = setup.photos.batch(rows, setup.device)
-    return setup.photos.strip(rows, net(network_input(images, setup.space.input), mixture)[0].sigmoid())
+    held_out = setup.held_out.samples
+    rows = held_out.rows[:_SHOWN]
+    x, _ = held_out.inputs(rows)
+    return held_out.photos.strip(rows, net(x, mixture)[0].sigmoid())

@@ -1,6 +1,7 @@
 """What a search starts from, opened and checked before its folder is made: a mistake leaves nothing behind."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from nas.run.distributed import check_split, from_first, is_first, processes
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, open_objective
 from nas.strategies import STRATEGIES, Strategy
-from nas.task import Batches, PhotoSet, evenly, split
+from nas.task import Batches, PhotoSet, Samples, evenly, split
 from nas.training import HeldOut, check_compile
 from nas.trials import TrialsConfig, anchor_storage, check_trials
 
@@ -79,34 +80,18 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
         weight_rows, architecture_rows, held_out_rows = split(len(photos), cfg.fractions, cfg.data_seed)
     except ValueError as error:
         raise UserError(f"fractions {list(cfg.fractions)} of {cfg.data}: {error}") from None
-
-    def batches(rows: torch.Tensor, stream: str) -> Batches:
-        return Batches(
-            photos=photos,
-            rows=rows,
-            batch_size=cfg.batch_size,
-            augment=cfg.augment,
-            convention=space.input,
-            device=device,
-            seed=cfg.seed,
-            stream=stream,
-        )
-
+    samples = partial(Samples, photos=photos, convention=space.input, device=device)
+    batches = partial(Batches, batch_size=cfg.batch_size, augment=cfg.augment, seed=cfg.seed)
     return SearchSetup(
         device=device,
         space=space,
         export=export,
         net=net,
         photos=photos,
-        weights=batches(weight_rows, "weights"),
-        architecture=batches(architecture_rows, "architecture"),
+        weights=batches(samples=samples(rows=weight_rows), stream="weights"),
+        architecture=batches(samples=samples(rows=architecture_rows), stream="architecture"),
         held_out=HeldOut(
-            photos=photos,
-            rows=evenly(held_out_rows, cfg.held_out_limit),
-            convention=space.input,
-            loss=cfg.loss,
-            chunk=4 * cfg.batch_size,
-            device=device,
+            samples=samples(rows=evenly(held_out_rows, cfg.held_out_limit)), loss=cfg.loss, chunk=4 * cfg.batch_size
         ),
         objective=objective,
         study=study,

@@ -23,7 +23,7 @@ from nas.search.scoring import score_mixture, score_path
 from nas.search.selection import Candidates, SearchResult, select
 from nas.search.setup import SearchSetup, open_search
 from nas.strategies import Differentiable, Loss, Strategy
-from nas.task import Batch, generator, multi_output_loss, network_input, target
+from nas.task import Batch, generator, multi_output_loss, target
 from nas.training import Change, Events, History, Progress, Task, Trainer, fit, registered_listeners, run_in
 
 __all__ = ["SearchTask", "search", "search_trainer"]
@@ -203,13 +203,13 @@ def _curvature(cfg: SearchConfig, setup: SearchSetup, strategy: Strategy, step: 
 
     The loss is that of the expected mixture, also where the strategy draws: a draw's would be mostly noise.
     """
-    rows = setup.held_out.rows[: cfg.guard.images]
+    rows = setup.held_out.samples.rows[: cfg.guard.images]
     watched = cfg.guard.on and cfg.guard.iterations and step > cfg.warmup_steps and len(rows) > 1
     if not (watched and isinstance(strategy, Differentiable)):
         return math.nan
     net = strategy.net
-    images, masks = setup.photos.batch(rows, setup.device)
-    x, y = network_input(images, setup.space.input), target(masks)
+    x, masks = setup.held_out.samples.inputs(rows)
+    y = target(masks)
     params = {name: value.detach() for name, value in net.named_parameters()}
 
     def loss(alpha: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from genotypes import Input
 from nas.task.augmentation import AugmentConfig, Draw, augment, constants, draw, network_input
 from nas.task.photos import PhotoSet
 
-__all__ = ["Batch", "Batches", "batch_indices", "generator"]
+__all__ = ["Batch", "Batches", "Samples", "batch_indices", "generator"]
 
 
 def generator(seed: int, stream: str, step: int) -> torch.Generator:
@@ -54,35 +54,48 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batches:
-    """A stream of batches from some images of a set.
+class Samples:
+    """Some photographs of a set, and how a network takes them.
 
-    rows: LongTensor, the images of `photos` it draws from; stream: its name, so that two streams are independent.
+    rows: int64[K], which of `photos`; convention: how they are normalised; device: where the network is.
     """
 
     photos: PhotoSet
     rows: Tensor
-    batch_size: int
-    augment: AugmentConfig
     convention: Input
     device: torch.device
+
+    def inputs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """x float32[B, 3, S, S], normalised, channels last, and masks uint8[B, 1, S, S] of these rows of `photos`."""
+        images, masks = self.photos.batch(rows, self.device)
+        return network_input(images, self.convention), masks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """A stream of batches. stream: its name, so that two of one seed are independent."""
+
+    samples: Samples
+    batch_size: int
+    augment: AugmentConfig
     seed: int
     stream: str
 
     def __post_init__(self) -> None:
-        constants(self.convention, self.device)
+        constants(self.samples.convention, self.samples.device)
 
     def draw(self, step: int) -> Batch:
         """What the host decides about step `step`: which images, and how they are varied. Its shapes never change."""
-        picked = self.rows[batch_indices(len(self.rows), self.batch_size, step, self.seed, self.stream)]
-        images, masks = self.photos.batch(picked, self.device, train=True)
+        rows, device = self.samples.rows, self.samples.device
+        picked = rows[batch_indices(len(rows), self.batch_size, step, self.seed, self.stream)]
+        images, masks = self.samples.photos.batch(picked, device, train=True)
         random = generator(self.seed, f"{self.stream}/augment", step)
-        return Batch(images, masks, draw(len(images), images.shape[-1], random, self.augment).to(self.device))
+        return Batch(images, masks, draw(len(images), images.shape[-1], random, self.augment).to(device))
 
     def make(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """x float[B, 3, h, w], normalised, channels last; y float[B, 1 or 2, h, w], see `augment`. Reads no value."""
         x, y = augment(*batch)
-        return network_input(x, self.convention), y
+        return network_input(x, self.samples.convention), y
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step, see `make`."""

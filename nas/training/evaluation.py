@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genotypes import Input, Record, Registry
-from nas.task import LossConfig, PhotoSet, fast_scores, multi_output_loss, network_input, target
+from genotypes import Record, Registry
+from nas.task import LossConfig, Samples, fast_scores, multi_output_loss, target
 
 __all__ = ["METRICS", "HeldOut"]
 
@@ -24,17 +24,11 @@ METRICS.add(
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """The part of the photographs that a training is judged by.
+    """The photographs that a training is judged by, and the loss that it is judged by; chunk: images at a time."""
 
-    rows: int64[K] of `photos`; convention: how photographs are normalised; chunk: images at a time.
-    """
-
-    photos: PhotoSet
-    rows: Tensor
-    convention: Input
+    samples: Samples
     loss: LossConfig
     chunk: int
-    device: torch.device
 
     @torch.no_grad()
     def score(self, forward: Callable[[Tensor], Sequence[Tensor]]) -> dict[str, float]:
@@ -43,16 +37,17 @@ class HeldOut:
         forward: normalised images float[N, 3, H, W] -> logits, the first at full size; put it in eval mode before.
         """
         more = {name: METRICS[name].load() for name in METRICS if METRICS[name].source}
-        total, maps = torch.zeros((), dtype=torch.float64, device=self.device), []
-        for part in self.rows.split(self.chunk):
-            images, masks = self.photos.batch(part, self.device)
-            outputs = forward(network_input(images, self.convention))
+        rows, device = self.samples.rows, self.samples.device
+        total, maps = torch.zeros((), dtype=torch.float64, device=device), []
+        for part in rows.split(self.chunk):
+            x, masks = self.samples.inputs(part)
+            outputs = forward(x)
             total += multi_output_loss(outputs, target(masks), self.loss).double() * len(part)
             maps.append(outputs[0].sigmoid())
-        loss = float(total) / len(self.rows)
+        loss = float(total) / len(rows)
         if not math.isfinite(loss):
             return {"loss": math.inf, "maxF": 0.0, "MAE_raw": 1.0} | dict.fromkeys(more, math.nan)
-        found, masks = torch.cat(maps), self.photos.batch(self.rows, self.device)[1]
+        found, masks = torch.cat(maps), self.samples.photos.batch(rows, device)[1]
         scores = fast_scores(found, masks)
         given = {"loss": loss, "maxF": scores.maxF, "MAE_raw": scores.MAE_raw}
         return given | {name: float(metric(found.float(), target(masks))) for name, metric in more.items()}

@@ -104,25 +104,14 @@ def _restate(net: Network, pruned: Network, options: PruneConfig) -> dict[str, d
     recipe = Recipe(size=net.genotype.input.size[0])
     shared = {name: getattr(options, name) for name in ("limit", "cache", "held_out", "data_seed", "device")}
     setup = open_training(TrainConfig(recipe=recipe, data=options.data or "", **shared), genotype=net.genotype)
-    convention, device = net.genotype.input, setup.device
     batches = Batches(
-        photos=setup.photos,
-        rows=setup.train_rows,
+        samples=setup.samples(setup.train_rows),
         batch_size=options.batch_size,
         augment=AugmentConfig(),
-        convention=convention,
-        device=device,
         seed=options.data_seed,
         stream="statistics",
     )
-    held_out = HeldOut(
-        photos=setup.photos,
-        rows=setup.held_out_rows,
-        convention=convention,
-        loss=LossConfig(),
-        chunk=options.batch_size,
-        device=device,
-    )
+    held_out = HeldOut(samples=setup.samples(setup.held_out_rows), loss=LossConfig(), chunk=options.batch_size)
 
     def scores(network: Network) -> dict[str, float]:
         found = held_out.score(network.eval())
@@ -132,7 +121,7 @@ def _restate(net: Network, pruned: Network, options: PruneConfig) -> dict[str, d
             "images": len(setup.held_out_rows),
         }
 
-    pruned.to(device)
+    pruned.to(setup.device)
     found = {"before": scores(net), "dropped": scores(pruned)}
     reestimate_norms(pruned, (batches(step)[0] for step in range(options.batches)))
     return found | {"after": scores(pruned)}

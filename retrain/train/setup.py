@@ -15,7 +15,7 @@ from nas.network.member import fill_from_supernet
 from nas.network.weights import load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split
-from nas.task import Pair, PhotoSet, open_test_sets, split
+from nas.task import Pair, PhotoSet, Samples, open_test_sets, split
 from nas.training import check_compile, check_patterns
 from retrain.networks import find_weights
 from retrain.train.config import TrainConfig
@@ -34,6 +34,10 @@ class TrainSetup:
     held_out_rows: torch.Tensor
     tests: dict[str, PhotoSet | list[Pair]]
     device: torch.device
+
+    def samples(self, rows: torch.Tensor) -> Samples:
+        """These rows of the photographs, as the network takes them."""
+        return Samples(photos=self.photos, rows=rows, convention=self.genotype.input, device=self.device)
 
 
 def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos: PhotoSet | None = None) -> TrainSetup:

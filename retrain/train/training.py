@@ -130,12 +130,9 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
     net = to_device(setup.net, setup.device)
     changes, result = recipe_changes(net, recipe)
     batches = Batches(
-        photos=setup.photos,
-        rows=setup.train_rows,
+        samples=setup.samples(setup.train_rows),
         batch_size=recipe.batch_size,
         augment=recipe.augment,
-        convention=setup.genotype.input,
-        device=setup.device,
         seed=cfg.seed,
         stream="train",
     )
@@ -154,14 +151,8 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
 
 def held_out_of(recipe: Recipe, setup: TrainSetup, *, limit: int | None = None) -> HeldOut:
     """The held-out photographs, or so many of them, judged by the recipe's loss."""
-    return HeldOut(
-        photos=setup.photos,
-        rows=setup.held_out_rows if limit is None else evenly(setup.held_out_rows, limit),
-        convention=setup.genotype.input,
-        loss=recipe.loss,
-        chunk=4 * recipe.batch_size,
-        device=setup.device,
-    )
+    rows = setup.held_out_rows if limit is None else evenly(setup.held_out_rows, limit)
+    return HeldOut(samples=setup.samples(rows), loss=recipe.loss, chunk=4 * recipe.batch_size)
 
 
 def recipe_changes(net: Network, recipe: Recipe) -> tuple[list[Change], Network]:

@@ -23,7 +23,7 @@ from nas.search.members import MemberCost, MemberScores, scaled_line, score_netw
 from nas.search.sandwich import Sandwich, at_size
 from nas.search.scoring import scores_key
 from nas.strategies import SandwichSearch
-from nas.task import AugmentConfig, Batches, LossConfig, multi_output_loss, synthetic_set
+from nas.task import AugmentConfig, Batches, LossConfig, Samples, multi_output_loss, synthetic_set
 from nas.training import HeldOut, OptimConfig, Trainer, fit
 from nas.trials import TrialsConfig
 from search_spaces import compact
@@ -40,22 +40,13 @@ def photos():
 
 
 def batches(photos, seed=0):
-    return Batches(
-        photos=photos,
-        rows=torch.arange(30),
-        batch_size=4,
-        augment=AugmentConfig(),
-        convention=SPACE.input,
-        device=CPU,
-        seed=seed,
-        stream="weights",
-    )
+    samples = Samples(photos=photos, rows=torch.arange(30), convention=SPACE.input, device=CPU)
+    return Batches(samples=samples, batch_size=4, augment=AugmentConfig(), seed=seed, stream="weights")
 
 
 def held_out(photos):
-    return HeldOut(
-        photos=photos, rows=torch.arange(30, 40), convention=SPACE.input, loss=LossConfig(), chunk=5, device=CPU
-    )
+    samples = Samples(photos=photos, rows=torch.arange(30, 40), convention=SPACE.input, device=CPU)
+    return HeldOut(samples=samples, loss=LossConfig(), chunk=5)
 
 
 def task(photos, seed=0, **cfg):

@@ -167,7 +167,8 @@ def test_the_held_out_part_is_judged_alike_whatever_a_recipe_does_to_masks(tmp_p
     size = (cfg.recipe.size, cfg.recipe.size)
     expected = [Image.open(pictures / f"masks/{name}.png").resize(size, Image.Resampling.BILINEAR) for name in names]
     assert scores[0] == scores[1]
-    assert torch.equal(held_out.photos.batch(held_out.rows)[1][:, 0], torch.from_numpy(np.stack(expected)))
+    samples = held_out.samples
+    assert torch.equal(samples.photos.batch(samples.rows)[1][:, 0], torch.from_numpy(np.stack(expected)))
     assert not torch.equal(*trained)
 
 
@@ -349,14 +350,7 @@ def test_the_best_weights_are_kept_beside_the_last(tmp_path, small_file) -> None
     told = json.loads((run / "scores.json").read_text())["best"]
     assert (told["step"], told["held_out_MAE_raw"]) == (best["step"], best["held_out_MAE_raw"])
     setup = open_training(config(genotype=str(small_file), init=str(run / "best.safetensors")))
-    held_out = HeldOut(
-        photos=setup.photos,
-        rows=setup.held_out_rows,
-        convention=setup.genotype.input,
-        loss=LossConfig(),
-        chunk=16,
-        device=setup.device,
-    )
+    held_out = HeldOut(samples=setup.samples(setup.held_out_rows), loss=LossConfig(), chunk=16)
     assert held_out.score(setup.net.eval())["MAE_raw"] == pytest.approx(best["held_out_MAE_raw"], abs=1e-6)
 
 
