@@ -33,6 +33,7 @@ from nas.options import (
     Config,
     Option,
     Values,
+    difference,
     from_dict,
     help_texts,
     merged_sources,
@@ -172,18 +173,11 @@ def _saved(out: str) -> _Source:
 
 def _check_same(before: Any, after: Any) -> None:
     """UserError where a run would not be continued as it is."""
-    old, new = to_dict(before), to_dict(after)
-    for key in old:
-        # Where the folder is seen from, and how long it may take, may change; what the run computes may not.
-        if key not in ("out", "minutes") and old[key] != new[key]:
-            raise UserError(f"--resume continues the run as it is: {_difference(key, old[key], new[key])}")
-
-
-def _difference(name: str, old: Any, new: Any) -> str:
-    """The first place where two values differ."""
-    if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
-        return next(_difference(f"{name}.{key}", old[key], new[key]) for key in old if old[key] != new[key])
-    return f"{name} was {old!r}, now {new!r}"
+    # Where the folder is seen from, and how long it may take, may change; what the run computes may not.
+    free = {name: getattr(before, name) for name in ("out", "minutes") if hasattr(before, name)}
+    if found := difference(to_dict(before), to_dict(replace(after, **free))):
+        name, old, new = found
+        raise UserError(f"--resume continues the run as it is: {name} was {old!r}, now {new!r}")
 
 
 def _peek(words: Sequence[str], *names: str) -> list[str]:

@@ -25,6 +25,8 @@ from genotypes.yaml_io import parse_yaml, read_text
 
 __all__ = [
     "Option",
+    "changed_of",
+    "difference",
     "from_dict",
     "help_texts",
     "merged_sources",
@@ -33,6 +35,7 @@ __all__ = [
     "options_of",
     "owner",
     "owner_of",
+    "plain",
     "read_file",
     "split_owner",
     "to_dict",
@@ -110,7 +113,23 @@ def to_dict(config: Any) -> Values:
     """A configuration as plain values, each owner with its name: what `from_dict` reads."""
     name = name_of(config)
     values: Values = {} if name is None else {"name": name}
-    return values | {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
+    return values | {f.name: plain(getattr(config, f.name)) for f in fields(config)}
+
+
+def changed_of(config: Any, usual: Any = None) -> Values:
+    """What of a configuration is not at its default, as plain values: enough for `from_dict` to make it.
+
+    Names and hashes are made of this: a version with a further option says the same of all that came before it.
+    usual: the default, where it is not its class's.
+    """
+    name = name_of(config)
+    values: Values = {} if name is None else {"name": name}
+    for f in fields(config):
+        value, default = getattr(config, f.name), _default(f) if usual is None else getattr(usual, f.name)
+        if value != default:
+            like = default if type(default) is type(value) else None
+            values[f.name] = changed_of(value, like) if is_dataclass(value) else plain(value, changed_of)
+    return values
 
 
 def to_yaml(config: Any) -> str:
@@ -118,12 +137,29 @@ def to_yaml(config: Any) -> str:
     return yaml.safe_dump(_without_none(to_dict(config)), sort_keys=False, allow_unicode=True)
 
 
-def _plain(value: Any) -> Any:
+def _default(f: "Field[Any]") -> Any:
+    return f.default_factory() if f.default_factory is not MISSING else f.default
+
+
+def plain(value: Any, convert: Callable[[Any], Values] = to_dict) -> Any:
+    """A value as plain ones; convert: what becomes of the configurations in it."""
     if is_dataclass(value):
-        return to_dict(value)
+        return convert(value)
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+        return {key: plain(item, convert) for key, item in value.items()}
+    return [plain(item, convert) for item in value] if isinstance(value, tuple | list) else value
+
+
+def difference(old: Any, new: Any, name: str = "", *, common: bool = False) -> tuple[str, Any, Any] | None:
+    """The first place where two plain values differ: its dotted name, and both. A key that is missing has None.
+
+    common: look only at keys that both have.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [key for key in {**old, **new} if not common or (key in old and key in new)]
+        inner = (difference(old.get(k), new.get(k), f"{name}.{k}" if name else k, common=common) for k in keys)
+        return next(filter(None, inner), None)
+    return None if old == new else (name, old, new)
 
 
 def _without_none(value: Any) -> Any:

@@ -12,7 +12,7 @@ import yaml
 import genotypes
 from genotypes import Genotype, UserError
 from nas.command import Command, run_command
-from nas.options import from_dict, owner, read_file, to_dict, to_yaml
+from nas.options import difference, from_dict, owner, read_file, to_dict, to_yaml
 from nas.report import report_at_the_end
 from nas.report.runs import kind_of
 from nas.run import RunFolder, quiet
@@ -143,15 +143,18 @@ def tune(cfg: TuneConfig, run: RunFolder | None = None, *, space: Mapping[str, S
     genotype = genotypes.load(Path(cfg.genotype) / "genotype.yaml" if Path(cfg.genotype).is_dir() else cfg.genotype)
     for key, config in sized.items():  # what is wrong shows before the first trial
         open_training(config, genotype=genotype, photos=photos[key])
-    ending = {name: getattr(cfg, name) for name in ("data", "limit", "held_out", "data_seed", "objective", "seed")}
-    ending |= {"genotype": genotype.hash, "weights": cfg.backbone_weights or cfg.init, "recipe": to_dict(cfg.recipe)}
+    usual, some = TuneConfig(), next(iter(photos.values()))
+    left_out = ("genotype", "search", "data", "limit", "cache", "trials", "evaluate_every", "workers", "device", "out")
+    changes = {name: getattr(usual, name) for name in left_out}  # what makes no other scores, or is told otherwise
+    changes |= {name: (path := getattr(cfg, name)) and Path(path).name for name in ("backbone_weights", "init")}
+    scored = {"tuning": replace(cfg, **changes), "genotype": genotype.hash, "photographs": [some.name, len(some)]}
     return run_trials(
         space,
         lambda choices, report: [_score(cfg, genotype, photos, choices, report)],
         study,
         seed=cfg.seed,
         objectives=(_OBJECTIVES[cfg.objective][0],),
-        scored=str(ending),
+        scored=scored,
         folder=run.path if run else None,
         to_continue=f"python -m retrain.tune --out {run.path}" if run else "the same call",
     )
@@ -284,8 +287,9 @@ def _check_extended(cfg: TuneConfig) -> None:
     same = replace(before, out=cfg.out, workers=cfg.workers, trials=replace(before.trials, count=cfg.trials.count))
     if cfg.trials.count < before.trials.count:
         raise UserError(f"{cfg.out}: its study has {before.trials.count} trials; trials.count can only rise")
-    if differ := [f.name for f in fields(cfg) if getattr(cfg, f.name) != getattr(same, f.name)]:
-        raise UserError(f"{cfg.out} is a study with another {', '.join(differ)}: choose another --out")
+    if found := difference(to_dict(same), to_dict(cfg)):
+        name, old, new = found
+        raise UserError(f"{cfg.out} is a study with {name} {old!r}, not {new!r}: choose another --out")
 
 
 if __name__ == "__main__":

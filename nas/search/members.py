@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from nas.run import RunFolder
 from nas.search.config import SearchConfig
 from nas.search.objective import time_found, time_network
 from nas.search.sandwich import Sandwich, at_size
-from nas.search.scoring import NORM_BATCHES, scores_key
+from nas.search.scoring import NORM_BATCHES, what_is_scored
 from nas.search.selection import SearchResult
 from nas.search.setup import SearchSetup
 from nas.strategies import SandwichSearch
@@ -157,7 +158,7 @@ def study_members(
     *,
     seed: int = 0,
     budget: float | None = None,
-    scored: str = "",
+    scored: Mapping[str, Any] = MappingProxyType({}),
     folder: Path | None = None,
     to_continue: str = "run the same command again",
 ) -> Study:
@@ -235,7 +236,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
             setup.study,
             seed=cfg.seed,
             budget=cfg.budget,
-            scored=scores_key(cfg, setup),
+            scored=what_is_scored(cfg, setup),
             folder=run.path,
             to_continue=f"--out {run.path} --resume",
         )

@@ -1,23 +1,22 @@
 """How a genotype is scored before anything is retrained: with the supernet's weights, or by a short training."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from nas.cost.latency import machine_name
 from nas.network import Mixture, Network, build, norm_statistics_restored, reestimate_norms, to_device
-from nas.options import to_dict
 from nas.run import seeded
 from nas.search.config import SearchConfig
 from nas.search.setup import SearchSetup
 from nas.training import Diverged, Supervised, Trainer, fit
 from nas.trials import Report
 
-__all__ = ["NORM_BATCHES", "score_genotype", "score_mixture", "score_path", "scores_key", "train_briefly"]
+__all__ = ["NORM_BATCHES", "score_genotype", "score_mixture", "score_path", "train_briefly", "what_is_scored"]
 
 NORM_BATCHES = 20  # batches that re-estimate the norms of a path or a member before it is judged
 _REPORTS = 4  # intermediate values of a short training, for pruners
@@ -71,31 +70,23 @@ def train_briefly(
     return scores
 
 
-def scores_key(cfg: SearchConfig, setup: SearchSetup) -> str:
+# Options that make no other scores, and those that stand for something else: each machine has its own path to a file.
+_LEFT_OUT = (
+    *("budget", "cache", "capture", "compile", "cost_weight", "data", "device", "guard", "limit", "minutes", "out"),
+    *("rivals", "runtime", "trials", "worth_seconds"),
+)
+_FILES = ("backbone_weights", "start_from", "teacher")
+
+
+def what_is_scored(cfg: SearchConfig, setup: SearchSetup) -> dict[str, Any]:
     """What distinguishes these scores from others of the same space: workers with equal ones share a study."""
-    config = to_dict(cfg)
-    for name in (
-        "out",
-        "trials",
-        "rivals",
-        "cache",
-        "device",
-        "capture",
-        "compile",
-        "guard",
-        "budget",
-        "cost_weight",
-        "worth_seconds",
-        "minutes",
-        "runtime",
-    ):
-        config.pop(name)  # other scores they do not make
-    config["data"] = [setup.photos.name, len(setup.photos)]
+    usual = SearchConfig()
+    changes = {name: getattr(usual, name) for name in _LEFT_OUT}
+    changes |= {name: (path := getattr(cfg, name)) and Path(path).name for name in _FILES}
+    found = {"search": replace(cfg, **changes), "photographs": [setup.photos.name, len(setup.photos)]}
     if setup.objective and setup.objective.table.kind == "latency":
-        config["latencies"] = setup.objective.to_json()  # milliseconds of two machines must not meet in one study
+        found["latencies"] = setup.objective.to_json()  # milliseconds of two machines must not meet in one study
     if cfg.cost == "latency" and cfg.strategy.owner.whole_networks:
         device = torch.device("cpu") if cfg.runtime else setup.device
-        config["latencies"] = [machine_name(device), cfg.runtime, 1 if cfg.runtime else torch.get_num_threads()]
-    for name in ("backbone_weights", "start_from"):  # each machine has its own path to them
-        config[name] = config[name] and Path(config[name]).name
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+        found["latencies"] = [machine_name(device), cfg.runtime, 1 if cfg.runtime else torch.get_num_threads()]
+    return found

@@ -14,7 +14,7 @@ from nas.run import RunFolder
 from nas.search.config import SearchConfig
 from nas.search.explain import explain, mean_losses
 from nas.search.objective import Timed, derive, time_found
-from nas.search.scoring import score_genotype, scores_key, train_briefly
+from nas.search.scoring import score_genotype, train_briefly, what_is_scored
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy, derivable
 from nas.training import Change
@@ -171,7 +171,7 @@ class _Study:
             values = [self.scores(choices, report)["loss"]]
             return [*values, objective.table.of(choices)] if objective else values
 
-        within = f" within {objective.budget}" if affordable and objective else ""
+        within = {"within": objective.budget} if affordable and objective else {}
         return run_trials(
             derivable(self.setup.space.open_edges(), self.cfg.strategy),
             score,
@@ -179,7 +179,7 @@ class _Study:
             seed=seed,
             accept=self.setup.space.reaches_image,
             objectives=("loss", objective.table.kind) if objective else ("loss",),
-            scored=scores_key(self.cfg, self.setup) + within,
+            scored=what_is_scored(self.cfg, self.setup) | within,
             folder=where,
             until=self.run_folder.until,
             to_continue=f"--out {self.run_folder.path} --resume",

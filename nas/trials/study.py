@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -23,6 +24,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from genotypes.errors import UserError, check_least
+from nas.options import changed_of, difference, plain
 from nas.run import Interrupted, Interrupts, progress_bar
 from nas.trials.records import REPEAT, Trials, read_trial, write_trials
 from nas.trials.samplers import PRUNERS, SAMPLERS, make_pruner, make_sampler
@@ -93,7 +95,7 @@ def run_trials(
     seed: int = 0,
     accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
     objectives: Sequence[str] = ("loss",),
-    scored: str = "",
+    scored: Mapping[str, Any] = MappingProxyType({}),
     folder: Path | None = None,
     until: float | None = None,
     to_continue: str = "run the same command again",
@@ -107,7 +109,8 @@ def run_trials(
         run; the trial stays to be tried again.
     accept: which choices are worth a trial at all.
     objectives: names of the values: the loss, perhaps a cost.
-    scored: what tells these scores from others of the same space (data, steps, ...); goes into the study's name.
+    scored: what tells these scores from others of the same space: configurations and plain values. All that is not at
+        its default goes into the study's name, so a version with further options finds the study again.
     folder: of the run, for study.journal (see `TrialsConfig.storage`) and trials.csv; none: nothing is written.
     until: the `nas.run.deadline` at which it is interrupted.
     to_continue: what an interrupted user is told to do.
@@ -128,13 +131,14 @@ def run_trials(
     searched = {
         "space": {edge: list(candidates) for edge, candidates in space.items()},
         "objectives": list(objectives),
-        "scored": scored,
+        "scored": plain(scored, changed_of),
     }
     shown = storage_name(cfg.storage, folder)
     with _quiet_optuna():
         storage = open_storage(cfg.storage, folder)
         try:
             name = cfg.study or _name(searched, cfg, seed)
+            searched["in_full"] = plain(scored)
             study = optuna.create_study(
                 storage=storage,
                 study_name=name,
@@ -298,9 +302,13 @@ def _check(study: optuna.Study, searched: dict[str, Any], shown: str) -> None:
         study.set_user_attr(_SEARCHED, searched)
         study.set_metric_names(searched["objectives"])
         return
-    for key, what in (("objectives", "objectives"), ("scored", "kind of scores")):
-        if there[key] != searched[key]:
-            raise UserError(f"{shown} is about other {what}: {there[key]!r}, here {searched[key]!r}")
+    if there["objectives"] != searched["objectives"]:
+        raise UserError(f"{shown} is about other objectives: {there['objectives']!r}, here {searched['objectives']!r}")
+    # In full: a default may have another value than in the version that made the study.
+    in_full = difference(there.get("in_full"), searched["in_full"], common=True)
+    if other := in_full or difference(there["scored"], searched["scored"]):
+        name, before, now = other
+        raise UserError(f"{shown} is about other scores: {name} is {before!r} there, {now!r} here")
     for edge in there["space"] | searched["space"]:
         before, now = there["space"].get(edge), searched["space"].get(edge)
         if before != now:

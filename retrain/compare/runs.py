@@ -1,16 +1,15 @@
 """The trainings of a comparison: each in its own run folder, the finished ones not done again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import genotypes
 from genotypes import Genotype, UserError
 from nas.cost import count, latencies
 from nas.cost.clock import told_if_busy
 from nas.cost.measuring import prepare
-from nas.options import from_dict, read_file, to_dict, to_yaml
+from nas.options import difference, from_dict, read_file, to_dict, to_yaml
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoSet
 from retrain.compare.config import CompareConfig, starts, train_config
@@ -122,24 +121,14 @@ def _is_complete(config: TrainConfig, entry: Entry) -> bool:
     folder = Path(str(config.out))
     if (saved := folder / "config.yaml").is_file():
         # What a folder from before some option does not say, was as that option's default still is.
-        before = _flat(to_dict(from_dict(TrainConfig(), read_file(saved), str(saved))))
-        now = _flat(to_dict(config))
-        for key in {**before, **now}:
-            if key not in ("out", "genotype", "workers") and before.get(key) != now.get(key):
-                raise UserError(
-                    f"{folder} was trained with {key} {before.get(key)!r}, now {now.get(key)!r}: choose another --out"
-                )
+        before = from_dict(TrainConfig(), read_file(saved), str(saved))
+        free = {name: getattr(config, name) for name in ("out", "genotype", "workers")}
+        if found := difference(to_dict(replace(before, **free)), to_dict(config)):
+            name, old, new = found
+            raise UserError(f"{folder} was trained with {name} {old!r}, now {new!r}: choose another --out")
     if (folder / "genotype.yaml").is_file() and genotypes.load(folder / "genotype.yaml") != entry.genotype:
         raise UserError(f"{folder} holds another genotype than {entry.label} is now: choose another --out, or a LABEL=")
     return (folder / "scores.json").is_file()
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}, as options are written."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _train(config: TrainConfig, entry: Entry, photos: PhotoSet | None, out: Path) -> None:

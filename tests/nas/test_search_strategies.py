@@ -15,9 +15,11 @@ import genotypes
 from genotypes import UserError
 from nas.guard import GuardConfig
 from nas.network.member import lend_state
+from nas.options import changed_of, plain
 from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
 from nas.search import open_search, open_space, search
 from nas.search.__main__ import main
+from nas.search.scoring import what_is_scored
 from nas.strategies import STRATEGIES
 from nas.training import OptimConfig
 from nas.trials import TrialsConfig
@@ -225,6 +227,18 @@ def test_a_trained_network_lends_its_weights_to_the_operations_it_chose():
     decided = {"cells.fuse8.edges.p_n1.op.1.weight": torch.ones(1), "backbone.x": torch.zeros(1)}
     lent = lend_state(space.decide(choices), decided)
     assert set(lent) == {*decided, "cells.fuse8.edges.p_n1.ops.conv_3x3.op.1.weight"}
+
+
+def test_what_tells_studies_apart_is_what_makes_other_scores(tmp_path):
+    def told(**changes):
+        cfg = config(strategy="optuna", **changes)
+        return plain(what_is_scored(cfg, open_search(cfg)), changed_of)
+
+    same = told(steps=9, batch_size=2, cache=str(tmp_path), budget=1e9, cost="params", minutes=9.0, out="a")
+    assert same == told(steps=9, batch_size=2, cost="params") != told(steps=9, batch_size=3, cost="params")
+    assert same["photographs"] == ["synthetic", 60]
+    assert {"size", "steps", "batch_size", "cost", "strategy", "space"} <= same["search"].keys()
+    assert not {"optim", "loss", "precision", "score_steps", "teacher"} & same["search"].keys()  # at their defaults
 
 
 def test_two_machines_with_one_storage_share_one_study(tmp_path):

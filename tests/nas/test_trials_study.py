@@ -5,9 +5,12 @@ import math
 import os
 import signal
 import sys
+from dataclasses import dataclass
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from toy_trials import cost_of, facts, toy
 
 from genotypes import UserError
@@ -208,7 +211,7 @@ def test_two_searches_never_mix_in_a_storage(tmp_path):
         run(space, score, seed=seed, count=2, storage=url)
     run(*toy(edges=2), count=2, storage=url)
     run(space, with_cost(space, score), objectives=("loss", "cost"), count=2, storage=url)
-    run_trials(space, score, TrialsConfig(count=2, storage=url), scored="longer")
+    run_trials(space, score, TrialsConfig(count=2, storage=url), scored={"steps": 9})
     summaries = optuna.get_all_study_summaries(url)
     assert [summary.n_trials for summary in summaries] == [2] * 5
     named = {"storage": url, "study": summaries[0].study_name}
@@ -219,6 +222,41 @@ def test_two_searches_never_mix_in_a_storage(tmp_path):
     optuna.create_study(storage=url, study_name="mine").ask()
     with pytest.raises(UserError, match="another program"):
         run(space, score, storage=url, study="mine")
+
+
+@dataclass(frozen=True)
+class _Before:
+    steps: int = 5
+    rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class _After(_Before):
+    decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Moved(_Before):
+    steps: int = 7
+
+
+def test_a_version_with_a_further_option_goes_on_with_a_study(tmp_path):
+    storage, (space, score) = str(tmp_path / "a.journal"), toy()
+    known = []
+
+    def goes_on(config, **options):
+        known.clear()
+        cfg = TrialsConfig(**{"count": 3, "storage": storage, "sampler": "random"} | options)
+        run_trials(space, lambda *given: known.append(given) or score(*given), cfg, scored={"by": config})
+        return not known
+
+    assert not goes_on(_Before(rate=0.2)) and goes_on(_After(rate=0.2)) and goes_on(_Before(rate=0.2))
+    assert not goes_on(_After(rate=0.2, decay=0.1)) and not goes_on(_After())
+    with pytest.raises(UserError, match=r"is about other scores: by\.steps is 5 there, 7 here"):
+        goes_on(_Moved(rate=0.2))  # the name is the same, what is scored is not
+    (study, *_) = optuna.get_all_study_summaries(JournalStorage(JournalFileBackend(storage)))
+    with pytest.raises(UserError, match=r"is about other scores: by\.rate is 0.2 there, 0.1 here"):
+        goes_on(_Before(), study=study.study_name)
 
 
 def test_mistakes_are_told(tmp_path, monkeypatch):

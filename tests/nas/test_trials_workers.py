@@ -33,7 +33,7 @@ def work(storage, log, hang_at=None):
         return score(choices, report)
 
     cfg = TrialsConfig(count=COUNT, storage=storage, population=4)
-    return run_trials(space, noted, cfg, scored=str(log.parent))  # a study of its own on a server
+    return run_trials(space, noted, cfg, scored={"folder": str(log.parent)})  # a study of its own on a server
 
 
 def note(log, what, choices):

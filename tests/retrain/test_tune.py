@@ -5,6 +5,7 @@ import csv
 import pytest
 
 from genotypes import UserError
+from nas.options import changed_of, plain
 from nas.run import run_command
 from nas.trials import run_trials
 from retrain import Recipe, tune
@@ -72,11 +73,15 @@ def test_a_study_finds_the_better_setting_and_may_be_extended(tmp_path, small_fi
     assert command("--out", out, "--trials.count", "3") == 2
     assert command("--out", out, "--recipe.steps", "5") == 2
     told = capsys.readouterr().err
-    assert "trials.count can only rise" in told and "a study with another recipe" in told
+    assert "trials.count can only rise" in told and "a study with recipe.steps 3, not 5" in told
 
 
 def _counting(scored: list):
     def run(space, score, *rest, **options):
+        told = plain(options["scored"], changed_of)
+        recipe = {"size": 32, "batch_size": 4, "steps": 3, "masks": "nearest"}
+        assert told["tuning"] == {"recipe": recipe}  # no option at its default: further ones leave a study its name
+        assert told["photographs"] == ["synthetic", 24] and told.keys() == {"tuning", "genotype", "photographs"}
         return run_trials(space, lambda *given: scored.append(given) or score(*given), *rest, **options)
 
     return run
