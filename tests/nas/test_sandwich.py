@@ -21,7 +21,7 @@ from nas.search import SearchConfig, members, objective, open_search, scoring
 from nas.search.__main__ import main
 from nas.search.members import MemberCost, MemberScores, scaled_line, score_network, study_members
 from nas.search.sandwich import Sandwich, at_size
-from nas.search.scoring import scores_key
+from nas.search.scoring import what_is_scored
 from nas.strategies import SandwichSearch
 from nas.task import AugmentConfig, Batches, LossConfig, Samples, multi_output_loss, synthetic_set
 from nas.training import HeldOut, OptimConfig, Trainer, fit
@@ -278,7 +278,7 @@ def test_studies_of_milliseconds_are_kept_apart_by_machine_and_runtime(tmp_path,
     def key(**changes):
         owners = {"strategy": SandwichSearch.Config(), "space": SPACES["compact"].make(backbone="tiny")}
         cfg = SearchConfig(**owners, data="synthetic:40", size=48, batch_size=4, **changes)
-        return scores_key(cfg, open_search(cfg))
+        return str(what_is_scored(cfg, open_search(cfg)))
 
     latency = {"cost": "latency"}
     keys = [key(**latency), key(**latency, runtime="torch"), key(cost="macs")]

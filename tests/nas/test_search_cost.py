@@ -11,7 +11,7 @@ from nas.cost import cost_table, count, lookup
 from nas.guard import GuardConfig
 from nas.search import open_search, open_space
 from nas.search.__main__ import main
-from nas.search.scoring import scores_key
+from nas.search.scoring import what_is_scored
 from nas.trials import TrialsConfig
 
 FEW = TrialsConfig(count=6, population=3)
@@ -62,9 +62,9 @@ def test_latencies_are_measured_once_for_each_device(tmp_path, monkeypatch):
     first, second = (open_search(cfg) for _ in range(2))
     assert len(calls) == 1 and first.objective.to_json() == second.objective.to_json()
     assert list((tmp_path / "sod-nas").glob("latency-*.json"))
-    assert scores_key(cfg, first) == scores_key(cfg, second)
+    assert what_is_scored(cfg, first) == what_is_scored(cfg, second)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
-    assert scores_key(cfg, open_search(cfg)) != scores_key(cfg, first)
+    assert what_is_scored(cfg, open_search(cfg)) != what_is_scored(cfg, first)
 
 
 def test_what_was_found_is_timed_beside_its_budget(tmp_path, capsys):
