@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -71,15 +72,24 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
-    """After `make coverage`: the share of lines that the tests ran, of each package and of all."""
-    found = Path(os.environ.get("SLIPCOVER_COVERAGE_DIR", "")) / "merged.json"  # of the workers
-    if not found.is_file():
+    """Under slipcover (`make coverage`): the share of lines that the tests ran, of all and of each package."""
+    if "SLIPCOVER_ENABLED" not in os.environ:
         return
     ran, lines = Counter[str](), Counter[str]()
-    for name, file in json.loads(found.read_text(encoding="utf-8"))["files"].items():
-        for package in (Path(name).parts[0], "all"):
-            ran[package] += len(file["executed_lines"])
-            lines[package] += len(file["executed_lines"]) + len(file["missing_lines"])
-    shares = ", ".join(f"{package} {ran[package] / lines[package]:.1%}" for package in sorted(lines))
-    terminalreporter.write_line(f"lines that the tests ran: {shares} ({ran['all']} of {lines['all']})")
+    merged = Path(os.environ.get("SLIPCOVER_COVERAGE_DIR", "")) / "merged.json"  # of pytest-xdist's workers
+    try:
+        for name, file in json.loads(merged.read_text(encoding="utf-8"))["files"].items():
+            for package in ("all", Path(name).parts[0]):
+                ran[package] += len(file["executed_lines"])
+                lines[package] += len(file["executed_lines"]) + len(file["missing_lines"])
+        shares = {package: f"{ran[package] / lines[package]:.1%}" for package in sorted(lines)}
+        build = terminalreporter.config.rootpath / "build"
+        build.mkdir(exist_ok=True)
+        shutil.move(merged, build / "coverage.json")
+        shutil.rmtree(merged.parent)
+        told = f"{shares.pop('all')} of {lines['all']:,} lines ({', '.join(map(' '.join, shares.items()))})"
+    except (OSError, ValueError, LookupError, TypeError) as error:  # never in the way of pytest's own summary
+        told = f"not known ({type(error).__name__}: {error})"
+    terminalreporter.write_line(f"coverage: {told}")
