@@ -1,6 +1,7 @@
 """A space of whole networks: backbone, decoder and input size shrink together, each by choices of its own."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from genotypes import BACKBONES, Backbone, Cell, Genotype, Input
@@ -57,7 +58,6 @@ def compact(
     if len(taps) > 2:
         reads += [taps[:-1]] if leave_out == "either" else []
         reads += [taps[1:]] if leave_out != "none" else []
-    convention = input or Input.of_backbone(backbone)
     cells = [
         {
             "name": "decoder",
@@ -70,9 +70,8 @@ def compact(
     ]
     return Genotype(
         name=name or f"compact_{backbone}",
-        input=Input(
-            mean=convention.mean,
-            std=convention.std,
+        input=replace(
+            input or Input.of_backbone(backbone),
             size=(max(sizes), max(sizes)),
             sizes=tuple(sorted(sizes)) if len(sizes) > 1 else (),
         ),

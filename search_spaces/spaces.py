@@ -1,10 +1,10 @@
 """The spaces that `--space` names, each with options of its own; a genotype file with open edges is one, too."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from genotypes import BACKBONES, Genotype, Input, Record, Registry, UserError, load, names
 from genotypes.errors import check_least
@@ -14,6 +14,7 @@ from search_spaces.minet import MINET_OPERATIONS, minet
 
 __all__ = [
     "SPACES",
+    "BackboneOptions",
     "BackboneSpace",
     "CompactSpace",
     "FusionCells",
@@ -52,37 +53,45 @@ def register_space(name: str) -> Callable[[_Class], _Class]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneSpace(Space):
+class BackboneOptions(Space):
     """What the spaces on a backbone share.
 
     Attributes:
         backbone: makes the features: tiny, mobilenet_v2, efficientnet_lite0 (to 2), vgg16_bn, resnet50, res2net50.
         backbone_options: of the backbone, such as {padding: tf_same} for mobilenet_v2.
-        channels: width of the supernet's cells.
-        operations: candidates on every edge; none: the space's own.
         mean: of the input convention that goes with the backbone's weights; default the backbone's own.
         std: standard deviation of the input convention; default the backbone's own.
     """
 
     backbone: str = "tiny"
     backbone_options: dict[str, str] = field(default_factory=dict)
-    channels: int = 16
-    operations: tuple[str, ...] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
-        check_least(self, channels=1)
         BACKBONES[self.backbone]  # or its error
 
     def input(self, size: tuple[int, int]) -> Input:
-        return _convention(self.backbone, self.mean, self.std, size=size)
+        """The backbone's convention, but for what is said otherwise."""
+        said = {key: value for key, value in (("mean", self.mean), ("std", self.std)) if value is not None}
+        return Input.of_backbone(self.backbone, size=size, **said)
 
 
-def _convention(backbone: str, mean: Sequence[float] | None, std: Sequence[float] | None, **given: Any) -> Input:
-    """The backbone's own, but for what is said otherwise."""
-    said = {"mean": mean, "std": std}
-    return Input.of_backbone(backbone, **given, **{key: value for key, value in said.items() if value is not None})
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpace(BackboneOptions):
+    """What the spaces on a backbone share whose cells are open.
+
+    Attributes:
+        channels: width of the supernet's cells.
+        operations: candidates on every edge; none: the space's own.
+    """
+
+    channels: int = 16
+    operations: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_least(self, channels=1)
+        super().__post_init__()
 
 
 @register_space("fusion_cells")
@@ -133,12 +142,11 @@ class MinetSpace(BackboneSpace):
 
 @register_space("compact")
 @dataclass(frozen=True, kw_only=True)
-class CompactSpace(Space):
+class CompactSpace(BackboneOptions):
     """Whole networks: the backbone's blocks, the decoder and the input size shrink together.
 
     Attributes:
         backbone: makes the features; mobilenet_v2 and efficientnet_lite0 to 2 have blocks that can be narrowed.
-        backbone_options: of the backbone, such as {padding: tf_same} for mobilenet_v2.
         channels: widths of the decoder to choose from.
         operations: candidates on every level of the decoder.
         sizes: sides of the picture to choose from; none: four from half the training size up to it.
@@ -146,12 +154,9 @@ class CompactSpace(Space):
         open_blocks: so many of the backbone's blocks can be narrowed or absent, the deepest; the others stay whole.
         leave_out: which tap the decoder may do without: the coarsest, either the finest or the coarsest, or none.
         step: hidden widths are multiples of it.
-        mean: of the input convention that goes with the backbone's weights; default the backbone's own.
-        std: standard deviation of the input convention; default the backbone's own.
     """
 
     backbone: str = "mobilenet_v2"
-    backbone_options: dict[str, str] = field(default_factory=dict)
     channels: tuple[int, ...] = (16, 24, 32, 48, 64)
     operations: tuple[str, ...] = COMPACT_OPERATIONS
     sizes: tuple[int, ...] = ()
@@ -159,11 +164,9 @@ class CompactSpace(Space):
     open_blocks: int = 8
     leave_out: Literal["coarsest", "either", "none"] = "coarsest"
     step: int = 8
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
-        BACKBONES[self.backbone]  # or its error
+        super().__post_init__()
         if min(self.channels, default=0) < 1 or self.step < 1 or min(self.sizes, default=1) < 1:
             raise UserError("channels, sizes and step must be at least 1, and there must be channels")
         if not self.shares or not all(0 < share <= 1 for share in self.shares):
@@ -182,7 +185,7 @@ class CompactSpace(Space):
             open_blocks=self.open_blocks,
             leave_out=self.leave_out,
             step=self.step,
-            input=_convention(self.backbone, self.mean, self.std),
+            input=self.input(size),
             backbone_options=self.backbone_options,
         )
 
