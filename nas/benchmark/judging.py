@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from genotypes import UserError
 from genotypes.files import write_csv
-from nas.visualize.charts import save_figure
+from nas.visualize.charts import pareto, save_figure
 
 __all__ = ["COSTS", "Cost", "GateReport", "Trained", "draw_gate", "judge", "write_members"]
 
@@ -152,11 +152,7 @@ def _told(ratio: float | None) -> str:
 
 def _envelope(rows: Iterable[Trained], cost: Cost) -> list[Trained]:
     """From the cheapest to the dearest those that no cheaper one beats: the line's lower envelope."""
-    best: list[Trained] = []
-    for row in sorted(rows, key=lambda row: (row.cost(cost), row.MAE)):
-        if not best or row.MAE < best[-1].MAE:
-            best.append(row)
-    return best
+    return pareto(rows, lambda row: row.cost(cost), lambda row: row.MAE)
 
 
 def _explained(members: Sequence[Trained], residuals: Sequence[float]) -> dict[str, float]:

@@ -32,9 +32,7 @@ def comparison_page(run: Run) -> Page:
         _networks(run),
         _predictions(folders),
         origin(
-            run,
-            f"python -m retrain.compare --out {run.path}      # continue; more genotypes or seeds may be added",
-            f"python -m nas.report {run.path}      # this page again",
+            run, f"python -m retrain.compare --out {run.path}      # continue; more genotypes or seeds may be added"
         ),
     ]
     return Page(
@@ -148,7 +146,7 @@ def _costs(table: Sequence[Mapping[str, Any]]) -> Section:
             rising = _direction(metric).startswith("higher")
             title = f"{name}: {metric} against {told}"
             ylabel = metric if rising else f"{metric} (lower is better)"
-            front = pareto(points, rising=rising)
+            front = pareto(points, lambda p: p.x, (lambda p: -p.y) if rising else (lambda p: p.y))
             figures.append(trade_off(points, front, title=title, xlabel=told, ylabel=ylabel, rising=rising))
     return Section("costs", "Scores against cost", [charts("costs", figures)])
 

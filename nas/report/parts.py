@@ -233,12 +233,13 @@ def origin(run: Run, *commands: str) -> Section:
         ("code", environment.get("commit") or "not in a git checkout"),
         ("device", environment.get("gpu") or f"CPU, {environment.get('threads', '?')} threads"),
     ]
+    again = f"python -m nas.report {run.path}      # this page again"
     files = sorted(path.name + "/" * path.is_dir() for path in run.path.iterdir() if not path.name.startswith("."))
     return Section(
         "origin",
         "Commands and versions",
         [
-            Code("\n".join([*([shlex.join(argv)] if argv else []), *commands])),
+            Code("\n".join([*([shlex.join(argv)] if argv else []), *commands, again])),
             Facts(facts),
             Facts([("files", ", ".join(files))]),
             Code((run.path / "config.yaml").read_text(encoding="utf-8"), "config.yaml: every setting"),

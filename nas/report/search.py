@@ -63,7 +63,6 @@ def search_page(run: Run) -> Page:
             f"python -m nas.search --config {run.path}/config.yaml --out NEW      # the same search again",
             *([f"python -m retrain.train --genotype {run.path}/genotype.yaml"] if found else []),
             *([] if complete else [f"python -m nas.search --out {run.path} --resume"]),
-            f"python -m nas.report {run.path}      # this page again",
         ),
     ]
     return Page(

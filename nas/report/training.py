@@ -45,7 +45,6 @@ def training_page(run: Run) -> Page:
             run,
             f"python -m retrain.train --config {run.path}/config.yaml --out NEW      # the same training again",
             next_step if scores else f"python -m retrain.train --out {run.path} --resume",
-            f"python -m nas.report {run.path}      # this page again",
         ),
     ]
     step = int(run.history[-1]["step"]) if run.history else 0

@@ -36,7 +36,6 @@ def tuning_page(run: Run) -> Page:
             run,
             f"python -m retrain.tune --out {run.path} --trials.count {wanted + 20}      # continue, or extend",
             f"python -m retrain.train --genotype {run.setting('genotype')} --recipe {run.path}/recipe.yaml",
-            f"python -m nas.report {run.path}      # this page again",
         ),
     ]
     return Page(

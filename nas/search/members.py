@@ -179,14 +179,7 @@ def study_members(
         to_continue=to_continue,
         accept=space.reaches_image,
     )
-    kept = [trial for trial in trials.complete if budget is None or trial.values[1] <= budget]
-    if not kept:
-        least = min((trial.values[1] for trial in trials.complete), default=math.nan)
-        raise UserError(
-            f"none of {len(trials.complete)} members keeps the budget of {budget:,.10g} {cost.unit}; the "
-            f"cheapest takes {least:,.10g}: more --trials.count, or a larger --budget"
-        )
-    return Study(trials=trials, best=min(kept, key=lambda trial: (trial.values[0], trial.number)))
+    return Study(trials=trials, best=trials.best_within(budget, cost.unit))
 
 
 def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> SearchResult:

@@ -1,13 +1,12 @@
 """From a trained supernet to the genotype: derived ones compete, or a study tries many; beside random ones."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genotypes import Genotype, UserError, save
+from genotypes import Genotype, save
 from nas.guard import CollapseGuard, Stop
 from nas.report import report_at_the_end
 from nas.run import RunFolder
@@ -18,7 +17,7 @@ from nas.search.scoring import score_genotype, train_briefly, what_is_scored
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy, derivable
 from nas.training import Change
-from nas.trials import Trial, Trials, TrialsConfig, draw_front, export_front, run_trials
+from nas.trials import Trials, TrialsConfig, draw_front, export_front, run_trials
 from nas.visualize import draw
 
 __all__ = ["Candidates", "Rivals", "SearchResult", "select"]
@@ -100,7 +99,9 @@ def select(
         trials = study.run(setup.study, cfg.seed)
         if len(trials.objectives) > 1:
             front = study.show_front(trials)
-        choices, liking = study.best(trials).choices, mean_losses(trials)
+        cost = setup.objective
+        best = trials.best_within(cost.budget, cost.table.unit) if cost else trials.best
+        choices, liking = best.choices, mean_losses(trials)
         scores = study.scores(choices)
     elif not strategy.learns:
         choices, scores = _derived(strategy, setup), {}
@@ -185,25 +186,6 @@ class _Study:
             to_continue=f"--out {self.run_folder.path} --resume",
         )
 
-    def affordable(self, trials: Trials) -> Trials:
-        """The complete ones that keep the budget, if there is one."""
-        objective = self.setup.objective
-        kept = (trial for trial in trials.complete if objective is None or objective.affordable(trial.choices))
-        return replace(trials, trials=tuple(kept))
-
-    def best(self, trials: Trials) -> Trial:
-        """The trial of the least loss among those that keep the budget."""
-        objective, kept = self.setup.objective, self.affordable(trials)
-        if kept.complete:
-            return kept.best
-        if objective is None or objective.budget is None:
-            return trials.best  # or its error: no trial was completed
-        least = min((objective.table.of(trial.choices) for trial in trials.complete), default=math.nan)
-        raise UserError(
-            f"none of {len(trials.complete)} genotypes keeps the budget of {objective.budget:,.10g} "
-            f"{objective.table.unit}; the cheapest takes {least:,.10g}: more --trials.count, or a larger --budget"
-        )
-
     def show_front(self, trials: Trials) -> tuple[Path, ...]:
         """Draws the front and exports the genotypes on it, also where the budget leaves none to be the result."""
         objective = self.setup.objective
@@ -211,7 +193,7 @@ class _Study:
             raise ValueError("a front is of loss against cost, and this search minds no cost")
         table = objective.table
         labels = ("held-out loss", f"{table.kind} ({table.unit})")
-        kept = self.affordable(trials)
+        kept = trials.within(objective.budget)
         marked = [kept.best] if kept.complete else []
         path, title = self.run_folder.path / "front.svg", self.setup.space.name
         draw_front(trials, path, labels=labels, title=title, marked=marked)

@@ -1,7 +1,8 @@
 """The trials of a study as plain data: their table, and the Pareto front of loss against cost."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from genotypes import Genotype, UserError, save
 from genotypes.files import write_csv
-from nas.visualize.charts import Point, save_figure, trade_off
+from nas.visualize.charts import Point, pareto, save_figure, trade_off
 
 __all__ = ["REPEAT", "Trial", "Trials", "draw_front", "export_front", "pareto_front", "read_trial", "write_trials"]
 
@@ -51,6 +52,22 @@ class Trials:
             raise UserError(f"none of the study's {len(self.trials)} trials was completed")
         return min(self.complete, key=lambda trial: (trial.values[0], trial.number))
 
+    def within(self, budget: float | None) -> "Trials":
+        """The complete trials whose second objective, a cost, is at most the budget, if there is one."""
+        kept = (trial for trial in self.complete if budget is None or trial.values[1] <= budget)
+        return replace(self, trials=tuple(kept))
+
+    def best_within(self, budget: float | None, unit: str = "") -> Trial:
+        """`within(budget).best`; UserError, with the least cost there is, where no trial keeps the budget."""
+        kept = self.within(budget)
+        if budget is None or kept.complete:
+            return kept.best
+        least = min((trial.values[1] for trial in self.complete), default=math.nan)
+        raise UserError(
+            f"none of {len(self.complete)} genotypes keeps the budget of {budget:,.10g} {unit}; the cheapest takes "
+            f"{least:,.10g}: more --trials.count, or a larger --budget"
+        )
+
 
 def read_trial(trial: FrozenTrial, edges: Sequence[str]) -> Trial:
     """Optuna's record as ours, its choices in the order of `edges`."""
@@ -80,12 +97,8 @@ def pareto_front(trials: Iterable[Trial]) -> list[Trial]:
 
     Of trials with equal values the first is kept, so that loss falls strictly while cost rises.
     """
-    complete = [trial for trial in trials if trial.state == "complete"]
-    front: list[Trial] = []
-    for trial in sorted(complete, key=lambda trial: (trial.values[1], trial.values[0], trial.number)):
-        if not front or trial.values[0] < front[-1].values[0]:
-            front.append(trial)
-    return front
+    complete = sorted((trial for trial in trials if trial.state == "complete"), key=lambda trial: trial.number)
+    return pareto(complete, lambda trial: trial.values[1], lambda trial: trial.values[0])
 
 
 def draw_front(

@@ -7,10 +7,10 @@ dashes as well. Ink and grid are named colours, so that a page can put its own (
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import matplotlib
 import numpy
@@ -43,6 +43,7 @@ __all__ = [
     "trade_off",
 ]
 
+T = TypeVar("T")
 INK, MUTED, GRID, PAPER = "#1f2329", "#6a7380", "#d4d9df", "#fefefe"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
@@ -212,13 +213,12 @@ def trade_off(
     return figure
 
 
-def pareto(points: Sequence[Point], *, rising: bool = False) -> list[Point]:
-    """Those that no cheaper one equals, from the cheapest to the best. rising: y is a score, not a loss."""
-    sign = -1 if rising else 1
-    front: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.x, sign * point.y)):
-        if not front or sign * point.y < sign * front[-1].y:
-            front.append(point)
+def pareto(items: Iterable[T], cost: Callable[[T], float], loss: Callable[[T], float]) -> list[T]:
+    """Those that no cheaper one equals, from the cheapest to the best; of equals the first."""
+    front: list[T] = []
+    for item in sorted(items, key=lambda item: (cost(item), loss(item))):
+        if not front or loss(item) < loss(front[-1]):
+            front.append(item)
     return front
 
 

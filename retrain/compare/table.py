@@ -230,7 +230,8 @@ def draw_trade_off(table: Sequence[Row]) -> "Figure":
             Point(x=costs[cost](row), y=scores[row.label].mean, spread=scores[row.label].std or 0.0, label=row.label)
             for row in shown
         ]
-        trade_off(points, pareto(points, rising=True), title=name, xlabel=cost, ylabel="maxF", rising=True, panel=panel)
+        front = pareto(points, lambda point: point.x, lambda point: -point.y)
+        trade_off(points, front, title=name, xlabel=cost, ylabel="maxF", rising=True, panel=panel)
     return figure
 
 

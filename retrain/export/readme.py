@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from retrain.tables import markdown_table
+
 if TYPE_CHECKING:
     from retrain.export.exporting import Exported
 
@@ -98,8 +100,6 @@ def readme(made: "Exported", formats: Sequence[str]) -> str:
 
 def _measured(made: "Exported") -> str:
     head, *rows = table(made)
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
     text = (
         "\n\nDifference: of a probability to the network's, at three sizes, batches of 1 and 3. ms: one picture of "
         f"{made.size[0]} x {made.size[1]}, the shortest of ten runs, in turn; of one thread its processor time."
@@ -108,7 +108,7 @@ def _measured(made: "Exported") -> str:
         text += f" maxF and MAE: on {made.scored}."
     if made.busy:
         text += f" When this was measured, {made.busy}."
-    return "\n".join(lines) + text
+    return markdown_table(head, rows) + text
 
 
 def _text(value: float | None, spec: str) -> str:

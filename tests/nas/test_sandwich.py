@@ -174,7 +174,7 @@ def test_a_study_finds_the_front_and_keeps_the_budget(photos, tmp_path):
     assert study.best.values[0] == min(trial.values[0] for trial in affordable)
     genotype = SPACE.decide(study.best.choices)
     assert list(study.best.values) == [scores(genotype)["loss"], cost(genotype)]
-    with pytest.raises(UserError, match=r"none of 12 members keeps the budget of 1 multiply-adds; the cheapest takes"):
+    with pytest.raises(UserError, match=r"none of 12 genotypes keeps the budget of 1 multiply-adds; the cheapest"):
         study_members(SPACE, scores, cost, cfg, budget=1.0)
 
 
