@@ -20,7 +20,7 @@ import torch
 
 from genotypes import Genotype, UserError
 from genotypes.files import write_atomically
-from nas.benchmark import Protocol, TableTrainer, members, planted_photographs, planted_supernet, space
+from nas.benchmark import TableProtocol, TableTrainer, members, planted_photographs, planted_supernet, space
 from nas.cost import count, measure
 
 
@@ -50,7 +50,7 @@ def every_genotype() -> list[Genotype]:
 
 def open_folder(out: Path, teacher: int | None) -> None:
     """Rows of another space or protocol must not mix with ours."""
-    told = {"space": space().hash, "teacher": teacher, "protocol": dataclasses.asdict(Protocol())}
+    told = {"space": space().hash, "teacher": teacher, "protocol": dataclasses.asdict(TableProtocol())}
     path = out / "protocol.json"
     if not path.exists():
         with write_atomically(path) as file:
@@ -61,7 +61,7 @@ def open_folder(out: Path, teacher: int | None) -> None:
 
 def read_rows(out: Path) -> dict[tuple[int, int], list[float]]:
     """(genotype, seed) -> seconds, then the curves of loss, maxF and MAE. A row cut short by a kill is left out."""
-    length, rows = 3 + 3 * Protocol().points, {}
+    length, rows = 3 + 3 * TableProtocol().points, {}
     for path in sorted(out.glob("worker-*.csv")):
         with path.open(newline="") as file:
             for row in csv.reader(file):
@@ -72,7 +72,7 @@ def read_rows(out: Path) -> dict[tuple[int, int], list[float]]:
 
 def train(args: argparse.Namespace) -> None:
     """All genotypes with seed 0, then all with seed 1, ...: a table exists early."""
-    protocol = Protocol()
+    protocol = TableProtocol()
     if args.teacher is None:
         trainer = TableTrainer(protocol)
     else:
@@ -100,7 +100,7 @@ def latency(args: argparse.Namespace) -> None:
 
 def pack(args: argparse.Namespace) -> None:
     """One compressed file of the seeds that all genotypes have been trained with."""
-    protocol = Protocol()
+    protocol = TableProtocol()
     genotypes, rows = every_genotype(), read_rows(args.out)
     seeds = [s for s in range(args.seeds) if all((i, s) in rows for i in range(len(genotypes)))]
     if not seeds or args.to is None:

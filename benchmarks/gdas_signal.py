@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import cosine_similarity, normalize
 
 from genotypes.files import write_csv
-from nas.benchmark import Protocol, members, photographs, space
+from nas.benchmark import TableProtocol, members, photographs, space
 from nas.network import Mixture, build, to_device
 from nas.run import seeded
 from nas.strategies import random_choices
@@ -88,7 +88,7 @@ class RandomPaths(Supervised):
 
 def train(seed: int, steps: int, images: int):
     """A supernet trained on uniform paths, in eval mode, and batches that it has not seen."""
-    protocol, cpu = Protocol(), torch.device("cpu")
+    protocol, cpu = TableProtocol(), torch.device("cpu")
     with seeded(seed):
         net = to_device(build(space()), cpu)
     photos, held_out = photographs(protocol)

@@ -88,14 +88,14 @@ def summarise(rows: list[dict[str, str]]) -> None:
 
 def photographs(teacher: int | None):
     """The table's training photographs."""
-    protocol = nas.benchmark.Protocol()
+    protocol = nas.benchmark.TableProtocol()
     if teacher is None:
         return nas.benchmark.photographs(protocol)[0]
     return nas.benchmark.planted_photographs(teacher, protocol)[0]
 
 
 def configure(strategy: str, seed: int, args: argparse.Namespace) -> SearchConfig:
-    protocol, kind = nas.benchmark.Protocol(), strategy_config(strategy)
+    protocol, kind = nas.benchmark.TableProtocol(), strategy_config(strategy)
     cfg = SearchConfig(
         space=space_named(str(Path(nas.benchmark.__file__).with_name("space.yaml"))),
         strategy=replace(kind, ["lr"], 0.03) if hasattr(kind, "lr") else kind,

@@ -2,22 +2,22 @@
 
 from nas.benchmark.analysis import RegretCurve, kendall_tau, rank_agreement, regret_curve
 from nas.benchmark.planted import planted_photographs, planted_set, planted_supernet, teacher, teacher_choices
-from nas.benchmark.table import Benchmark, Entry, load, members, space
-from nas.benchmark.training import Protocol, TableTrainer, Training, photographs
+from nas.benchmark.table import Benchmark, TableEntry, load, members, space
+from nas.benchmark.training import LearningCurve, TableProtocol, TableTrainer, photographs
 
 __all__ = [
     "load",
     "Benchmark",
-    "Entry",
+    "TableEntry",
     "space",
     "members",
     "kendall_tau",
     "rank_agreement",
     "regret_curve",
     "RegretCurve",
-    "Protocol",
+    "TableProtocol",
     "TableTrainer",
-    "Training",
+    "LearningCurve",
     "photographs",
     "planted_set",
     "planted_photographs",

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from nas.benchmark.table import members, space
-from nas.benchmark.training import Protocol
+from nas.benchmark.training import TableProtocol
 from nas.network import Network, build, inherit, reestimate_norms
 from nas.run import seeded
 from nas.task import PhotoSet, generator, network_input, synthetic_set
@@ -35,12 +35,12 @@ def teacher_choices(seed: int) -> dict[str, str]:
     return used[int(torch.randint(len(used), (), generator=generator(seed, "teacher", 0)))]
 
 
-def planted_supernet(seed: int, size: int = Protocol().size) -> Network:
+def planted_supernet(seed: int, size: int = TableProtocol().size) -> Network:
     """The network of the open space that holds the teacher's weights and, on the other candidates, as random ones."""
     return _plant(seed, size)[0]
 
 
-def teacher(seed: int, size: int = Protocol().size) -> Network:
+def teacher(seed: int, size: int = TableProtocol().size) -> Network:
     """The network that draws the masks, in evaluation mode: logits above 0 are the object.
 
     Choices and weights are functions of the seed; norm statistics and threshold of the size, too.
@@ -56,9 +56,9 @@ def planted_set(count: int, size: int, seed: int, *, teacher_seed: int) -> Photo
     return replace(photos, name=f"planted{teacher_seed}", masks=masks.to(torch.uint8) * 255)
 
 
-def planted_photographs(teacher_seed: int, protocol: Protocol | None = None) -> tuple[PhotoSet, PhotoSet]:
+def planted_photographs(teacher_seed: int, protocol: TableProtocol | None = None) -> tuple[PhotoSet, PhotoSet]:
     """The photographs of `photographs(protocol)`, to train on and held out, with the teacher's masks."""
-    p = protocol or Protocol()
+    p = protocol or TableProtocol()
     train = planted_set(p.train_images, p.size, p.train_seed, teacher_seed=teacher_seed)
     return train, planted_set(p.held_out_images, p.size, p.held_out_seed, teacher_seed=teacher_seed)
 

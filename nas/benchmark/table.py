@@ -11,9 +11,9 @@ import numpy as np
 
 import genotypes
 from genotypes import Genotype, UserError
-from nas.benchmark.training import Protocol
+from nas.benchmark.training import TableProtocol
 
-__all__ = ["Benchmark", "Entry", "load", "members", "space"]
+__all__ = ["Benchmark", "TableEntry", "load", "members", "space"]
 
 _CURVES = ("loss", "maxF", "MAE")
 _COSTS = ("params", "macs", "latency_ms")
@@ -36,7 +36,7 @@ def members(space: Genotype) -> list[dict[str, str]]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Entry:
+class TableEntry:
     """One network's results: of one seed, or the mean over the seeds.
 
     Attributes:
@@ -83,7 +83,7 @@ class Benchmark:
         if about["space"] != space.hash:
             raise UserError(f"this table is of another space than {space.name}")
         self.space = space
-        self.protocol = Protocol(**about["protocol"])
+        self.protocol = TableProtocol(**about["protocol"])
         self.teacher: int | None = about["teacher"]  # the seed of `planted_set`'s teacher, where it drew the masks
         self.seeds = tuple(arrays["seeds"].tolist())
         self._curves = {name: arrays[name] for name in _CURVES}
@@ -131,14 +131,14 @@ class Benchmark:
             raise UserError(f"there is no network number {network}; there are 0 to {len(self) - 1}")
         return int(network)
 
-    def query(self, network: Mapping[str, str] | Genotype | int, seed: int | None = None) -> Entry:
+    def query(self, network: Mapping[str, str] | Genotype | int, seed: int | None = None) -> TableEntry:
         """A network's results with one seed, or their means over all seeds (None); UserError for one not tried."""
         number = self.number(network)
         if seed is not None and seed not in self.seeds:
             raise UserError(f"the table has no seed {seed}; it has {', '.join(map(str, self.seeds))}")
         rows = slice(None) if seed is None else [self.seeds.index(seed)]
         curve = {name: values[number, rows].mean(0) for name, values in self._curves.items()}
-        return Entry(
+        return TableEntry(
             **{name: float(values[-1]) for name, values in curve.items()},
             curve=curve,
             seconds=float(self._seconds[number, rows].mean()),

@@ -11,13 +11,13 @@ from nas.run import seeded
 from nas.task import AugmentConfig, Batches, LossConfig, PhotoSet, Samples, synthetic_set
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 
-__all__ = ["Protocol", "TableTrainer", "Training", "photographs"]
+__all__ = ["TableProtocol", "TableTrainer", "LearningCurve", "photographs"]
 
 _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class TableProtocol:
     """How every entry was trained. The training photographs are those of `--data synthetic:600 --size 48`.
 
     Attributes:
@@ -49,7 +49,7 @@ class Protocol:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class LearningCurve:
     """Held-out scores along one training, each of `points` values, and the CPU seconds of its steps."""
 
     loss: tuple[float, ...]
@@ -58,14 +58,14 @@ class Training:
     seconds: float
 
 
-def photographs(protocol: Protocol) -> tuple[PhotoSet, PhotoSet]:
+def photographs(protocol: TableProtocol) -> tuple[PhotoSet, PhotoSet]:
     """The photographs to train on and those held out."""
     train = synthetic_set(protocol.train_images, protocol.size, protocol.train_seed)
     return train, synthetic_set(protocol.held_out_images, protocol.size, protocol.held_out_seed)
 
 
 class TableTrainer:
-    """Trains decided genotypes on photographs loaded once: `TableTrainer(Protocol())(genotype, seed=0).loss[-1]`.
+    """Trains decided genotypes on photographs loaded once: `TableTrainer(TableProtocol())(genotype, seed=0).loss[-1]`.
 
     photos: to train on and held out; by default `photographs(protocol)`. start: a supernet whose weights a training
     begins with (the planted one); by default they are random.
@@ -73,7 +73,7 @@ class TableTrainer:
 
     def __init__(
         self,
-        protocol: Protocol,
+        protocol: TableProtocol,
         photos: tuple[PhotoSet, PhotoSet] | None = None,
         start: Network | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class TableTrainer:
         self.loss = LossConfig(side_weights=(1.0,))
         self.optim = OptimConfig(lr=protocol.lr)
 
-    def __call__(self, genotype: Genotype, seed: int) -> Training:
+    def __call__(self, genotype: Genotype, seed: int) -> LearningCurve:
         """Train a decided genotype. Initial weights (without `start`), order and flips are functions of the seed."""
         protocol = self.protocol
         with seeded(seed):
@@ -106,4 +106,4 @@ class TableTrainer:
         fit(trainer, evaluate, at=lambda step: step in protocol.scored_at)
         names = {"loss": "loss", "maxF": "maxF", "MAE": "MAE_raw"}  # the published table's names
         curve = {name: tuple(point[score] for point in points) for name, score in names.items()}
-        return Training(**curve, seconds=trainer.seconds)
+        return LearningCurve(**curve, seconds=trainer.seconds)

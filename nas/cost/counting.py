@@ -11,13 +11,13 @@ from nas.network import Network, build
 from nas.network.network import CellModule
 from nas.run.sizes import SMALLEST
 
-__all__ = ["BY", "Cost", "Part", "PartCost", "check_decided", "check_size", "count", "parts"]
+__all__ = ["BY", "Cost", "NetworkPart", "PartCost", "check_decided", "check_size", "count", "parts"]
 
 BY = ("cell", "edge")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class NetworkPart:
     """kind: "backbone", "cell", "edge" or "node" (the post step of a node, after its edges are combined).
 
     name: "(backbone)", "cell", "cell.edge" or "cell.node.post", in the genotype's words. what: the backbone's name, the
@@ -33,7 +33,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class PartCost:
-    """A part's share of a network; kind, name and what as in `Part`."""
+    """A part's share of a network; kind, name and what as in `NetworkPart`."""
 
     name: str
     kind: str
@@ -91,7 +91,7 @@ def count(genotype: Genotype, size: tuple[int, int] | None = None) -> Cost:
     )
 
 
-def parts(net: Network, by: str) -> list[Part]:
+def parts(net: Network, by: str) -> list[NetworkPart]:
     """The backbone and every cell, or (by="edge") the backbone and every edge and post step, in computing order.
 
     Together they hold all parameters, each once.
@@ -99,21 +99,23 @@ def parts(net: Network, by: str) -> list[Part]:
     found = []
     if net.backbone is not None and net.genotype.backbone is not None:
         name = net.genotype.backbone.name
-        found.append(Part(name="(backbone)", kind="backbone", what=name, cell=None, module=net.backbone))
+        found.append(NetworkPart(name="(backbone)", kind="backbone", what=name, cell=None, module=net.backbone))
     templates = {cell.name: cell.template for cell in net.genotype.cells}
     for name, cell in net.cells.items():
         assert isinstance(cell, CellModule)
         if by == "cell":
-            found.append(Part(name=name, kind="cell", what=templates[name], cell=name, module=cell))
+            found.append(NetworkPart(name=name, kind="cell", what=templates[name], cell=name, module=cell))
             continue
         for node in net.genotype.graph.cells[name]:
             for edge in node.edges:
                 module = cell.edges[edge.name] if edge.carries() else None
                 what = " | ".join(edge.candidates)
-                found.append(Part(name=edge.id, kind="edge", what=what, cell=name, module=module))
+                found.append(NetworkPart(name=edge.id, kind="edge", what=what, cell=name, module=module))
             if node.post != "none":
                 module = cell.nodes[node.local]
-                found.append(Part(name=f"{node.name}.post", kind="node", what=node.post, cell=name, module=module))
+                found.append(
+                    NetworkPart(name=f"{node.name}.post", kind="node", what=node.post, cell=name, module=module)
+                )
     return found
 
 

@@ -34,7 +34,7 @@ __all__ = [
     "INPUT",
     "OUTPUT",
     "RUNTIMES",
-    "Picture",
+    "PictureNetwork",
     "Run",
     "bf16_here",
     "check_runtime",
@@ -51,7 +51,7 @@ __all__ = [
 _CHECKED = ((2, 32, 45), (1, 65, 98), (1, 96, 64))  # batch, height, width: features of one pixel, odd sides, even ones
 
 
-class Picture(nn.Module):
+class PictureNetwork(nn.Module):
     """A network with its input convention and its sigmoid: float32 [B, 3, H, W], RGB, 0 to 1 -> [B, 1, H, W], 0 to 1.
 
     The probabilities are of the network's finest output. fed: the mean and standard deviation by which pictures have
@@ -81,16 +81,16 @@ class Picture(nn.Module):
 def deploy(
     net: Network, *, size: tuple[int, int] | None = None, fed: Input | None = None, logits: bool = False
 ) -> fx.GraphModule:
-    """The deployed form of a decided network on the CPU: what `Picture` computes, as one graph of ATen operations.
+    """What `PictureNetwork` computes of a decided network, deployed on the CPU: one graph of ATen operations.
 
     Norms are folded into convolutions, convolutions that follow one another are merged where that is cheaper, outputs
     but the first and resizes that never change a size are left out. size: (H, W) of the one picture that it is for;
-    None: any batch, and any sides from 32 up. fed, logits: see `Picture`. The network is left as it is.
+    None: any batch, and any sides from 32 up. fed, logits: see `PictureNetwork`. The network is left as it is.
 
     Raises RuntimeError where the graph does not compute what the network does: a plugin's operation may branch on
     sizes.
     """
-    picture = Picture(net, fed, logits=logits).eval()
+    picture = PictureNetwork(net, fed, logits=logits).eval()
     graph = capture(picture, size)
     fold(graph)
     for shape in _CHECKED if size is None else ((1, *size),):

@@ -8,7 +8,7 @@ from typing import Any
 import genotypes
 from nas.report.parts import Facts, Link, Page, Part, Section, Table, Text, charts, drawing, number, origin, photograph
 from nas.report.runs import Run, read_table
-from nas.visualize.charts import Dots, Point, dots, lines, pareto, trade_off
+from nas.visualize.charts import CostPoint, Dots, dots, lines, pareto, trade_off
 
 __all__ = ["comparison_page"]
 
@@ -142,7 +142,7 @@ def _costs(table: Sequence[Mapping[str, Any]]) -> Section:
     figures = []
     for name, metric in _metrics(table):
         for cost, told in costs.items():
-            points = [Point(x=row[cost], y=row["scores"][name][metric]["mean"], label=row["label"]) for row in rows]
+            points = [CostPoint(x=row[cost], y=row["scores"][name][metric]["mean"], label=row["label"]) for row in rows]
             rising = _direction(metric).startswith("higher")
             title = f"{name}: {metric} against {told}"
             ylabel = metric if rising else f"{metric} (lower is better)"

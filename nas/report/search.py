@@ -26,7 +26,7 @@ from nas.report.parts import (
 )
 from nas.report.runs import Run, read_table
 from nas.visualize import Mark
-from nas.visualize.charts import Dots, Point, area_colour, bars, dots, heat_map, lines, shares, trade_off
+from nas.visualize.charts import CostPoint, Dots, area_colour, bars, dots, heat_map, lines, shares, trade_off
 from nas.visualize.style import operation_label
 
 __all__ = ["search_page"]
@@ -292,8 +292,8 @@ def _front(run: Run, scores: Mapping[str, Any]) -> Section | None:
         return None
     kind = next(key for key in front[0] if key not in ("file", "trial", "loss", "hash"))
     trials = [row for row in read_table(run.path / "trials.csv") if row.get("state") == "complete"]
-    points = [Point(x=row[kind], y=row["loss"]) for row in trials if math.isfinite(row["loss"])]
-    steps = [Point(x=row[kind], y=row["loss"], label=f"{row['trial']:.0f}") for row in front]
+    points = [CostPoint(x=row[kind], y=row["loss"]) for row in trials if math.isfinite(row["loss"])]
+    steps = [CostPoint(x=row[kind], y=row["loss"], label=f"{row['trial']:.0f}") for row in front]
     unit = (run.json("costs.json") or scores.get("found") or {}).get("unit", "")
     rows = [
         (

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
-__all__ = ["GRAPHS", "CudaGraph", "Graph", "capturable"]
+__all__ = ["GRAPHS", "CudaGraph", "DeviceGraph", "capturable"]
 
 
-class Graph(Protocol):
+class DeviceGraph(Protocol):
     """What one call of a function asked of the device. A replay asks the same again, of the same memory.
 
     pool: of `new_pool`; graphs of one pool share memory, so each must be done with it when another one is replayed.
@@ -92,7 +92,7 @@ class CudaGraph:
         self._graph.reset()
 
 
-GRAPHS: dict[str, type[Graph]] = {"cuda": CudaGraph}  # type of a device -> what records there
+GRAPHS: dict[str, type[DeviceGraph]] = {"cuda": CudaGraph}  # type of a device -> what records there
 
 
 def capturable(device: torch.device) -> bool:

@@ -32,7 +32,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from genotypes import UserError, UserNote
 from nas.run.device import peak_memory
 from nas.run.distributed import processes
-from nas.run.graphs import GRAPHS, Graph, capturable
+from nas.run.graphs import GRAPHS, DeviceGraph, capturable
 
 __all__ = ["Capture", "CaptureMode"]
 
@@ -48,7 +48,7 @@ class _Kind:
     """Steps that differ in values alone: how many were seen, and their graph with the memory that it reads."""
 
     seen: int = 0
-    graph: Graph | None = None
+    graph: DeviceGraph | None = None
     given: Any = None
 
 

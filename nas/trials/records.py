@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from genotypes import Genotype, UserError, save
 from genotypes.files import write_csv
-from nas.visualize.charts import Point, pareto, save_figure, trade_off
+from nas.visualize.charts import CostPoint, pareto, save_figure, trade_off
 
 __all__ = ["REPEAT", "Trial", "Trials", "draw_front", "export_front", "pareto_front", "read_trial", "write_trials"]
 
@@ -116,8 +116,8 @@ def draw_front(
     """
     complete = [trial for trial in trials.complete if max(map(abs, trial.values)) < float("inf")]
 
-    def point(trial: Trial, label: str = "") -> Point:
-        return Point(x=trial.values[1], y=trial.values[0], label=label, marked=trial in marked)
+    def point(trial: Trial, label: str = "") -> CostPoint:
+        return CostPoint(x=trial.values[1], y=trial.values[0], label=label, marked=trial in marked)
 
     front = [point(trial, str(trial.number)) for trial in pareto_front(complete)]
     figure = trade_off(list(map(point, complete)), front, title=title, xlabel=labels[1], ylabel=labels[0])

@@ -27,7 +27,7 @@ from nas.visualize.style import darker, mixed, operation_label, operation_stroke
 __all__ = [
     "COLOURS",
     "Dots",
-    "Point",
+    "CostPoint",
     "bars",
     "dots",
     "heat_map",
@@ -60,7 +60,7 @@ class Dots:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class CostPoint:
     """A point of `trade_off`. spread: of y, as a bar up and down; marked: what was chosen, as a star."""
 
     x: float
@@ -171,8 +171,8 @@ def bars(rows: Mapping[str, Sequence[float]], names: Sequence[str], *, title: st
 
 
 def trade_off(
-    points: Sequence[Point],
-    front: Sequence[Point] = (),
+    points: Sequence[CostPoint],
+    front: Sequence[CostPoint] = (),
     *,
     title: str,
     xlabel: str,

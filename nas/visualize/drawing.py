@@ -15,7 +15,7 @@ from genotypes import Genotype, UserError, UserNote
 from genotypes.files import write_atomically
 from nas.visualize.charts import page_svg
 from nas.visualize.layout import DotError, dot_is_there
-from nas.visualize.page import PAGES, Page, compose, render
+from nas.visualize.page import PAGES, ComposedPage, compose, render
 from nas.visualize.pictures import Mark, cells_picture, difference_picture, network_picture
 from nas.visualize.scene import Picture
 from nas.visualize.text import Probabilities
@@ -122,7 +122,7 @@ def _composed(
     engine: str = "auto",
     size: str = "screen",
     hide_none: bool = False,
-) -> tuple[Page, float]:
+) -> tuple[ComposedPage, float]:
     """The page of one picture, and its dots an inch; arguments as in `draw`."""
     _one_of("unknown what", what, WHAT[:2])
     if what == "network":
@@ -133,7 +133,7 @@ def _composed(
     return page, _dpi(page, size)
 
 
-def _page(picture: Picture, engine: str, size: str) -> Page:
+def _page(picture: Picture, engine: str, size: str) -> ComposedPage:
     _one_of("unknown engine", engine, ENGINES)
     _one_of("unknown size", size, tuple(PAGES))
     if engine == "graphviz" and not dot_is_there():
@@ -155,7 +155,7 @@ def _warn_once(message: str) -> None:
     warnings.warn(message, DrawingWarning, stacklevel=5)
 
 
-def _dpi(page: Page, size: str) -> float:
+def _dpi(page: ComposedPage, size: str) -> float:
     longest = max(page.width, page.height) * page.scale / 72
     return min(300.0 if size == "paper" else 144.0, _MAX_PIXELS / longest)
 

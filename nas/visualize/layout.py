@@ -16,7 +16,7 @@ from typing import Any
 import graphviz
 import networkx
 
-from nas.visualize.scene import Link, Panel, block_size
+from nas.visualize.scene import Arrow, Panel, block_size
 
 __all__ = ["Curve", "DotError", "Placed", "dot_is_there", "place"]
 
@@ -75,8 +75,8 @@ def _is_exchange(panel: Panel) -> bool:
     Every order of them crosses as often, so dot shuffles them; our own layout keeps them by stride.
     """
     targets: dict[str, set[str]] = {}
-    for link in panel.links:
-        targets.setdefault(link.source, set()).add(link.target)
+    for arrow in panel.arrows:
+        targets.setdefault(arrow.source, set()).add(arrow.target)
     wide = [frozenset(found) for found in targets.values() if len(found) >= 3]
     return any(wide.count(found) >= 3 for found in set(wide))
 
@@ -94,7 +94,7 @@ def _place_with_dot(panel: Panel, direction: str) -> Placed:
 def _dot_graph(panel: Panel, direction: str) -> graphviz.Digraph:
     graph = graphviz.Digraph()
     # dot halves the distance of ranks where edges have labels, to make ranks for them; dense graphs need more.
-    labelled = sum(bool(link.lines) for link in panel.links)
+    labelled = sum(bool(arrow.lines) for arrow in panel.arrows)
     ranksep = f"{0.22 * max(1.0, labelled / len(panel.shapes) / 1.4):.3f}" if labelled else "0.4"
     graph.attr(rankdir=direction, nodesep="0.13", ranksep=ranksep, margin="0", splines="true", outputorder="nodesfirst")
     graph.attr("node", shape="box", fixedsize="true", label="")
@@ -103,14 +103,14 @@ def _dot_graph(panel: Panel, direction: str) -> graphviz.Digraph:
     for shape in panel.shapes:
         width, height = shape.size
         graph.node(names[shape.key], width=f"{width / 72:.4f}", height=f"{height / 72:.4f}")
-    for index, link in enumerate(panel.links):
-        attributes = {"id": str(index), "penwidth": f"{link.stroke.width:.2f}"}
-        if link.lines:
-            width, height = block_size(link.lines)
+    for index, arrow in enumerate(panel.arrows):
+        attributes = {"id": str(index), "penwidth": f"{arrow.stroke.width:.2f}"}
+        if arrow.lines:
+            width, height = block_size(arrow.lines)
             size = f'WIDTH="{round(width + 6)}" HEIGHT="{round(height + 5)}"'
             table = f'<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0" FIXEDSIZE="TRUE" {size}>'
             attributes["label"] = f"<{table}<TR><TD></TD></TR></TABLE>>"
-        graph.edge(names[link.source], names[link.target], **attributes)
+        graph.edge(names[arrow.source], names[arrow.target], **attributes)
     return graph
 
 
@@ -129,7 +129,7 @@ def _read_dot(panel: Panel, data: dict[str, Any]) -> Placed:
     curves = {}
     for item in data.get("edges", ()):
         start, *rest = item["pos"].split(" ")
-        curves[panel.links[int(item["id"])].key] = Curve(
+        curves[panel.arrows[int(item["id"])].key] = Curve(
             points=tuple(point(text) for text in rest),
             tip=point(start.removeprefix("e,")),
             label=point(item["lp"]) if "lp" in item else None,
@@ -165,7 +165,7 @@ def _place_in_layers(panel: Panel, direction: str) -> Placed:
         width, height = shape.size
         across, along = (width, height) if flip else (height, width)
         shapes[shape.key] = _Slot(2 * depth[shape.key], across, along, is_shape=True)
-    paths = {link.key: _path(link, shapes[link.source], shapes[link.target], flip) for link in panel.links}
+    paths = {arrow.key: _path(arrow, shapes[arrow.source], shapes[arrow.target], flip) for arrow in panel.arrows}
     slots = list(dict.fromkeys([*shapes.values(), *(slot for path in paths.values() for slot in path)]))
     layers = [[slot for slot in slots if slot.layer == index] for index in range(max(s.layer for s in slots) + 1)]
     layers = _order(layers)
@@ -182,15 +182,15 @@ def _place_in_layers(panel: Panel, direction: str) -> Placed:
 
     leave, arrive = _docks(panel, paths, shapes)
     curves = {}
-    for link in panel.links:
-        source, target = shapes[link.source], shapes[link.target]
-        stops = [(middle(source) + source.along / 2, source.centre + leave[link.key])]
+    for arrow in panel.arrows:
+        source, target = shapes[arrow.source], shapes[arrow.target]
+        stops = [(middle(source) + source.along / 2, source.centre + leave[arrow.key])]
         # Straight through a label: arrive and leave at its ends.
-        stops += [(middle(s) + side * s.along / 2, s.centre) for s in paths[link.key] for side in _ENDS[s.along > 0]]
-        end = (middle(target) - target.along / 2, target.centre + arrive[link.key])
+        stops += [(middle(s) + side * s.along / 2, s.centre) for s in paths[arrow.key] for side in _ENDS[s.along > 0]]
+        end = (middle(target) - target.along / 2, target.centre + arrive[arrow.key])
         stops.append((end[0] - _ARROW, end[1]))
-        label = next((s for s in paths[link.key] if s.across > _THIN), None) if link.lines else None
-        curves[link.key] = Curve(
+        label = next((s for s in paths[arrow.key] if s.across > _THIN), None) if arrow.lines else None
+        curves[arrow.key] = Curve(
             points=tuple(point(*stop) for stop in _smooth(stops)),
             tip=point(*end),
             label=None if label is None else point(middle(label), label.centre),
@@ -203,7 +203,7 @@ def _place_in_layers(panel: Panel, direction: str) -> Placed:
 def _depths(panel: Panel) -> dict[str, int]:
     graph: networkx.MultiDiGraph[str] = networkx.MultiDiGraph()
     graph.add_nodes_from(shape.key for shape in panel.shapes)
-    graph.add_edges_from((link.source, link.target) for link in panel.links)
+    graph.add_edges_from((arrow.source, arrow.target) for arrow in panel.arrows)
     generations = list(networkx.topological_generations(graph))
     depth = {key: index for index, keys in enumerate(generations) for key in keys}
     # What feeds more edges than it reads moves towards its readers: shorter edges, as in dot.
@@ -214,10 +214,10 @@ def _depths(panel: Panel) -> dict[str, int]:
     return depth
 
 
-def _path(link: Link, source: _Slot, target: _Slot, flip: bool) -> list[_Slot]:
+def _path(arrow: Arrow, source: _Slot, target: _Slot, flip: bool) -> list[_Slot]:
     path = [_Slot(layer, _THIN, 0.0) for layer in range(source.layer + 1, target.layer)]
-    if link.lines:
-        width, height = block_size(link.lines)
+    if arrow.lines:
+        width, height = block_size(arrow.lines)
         # Odd layers hold no shapes; the label sits in the one nearest to the middle.
         label = path[len(path) // 2 if len(path) // 2 % 2 == 0 else len(path) // 2 - 1]
         label.across, label.along = (width + 8, height + 4) if flip else (height + 4, width + 8)
@@ -311,14 +311,14 @@ def _docks(panel: Panel, paths: dict[str, list[_Slot]], shapes: dict[str, _Slot]
     arrive: _Docks = {}
     for shape in panel.shapes:
         slot = shapes[shape.key]
-        out = [link for link in panel.links if link.source == shape.key]
-        into = [link for link in panel.links if link.target == shape.key]
-        ends = {link.key: (paths[link.key] or [shapes[link.target]])[0].centre for link in out}
-        begins = {link.key: (paths[link.key] or [shapes[link.source]])[-1].centre for link in into}
-        for docks, links in ((leave, ends), (arrive, begins)):
-            step = min(7.0, slot.across * 0.8 / max(1, len(links)))
-            for index, key in enumerate(sorted(links, key=links.__getitem__)):
-                docks[key] = (index - (len(links) - 1) / 2) * step
+        out = [arrow for arrow in panel.arrows if arrow.source == shape.key]
+        into = [arrow for arrow in panel.arrows if arrow.target == shape.key]
+        ends = {arrow.key: (paths[arrow.key] or [shapes[arrow.target]])[0].centre for arrow in out}
+        begins = {arrow.key: (paths[arrow.key] or [shapes[arrow.source]])[-1].centre for arrow in into}
+        for docks, arrows in ((leave, ends), (arrive, begins)):
+            step = min(7.0, slot.across * 0.8 / max(1, len(arrows)))
+            for index, key in enumerate(sorted(arrows, key=arrows.__getitem__)):
+                docks[key] = (index - (len(arrows) - 1) / 2) * step
     return leave, arrive
 
 

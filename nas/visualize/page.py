@@ -20,7 +20,7 @@ from nas.visualize.layout import Placed, Point, place
 from nas.visualize.scene import FONT, LEADING, Key, Line, Picture, block_size, text_width
 from nas.visualize.style import Stroke
 
-__all__ = ["MARK", "PAGES", "Box", "Page", "compose", "render"]
+__all__ = ["MARK", "PAGES", "Box", "ComposedPage", "compose", "render"]
 
 MARK = "nas.visualize"  # in every file we write, so that we know our own
 
@@ -50,7 +50,7 @@ class Box:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class ComposedPage:
     """A composed page in points; scale: what to multiply all lengths with when drawing."""
 
     picture: Picture
@@ -62,10 +62,10 @@ class Page:
     scale: float = 1.0
 
 
-def compose(picture: Picture, engine: str, size: str) -> Page:
+def compose(picture: Picture, engine: str, size: str) -> ComposedPage:
     """Lay all panels out, left to right or top to bottom, in rows: whichever gives the largest text on the page."""
     wide, high = PAGES[size]
-    best: tuple[float, Page] | None = None
+    best: tuple[float, ComposedPage] | None = None
     for direction in ("LR", "TB"):
         if best is not None and best[1].width <= wide and best[1].height <= high:
             break
@@ -123,7 +123,7 @@ def _rows(panels: Sequence[Placed], limit: float) -> list[list[list[Placed]]]:
     return rows
 
 
-def _page(picture: Picture, panels: Sequence[Placed], limit: float) -> Page:
+def _page(picture: Picture, panels: Sequence[Placed], limit: float) -> ComposedPage:
     boxes, width, y = [], 0.0, _HEAD + _MARGIN
     for row in _rows(panels, limit):
         x = _MARGIN
@@ -152,7 +152,7 @@ def _page(picture: Picture, panels: Sequence[Placed], limit: float) -> Page:
         notes.append((line, _MARGIN, y))
         y += 10.5
     box = {"width": width, "height": y + _MARGIN}
-    return Page(picture=picture, boxes=tuple(boxes), keys=tuple(keys), notes=tuple(notes), **box)
+    return ComposedPage(picture=picture, boxes=tuple(boxes), keys=tuple(keys), notes=tuple(notes), **box)
 
 
 def _wrap(text: str, width: float) -> list[str]:
@@ -166,7 +166,7 @@ def _wrap(text: str, width: float) -> list[str]:
     return lines
 
 
-def render(page: Page, kind: str, *, dpi: float = 144.0) -> bytes:
+def render(page: ComposedPage, kind: str, *, dpi: float = 144.0) -> bytes:
     """The bytes of a file; kind "svg", "pdf" or "png". The same page gives the same bytes."""
     artist = _Artist(page)
     metadata = {
@@ -197,7 +197,7 @@ def _with_titles(svg: str, tooltips: dict[str, str]) -> str:
 class _Artist:
     """Draws a page on a figure whose data unit is a point (before scaling), y downwards."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: ComposedPage) -> None:
         self.scale = page.scale
         self.tooltips: dict[str, str] = {}
         self.figure = Figure(figsize=(page.width * page.scale / 72, page.height * page.scale / 72), facecolor="white")
@@ -231,18 +231,18 @@ class _Artist:
             return left + point[0], top + point[1]
 
         # Structure first, searched edges above it, labels above all lines.
-        for link in panel.links:
-            curve = placed.curves[link.key]
+        for arrow in panel.arrows:
+            curve = placed.curves[arrow.key]
             points = [at(point) for point in curve.points]
-            gid = self._gid("edge", link.key, link.tooltip)
-            self._line(points, link.stroke, z=2 + link.stroke.width / 10, curved=True, gid=gid)
-            self._arrow(points[-1], at(curve.tip), link.stroke)
-            if link.lines and curve.label:
+            gid = self._gid("edge", arrow.key, arrow.tooltip)
+            self._line(points, arrow.stroke, z=2 + arrow.stroke.width / 10, curved=True, gid=gid)
+            self._arrow(points[-1], at(curve.tip), arrow.stroke)
+            if arrow.lines and curve.label:
                 x, y = at(curve.label)
-                width, height = block_size(link.lines)
-                gid = self._gid("label", link.key, link.tooltip)
+                width, height = block_size(arrow.lines)
+                gid = self._gid("label", arrow.key, arrow.tooltip)
                 self._rounded((x - width / 2 - 1, y - height / 2, width + 2, height), "#fdfdfd", 2, z=3.2, gid=gid)
-                self._lines(link.lines, x, y, z=3.4)
+                self._lines(arrow.lines, x, y, z=3.4)
         for shape in panel.shapes:
             x, y = at(placed.shapes[shape.key])
             width, height = shape.size

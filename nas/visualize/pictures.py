@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from genotypes import OPERATIONS, Edge, Genotype, UserError
-from nas.visualize.scene import Key, Line, Link, Panel, Picture, Shape
+from nas.visualize.scene import Arrow, Key, Line, Panel, Picture, Shape
 from nas.visualize.style import (
     OPEN,
     Stroke,
@@ -120,7 +120,7 @@ def _signature(view: _View, nodes: list[str]) -> Any:
 def _panel(view: _View, cells: list[str], nodes: list[str], number: int) -> Panel:
     """The panel of a cell that `cells` (itself, and others alike) share."""
     shapes: dict[str, Shape] = {}
-    links, pills = [], 0
+    arrows, pills = [], 0
     for name in nodes:
         for edge in view.genotype.graph.incoming(name):
             if view.hide_none and likeliest(edge, view.probabilities) == "none":
@@ -129,14 +129,14 @@ def _panel(view: _View, cells: list[str], nodes: list[str], number: int) -> Pane
             if source not in nodes and source not in shapes:
                 pills += 1
                 shapes[source] = _pill(view, source, f"input {pills}" if len(cells) > 1 else "")
-            links.append(_arrow(view, edge, name))
+            arrows.append(_arrow(view, edge, name))
         shapes[name] = _feature(view, name)
     subtitle = _template(view.genotype, cells[0])
     if len(cells) > 1:
         others = cells if len(cells) <= 4 else [*cells[:2], "…", cells[-1]]
         subtitle += f", {len(cells)} cells alike: {', '.join(others)}"
     title = f"{number}  {cells[0]}"
-    return Panel(title=title, subtitle=subtitle, shapes=tuple(shapes.values()), links=tuple(links), count=len(cells))
+    return Panel(title=title, subtitle=subtitle, shapes=tuple(shapes.values()), arrows=tuple(arrows), count=len(cells))
 
 
 def _operation_keys(view: _View) -> tuple[Key, ...]:
@@ -240,7 +240,7 @@ def _pill(view: _View, name: str, text: str) -> Shape:
     )
 
 
-def _arrow(view: _View, edge: Edge, target: str) -> Link:
+def _arrow(view: _View, edge: Edge, target: str) -> Arrow:
     """The arrow of an edge, with its label: what resamples before, the operation, what resamples after."""
     graph = view.genotype.graph
     stride, goal = graph[edge.source].stride, graph[target].stride
@@ -255,7 +255,7 @@ def _arrow(view: _View, edge: Edge, target: str) -> Link:
     lines += [Line(text=part, size=7.5, colour=darker(stroke.colour)) for part in texts if part]
     lines += [Line(text=step, size=6.5, colour=_GREY) for step in after]
     lines += [Line(text=mark.text, size=7.5, bold=True)] if mark and mark.text else []
-    return Link(
+    return Arrow(
         key=view.label + edge.id,
         source=edge.source,
         target=target,
@@ -309,7 +309,7 @@ def difference_picture(first: Genotype, second: Genotype, *, compact: bool = Fal
                 panels.append(replace(panel, title=f"{panel.title} in {view.label[0]}"))
     if not panels:
         raise UserError(f"{first.name} and {second.name} have the same cells: there is nothing to draw")
-    drawn = {link.key.partition("/")[2] for panel in panels for link in panel.links}
+    drawn = {arrow.key.partition("/")[2] for panel in panels for arrow in panel.arrows}
     shown = {edge.op for view in views for edge in view.genotype.graph.edges.values() if edge.id in drawn}
     operations = dict.fromkeys(key for view in views for key in _operation_keys(view) if key.operation in shown | {""})
     strides = {node.stride for view in views for node in view.genotype.graph.nodes.values() if node.kind != "image"}
@@ -338,7 +338,7 @@ def network_picture(genotype: Genotype) -> Picture:
     """The overview: backbone, taps, cells and outputs; an arrow is a feature that a cell reads, coloured by stride."""
     graph = genotype.graph
     shapes: dict[str, Shape] = {}
-    links: list[Link] = []
+    arrows: list[Arrow] = []
     cells = _nodes_by_cell(genotype)
     taps = genotype.backbone.taps if genotype.backbone else ()
     strides = {graph[name].stride for name in (*taps, *genotype.outputs)}
@@ -353,7 +353,9 @@ def network_picture(genotype: Genotype) -> Picture:
         # The palest strides would vanish as lines on white.
         colour = darker(stride_colour(stride), 0.6 if stride < 4 else 0.45 if stride < 16 else 0.2)
         stroke = Stroke(colour="#888888" if feature == "image" else colour, width=1.4)
-        links.append(Link(key=key, source=source, target=target, stroke=stroke, tooltip=f"{feature}, stride {stride}"))
+        arrows.append(
+            Arrow(key=key, source=source, target=target, stroke=stroke, tooltip=f"{feature}, stride {stride}")
+        )
 
     if genotype.backbone or any(graph[reader].cell for reader in graph.readers["image"]):
         box("image", "3 ch", "#ffffff")
@@ -380,7 +382,7 @@ def network_picture(genotype: Genotype) -> Picture:
     return Picture(
         title=genotype.name,
         subtitle=f"network overview, {len(genotype.cells)} cells, hash {genotype.hash[:12]}",
-        panels=(Panel(title="network", subtitle="", shapes=tuple(shapes.values()), links=tuple(links)),),
+        panels=(Panel(title="network", subtitle="", shapes=tuple(shapes.values()), arrows=tuple(arrows)),),
         keys=(_stride_keys(strides),),
         notes=("Arrows are features that a cell reads. A box has the colour of its outputs' stride, grey if several.",),
     )

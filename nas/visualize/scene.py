@@ -9,7 +9,7 @@ from matplotlib.textpath import TextPath
 
 from nas.visualize.style import Stroke
 
-__all__ = ["FONT", "LEADING", "Key", "Line", "Link", "Panel", "Picture", "Shape", "block_size", "text_width"]
+__all__ = ["FONT", "LEADING", "Key", "Line", "Arrow", "Panel", "Picture", "Shape", "block_size", "text_width"]
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so text is as wide on every machine
 LEADING = 1.25
@@ -43,7 +43,7 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link:
+class Arrow:
     """An arrow from one shape of the panel to another. key: unique in the picture."""
 
     key: str
@@ -61,7 +61,7 @@ class Panel:
     title: str
     subtitle: str
     shapes: tuple[Shape, ...]
-    links: tuple[Link, ...]
+    arrows: tuple[Arrow, ...]
     count: int = 1
 
 

@@ -2,7 +2,7 @@
 
 from retrain.compare.config import CompareConfig
 from retrain.compare.entries import Entry, read_entries
-from retrain.compare.runs import Plan, Training, compare, plan_comparison
-from retrain.compare.table import Row, rows
+from retrain.compare.runs import Training, compare, plan_comparison
+from retrain.compare.table import rows
 
-__all__ = ["CompareConfig", "Entry", "Plan", "Row", "Training", "compare", "plan_comparison", "read_entries", "rows"]
+__all__ = ["CompareConfig", "Entry", "Training", "compare", "plan_comparison", "read_entries", "rows"]

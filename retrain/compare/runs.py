@@ -17,7 +17,7 @@ from retrain.compare.entries import Entry
 from retrain.train import TrainConfig, open_training, train, training_photos
 from retrain.train.training import read_scores
 
-__all__ = ["Plan", "Training", "compare", "plan_comparison", "run_folder"]
+__all__ = ["ComparisonPlan", "Training", "compare", "plan_comparison", "run_folder"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ComparisonPlan:
     """jobs: (entry, seed), in order; waiting: those yet to train; photos: None where none is; the rest: by label."""
 
     jobs: list[tuple[Entry, int]]
@@ -47,7 +47,7 @@ class Plan:
     macs: dict[str, int]
 
 
-def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> Plan:
+def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> ComparisonPlan:
     """Open and check all that the trainings need; nothing is written.
 
     Raises UserError for anything missing or not fitting, and where the folder `cfg.out` holds, under the same label,
@@ -63,12 +63,12 @@ def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> Plan:
         open_training(configs[entry.label, cfg.seeds[0]], genotype=entry.genotype, photos=photos)
     size = (cfg.recipe.size, cfg.recipe.size)
     macs = {entry.label: count(entry.genotype, size).macs for entry in entries}
-    return Plan(jobs=jobs, waiting=waiting, photos=photos, starts=start, macs=macs)
+    return ComparisonPlan(jobs=jobs, waiting=waiting, photos=photos, starts=start, macs=macs)
 
 
 def compare(
     cfg: CompareConfig,
-    plan: Plan,
+    plan: ComparisonPlan,
     out: Path,
     *,
     after_each: Callable[[list[Training]], None] = lambda done: None,

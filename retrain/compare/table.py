@@ -216,7 +216,7 @@ def draw_dots(table: Sequence[Row], trainings: Sequence[Training]) -> "Figure":
 
 def draw_trade_off(table: Sequence[Row]) -> "Figure":
     """maxF against multiply-adds, and against latency where it was measured, the front drawn; a row of panels a set."""
-    from nas.visualize.charts import Point, panels, pareto, trade_off
+    from nas.visualize.charts import CostPoint, panels, pareto, trade_off
 
     shown = [row for row in table if not row.pooled]
     costs: dict[str, Callable[[Row], float]] = {"multiply-adds": lambda row: row.macs}
@@ -225,10 +225,10 @@ def draw_trade_off(table: Sequence[Row]) -> "Figure":
     sets = list(table[0].scores)
     figure, axes = panels(len(sets), len(costs))
     for panel, (name, cost) in zip(axes, ((name, cost) for name in sets for cost in costs), strict=True):
-        scores = {row.label: row.scores[name]["maxF"] for row in shown}
+        scores = [row.scores[name]["maxF"] for row in shown]
         points = [
-            Point(x=costs[cost](row), y=scores[row.label].mean, spread=scores[row.label].std or 0.0, label=row.label)
-            for row in shown
+            CostPoint(x=costs[cost](row), y=score.mean, spread=score.std or 0.0, label=row.label)
+            for row, score in zip(shown, scores, strict=True)
         ]
         front = pareto(points, lambda point: point.x, lambda point: -point.y)
         trade_off(points, front, title=name, xlabel=cost, ylabel="maxF", rising=True, panel=panel)

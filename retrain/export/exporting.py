@@ -18,15 +18,15 @@ import genotypes
 from genotypes import Input, UserError
 from genotypes.files import check_folder, writing
 from nas.cost.clock import Others, milliseconds
-from nas.deploy import Picture, Run, bf16_here, deploy, need, onnx_model, open_file, program, save_openvino
+from nas.deploy import PictureNetwork, Run, bf16_here, deploy, need, onnx_model, open_file, program, save_openvino
 from nas.network import Network
 from nas.run import quiet, torch_threads
 from nas.run.sizes import check_side
 from nas.task import evaluate
-from retrain.export.quantising import Photographs, Scored, half, open_photographs, open_scored, quantise
+from retrain.export.quantising import Photographs, ScoringSet, half, open_photographs, open_scored, quantise
 from retrain.export.readme import readme
 
-__all__ = ["FORMATS", "Exported", "Row", "export"]
+__all__ = ["FORMATS", "Exported", "ExportRow", "export"]
 
 # Format -> the file, the packages that it needs.
 FORMATS = {
@@ -47,7 +47,7 @@ _BATCHES = (1, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ExportRow:
     """A file, or the network itself.
 
     difference: the largest of a probability to the network's, over all sizes and batches tried. ms: of one picture.
@@ -73,7 +73,7 @@ class Exported:
     size: tuple[int, int]
     threads: int
     busy: str | None
-    rows: tuple[Row, ...]
+    rows: tuple[ExportRow, ...]
     skipped: tuple[str, ...]
     scored: str | None = None
 
@@ -265,13 +265,13 @@ class _Bench:
         network: Network,
         folder: Path,
         wanted: Sequence[str],
-        scored: Scored | None,
+        scored: ScoringSet | None,
         size: tuple[int, int],
         threads: int,
         tell: Callable[[str], None],
     ) -> None:
         self.folder, self.size, self.threads, self.tell = folder, size, threads, tell
-        self.picture = Picture(network).eval()
+        self.picture = PictureNetwork(network).eval()
         self.scored = scored
         # Row name -> format, runtime, precision.
         runtimes = {"pt2": "torch.export", "openvino": "openvino"}
@@ -281,7 +281,7 @@ class _Bench:
         if "int8" in wanted and find_spec("openvino"):
             self.files[f"{FORMATS['int8'][0]} in openvino"] = ("int8", "openvino", "fp32")
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ExportRow]:
         with torch_threads(self.threads):
             self.tell("check")
             differences = self._differences()
@@ -290,10 +290,10 @@ class _Bench:
             calls |= {name: self._call(self._open(name, size=self.size)) for name in self.files}
             ms = milliseconds(calls, threads=self.threads)
             scores = self._scores()
-        rows = [Row(name="network", runtime="torch, eager", ms=ms["network"], **scores.get("network", {}))]
+        rows = [ExportRow(name="network", runtime="torch, eager", ms=ms["network"], **scores.get("network", {}))]
         for name, (word, runtime, _) in self.files.items():
             rows.append(
-                Row(
+                ExportRow(
                     name=name,
                     runtime=runtime,
                     megabytes=self._megabytes(word),

@@ -20,7 +20,7 @@ from nas.task.folders import is_synthetic, pictures_in
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Photographs", "Scored", "half", "open_photographs", "open_scored", "quantise"]
+__all__ = ["Photographs", "ScoringSet", "half", "open_photographs", "open_scored", "quantise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Photographs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class ScoringSet:
     """Photographs with masks, and what they are, in words."""
 
     data: list[Pair] | PhotoSet
@@ -73,7 +73,7 @@ def open_photographs(spec: str, size: tuple[int, int], limit: int) -> Photograph
     return Photographs(calibration=seen.transpose(0, 3, 1, 2).astype(np.float32) / 255, scored=scored)
 
 
-def open_scored(spec: str | None, rest: Photographs | None, size: tuple[int, int], limit: int) -> Scored | None:
+def open_scored(spec: str | None, rest: Photographs | None, size: tuple[int, int], limit: int) -> ScoringSet | None:
     """At most `limit` photographs of a set (DIR, NAME=DIR or synthetic:COUNT), evenly spread; None: those that
     calibrated nothing, all of them, where there are any.
 
@@ -82,7 +82,7 @@ def open_scored(spec: str | None, rest: Photographs | None, size: tuple[int, int
     if spec is None:
         if rest is None or rest.scored is None:
             return None
-        return Scored(data=rest.scored, told=f"the {len(rest.scored)} photographs that calibrated nothing")
+        return ScoringSet(data=rest.scored, told=f"the {len(rest.scored)} photographs that calibrated nothing")
     name, source = parse_data(spec)
     data: list[Pair] | PhotoSet
     if is_synthetic(source):
@@ -90,7 +90,7 @@ def open_scored(spec: str | None, rest: Photographs | None, size: tuple[int, int
         data = photos.subset(spread(list(range(len(photos))), limit), name=name)
     else:
         data = spread(find_pairs(Path(source)), limit)
-    return Scored(data=data, told=f"{len(data)} photographs of {name}")
+    return ScoringSet(data=data, told=f"{len(data)} photographs of {name}")
 
 
 def quantise(model: "onnx.ModelProto", pictures: np.ndarray) -> "onnx.ModelProto":

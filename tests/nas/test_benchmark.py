@@ -14,7 +14,7 @@ import nas.benchmark
 from genotypes import UserError
 from nas.benchmark import (
     Benchmark,
-    Protocol,
+    TableProtocol,
     TableTrainer,
     kendall_tau,
     photographs,
@@ -136,7 +136,7 @@ def test_bad_seeds_and_files_are_errors(table, tmp_path):
 def test_a_training_today_gives_the_tables_start(table, one_thread):
     """To the last bit where the table was made; a CPU that adds up in another order drifts away during the training."""
     number = 100
-    assert table.protocol == Protocol()
+    assert table.protocol == TableProtocol()
     curve = TableTrainer(table.protocol)(table.genotype(number), seed=0).loss
     entry = table.query(number, seed=0).curve["loss"]
     assert curve[0] == pytest.approx(entry[0], abs=0.02)
@@ -145,7 +145,7 @@ def test_a_training_today_gives_the_tables_start(table, one_thread):
 
 
 def test_photographs_are_the_searches_synthetic_set():
-    protocol = Protocol(train_images=3, held_out_images=2)
+    protocol = TableProtocol(train_images=3, held_out_images=2)
     train, held_out = photographs(protocol)
     assert torch.equal(train.images, synthetic_set(3, 48, 0).images)
     assert torch.equal(held_out.images, synthetic_set(2, 48, 1).images)

@@ -18,7 +18,7 @@ from genotypes import Input, UserError
 from nas.deploy import (
     INPUT,
     OUTPUT,
-    Picture,
+    PictureNetwork,
     deploy,
     onnx_model,
     open_file,
@@ -96,7 +96,7 @@ def test_norms_fold_through_sums_concatenations_and_resizes(name):
     net = _network(name)
     graph, x = deploy(net, size=(64, 96)), _picture(1, (64, 96))
     assert ATEN.batch_norm.default not in _targets(graph)
-    _close(graph(x), Picture(net)(x))
+    _close(graph(x), PictureNetwork(net)(x))
     assert net.training is False and "scale" not in dict(net.named_buffers())
 
 
@@ -116,7 +116,7 @@ def test_what_is_normalised_already_is_not_normalised_again(tiny):
     x = _picture(1, (32, 48))
     for fed in (own, other):
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (fed.mean, fed.std))
-        _close(deploy(tiny, size=(32, 48), fed=fed)((x - mean) / std), Picture(tiny)(x))
+        _close(deploy(tiny, size=(32, 48), fed=fed)((x - mean) / std), PictureNetwork(tiny)(x))
 
 
 class _Case(nn.Module):
@@ -247,9 +247,9 @@ def test_onnx_and_its_metadata(tiny, tiny_graph, tmp_path):
         for size in SIZES:
             for batch in (1, 3):
                 x = _picture(batch, size)
-                _close(run(x.numpy()), Picture(tiny)(x))
+                _close(run(x.numpy()), PictureNetwork(tiny)(x))
         x = _picture(1, (64, 96))
-        _close(fixed(x.numpy()), Picture(tiny)(x))
+        _close(fixed(x.numpy()), PictureNetwork(tiny)(x))
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
@@ -260,10 +260,10 @@ def test_every_runtime_runs_the_graph(tiny, runtime, tmp_path):
         pytest.importorskip("onnxscript", reason="needs the extra `export`")
     x = _picture(1, (64, 96))
     run = open_graph(deploy(tiny, size=(64, 96)), runtime, size=(64, 96))
-    _close(run(x.numpy()), Picture(tiny)(x))
+    _close(run(x.numpy()), PictureNetwork(tiny)(x))
     if runtime == "openvino":
         save_openvino(onnx_model(program(deploy(tiny, size=(64, 96)), (64, 96))), tmp_path / "model.xml")
-        _close(open_file(tmp_path / "model.xml")(x.numpy()), Picture(tiny)(x))
+        _close(open_file(tmp_path / "model.xml")(x.numpy()), PictureNetwork(tiny)(x))
 
 
 _SIGNAL_AFTER_OPENVINO = """

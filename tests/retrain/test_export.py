@@ -14,11 +14,11 @@ from PIL import Image
 import genotypes
 import retrain
 from genotypes import UserError
-from nas.deploy import Picture
+from nas.deploy import PictureNetwork
 from nas.run import run_command
 from retrain.export import FORMATS, export
 from retrain.export.__main__ import main
-from retrain.export.exporting import Exported, Row, _choose
+from retrain.export.exporting import Exported, ExportRow, _choose
 from retrain.export.quantising import open_photographs, open_scored
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `export`: pip install 'sod-nas[export]'")
@@ -92,7 +92,7 @@ def test_for_rembg_takes_what_rembg_normalises(weights, tmp_path):
     # As rembg's U2netCustomSession: the first input by its name, all outputs, channel 0 of the first.
     found = session.run(None, {session.get_inputs()[0].name: (photo - mean) / std})[0][:, 0, :, :]
     with torch.inference_mode():
-        expected = Picture(retrain.load(weights).network)(torch.from_numpy(photo))[:, 0].numpy()
+        expected = PictureNetwork(retrain.load(weights).network)(torch.from_numpy(photo))[:, 0].numpy()
     assert np.abs(found - expected).max() <= 1e-4
     assert "u2net_custom" in (tmp_path / "r" / "README.md").read_text()
 
@@ -138,9 +138,9 @@ def test_what_rounding_costs_is_said_on_photographs_of_their_own(pictures):
     assert rest is not None and [pair.name for pair in rest.data] == ["p1", "p2"]
     assert open_scored(None, None, (32, 48), 3) is None
     rows = (
-        Row(name="network", runtime="torch, eager", maxF=0.9, mae=0.05),
-        Row(name="model.onnx", runtime="onnxruntime"),
-        Row(name="model_int8.onnx", runtime="onnxruntime", maxF=0.899, mae=0.052),
+        ExportRow(name="network", runtime="torch, eager", maxF=0.9, mae=0.05),
+        ExportRow(name="model.onnx", runtime="onnxruntime"),
+        ExportRow(name="model_int8.onnx", runtime="onnxruntime", maxF=0.899, mae=0.052),
     )
     made = Exported(
         folder="f", genotype="g", hash="h", size=(32, 48), threads=1, busy=None, rows=rows, skipped=(), scored=own.told

@@ -37,11 +37,11 @@ def test_every_genotype_of_the_zoo_is_laid_out(name, engine):
         assert box.x >= 0 and box.x + box.width <= page.width and box.y + box.height <= page.height
         for other in page.boxes[:index]:
             assert _apart(box, other), f"{box.placed.panel.title} lies on {other.placed.panel.title}"
-        assert placed.curves.keys() == {link.key for link in placed.panel.links}
-        for link in placed.panel.links:
-            curve = placed.curves[link.key]
-            assert len(curve.points) % 3 == 1 and (curve.label is not None) == bool(link.lines)
-            assert _near(curve.points[0], placed, link.source) and _near(curve.tip, placed, link.target)
+        assert placed.curves.keys() == {arrow.key for arrow in placed.panel.arrows}
+        for arrow in placed.panel.arrows:
+            curve = placed.curves[arrow.key]
+            assert len(curve.points) % 3 == 1 and (curve.label is not None) == bool(arrow.lines)
+            assert _near(curve.points[0], placed, arrow.source) and _near(curve.tip, placed, arrow.target)
         shapes = [(shape, *placed.shapes[shape.key]) for shape in placed.panel.shapes]
         for a, (shape, x, y) in enumerate(shapes):
             for other, u, v in shapes[:a]:
@@ -78,8 +78,8 @@ def test_every_edge_is_drawn_once_and_the_legend_lists_what_occurs(name):
     genotype = genotypes.load(name)
     picture = cells_picture(genotype)
     edges = list(genotype.graph.edges.values())
-    assert sum(panel.count * len(panel.links) for panel in picture.panels) == len(edges)
-    drawn = [link.key for panel in picture.panels for link in panel.links]
+    assert sum(panel.count * len(panel.arrows) for panel in picture.panels) == len(edges)
+    drawn = [arrow.key for panel in picture.panels for arrow in panel.arrows]
     assert len(set(drawn)) == len(drawn) and set(drawn) <= {edge.id for edge in edges}
     assert {key.operation for key in picture.keys[0] if key.operation} == {edge.op for edge in edges}
 
@@ -87,10 +87,10 @@ def test_every_edge_is_drawn_once_and_the_legend_lists_what_occurs(name):
 def test_open_edges_say_how_many_candidates_they_have():
     space = fusion_cells("tiny", 16)
     picture = cells_picture(space)
-    links = {link.key: link for panel in picture.panels for link in panel.links}
+    arrows = {arrow.key: arrow for panel in picture.panels for arrow in panel.arrows}
     for edge in space.open_edges():
-        assert "11 candidates" in [line.text for line in links[edge].lines]
-        assert "spatial_attention: 7x7 mask" in links[edge].tooltip
+        assert "11 candidates" in [line.text for line in arrows[edge].lines]
+        assert "spatial_attention: 7x7 mask" in arrows[edge].tooltip
     # Candidates are no operations that occur.
     assert occurring_operations(space) == ["skip_connect", "conv2d_3x3_bias"]
 
@@ -100,12 +100,12 @@ def test_probabilities_show_the_leading_candidate_by_label_width_and_opacity():
     sure, unsure = list(space.open_edges())[:2]
     probabilities = {sure: {"conv_3x3": 0.9, "none": 0.1}, unsure: {"none": 0.2, "sep_conv_3x3": 0.3}}
     picture = cells_picture(space, probabilities)
-    links = {link.key: link for panel in picture.panels for link in panel.links}
-    assert "conv 3×3 90%" in [line.text for line in links[sure].lines]
-    assert "sep 3×3 30%" in [line.text for line in links[unsure].lines]
-    assert links[sure].stroke.width > links[unsure].stroke.width
-    assert links[sure].stroke.alpha > links[unsure].stroke.alpha
-    assert links[sure].stroke.colour == operation_stroke("conv_3x3").colour
+    arrows = {arrow.key: arrow for panel in picture.panels for arrow in panel.arrows}
+    assert "conv 3×3 90%" in [line.text for line in arrows[sure].lines]
+    assert "sep 3×3 30%" in [line.text for line in arrows[unsure].lines]
+    assert arrows[sure].stroke.width > arrows[unsure].stroke.width
+    assert arrows[sure].stroke.alpha > arrows[unsure].stroke.alpha
+    assert arrows[sure].stroke.colour == operation_stroke("conv_3x3").colour
     assert {"conv_3x3", "sep_conv_3x3"} <= {key.operation for key in picture.keys[0]}
 
 
@@ -129,8 +129,8 @@ def test_edges_without_effect_can_be_hidden():
     assert dead
     shown = cells_picture(genotype)
     hidden = cells_picture(genotype, hide_none=True)
-    keys = {link.key for panel in shown.panels for link in panel.links}
-    assert keys - {link.key for panel in hidden.panels for link in panel.links} == dead
+    keys = {arrow.key for panel in shown.panels for arrow in panel.arrows}
+    assert keys - {arrow.key for panel in hidden.panels for arrow in panel.arrows} == dead
     assert "none" not in {key.operation for key in hidden.keys[0]}
 
 
@@ -156,11 +156,11 @@ def test_a_difference_shows_the_cells_that_differ_in_both_and_fades_what_is_alik
     second = _changed(first, space, {edge: op})
     picture = difference_picture(first, second)
     assert [panel.title.split("  ")[1] for panel in picture.panels] == ["fuse16 in A", "fuse16 in B"]
-    links = {link.key: link for panel in picture.panels for link in panel.links}
-    assert len(links) == 2 * len([edge for edge in first.graph.edges if edge.startswith("fuse16.")])
-    strong = {key for key, link in links.items() if link.stroke.alpha == 1}
+    arrows = {arrow.key: arrow for panel in picture.panels for arrow in panel.arrows}
+    assert len(arrows) == 2 * len([edge for edge in first.graph.edges if edge.startswith("fuse16.")])
+    strong = {key for key, arrow in arrows.items() if arrow.stroke.alpha == 1}
     assert strong == {f"A/{edge}", f"B/{edge}"}
-    assert links[f"B/{edge}"].stroke.colour == operation_stroke(op).colour
+    assert arrows[f"B/{edge}"].stroke.colour == operation_stroke(op).colour
     assert differences(first, second) == [
         f"{edge}: fuse16.t_f32 · {first.graph.operations()[edge]} -> fuse16.t_f32 · {op}"
     ]
@@ -173,7 +173,7 @@ def test_a_difference_of_unlike_genotypes_says_what_only_one_has():
     assert any(line.startswith("fuse16.n1: only in B") for line in texts)
     picture = difference_picture(first, second)
     assert {"2  pyramid in A", "6  fuse16 in B"} <= {panel.title for panel in picture.panels}
-    words = {line.text for panel in picture.panels for link in panel.links for line in link.lines}
+    words = {line.text for panel in picture.panels for arrow in panel.arrows for line in arrow.lines}
     assert "only here" in words
     compose(picture, "matplotlib", "screen")
 
@@ -188,10 +188,10 @@ def test_marks_are_written_below_labels_and_set_the_arrows():
     genotype = _decided()
     weak, strong = [edge for edge in genotype.graph.edges if edge.startswith("fuse16.")][:2]
     marks = {weak: Mark("+0.01", 0.0), strong: Mark("+0.50", 1.0)}
-    links = {link.key: link for panel in cells_picture(genotype, marks=marks).panels for link in panel.links}
-    assert links[weak].lines[-1].text == "+0.01" and links[strong].lines[-1].text == "+0.50"
-    assert links[weak].stroke.width < links[strong].stroke.width
-    assert links[weak].stroke.alpha < links[strong].stroke.alpha == 1
+    arrows = {arrow.key: arrow for panel in cells_picture(genotype, marks=marks).panels for arrow in panel.arrows}
+    assert arrows[weak].lines[-1].text == "+0.01" and arrows[strong].lines[-1].text == "+0.50"
+    assert arrows[weak].stroke.width < arrows[strong].stroke.width
+    assert arrows[weak].stroke.alpha < arrows[strong].stroke.alpha == 1
 
 
 def test_each_operation_of_the_language_looks_different():
@@ -232,6 +232,6 @@ def test_the_overview_shows_every_cell_and_every_output(name):
         for edge in node.edges
         if genotype.graph[edge.source].cell != node.cell
     }
-    assert len([link for link in panel.links if " to " in link.key and "output" not in link.target]) == len(reads)
-    fills = {shape.fill for shape in panel.shapes} | {link.tooltip.rpartition(", ")[2] for link in panel.links}
+    assert len([arrow for arrow in panel.arrows if " to " in arrow.key and "output" not in arrow.target]) == len(reads)
+    fills = {shape.fill for shape in panel.shapes} | {arrow.tooltip.rpartition(", ")[2] for arrow in panel.arrows}
     assert all(key.fill in fills or key.text in fills for key in picture.keys[0])  # no stride that is not shown
