@@ -17,7 +17,7 @@ import sys
 import textwrap
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -47,7 +47,7 @@ from nas.options import (
     type_text,
 )
 
-__all__ = ["Command", "run_command"]
+__all__ = ["Command", "aligned", "run_command"]
 
 _Source = tuple[str, Values]  # a file and what it says
 
@@ -484,6 +484,25 @@ def _entry(left: str, text: str, width: int) -> str:
     if len(left) > indent - 4:
         return f"  {left}\n" + "\n".join(" " * indent + line for line in lines)
     return f"  {left:<{indent - 2}}" + f"\n{' ' * indent}".join(lines)
+
+
+# ---------------------------------------------------------------------------------------------------- printing
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
+    """Rows of cells as lines, their columns one below another; right: the columns that are flush right.
+
+    >>> print(aligned([("net", "ms"), ("fpn", "12.5")], right=[1]))
+    net    ms
+    fpn  12.5
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        cells = enumerate(zip(row, widths, strict=True))
+        return "  ".join(c.rjust(width) if i in right else c.ljust(width) for i, (c, width) in cells).rstrip()
+
+    return "\n".join(map(line, rows))
 
 
 # ---------------------------------------------------------------------------------------------------- running

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genotypes import UserError
-from nas.command import run_command
+from nas.command import aligned, run_command
 
 __all__ = ["COMMANDS", "main"]
 
@@ -87,10 +87,7 @@ def runs(argv: Sequence[str]) -> None:
     if not rows:
         print(f"no runs below {folder}")
         return
-    head = ("run", "kind", "state", "score")
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, *rows):
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print(aligned([("run", "kind", "state", "score"), *rows]))
 
 
 def completion(argv: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "GenotypeFile",
     "MinetSpace",
     "Space",
+    "load_space",
     "register_space",
     "space_named",
 ]
@@ -197,10 +198,15 @@ class GenotypeFile(Space):
     name: str  # type: ignore[misc]  # of each file its own
 
     def build(self, size: tuple[int, int]) -> Genotype:
-        genotype = load(self.name)
-        if genotype.is_decided:
-            raise UserError(f"{self.name}: every edge is decided; a space needs an edge with a list of candidates")
-        return genotype
+        return load_space(self.name)
+
+
+def load_space(name: str) -> Genotype:
+    """The genotype of the zoo, or in that file, that is a space; UserError where nothing of it is open."""
+    genotype = load(name)
+    if genotype.is_decided:
+        raise UserError(f"{name}: every edge is decided; a space needs an edge with a list of candidates")
+    return genotype
 
 
 def space_named(name: str) -> Space:

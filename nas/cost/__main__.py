@@ -13,7 +13,7 @@ from tqdm import tqdm
 import genotypes
 from genotypes.errors import check_least
 from genotypes.files import check_file, write_csv
-from nas.command import Command, run_command
+from nas.command import Command, aligned, run_command
 from nas.cost import count, measure
 from nas.cost.clock import told_if_busy
 from nas.cost.counting import Cost, check_decided
@@ -170,9 +170,7 @@ def _to_text(rows: Sequence[Row]) -> str:
     columns = [column for column in _SHOWN if column in rows[0]]
     lines = [[_SHOWN[column][0] for column in columns]]
     lines += [[_SHOWN[c][1](row[c]) if row[c] != "" else "-" for c in columns] for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    pads = [str.ljust if column in _LEFT else str.rjust for column in columns]
-    return "\n".join("  ".join(pads[i](line[i], widths[i]) for i in range(len(columns))).rstrip() for line in lines)
+    return aligned(lines, right=[i for i, column in enumerate(columns) if column not in _LEFT])
 
 
 if __name__ == "__main__":

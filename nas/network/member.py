@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from genotypes import OPERATIONS, Genotype, Graph, UserError
-from nas.network.network import Network, build, to_device
+from nas.network.network import Network, build, edge_key, node_key, to_device
 from nas.run.device import sent
 from search_spaces.operations import build_operation
 
@@ -119,7 +119,7 @@ def inherit(supernet: Network, genotype: Genotype) -> Network:
 
 def lend_state(genotype: Genotype, source: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A decided network's tensors under the keys that a supernet of its space has for the same operations."""
-    prefixes = {_prefix(edge): f"{_prefix(edge)}ops.{op}." for edge, op in genotype.graph.operations().items()}
+    prefixes = {f"{edge_key(edge)}.": f"{edge_key(edge)}.ops.{op}." for edge, op in genotype.graph.operations().items()}
     lent = {}
     for key, value in source.items():
         prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), None)
@@ -203,8 +203,8 @@ def _origins(
     """For each of a member's tensors, where in the supernet's state it is."""
     graph, whole = genotype.graph, supernet.graph
     channels = _channels(graph, whole)
-    edges = {f"cells.{edge.id.replace('.', '.edges.', 1)}.": edge for edge in graph.edges.values()}
-    nodes = {f"cells.{node.cell}.nodes.{node.local}.": node for node in graph.nodes.values() if node.kind == "cell"}
+    edges = {f"{edge_key(edge.id)}.": edge for edge in graph.edges.values()}
+    nodes = {f"{node_key(node.name)}.": node for node in graph.nodes.values() if node.kind == "cell"}
     found = {}
     for key, shape in shapes.items():
         owner = ".".join(key.split(".")[:4]) + "." if key.startswith("cells.") else ""
@@ -271,8 +271,3 @@ def _channels(graph: Graph, whole: Graph) -> dict[str, Channels]:
             raise UserError(f"{name} sums features whose channels are different ones of the supernet's")
         found[name] = kept.pop()
     return found
-
-
-def _prefix(edge: str) -> str:
-    cell, name = edge.split(".", 1)
-    return f"cells.{cell}.edges.{name}."

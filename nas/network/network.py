@@ -14,7 +14,17 @@ from nas.run.device import sent
 from search_spaces.backbones import build_backbone
 from search_spaces.steps import build_post, resize
 
-__all__ = ["CellModule", "Network", "build", "to_device"]
+__all__ = ["CellModule", "Network", "build", "edge_key", "node_key", "to_device"]
+
+
+def edge_key(edge: str) -> str:
+    """Under which key of a network the module of the edge "cell.edge" is."""
+    return f"cells.{edge.replace('.', '.edges.', 1)}"
+
+
+def node_key(node: str) -> str:
+    """Under which key of a network the module of the node "cell.node" is: its norm and activation."""
+    return f"cells.{node.replace('.', '.nodes.', 1)}"
 
 
 class _PlannedEdge(NamedTuple):

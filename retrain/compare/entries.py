@@ -9,6 +9,7 @@ from genotypes import Genotype, UserError
 from nas.strategies import random_choices
 from retrain.tables import labelled
 from search_spaces import fpn
+from search_spaces.spaces import load_space
 
 __all__ = ["Entry", "read_entries"]
 
@@ -82,12 +83,7 @@ def _space(texts: tuple[str, ...], space: str | None) -> Genotype | None:
         files = [Path(labelled(text)[1]) for text in texts]
         beside = [(file if file.is_dir() else file.parent) / "space.yaml" for file in files if file.exists()]
         space = next((str(path) for path in beside if path.is_file()), None)
-    if space is None:
-        return None
-    genotype = genotypes.load(space)
-    if genotype.is_decided:
-        raise UserError(f"{space}: every edge is decided; a space needs an edge with a list of candidates")
-    return genotype
+    return None if space is None else load_space(space)
 
 
 def _pyramid(like: Genotype | None) -> Genotype:

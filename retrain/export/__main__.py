@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from genotypes import UserError
-from nas.command import Command, run_command
+from genotypes.errors import check_least
+from nas.command import Command, aligned, run_command
 from nas.run.sizes import parse_size
 from retrain.export import FORMATS, export
 from retrain.export.readme import table
@@ -45,9 +45,7 @@ class ExportConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("limit", "test_limit", "threads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        check_least(self, "--", limit=1, test_limit=1, threads=1)
 
 
 COMMAND = Command(
@@ -83,10 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         threads=options.threads,
         tell=lambda message: print(f"{message} ...", file=sys.stderr),
     )
-    rows = table(made)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print(aligned(table(made)))
     for line in made.losses():
         print(line)
     for reason in made.skipped:

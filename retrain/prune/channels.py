@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from genotypes import Cell, Edge, Genotype, Graph, UserError
 from nas.network import Network, build
+from nas.network.network import edge_key, node_key
 
 __all__ = ["THRESHOLD", "Pruned", "prune_channels"]
 
@@ -166,16 +167,14 @@ class _Widths:
             alive = self.alive(node)
             if data.kind != "cell" or not alive.any():
                 continue
-            cell, name = node.split(".", 1)
-            prefix = f"cells.{cell}.nodes.{name}."
-            for key, value in _below(old, prefix):
+            for key, value in _below(old, f"{node_key(node)}."):
                 value = value - added[node] if key.endswith("running_mean") else value
                 new[key] = value[alive] if value.ndim else value
             for edge in data.edges:
                 outputs, inputs = alive[self.part(node, edge)], self.alive(edge.source)
                 if not outputs.any() or not inputs.any():
                     continue
-                for key, value in _below(old, f"cells.{cell}.edges.{edge.name}."):
+                for key, value in _below(old, f"{edge_key(edge.id)}."):
                     value = value[outputs]
                     if value.ndim > 1 and not _is_depthwise(edge):
                         value = value[:, inputs]
@@ -185,25 +184,24 @@ class _Widths:
 
     def _shift_bias(self, new: dict[str, Tensor], node: str, added: Tensor) -> None:
         """Where no norm can take the constant, the bias does: the classifier's."""
-        if f"cells.{node.replace('.', '.nodes.', 1)}.norm.running_mean" in new or not added.any():
+        if f"{node_key(node)}.norm.running_mean" in new or not added.any():
             return
         edge = self.graph.incoming(node)[0]
-        key = f"cells.{edge.id.replace('.', '.edges.', 1)}.bias"
+        key = f"{edge_key(edge.id)}.bias"
         if key not in new:
             raise UserError(f"{node} reads channels that vanished, but has no norm and no bias to take their shift")
         new[key] = new[key] + added
 
     def post(self, node: str) -> tuple[nn.BatchNorm2d, nn.Module]:
         """The norm and the activation behind a node."""
-        prefix = f"cells.{node.replace('.', '.nodes.', 1)}"
-        post = self.net.get_submodule(prefix)
+        post = self.net.get_submodule(node_key(node))
         norm, act = getattr(post, "norm", None), getattr(post, "act", None)
         if not isinstance(norm, nn.BatchNorm2d):
             raise UserError(f"{node} has no batch norm: pruning looks at the scales of batch norms")
         return norm, act if isinstance(act, nn.Module) else nn.Identity()
 
     def convolution(self, edge: str) -> nn.Conv2d:
-        module = self.net.get_submodule(f"cells.{edge.replace('.', '.edges.', 1)}")
+        module = self.net.get_submodule(edge_key(edge))
         if not isinstance(module, nn.Conv2d):
             raise UserError(f"{edge} is no plain convolution: what a vanished channel sends through it is unknown")
         return module
