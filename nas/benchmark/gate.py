@@ -21,6 +21,7 @@ from torch import Tensor
 
 from genotypes import Genotype, UserError
 from genotypes.errors import check_least
+from genotypes.files import write_atomically
 from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, write_members
 from nas.command import Command, run_command
 from nas.cost import count, latencies
@@ -28,7 +29,7 @@ from nas.cost.clock import told_if_busy
 from nas.cost.measuring import prepare
 from nas.network import Network, build, to_device
 from nas.options import owner, to_yaml
-from nas.run import RunFolder, check_free, open_device, progress_bar, seeded, write_atomically
+from nas.run import RunFolder, check_free, open_device, progress_bar, seeded
 from nas.search.members import scaled_line, score_network
 from nas.search.sandwich import at_size
 from nas.strategies import random_choices

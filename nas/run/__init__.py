@@ -2,7 +2,7 @@
 
 from nas.command import run_command
 from nas.run.device import memory_told, open_device, peak_memory, seeded, sent, torch_threads
-from nas.run.folder import RunFolder, check_free, find_checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from nas.run.folder import RunFolder, check_free, find_checkpoint, load_checkpoint, save_checkpoint
 from nas.run.interrupts import Interrupted, Interrupts, deadline
 from nas.run.progress import progress_bar, quiet
 
@@ -24,5 +24,4 @@ __all__ = [
     "seeded",
     "sent",
     "torch_threads",
-    "write_atomically",
 ]

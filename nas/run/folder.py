@@ -30,7 +30,6 @@ __all__ = [
     "find_checkpoint",
     "load_checkpoint",
     "save_checkpoint",
-    "write_atomically",
 ]
 
 _CHECKPOINT = "checkpoint.pt"

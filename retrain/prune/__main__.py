@@ -13,7 +13,7 @@ from genotypes.files import check_folder, write_atomically
 from nas import cost
 from nas.command import Command, run_command
 from nas.network import Network, reestimate_norms
-from nas.task import AugmentConfig, Batches, LossConfig
+from nas.task import AugmentConfig, Batches, LossConfig, PhotoOptions
 from nas.training import HeldOut
 from retrain.predictor import load, save
 from retrain.prune import THRESHOLD, prune_channels
@@ -24,7 +24,7 @@ _FILES = ("genotype.yaml", "weights.safetensors", "pruning.json")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneConfig:
+class PruneConfig(PhotoOptions):
     """Which network to prune, and what to estimate its norm statistics on.
 
     Attributes:
@@ -35,8 +35,6 @@ class PruneConfig:
             trained on, and the held-out ones are scored (default: neither).
         batches: batches for the statistics.
         batch_size: images at a time.
-        limit: use only so many photographs.
-        cache: folder that keeps decoded photographs between runs.
         held_out: share of the photographs that was held out.
         data_seed: of the split, as in training.
         device: cpu, cuda or auto.
@@ -45,13 +43,10 @@ class PruneConfig:
     weights: str = ""
     out: Path | None = None
     threshold: float = THRESHOLD
-    data: str | None = None
+    data: str = ""
     batches: int = 50
     batch_size: int = 16
-    limit: int | None = None
-    cache: str | None = None
     held_out: float = 0.1
-    data_seed: int = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -103,7 +98,7 @@ def _restate(net: Network, pruned: Network, options: PruneConfig) -> dict[str, d
     """Estimate the pruned network's statistics anew; the held-out scores before, without its channels, and after."""
     recipe = Recipe(size=net.genotype.input.size[0])
     shared = {name: getattr(options, name) for name in ("limit", "cache", "held_out", "data_seed", "device")}
-    setup = open_training(TrainConfig(recipe=recipe, data=options.data or "", **shared), genotype=net.genotype)
+    setup = open_training(TrainConfig(recipe=recipe, data=options.data, **shared), genotype=net.genotype)
     batches = Batches(
         samples=setup.samples(setup.train_rows),
         batch_size=options.batch_size,
