@@ -16,7 +16,7 @@ left out: features of the backbone and its blocks beyond them, cells, choices in
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Candidate", "Kind", "candidates", "find_widths", "is_open", "largest_widths"]
 
 Candidate = str | int
+DocumentPath = tuple[str | int, ...]  # in a document
 Chosen = Mapping[str, Any]  # id -> candidate
 Fields = Mapping[str, Any]  # of a Genotype, as closed so far
 
@@ -76,7 +77,7 @@ def _find_all_widths(genotype: "Genotype") -> dict[str, tuple[int, ...]]:
 def _close_widths(genotype: "Genotype", fields: Fields, chosen: Chosen) -> dict[str, Any]:
     def close(cell: "Cell") -> "Cell":
         mine = {way.split(".", 1)[1]: width for way, width in chosen.items() if way.split(".")[0] == cell.name}
-        params = freeze(_map(cell.params, lambda way, widths: mine.get(way)))
+        params = freeze(_map(cell.params, lambda path, widths: mine.get(".".join(map(str, path)))))
         return dataclasses.replace(cell, params=params) if mine else cell
 
     return {"cells": tuple(map(close, fields["cells"]))}
@@ -153,22 +154,23 @@ KINDS = (
 )
 
 
-def find_widths(params: Any, path: tuple[str | int, ...] = ()) -> dict[str, tuple[int, ...]]:
+def find_widths(params: Any) -> dict[str, tuple[int, ...]]:
     """Way ("widths.0.0") -> candidates, in the document's order; GenotypeError, with the place, for bad candidates."""
-    if is_open(params):
-        return {".".join(map(str, path)): candidates(params["choose"], 0, path)}
     found: dict[str, tuple[int, ...]] = {}
-    for key, value in _children(params):
-        found |= find_widths(value, (*path, key))
+
+    def note(path: DocumentPath, widths: Any) -> None:
+        found[".".join(map(str, path))] = candidates(widths, 0, path)
+
+    _map(params, note)
     return found
 
 
 def largest_widths(params: Any) -> Any:
     """The parameters with the largest candidate in each open width's place."""
-    return _map(params, lambda way, widths: max(widths))
+    return _map(params, lambda path, widths: max(widths))
 
 
-def candidates(value: Any, least: int, path: tuple[str | int, ...] = ()) -> tuple[int, ...]:
+def candidates(value: Any, least: int, path: DocumentPath = ()) -> tuple[int, ...]:
     """The checked candidates of `{choose: [...]}`: two or more different integers, none below `least`."""
     good = isinstance(value, tuple) and all(type(item) is int and item >= least for item in value)
     if not good or len(value) < 2 or len(set(value)) < len(value):
@@ -180,16 +182,10 @@ def is_open(value: Any) -> bool:
     return isinstance(value, Mapping) and set(value) == {"choose"}
 
 
-def _children(value: Any) -> Iterator[tuple[str | int, Any]]:
-    if isinstance(value, Mapping):
-        yield from value.items()
-    elif isinstance(value, tuple):
-        yield from enumerate(value)
-
-
-def _map(value: Any, decide: Callable[[str, Any], Any], path: tuple[str | int, ...] = ()) -> Any:
+def _map(value: Any, decide: Callable[[DocumentPath, Any], Any], path: DocumentPath = ()) -> Any:
+    """The value with what `decide` makes of the path and candidates of each open width; of None it stays open."""
     if is_open(value):
-        decided = decide(".".join(map(str, path)), value["choose"])
+        decided = decide(path, value["choose"])
         return value if decided is None else decided
     if isinstance(value, Mapping):
         return {key: _map(item, decide, (*path, key)) for key, item in value.items()}

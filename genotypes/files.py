@@ -20,6 +20,7 @@ __all__ = [
     "is_temporary",
     "write_atomically",
     "write_csv",
+    "write_text",
     "writing",
 ]
 
@@ -113,8 +114,13 @@ def write_csv(path: str | os.PathLike[str], rows: Sequence[Any]) -> None:
         writer.writerows([row[key] for key in rows[0]] for row in rows)
     else:
         writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """A text file (UTF-8), in one step; UserError where it cannot be written."""
     with write_atomically(path) as file:
-        file.write(text.getvalue().encode())
+        file.write(text.encode())
 
 
 def is_temporary(name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from genotypes.errors import GenotypeError, UserError, format_path
-from genotypes.files import write_atomically
+from genotypes.files import write_text
 from genotypes.genotype import Genotype
 
 __all__ = ["dumps", "load_file", "loads", "parse_yaml", "read_text", "save"]
@@ -120,8 +120,7 @@ def dumps(genotype: Genotype) -> str:
 
 def save(genotype: Genotype, path: str | os.PathLike[str]) -> None:
     """Write the file, in one step; UserError where that is not possible."""
-    with write_atomically(path) as file:
-        file.write(dumps(genotype).encode())
+    write_text(path, dumps(genotype))
 
 
 class _Dumper(yaml.SafeDumper):

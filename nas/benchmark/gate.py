@@ -21,7 +21,6 @@ from torch import Tensor
 
 from genotypes import Genotype, UserError
 from genotypes.errors import check_least
-from genotypes.files import write_atomically
 from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, write_members
 from nas.command import Command, run_command
 from nas.cost import count, latencies
@@ -185,8 +184,7 @@ def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> 
     done = [Trained(**row) for row in json.loads(file.read_text())] if file.is_file() else []
 
     def keep(rows: list[Trained]) -> None:
-        with write_atomically(file) as handle:
-            handle.write(json.dumps([vars(row) for row in rows], indent=1).encode())
+        run.write_text(file.name, json.dumps([vars(row) for row in rows], indent=1))
         write_members(rows, run.path / "members.csv")
 
     rows = train_members(

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from genotypes import Genotype, UserError
-from genotypes.files import write_atomically
+from genotypes.files import write_text
 from nas.cost.measuring import now, prepare, told_of_too_little_memory
 from nas.cost.places import Place, PlacedOperation, find_places
 from nas.network import Network, to_device
@@ -183,8 +183,7 @@ class LatencyCache:
     def put(self, key: str, fixed: float, edges: dict[str, dict[str, float]]) -> None:
         """Keep a table; UserError where that is not possible."""
         tables = self._read() | {key: {"fixed": fixed, "edges": edges}}
-        with write_atomically(self.path) as file:
-            file.write(json.dumps(self.machine | {"tables": tables}, indent=1).encode())
+        write_text(self.path, json.dumps(self.machine | {"tables": tables}, indent=1))
 
     def _read(self) -> dict[str, dict]:
         try:

@@ -4,6 +4,7 @@ from nas.network.edge import Mixture
 from nas.network.member import Member, extreme, inherit, supernet_genotype
 from nas.network.network import Network, build, to_device
 from nas.network.norms import (
+    batch_norms,
     check_single_image,
     norm_statistics_frozen,
     norm_statistics_restored,
@@ -15,6 +16,7 @@ __all__ = [
     "Member",
     "Mixture",
     "Network",
+    "batch_norms",
     "build",
     "check_single_image",
     "extreme",

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from genotypes import UserError
 
 __all__ = [
+    "batch_norms",
     "check_single_image",
     "norm_statistics_frozen",
     "norm_statistics_restored",
@@ -19,13 +20,18 @@ __all__ = [
 ]
 
 
+def batch_norms(net: nn.Module) -> list[_BatchNorm]:
+    """All of a network, in its order."""
+    return [module for module in net.modules() if isinstance(module, _BatchNorm)]
+
+
 @contextmanager
 def norm_statistics_frozen(net: nn.Module) -> Iterator[None]:
     """In training mode, norms use the batch's statistics but leave their running ones as they are.
 
     Probes of a loss at other weights, or on other data, must not leak into what the network remembers.
     """
-    norms = [module for module in net.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = [norm for norm in batch_norms(net) if norm.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False
     try:
@@ -52,7 +58,7 @@ def norms_counted_at_once(net: nn.Module) -> Iterator[None]:
     A network of a search has hundreds, and on a GPU each addition is a kernel. Nothing reads the counts but norms
     that average over all batches (momentum None), which count as ever; they are part of the state all the same.
     """
-    norms = [part for part in net.modules() if isinstance(part, _BatchNorm) and part.momentum is not None]
+    norms = [norm for norm in batch_norms(net) if norm.momentum is not None]
     tallies = [_Tally() for _ in norms]
     for norm, tally in zip(norms, tallies, strict=True):
         norm.__dict__["num_batches_tracked"] = tally  # found before the buffer, which stays where it is
@@ -82,7 +88,7 @@ def check_single_image(net: nn.Module, size: int) -> None:
 @contextmanager
 def norm_statistics_restored(net: nn.Module) -> Iterator[None]:
     """Whatever happens to the norms' running statistics inside, they are afterwards what they were before."""
-    norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
+    norms = batch_norms(net)
     before = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]
     try:
         yield
@@ -98,7 +104,7 @@ def reestimate_norms(net: nn.Module, batches: Iterable[torch.Tensor], *arguments
 
     arguments: what else the network's forward pass takes, such as a supernet's mixture.
     """
-    norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
+    norms = batch_norms(net)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

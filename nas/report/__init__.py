@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from genotypes import UserError, UserNote
-from genotypes.files import write_atomically
+from genotypes.files import write_text
 from nas.report.comparison import comparison_page
 from nas.report.parts import render
 from nas.report.runs import read_run
@@ -33,9 +33,7 @@ def write_report(path: str | Path) -> Path:
     run = read_run(path)
     if run.kind not in _PAGES:
         raise UserError(f"{path}: a {run.kind} has no page; expected a {', '.join(_PAGES)}")
-    html = render(_PAGES[run.kind](run))
-    with write_atomically(run.path / "report.html") as file:
-        file.write(html.encode())
+    write_text(run.path / "report.html", render(_PAGES[run.kind](run)))
     return run.path / "report.html"
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genotypes import UserError
-from genotypes.files import check_writable, is_temporary, write_atomically, write_csv
+from genotypes.files import check_writable, is_temporary, write_atomically, write_csv, write_text
 from nas.run.distributed import is_first, scratch_folder
 from nas.run.interrupts import signals_held
 
@@ -121,8 +121,7 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run."""
-        with write_atomically(self.path / name) as file:
-            file.write(text.encode())
+        write_text(self.path / name, text)
         return self.path / name
 
     def save(self, state: dict[str, Any]) -> None:

@@ -37,11 +37,7 @@ def draw(
     path: str | os.PathLike[str],
     *,
     what: str = "cells",
-    probabilities: Probabilities | None = None,
-    marks: Mapping[str, Mark] | None = None,
-    engine: str = "auto",
-    size: str = "screen",
-    hide_none: bool = False,
+    **look: Any,
 ) -> list[Path]:
     """Draw into `path` (.svg, .png or .pdf) and return the files written, in whole or not at all.
 
@@ -63,8 +59,7 @@ def draw(
     _one_of("unknown what", what, WHAT)
     contents = {}
     for part in WHAT[:2] if what == "both" else (what,):
-        look: dict[str, Any] = {"probabilities": probabilities, "marks": marks, "hide_none": hide_none}
-        page, dpi = _composed(genotype, what=part, engine=engine, size=size, **look)
+        page, dpi = _composed(genotype, what=part, **look)
         target = network_path(path) if (what, part) == ("both", "network") else path
         contents[target] = render(page, kind, dpi=dpi)
     for target, data in contents.items():

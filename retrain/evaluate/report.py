@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from genotypes.files import file_name, write_atomically, write_csv
+from genotypes.files import file_name, write_atomically, write_csv, write_text
 from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize, write_png
 from retrain.evaluate.score import Scored
 from retrain.tables import latex_table, markdown_table, write_spreadsheet
@@ -174,8 +174,7 @@ def write_report(
     from nas.visualize.charts import save_figure  # matplotlib
 
     for name, text in texts.items():
-        with write_atomically(folder / name) as file:
-            file.write(text.encode())
+        write_text(folder / name, text)
     for name, rows in (sheets | {"worst": worst_rows, "curves": _curve_rows(scored)}).items():
         write_csv(folder / f"{name}.csv", rows)
     if spreadsheet:

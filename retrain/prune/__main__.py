@@ -9,7 +9,7 @@ from typing import Any
 
 import genotypes
 from genotypes.errors import UserError, check_least
-from genotypes.files import check_folder, write_atomically
+from genotypes.files import check_folder, write_text
 from nas import cost
 from nas.command import Command, run_command
 from nas.network import Network, reestimate_norms
@@ -89,8 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     document["widths"] = {way: [width, pruned.after[way]] for way, width in pruned.before.items()}
     genotypes.save(pruned.net.genotype, out / "genotype.yaml")
     save(out / "weights.safetensors", pruned.net)
-    with write_atomically(out / "pruning.json") as file:
-        file.write(json.dumps(document, indent=1).encode())
+    write_text(out / "pruning.json", json.dumps(document, indent=1))
     _report(document, options.threshold, out)
 
 

@@ -230,10 +230,8 @@ def _tagged(genotype: Genotype) -> tuple[Graph, dict[int, str]]:
     """
     ways: dict[int, str] = {}
 
-    def tag(value: Any, way: str) -> Any:
-        if isinstance(value, tuple):
-            return [tag(item, f"{way}.{index}") for index, item in enumerate(value)]
-        if value == 0:
+    def tag(width: int, way: str) -> int:
+        if width == 0:
             return 0
         number = 100_003 + len(ways)
         ways[number] = way
@@ -245,12 +243,6 @@ def _tagged(genotype: Genotype) -> tuple[Graph, dict[int, str]]:
 
 def _narrowed(genotype: Genotype, widths: Mapping[str, int]) -> Genotype:
     """The genotype with other widths; a branch without channels is absent, and nothing names it as an input."""
-
-    def number(value: Any, way: str) -> Any:
-        if isinstance(value, tuple):
-            return [number(item, f"{way}.{index}") for index, item in enumerate(value)]
-        return widths.get(way, 0)
-
     gone = {
         f"{cell.name}.out{branch}"
         for cell in genotype.cells
@@ -261,7 +253,7 @@ def _narrowed(genotype: Genotype, widths: Mapping[str, int]) -> Genotype:
     cells = []
     for cell in genotype.cells:
         inputs = {alias: source for alias, source in cell.inputs.items() if source not in gone}
-        cells.append(Cell.from_dict(_with_widths(cell, number) | {"inputs": inputs}))
+        cells.append(Cell.from_dict(_with_widths(cell, lambda _, way: widths.get(way, 0)) | {"inputs": inputs}))
     return genotype.replace(
         name=f"{genotype.name}_pruned",
         description=f"{genotype.name} with the widths that pruning left.",
@@ -277,7 +269,13 @@ def _last_widths(cell: Cell, widths: Mapping[str, int]) -> list[int]:
     return [widths.get(f"{way}.{branch}", 0) for branch in range(len(branches))]
 
 
-def _with_widths(cell: Cell, change: Callable[[Any, str], Any]) -> dict[str, Any]:
-    """The cell's document, with its widths changed."""
+def _with_widths(cell: Cell, change: Callable[[int, str], int]) -> dict[str, Any]:
+    """The cell's document, with its widths changed; change: of a width and its name."""
+
+    def changed(value: Any, way: str) -> Any:
+        if isinstance(value, tuple):
+            return [changed(item, f"{way}.{index}") for index, item in enumerate(value)]
+        return change(value, way)
+
     names = _WIDTHS.get(cell.template, ())
-    return cell.to_dict() | {name: change(cell.params[name], f"{cell.name}.{name}") for name in names}
+    return cell.to_dict() | {name: changed(cell.params[name], f"{cell.name}.{name}") for name in names}

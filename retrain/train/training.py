@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 import genotypes
 from genotypes import Genotype
 from genotypes.files import write_atomically
-from nas.network import Network, to_device
+from nas.network import Network, batch_norms, to_device
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.run.distributed import go_on_alone
@@ -172,7 +171,7 @@ def recipe_changes(net: Network, recipe: Recipe) -> tuple[list[Change], Network]
 class StillNorms(Change):
     """BatchNorms that compute with the running statistics that came, and keep them."""
 
-    def __init__(self, norms: list[nn.Module]) -> None:
+    def __init__(self, norms: Sequence[nn.Module]) -> None:
         self.norms = norms
 
     def before(self, trainer: Trainer, batch: Any) -> None:
@@ -181,20 +180,16 @@ class StillNorms(Change):
 
 
 def _freeze(net: Network, recipe: Recipe) -> StillNorms:
-    still = _norms(net) if recipe.norms == "eval" else []
+    still = batch_norms(net) if recipe.norms == "eval" else []
     if recipe.freeze_backbone_norms and net.backbone is not None:
-        still += _norms(net.backbone)
-        for norm in _norms(net.backbone):
+        still += batch_norms(net.backbone)
+        for norm in batch_norms(net.backbone):
             norm.requires_grad_(False)
     check_patterns("recipe: frozen", recipe.frozen, net)
     for name, parameter in net.named_parameters():
         if any(re.match(pattern, name) for pattern in recipe.frozen):
             parameter.requires_grad_(False)
     return StillNorms(still)
-
-
-def _norms(module: nn.Module) -> list[nn.Module]:
-    return [part for part in module.modules() if isinstance(part, _BatchNorm)]
 
 
 def _strip(net: Network, setup: TrainSetup) -> np.ndarray:
