@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from genotypes.files import write_atomically, writing
-from nas.network import Network, norm_statistics_restored, reestimate_norms
+from nas.network import Network
 from nas.run import RunFolder
 from nas.search.pictures import predictions
-from nas.search.scoring import score_mixture
+from nas.search.scoring import score_path
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy
 from nas.task import write_png
@@ -97,14 +97,7 @@ def edge_worth(
 def inherited_loss(net: Network, setup: SearchSetup) -> Callable[[Mapping[str, str]], float]:
     """The held-out loss of choices with the supernet's weights, norms estimated on the same few batches each time."""
     batches = [setup.weights(step)[0] for step in range(_NORM_BATCHES)]
-
-    def loss(choices: Mapping[str, str]) -> float:
-        mixture = net.path(choices)
-        with norm_statistics_restored(net):
-            reestimate_norms(net, batches, mixture)
-            return score_mixture(net, mixture, setup)["loss"]
-
-    return loss
+    return lambda choices: score_path(net, net.path(choices), setup, batches)["loss"]
 
 
 def mean_losses(trials: Trials) -> Liking:

@@ -1,12 +1,13 @@
 """How a genotype is scored before anything is retrained: with the supernet's weights, or by a short training."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nas.cost.latency import machine_name
 from nas.network import Mixture, Network, build, norm_statistics_restored, reestimate_norms, to_device
@@ -27,12 +28,16 @@ def score_genotype(net: Network, choices: Mapping[str, str], setup: SearchSetup)
     return score_path(net, net.path(choices), setup)
 
 
-def score_path(net: Network, mixture: Mixture, setup: SearchSetup) -> dict[str, float]:
+def score_path(
+    net: Network, mixture: Mixture, setup: SearchSetup, batches: Iterable[Tensor] | None = None
+) -> dict[str, float]:
     """Scores of some of the supernet's candidates, with norm statistics estimated for them alone, then put back.
 
     The supernet's own are those of a mixture, or of whatever paths came by (Guo et al., ECCV 2020, section 3.4).
+    batches: to estimate them on, float[B, 3, H, W] each; by default `NORM_BATCHES` of the weights' half.
     """
-    batches = (setup.weights(step)[0] for step in range(NORM_BATCHES))
+    if batches is None:
+        batches = (setup.weights(step)[0] for step in range(NORM_BATCHES))
     with norm_statistics_restored(net):
         reestimate_norms(net, batches, mixture)
         return score_mixture(net, mixture, setup)
