@@ -5,7 +5,7 @@ edge. For parameters and multiply-adds that is exact, for latency an estimate. S
 weights is differentiable (ProxylessNAS, Cai et al., ICLR 2019, section 3.3).
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log
@@ -36,7 +36,7 @@ class CostTable:
     kind: "params", "macs" or "latency"; unit: "parameters", "multiply-adds" or "ms", of all numbers here.
     edges: E open edges in the order of `Genotype.open_edges`; candidates: of each. fixed: what no choice changes.
     table: float64 [E, O], O the most candidates of an edge, zeros beyond an edge's own.
-    graph: of the space; where it is given, a network that ignores the image is neither the cheapest nor the dearest.
+    graph: of the space; where it is given, the cheapest network is none that ignores the image.
 
     >>> import nas.cost, search_spaces
     >>> space = search_spaces.fusion_cells("tiny", 8, ["none", "skip_connect", "conv_3x3"])
@@ -94,11 +94,9 @@ class CostTable:
 
     def cheapest(self, exclude: Collection[str] = ()) -> dict[str, str]:
         """The choices that cost least, among candidates that are not excluded; UserError if an edge has no other."""
-        return self._extreme(min, exclude)
-
-    def dearest(self, exclude: Collection[str] = ()) -> dict[str, str]:
-        """The choices that cost most, among candidates that are not excluded; UserError if an edge has no other."""
-        return self._extreme(max, exclude)
+        rows = self.rows(exclude)
+        choices = _cheapest(rows)
+        return choices if self.graph is None else self.graph.reconnect(choices, rows)[0]
 
     def rows(self, exclude: Collection[str] = ()) -> dict[str, dict[str, float]]:
         """Edge -> candidate that is not excluded -> cost; UserError for an edge that has only excluded ones."""
@@ -112,11 +110,6 @@ class CostTable:
                     f"{edge} has no candidate but {', '.join(exclude)}: nothing is left when that is excluded"
                 )
         return found
-
-    def _extreme(self, pick: Callable[..., str], exclude: Collection[str]) -> dict[str, str]:
-        rows = self.rows(exclude)
-        choices = {edge: pick(row, key=row.__getitem__) for edge, row in rows.items()}
-        return choices if self.graph is None else self.graph.reconnect(choices, rows)[0]
 
 
 @lru_cache(maxsize=16)
@@ -192,7 +185,7 @@ def within_budget(
     losses = {edge: {op: -score for op, score in row.items()} for edge, row in scores.items()}
     for start, prices in (
         (found, losses),
-        ({edge: min(row, key=row.__getitem__) for edge, row in costs.items()}, costs),
+        (_cheapest(costs), costs),
     ):
         _, way = table.graph.reconnect(start, prices)
         kept = {edge: _without_zeros(row) if edge in way else row for edge, row in costs.items()}
@@ -235,6 +228,10 @@ def _count_one(op: str, place: Place, kind: str) -> float:
         with FlopCounterMode(display=False) as counter:  # resizes and sums have no multiply-adds as we count them
             module(x, total)
     return int(counter.get_total_flops()) // 2  # torch counts a multiply-add as 2
+
+
+def _cheapest(rows: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    return {edge: min(row, key=row.__getitem__) for edge, row in rows.items()}
 
 
 def _without_zeros(row: Mapping[str, float]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tiny_search import config, read_trials, run_search, words
+from tiny_search import config, dearest, read_trials, run_search, words
 
 import genotypes
 from genotypes import UserError
@@ -19,10 +19,10 @@ FEW = TrialsConfig(count=6, population=3)
 
 def test_rivals_keep_the_budget_too(tmp_path):
     table = cost_table(open_space(config()), "params")
-    least, most = table.of(table.cheapest()), table.of(table.dearest())
+    least, most = table.of(table.cheapest()), table.of(dearest(table))
     cfg = config(cost="params", budget=round(least + 0.2 * (most - least)), rivals=5)
     objective = open_search(cfg).objective
-    cheap, dear = table.cheapest(), table.dearest()
+    cheap, dear = table.cheapest(), dearest(table)
     assert objective.nearest(cheap) == cheap
     near = objective.nearest(dear)
     changed = [edge for edge in dear if near[edge] != dear[edge]]
@@ -37,7 +37,7 @@ def test_rivals_keep_the_budget_too(tmp_path):
 @pytest.mark.parametrize("strategy", ["darts", "gdas", "random"])
 def test_what_is_found_keeps_the_budget(tmp_path, strategy):
     table = cost_table(open_space(config()), "params")
-    least, most = table.of(table.cheapest()), table.of(table.dearest())
+    least, most = table.of(table.cheapest()), table.of(dearest(table))
     budget = round(least + 0.2 * (most - least))
     result = run_search(tmp_path / "run", config(strategy=strategy, cost="params", budget=budget))
     assert count(result.genotype).params == result.cost <= budget

@@ -38,3 +38,8 @@ def run_search(path, cfg, resume=False) -> SearchResult:
 def read_trials(path):
     with open(path) as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def dearest(table) -> dict[str, str]:
+    """The choices that cost most by a table of costs."""
+    return {edge: max(row, key=row.__getitem__) for edge, row in table.rows().items()}
