@@ -1,7 +1,5 @@
 """`python -m retrain.data`: what a set of photographs holds, and all that is wrong with it."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Tables as Markdown, LaTeX and spreadsheets; and what a row is called on a command line."""
 
-from __future__ import annotations
-
 import importlib.util
 import io
 import re

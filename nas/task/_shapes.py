@@ -3,8 +3,6 @@
 Distances compose by `minimum` (union) and `maximum` (cut), and give an antialiased edge or a soft shadow for free.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

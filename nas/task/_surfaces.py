@@ -1,7 +1,5 @@
 """Textures and colours of procedural pictures."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 

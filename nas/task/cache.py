@@ -1,7 +1,5 @@
 """Decode a data set once, keep it as bytes: in memory, or memory-mapped from disk where it is large."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Score a network on a data set: the network here, resizing and metrics in other processes meanwhile."""
 
-from __future__ import annotations
-
 import math
 import multiprocessing
 import os

@@ -3,8 +3,6 @@
 Every loss computes in float32 at least, also under autocast: sums over an image overflow half precision.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 

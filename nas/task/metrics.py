@@ -5,8 +5,6 @@ Conventions are those of a `Protocol`; pysodmetrics' own is to stretch every pre
 The library imports scipy and scikit-learn: import this module where maps are scored, not before.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

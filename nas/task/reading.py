@@ -4,8 +4,6 @@ A file is decoded at its full size, turned as its EXIF orientation says, convert
 resized to H x W. JPEG's draft mode is not used: it would make the result depend on the size asked for.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import struct

@@ -1,7 +1,5 @@
 """Scores of a data set: what they are called, how images' results become them, and fast ones while a network trains."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Disjoint parts of a set: weights, architecture, held out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 
