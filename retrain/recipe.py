@@ -22,6 +22,8 @@ class Recipe:
 
     Attributes:
         size: side of the training images in pixels.
+        native: photographs keep their own sizes instead, as CSF's authors train, and are scored so; passes must then be
+            batch_size. `size` remains what costs are counted at.
         batch_size: images a step.
         passes: equal parts in which a step's images go through the network, their gradients averaged: large batches in
             little memory. BatchNorm sees a part at a time.
@@ -45,6 +47,7 @@ class Recipe:
     EITHER: ClassVar = (("steps", "epochs"),)  # giving one in place of the other is no contradiction
 
     size: int = 64
+    native: bool = False
     batch_size: int = 16
     passes: int = 1
     steps: int = 400
@@ -67,6 +70,8 @@ class Recipe:
         if self.passes < 1 or self.batch_size % self.passes or (self.passes > 1 and self.dynamic_decay):
             given = f"{self.passes} of {self.batch_size}"
             raise UserError(f"recipe: passes must divide batch_size, and be 1 with dynamic_decay; not {given}")
+        if self.native:
+            self._check_native()
         if self.steps < 0 or not 0 <= self.epochs < math.inf or (self.steps > 0) == (self.epochs > 0):
             raise UserError(f"recipe: give steps or epochs, the other 0; not steps {self.steps}, epochs {self.epochs}")
         if not 0 <= self.ema < 1:
@@ -77,6 +82,15 @@ class Recipe:
         check_patterns("recipe: init_std", tuple(self.init_std))
         if not all(0 < std < math.inf for std in self.init_std.values()):
             raise UserError(f"recipe: init_std are standard deviations above 0, not {self.init_std}")
+
+    def _check_native(self) -> None:
+        if self.passes != self.batch_size:
+            given = f"{self.passes} of {self.batch_size}"
+            raise UserError(f"recipe: native photographs go one by one: passes must be batch_size, not {given}")
+        if self.augment.rotate or self.augment.scales != (1.0,):
+            raise UserError("recipe: native photographs keep their sizes: no augment.rotate, and augment.scales [1.0]")
+        if self.masks == "nearest":
+            raise UserError("recipe: native masks are not resized, so masks has no meaning: leave it at bilinear")
 
     def total_steps(self, images: int) -> int:
         """Weight steps for a training part of so many images."""

@@ -16,7 +16,7 @@ from nas.options import difference, from_dict, owner, read_file, to_dict, to_yam
 from nas.report import report_at_the_end
 from nas.report.runs import kind_of
 from nas.run import RunFolder, quiet
-from nas.task import PhotoOptions, PhotoSet, evaluate
+from nas.task import PhotoOptions, PhotoSet, Protocol, evaluate
 from nas.training import Diverged, fit
 from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trials, run_trials
 from retrain.predictor import Predictor
@@ -83,6 +83,8 @@ def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
         if not values or None in values or name in found:
             raise UserError(f"--search {text}: expected FIELD=A,B,C or FIELD=LOW..HIGH, each field once")
         try:
+            if name == "native" or (recipe.native and name == "size"):
+                raise UserError("trials are judged alike only if photographs are seen alike: set recipe.native for all")
             found[name] = [_value(changed(recipe, {name: value}), name) for value in values]
         except UserError as error:
             raise UserError(f"--search {text}: {error}") from None
@@ -199,9 +201,10 @@ def _score(
     except Diverged:
         return math.inf
     judged = photos[max(photos)].subset(setup.held_out_rows, name="held_out")
-    predict = Predictor(net, setup.device).probabilities
+    predict, protocol = Predictor(net, setup.device).probabilities, Protocol().changed(native=recipe.native)
+    options: dict[str, Any] = {"protocol": protocol, "workers": cfg.workers, "quick": True, "name": "held_out"}
     with quiet():
-        scores = evaluate(predict, judged, size=recipe.size, workers=cfg.workers, quick=True, name="held_out").scores
+        scores = evaluate(predict, judged, size=recipe.size, **options).scores
     return value(getattr(scores, cfg.objective))
 
 

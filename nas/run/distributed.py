@@ -185,7 +185,8 @@ def share(batch: T) -> T:
     if isinstance(batch, Tensor):
         return cast(T, batch.chunk(count)[dist.get_rank()])
     if isinstance(batch, tuple):
-        return cast(Any, type(batch))(*map(share, batch))
+        parts, kind = [share(part) for part in batch], cast(Any, type(batch))
+        return kind(*parts) if hasattr(batch, "_fields") else kind(parts)
     return batch  # None, or a number for the whole batch
 
 

@@ -6,7 +6,7 @@ from nas.task.cache import PhotoOptions, open_photos
 from nas.task.evaluation import Evaluation, evaluate, evaluate_maps, evaluate_protocols, open_test_sets
 from nas.task.folders import Pair, find_pairs, parse_data
 from nas.task.losses import LOSSES, LossConfig, get_loss, multi_output_loss
-from nas.task.photos import PhotoSet
+from nas.task.photos import NativeSet, PhotoSet
 from nas.task.protocol import PROTOCOLS, Protocol, get_protocol
 from nas.task.reading import DataError, Photograph, read_image, read_mask, resize, write_png
 from nas.task.scores import Curves, FastScores, ImageScore, Scores, fast_scores
@@ -18,6 +18,7 @@ __all__ = [
     "Batches",
     "PhotoOptions",
     "PhotoSet",
+    "NativeSet",
     "Samples",
     "synthetic_set",
     "open_photos",

@@ -16,7 +16,18 @@ from genotypes import Input, UserError
 from nas.run.device import sent
 from nas.run.sizes import SMALLEST
 
-__all__ = ["AugmentConfig", "Draw", "augment", "constants", "draw", "network_input", "normalise", "pixels", "target"]
+__all__ = [
+    "AugmentConfig",
+    "Draw",
+    "augment",
+    "constants",
+    "draw",
+    "draw_each",
+    "network_input",
+    "normalise",
+    "pixels",
+    "target",
+]
 
 _STRIDE = 16  # sizes of multi-scale batches are multiples of this: odd sizes only slow a network down
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601)
@@ -56,54 +67,71 @@ class Draw(NamedTuple):
     """What is done to one batch: numbers that the host draws, and the size that they lead to.
 
     flipped: bool[B]. theta: float[B, 2, 3], from output to input coordinates (-1..1), or None where nothing but flips
-    is asked for. colour: float[B, 3], factors of brightness, contrast and saturation, or None. side: of the result.
+    is asked for. colour: float[B, 3], factors of brightness, contrast and saturation, or None. shape: (h, w) of the
+    result.
     """
 
     flipped: Tensor
     theta: Tensor | None
     colour: Tensor | None
-    side: int
+    shape: tuple[int, int]
 
     def to(self, device: torch.device) -> Draw:
         theta = None if self.theta is None else sent(self.theta, device)
         colour = None if self.colour is None else sent(self.colour, device)
-        return Draw(sent(self.flipped, device), theta, colour, self.side)
+        return Draw(sent(self.flipped, device), theta, colour, self.shape)
 
 
-def draw(batch: int, side: int, generator: torch.Generator, cfg: AugmentConfig) -> Draw:
-    """What happens to `batch` images of `side` x `side`; the numbers do not depend on the device."""
+def draw(batch: int, shape: tuple[int, int], generator: torch.Generator, cfg: AugmentConfig) -> Draw:
+    """What happens to `batch` images of (H, W) `shape`; the numbers do not depend on the device."""
     # One table of numbers whatever is switched on: adding an option leaves the others' draws alone.
     drawn = torch.rand(batch, 9, generator=generator)
     scale = cfg.scales[int(torch.randint(len(cfg.scales), (), generator=generator))]
     flipped = drawn[:, 0] < cfg.flip
-    out = side if scale == 1 else max(SMALLEST, round(side * scale / _STRIDE) * _STRIDE)
-    plain = cfg.rotate == 0 and cfg.crop == 0 and cfg.vertical == 0 and out == side
+    height, width = shape if scale == 1 else (max(SMALLEST, round(s * scale / _STRIDE) * _STRIDE) for s in shape)
+    plain = cfg.rotate == 0 and cfg.crop == 0 and cfg.vertical == 0 and (height, width) == shape
     return Draw(
         flipped=flipped,
         theta=None if plain else _affine(drawn, flipped, cfg),
         colour=1 + cfg.colour * (2 * drawn[:, 6:9] - 1) if cfg.colour > 0 else None,
-        side=out,
+        shape=(height, width),
     )
+
+
+def draw_each(shapes: Sequence[tuple[int, int]], generator: torch.Generator, cfg: AugmentConfig) -> list[Draw]:
+    """What happens to images of these sizes, each a batch of its own and of the same size afterwards.
+
+    Raises:
+        ValueError: rotation or scales are asked for: they are for squares.
+    """
+    if cfg.rotate or cfg.scales != (1.0,):
+        raise ValueError(f"images of many sizes are not rotated or scaled: {cfg}")
+    flipped, theta, colour, _ = draw(len(shapes), shapes[0], generator, cfg)
+
+    def of(drawn: Tensor | None, i: int) -> Tensor | None:
+        return None if drawn is None else drawn[i : i + 1]
+
+    return [Draw(flipped[i : i + 1], of(theta, i), of(colour, i), shape) for i, shape in enumerate(shapes)]
 
 
 def augment(images: Tensor, masks: Tensor, change: Draw) -> tuple[Tensor, Tensor]:
     """Do to a batch what was drawn; no value of a tensor is read.
 
     Args:
-        images: uint8[B, 3, S, S].
-        masks: uint8[B, 1, S, S]; [B, 2, S, S] with a teacher's maps behind them.
-        change: of `draw(B, S, ...)`, on the images' device.
+        images: uint8[B, 3, H, W].
+        masks: uint8[B, 1, H, W]; [B, 2, H, W] with a teacher's maps behind them.
+        change: of `draw(B, (H, W), ...)`, on the images' device.
 
     Returns:
-        x float32[B, 3, s, s] in 0..1 and y float32[B, 1 or 2, s, s], s the draw's side: the mask, of zeros and ones,
-        and the teacher's map, which stays graded.
+        x float32[B, 3, h, w] in 0..1 and y float32[B, 1 or 2, h, w], (h, w) the draw's shape: the mask, of zeros and
+        ones, and the teacher's map, which stays graded.
     """
     if change.theta is None:
         where = change.flipped[:, None, None, None]
         x, y = (pixels(torch.where(where, part.flip(-1), part)) for part in (images, masks))
     else:
         both = pixels(torch.cat([images, masks], dim=1))
-        grid = F.affine_grid(change.theta, [*both.shape[:2], change.side, change.side], align_corners=False)
+        grid = F.affine_grid(change.theta, [*both.shape[:2], *change.shape], align_corners=False)
         both = F.grid_sample(both, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
         x, y = both[:, :3].clamp(0, 1), both[:, 3:]
     mask = (y[:, :1] > 0.5).float()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genotypes import Input
-from nas.task.augmentation import AugmentConfig, Draw, augment, constants, draw, network_input
+from nas.task.augmentation import AugmentConfig, Draw, augment, constants, draw, draw_each, network_input
 from nas.task.photos import PhotoSet
 
 __all__ = ["Batch", "Batches", "Samples", "batch_indices", "generator"]
@@ -86,11 +86,24 @@ class Batches:
 
     def draw(self, step: int) -> Batch:
         """What the host decides about step `step`: which images, and how they are varied. Its shapes never change."""
-        rows, device = self.samples.rows, self.samples.device
-        picked = rows[batch_indices(len(rows), self.batch_size, step, self.seed, self.stream)]
-        images, masks = self.samples.photos.batch(picked, device, train=True)
-        random = generator(self.seed, f"{self.stream}/augment", step)
-        return Batch(images, masks, draw(len(images), images.shape[-1], random, self.augment).to(device))
+        device = self.samples.device
+        images, masks = self.samples.photos.batch(self._picked(step), device, train=True)
+        height, width = images.shape[-2:]
+        return Batch(images, masks, draw(len(images), (height, width), self._random(step), self.augment).to(device))
+
+    def draw_each(self, step: int) -> tuple[Batch, ...]:
+        """The same of a `NativeSet`: batches of one photograph at its own size."""
+        device = self.samples.device
+        found = [self.samples.photos.batch(row[None], device, train=True) for row in self._picked(step)]
+        changes = draw_each([(x.shape[-2], x.shape[-1]) for x, _ in found], self._random(step), self.augment)
+        return tuple(Batch(*pair, change.to(device)) for pair, change in zip(found, changes, strict=True))
+
+    def _picked(self, step: int) -> Tensor:
+        rows = self.samples.rows
+        return rows[batch_indices(len(rows), self.batch_size, step, self.seed, self.stream)]
+
+    def _random(self, step: int) -> torch.Generator:
+        return generator(self.seed, f"{self.stream}/augment", step)
 
     def make(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """x float[B, 3, h, w], normalised, channels last; y float[B, 1 or 2, h, w], see `augment`. Reads no value."""

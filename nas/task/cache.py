@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -20,6 +21,7 @@ import torch
 
 from genotypes.files import writing
 from nas.run.progress import progress_bar
+from nas.run.sizes import SMALLEST
 from nas.task.folders import (
     Pair,
     few,
@@ -31,7 +33,7 @@ from nas.task.folders import (
     refuse,
     size_problem,
 )
-from nas.task.photos import PhotoSet
+from nas.task.photos import NativeSet, PhotoSet
 from nas.task.reading import READING_VERSION, DataError, header_size, read_image, read_map, read_mask, resize
 from nas.task.synthetic import SYNTHETIC_VERSION, synthetic_set
 
@@ -41,6 +43,7 @@ T = TypeVar("T")
 Blank: TypeAlias = dict[str, list[str]]  # "black" and "white": names of masks that are nothing else
 Arrays: TypeAlias = Mapping[str, np.ndarray]  # "images", "masks", and "nearest" and "teacher" where they are wanted
 Fill: TypeAlias = Callable[[Arrays], Blank]
+View: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +84,7 @@ def open_photos(
     teacher: str | None = None,
     unlabelled: str | None = None,
     masks: Literal["bilinear", "nearest"] = "bilinear",
+    native: bool = False,
 ) -> PhotoSet:
     """Open a data set at one size, decoding it unless an earlier run has done so.
 
@@ -96,6 +100,8 @@ def open_photos(
         unlabelled: folder of further images without masks, all below it; they need a teacher.
         masks: how the masks of files are resized that a training reads; nearest takes single pixels, as MINet's. Those
             that judge are bilinear always.
+        native: a `NativeSet`: every photograph, its mask and its teacher's map at the photograph's own size. Synthetic
+            pictures have `size`.
 
     The cache's key covers paths, file sizes, times of change, size and how files are read (`READING_VERSION`): a
     changed folder is decoded again. A decode that is killed leaves nothing that a later run would use. Masks without
@@ -123,22 +129,28 @@ def open_photos(
     def fill(arrays: Arrays) -> Blank:
         if made:
             pictures = synthetic_set(made, size, seed)
-            arrays["images"][:made], arrays["masks"][:made] = pictures.images.numpy(), pictures.masks.numpy()
-        return _decode(name, entries, arrays)
+            for i in range(made):
+                view(arrays["images"], i)[:] = pictures.images[i].numpy()
+                view(arrays["masks"], i)[:] = pictures.masks[i].numpy()
+        return _decode(name, entries, arrays, view)
 
-    nearest = masks == "nearest" and not made  # synthetic masks are drawn at the size
-    key = f"{name}-{size}-{_fingerprint(entries, size)}" + ("-with-nearest" if nearest else "")
+    own = _own_shapes(name, entries, size) if native else None
+    view = _views(own)
+    nearest = masks == "nearest" and not made and not native  # synthetic masks are drawn at the size
+    key = f"{name}-{'native' if native else size}-{_fingerprint(entries, size)}" + ("-with-nearest" if nearest else "")
     if made:
-        key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{made}"
+        key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{made}" + ("-native" if native else "")
         if teacher is not None:
             key += f"-{_fingerprint(entries, size)}"
     parts = {"images": 3, "masks": 1}
     parts |= {part: 1 for part, wanted in (("nearest", nearest), ("teacher", teacher is not None)) if wanted}
-    shapes = {part: (len(entries), planes, size, size) for part, planes in parts.items()}
+    total = sum(height * width for height, width in own or ())
+    shapes = {part: (planes * total,) if own else (len(entries), planes, size, size) for part, planes in parts.items()}
     tensors, blank = _cached(cache_dir, key, shapes, fill, in_memory)
     tell_blank(name, labelled, **blank)
     names = tuple(entry.name for entry in entries)
-    return PhotoSet(name=name, **tensors, names=names, unlabelled=len(entries) - labelled)
+    made_of: dict[str, Any] = {"name": name, "names": names, "unlabelled": len(entries) - labelled, **tensors}
+    return NativeSet(**made_of, shapes=tuple(own)) if own else PhotoSet(**made_of)
 
 
 class _Entry(NamedTuple):
@@ -148,6 +160,35 @@ class _Entry(NamedTuple):
     image: Path | None = None
     mask: Path | None = None
     teacher: Path | None = None
+
+
+def _own_shapes(name: str, entries: Sequence[_Entry], size: int) -> list[tuple[int, int]]:
+    """(height, width) of every photograph, from its header; DataError with all that are damaged or too small."""
+    shapes, problems = [], []
+    for entry in entries:
+        try:
+            height, width = header_size(entry.image) if entry.image else (size, size)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if min(height, width) < SMALLEST:
+            problems.append(f"{entry.image} is {width} x {height}: a network takes {SMALLEST} pixels or more a side")
+        shapes.append((height, width))
+    refuse(problems, len(entries), name)
+    return shapes
+
+
+def _views(shapes: Sequence[tuple[int, int]] | None) -> View:
+    """(array, i) -> where picture i [planes, H, W] lies in an array: of pictures of one size, or of these sizes."""
+    if shapes is None:
+        return lambda array, i: array[i]
+    starts = [0, *accumulate(height * width for height, width in shapes)]
+
+    def view(array: np.ndarray, i: int) -> np.ndarray:
+        planes = len(array) // starts[-1]
+        return array[planes * starts[i] : planes * starts[i + 1]].reshape(planes, *shapes[i])
+
+    return view
 
 
 def _pictures(source: str, limit: int | None) -> list[_Entry]:
@@ -306,7 +347,7 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays) -> Blank:
+def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, view: View) -> Blank:
     """Fill the rows of what has files; DataError with all problems of all of them."""
 
     def one(i: int) -> tuple[list[str], str | None]:
@@ -323,18 +364,25 @@ def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays) -> Blank:
             problems += size_problem(Pair(entry.name, entry.image, entry.mask), image.shape, mask.shape)
         if saliency is not None:
             problems += _misfit(entry, (1, 1) if image is None else image.shape, saliency.shape)
+        height, width = view(arrays["masks"], i).shape[1:]
+        if native and image is not None and image.shape[:2] != (height, width):
+            there = f"{image.shape[1]} x {image.shape[0]}"
+            problems.append(
+                f"{entry.image} is {there} (width x height, upright), not {width} x {height} as its header says"
+            )
         if problems:
             return problems, None
-        level = saliency if mask is None else mask
+        level, size = saliency if mask is None else mask, (height, width)
         if image is not None and level is not None:
-            arrays["images"][i] = resize(image, arrays["images"].shape[-1]).transpose(2, 0, 1)
-            arrays["masks"][i, 0] = resize(level, arrays["masks"].shape[-1])
+            view(arrays["images"], i)[:] = resize(image, size).transpose(2, 0, 1)
+            view(arrays["masks"], i)[0] = resize(level, size)
             if "nearest" in arrays:
-                arrays["nearest"][i, 0] = resize(level, arrays["masks"].shape[-1], nearest=mask is not None)
+                view(arrays["nearest"], i)[0] = resize(level, size, nearest=mask is not None)
         if saliency is not None:
-            arrays["teacher"][i, 0] = resize(saliency, arrays["teacher"].shape[-1])
+            view(arrays["teacher"], i)[0] = resize(saliency, size)
         return [], None if mask is None else blank_kind(mask)
 
+    native = arrays["masks"].ndim == 1
     blank: Blank = {"black": [], "white": []}
     todo = [i for i, entry in enumerate(entries) if any(entry[1:])]
     problems: list[str] = []

@@ -26,7 +26,7 @@ from nas.allocator import keep_freed_memory
 from nas.run.progress import progress_bar
 from nas.task.cache import blank_kind, open_photos, spread, tell_blank
 from nas.task.folders import Pair, check_sizes, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
-from nas.task.photos import PhotoSet
+from nas.task.photos import NativeSet, PhotoSet
 from nas.task.protocol import Protocol
 from nas.task.reading import DataError, read_image, read_map, read_mask, resize, write_png
 from nas.task.scores import Curves, ImageResult, ImageScore, Scores, merge
@@ -292,6 +292,8 @@ def _batches(
         else:
             data = find_pairs(source)
     batch_size = batch_size if shape else 1
+    if isinstance(data, NativeSet) and shape:
+        raise ValueError(f"{data.name}: photographs at their own sizes are scored under a protocol that is native")
     if isinstance(data, PhotoSet):
         rows = spread(list(range(len(data))), limit)
         return name or data.name, len(rows), _from_photos(data, rows, shape, batch_size, protocol.antialias)

@@ -1,18 +1,21 @@
-"""A set of photographs with masks, decoded and at one size: what training reads."""
+"""A set of photographs with masks, decoded, at one size or each at its own: what training reads."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nas.run.device import sent
+from nas.task.reading import resize
 
-__all__ = ["PhotoSet"]
+__all__ = ["NativeSet", "PhotoSet"]
 
 _GPU_SHARE = 0.5  # of the free memory: the rest belongs to the network and its activations
 
@@ -86,9 +89,16 @@ class PhotoSet:
         digest = hashlib.sha256("\n".join(self.names).encode())
         place = torch.arange(1, len(self) + 1, device=self.device)
         for pixels in (self.images, self.trained_masks, *([] if self.teacher is None else [self.teacher])):
-            sums = pixels.flatten(1).sum(1, dtype=torch.int64)
-            digest.update(str((sums * place).sum().item()).encode())
+            digest.update(str((self._sums(pixels) * place).sum().item()).encode())
         return f"{len(self)} photographs ({digest.hexdigest()[:12]})"
+
+    def _sums(self, part: Tensor) -> Tensor:
+        """int64[N]: the sum of each one's pixels."""
+        return part.flatten(1).sum(1, dtype=torch.int64)
+
+    def alike(self, rows: Tensor, count: int) -> Sequence[Tensor]:
+        """The rows in order, in groups of at most `count` that one batch can hold."""
+        return rows.split(count)
 
     def subset(self, indices: Sequence[int] | Tensor, *, name: str | None = None) -> PhotoSet:
         """A copy of the chosen images and masks, in the order given, to judge by: without what only training reads.
@@ -113,10 +123,10 @@ class PhotoSet:
             masks = torch.cat([masks, self.teacher[here]], dim=1)
         return (images, masks) if device is None else (sent(images, device), sent(masks, device))
 
-    def strip(self, rows: Tensor, maps: Tensor) -> np.ndarray:
-        """uint8[3 S, n S, 3]: the photographs of these n rows, their masks, and maps float[n, 1, S, S] in 0..1."""
+    def strip(self, rows: Tensor, maps: Tensor | Sequence[Tensor]) -> np.ndarray:
+        """uint8[3 S, n S, 3]: the photographs of these n rows, their masks, and maps float[1, S, S] each, in 0..1."""
         images, masks = self.batch(rows, "cpu")
-        levels = (maps.cpu() * 255).round().to(torch.uint8)
+        levels = (torch.stack(list(maps)).cpu() * 255).round().to(torch.uint8)
         columns = torch.cat([images, masks.expand_as(images), levels.expand_as(images)], dim=2)
         return torch.cat(list(columns), dim=2).permute(1, 2, 0).numpy()
 
@@ -136,3 +146,80 @@ class PhotoSet:
             if (part := getattr(self, name)) is not None
         }
         return replace(self, **moved)
+
+
+_TILE = 160  # pixels: side of the pictures in a strip of photographs of many sizes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NativeSet(PhotoSet):
+    """Photographs and their masks as bytes, each at its own size; a batch holds one.
+
+    Attributes:
+        images: uint8[3 P], one photograph [3, H, W] behind the other; P pixels in all.
+        masks: uint8[P], like them; so is teacher.
+        shapes: (H, W) of each.
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.shapes) != len(self.names) or self.nearest is not None:
+            raise ValueError(f"{len(self.names)} names but {len(self.shapes)} shapes, or masks that are resized")
+        for part, planes in ((self.images, 3), (self.masks, 1), (self.teacher, 1)):
+            if part is not None and (part.shape, part.dtype) != ((planes * self._starts[-1],), torch.uint8):
+                raise ValueError(f"expected uint8[{planes * self._starts[-1]}], got {part.dtype}{list(part.shape)}")
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *accumulate(height * width for height, width in self.shapes)]
+
+    def _of(self, part: Tensor, index: int) -> Tensor:
+        """uint8[1, 3 or 1, H, W]: one photograph's."""
+        start, stop = self._starts[index : index + 2]
+        planes = len(part) // self._starts[-1]
+        return part[planes * start : planes * stop].view(1, planes, *self.shapes[index])
+
+    def _sums(self, part: Tensor) -> Tensor:
+        return torch.stack([self._of(part, index).sum(dtype=torch.int64) for index in range(len(self))])
+
+    @property
+    def size(self) -> int:
+        """The longest side of all."""
+        return max(map(max, self.shapes))
+
+    @property
+    def fingerprint(self) -> str:
+        """As of a set at one size, and of the shapes."""
+        return f"{super().fingerprint} of {hashlib.sha256(str(self.shapes).encode()).hexdigest()[:12]}"
+
+    def alike(self, rows: Tensor, count: int) -> Sequence[Tensor]:
+        """Each row alone."""
+        return rows.split(1)
+
+    def subset(self, indices: Sequence[int] | Tensor, *, name: str | None = None) -> NativeSet:
+        """A copy of the chosen images and masks, in the order given; without the teacher's maps."""
+        rows = torch.as_tensor(indices, dtype=torch.long).tolist()
+        images, masks = (torch.cat([self._of(part, i).flatten() for i in rows]) for part in (self.images, self.masks))
+        names, shapes = tuple(self.names[i] for i in rows), tuple(self.shapes[i] for i in rows)
+        return NativeSet(name=name or self.name, images=images, masks=masks, names=names, shapes=shapes)
+
+    def batch(
+        self, indices: Tensor, device: torch.device | str | None = None, *, train: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """The image uint8[1, 3, H, W] and mask uint8[1, 1, H, W] of one index, on `device`; train: as above."""
+        (index,) = indices.tolist()
+        images, masks = self._of(self.images, index), self._of(self.masks, index)
+        if train and self.teacher is not None:
+            masks = torch.cat([masks, self._of(self.teacher, index)], dim=1)
+        return (images, masks) if device is None else (sent(images, device), sent(masks, device))
+
+    def strip(self, rows: Tensor, maps: Tensor | Sequence[Tensor]) -> np.ndarray:
+        """As of a set at one size, each picture squeezed to a square."""
+        columns = []
+        for row, level in zip(rows, maps, strict=True):
+            image, mask = (part[0].permute(1, 2, 0).numpy() for part in self.batch(row[None], "cpu"))
+            saliency = (level[0].cpu() * 255).round().to(torch.uint8).numpy()
+            grey = [np.repeat(resize(part, _TILE)[..., None], 3, axis=2) for part in (mask[..., 0], saliency)]
+            columns.append(np.vstack([resize(image, _TILE), *grey]))
+        return np.hstack(columns)

@@ -157,9 +157,15 @@ def fast_scores(probs: Tensor, masks: Tensor, *, chunk: int = 64) -> FastScores:
     """
     if probs.shape != masks.shape or len(probs) == 0:
         raise ValueError(f"probs {list(probs.shape)} and masks {list(masks.shape)} must be alike and not empty")
-    n, sums = len(probs), torch.zeros(2, 256, dtype=torch.float64, device=probs.device)
-    errors = torch.zeros(2, dtype=torch.float64, device=probs.device)  # of raw maps, of stretched ones
-    for p, g in zip(probs.split(chunk), masks.split(chunk), strict=True):
+    return fast_scores_of(list(zip(probs.split(chunk), masks.split(chunk), strict=True)))
+
+
+def fast_scores_of(parts: Sequence[tuple[Tensor, Tensor]]) -> FastScores:
+    """The same of several (probs, masks), which may differ in size."""
+    n, device = sum(len(p) for p, _ in parts), parts[0][0].device
+    sums = torch.zeros(2, 256, dtype=torch.float64, device=device)
+    errors = torch.zeros(2, dtype=torch.float64, device=device)  # of raw maps, of stretched ones
+    for p, g in parts:
         gt = (g > 127 if g.dtype == torch.uint8 else g > 0.5).flatten(1)
         p = torch.floor(p.detach().float().flatten(1).clamp(0, 1) * 255 + 0.5).double() / 255
         errors[0] += (p - gt.double()).abs().mean(1).sum()

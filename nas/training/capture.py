@@ -102,6 +102,11 @@ class Capture:
         self.replayed += 1
         return None
 
+    def leave(self, reason: str) -> None:
+        """Capture nothing, and say why where something would have been; UserError where the mode is on."""
+        if self.reason is None:
+            self._stop(reason)
+
     def forget(self) -> None:
         """What was captured is of no use any more: the function works on other memory now."""
         for kind in self._kinds.values():

@@ -1,4 +1,4 @@
-"""Scores of a network while it trains: at the training size, on the training's own device."""
+"""Scores of a network while it trains: at the size that it is trained at, on the training's own device."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from genotypes import Record, Registry
-from nas.task import LossConfig, Samples, fast_scores, multi_output_loss, target
+from nas.task import LossConfig, NativeSet, Samples, fast_scores, multi_output_loss, target
+from nas.task.scores import fast_scores_of
 
 __all__ = ["METRICS", "HeldOut"]
 
 # Columns `held_out_NAME` of every history. A metric is a function of maps float32[N, 1, S, S] in 0..1 and masks alike,
-# of zeros and ones, of all held-out photographs at once. The three without a function are always found.
+# of zeros and ones, of all held-out photographs at once. The three without a function are always found, and they alone
+# where photographs have their own sizes.
 METRICS = Registry("metric", Record)
 METRICS.add(
     Record(name="loss", summary="of the training, all terms and outputs"),
@@ -37,17 +39,21 @@ class HeldOut:
         forward: normalised images float[N, 3, H, W] -> logits, the first at full size; put it in eval mode before.
         """
         more = {name: METRICS[name].load() for name in METRICS if METRICS[name].source}
-        rows, device = self.samples.rows, self.samples.device
-        total, maps = torch.zeros((), dtype=torch.float64, device=device), []
-        for part in rows.split(self.chunk):
+        photos, rows, device = self.samples.photos, self.samples.rows, self.samples.device
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        parts: list[tuple[Tensor, Tensor]] = []
+        for part in photos.alike(rows, self.chunk):
             x, masks = self.samples.inputs(part)
             outputs = forward(x)
             total += multi_output_loss(outputs, target(masks), self.loss).double() * len(part)
-            maps.append(outputs[0].sigmoid())
+            parts.append((outputs[0].sigmoid(), masks))
         loss = float(total) / len(rows)
         if not math.isfinite(loss):
             return {"loss": math.inf, "maxF": 0.0, "MAE_raw": 1.0} | dict.fromkeys(more, math.nan)
-        found, masks = torch.cat(maps), self.samples.photos.batch(rows, device)[1]
-        scores = fast_scores(found, masks)
+        if isinstance(photos, NativeSet):
+            scores = fast_scores_of(parts)
+        else:
+            maps, masks = map(torch.cat, zip(*parts, strict=True))
+            scores = fast_scores(maps, masks)
         given = {"loss": loss, "maxF": scores.maxF, "MAE_raw": scores.MAE_raw}
-        return given | {name: float(metric(found.float(), target(masks))) for name, metric in more.items()}
+        return given | {name: float(metric(maps.float(), target(masks))) for name, metric in more.items()}

@@ -34,7 +34,7 @@ from nas.training.listeners import Listener
 from nas.training.optim import OptimConfig, load_optimizer, make_optimizer, set_progress
 from nas.training.precision import run_in
 
-__all__ = ["Change", "Diverged", "Number", "Supervised", "Task", "Totals", "Trainer", "fit"]
+__all__ = ["Change", "Diverged", "Number", "Supervised", "SupervisedAlone", "Task", "Totals", "Trainer", "fit"]
 
 
 # The least number of fp16 that has all its digits. From torch's 2^16 the scale takes 31 steps left out to fall below.
@@ -47,6 +47,7 @@ class Task(ABC):
     net: Network
     precision: str = "fp32"  # with fp16 the trainer scales the loss
     generators: Sequence[torch.Generator] = ()  # what a step draws from, but the device's own; seeded by `prepare`
+    unlike = ""  # why no two steps are alike, where none are, so that none is captured
 
     def prepare(self, step: int) -> bool:
         """Change the network before step `step`; True if it has other parameters now."""
@@ -100,6 +101,21 @@ class Supervised(Task):
             return multi_output_loss(run_in(self.precision, self.net, params, x), y, self.cfg)
 
         return over_processes(loss)(None, dict(self.net.named_parameters()))
+
+
+class SupervisedAlone(Supervised):
+    """The same where each photograph has its own size: every one is a pass, its gradient a share of the mean."""
+
+    unlike = "each photograph has a size of its own"
+
+    def draw(self, step: int) -> Any:
+        return self.batches.draw_each(step)
+
+    def make(self, drawn: Any) -> Any:
+        return [self.batches.make(batch) for batch in drawn]
+
+    def parts(self, batch: Any) -> Sequence[tuple[Tensor, Tensor]]:
+        return batch
 
 
 class Change:
@@ -231,6 +247,8 @@ class Trainer:
         self.device = next(task.net.parameters()).device
         self.compiled = Compiled(task.net, steps, compile)
         self.capture = Capture(self.device, capture, first=2 if self.compiled.on else 1)
+        if task.unlike:
+            self.capture.leave(task.unlike)
         self.scaler = GradScaler(self.device.type, enabled=task.precision == "fp16")  # else it hands everything through
         if self.scaler.is_enabled():
             self.blame += ", or precision bf16"

@@ -14,9 +14,9 @@ from nas.network import Network, build, check_single_image
 from nas.network.member import fill_from_supernet
 from nas.network.weights import load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, seeded
-from nas.run.distributed import check_split
-from nas.task import Pair, PhotoSet, Samples, open_test_sets, split
-from nas.training import check_compile, check_patterns
+from nas.run.distributed import check_split, processes
+from nas.task import NativeSet, Pair, PhotoSet, Samples, open_test_sets, split
+from nas.training import METRICS, check_compile, check_patterns
 from retrain.networks import find_weights
 from retrain.train.config import TrainConfig
 
@@ -47,6 +47,8 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
     `data_seed` and the same share holds out.
     """
     device = open_device(cfg.device)
+    if cfg.recipe.native:
+        _check_native(cfg)
     check_compile(cfg.compile, device)
     genotype = _decided(cfg, genotype or _load(cfg))
     with seeded(cfg.seed):
@@ -57,11 +59,12 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
     if cfg.start_from and not find_checkpoint(cfg.out):
         _inherit(net, Path(cfg.start_from))
     check_split(cfg.recipe.batch_size, device)
-    if cfg.recipe.batch_size == 1:
-        check_single_image(net, cfg.recipe.size)
     tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",), limit=cfg.test_limit)
     if photos is None:
         photos = training_photos(cfg)
+    if cfg.recipe.batch_size == cfg.recipe.passes and cfg.recipe.norms == "train":
+        smallest = min(map(min, photos.shapes)) if isinstance(photos, NativeSet) else cfg.recipe.size
+        check_single_image(net, smallest)
     count = photos.labelled
     if count < 2:
         raise UserError(f"{cfg.data}: a single photograph cannot be both trained on and held out; give two or more")
@@ -82,8 +85,20 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
 def training_photos(cfg: TrainConfig) -> PhotoSet:
     """The photographs as the recipe wants them, on the device; DataError for what cannot be read."""
     recipe = cfg.recipe
-    photos = cfg.open_photos(recipe.size, teacher=cfg.teacher, unlabelled=cfg.unlabelled, masks=recipe.masks)
+    taught = {"teacher": cfg.teacher, "unlabelled": cfg.unlabelled}
+    photos = cfg.open_photos(recipe.size, masks=recipe.masks, native=recipe.native, **taught)
     return photos.to(open_device(cfg.device))
+
+
+def _check_native(cfg: TrainConfig) -> None:
+    """UserError for what needs steps of one shape."""
+    for name in ("capture", "compile"):
+        if getattr(cfg, name) == "on":
+            raise UserError(f"--{name} on: with recipe.native each photograph has a size of its own: auto or off")
+    if processes() > 1:
+        raise UserError("recipe.native: one training in several processes takes pictures of one size")
+    if more := [name for name in METRICS if METRICS[name].source]:
+        raise UserError(f"recipe.native: {', '.join(more)} of a plugin takes all maps at one size")
 
 
 def start_normal(net: Network, stds: dict[str, float]) -> None:

@@ -18,7 +18,7 @@ from nas.network import Network, batch_norms, to_device
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.run.distributed import go_on_alone
-from nas.task import Batches, PhotoSet, Scores, evaluate, evenly, pixels, write_png
+from nas.task import Batches, PhotoSet, Protocol, Scores, evaluate, evenly, pixels, write_png
 from nas.training import (
     Change,
     Diverged,
@@ -29,6 +29,7 @@ from nas.training import (
     MovingAverage,
     Progress,
     Supervised,
+    SupervisedAlone,
     Trainer,
     check_patterns,
     fit,
@@ -135,15 +136,16 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
         seed=cfg.seed,
         stream="train",
     )
+    kind = SupervisedAlone if recipe.native else Supervised
     trainer = Trainer(
-        Supervised(net, batches, recipe.loss, recipe.precision, recipe.passes),
+        kind(net, batches, recipe.loss, recipe.precision, recipe.passes),
         recipe.optim,
         recipe.total_steps(len(setup.train_rows)),
         changes=changes,
         identity={"genotype": setup.genotype.hash, "set of photographs": setup.photos.fingerprint},
         blame="--recipe.optim.lr",
         capture=cfg.capture,
-        compile=cfg.compile,
+        compile="off" if recipe.native else cfg.compile,  # a shape each would be compiled each
     )
     return trainer, result
 
@@ -194,9 +196,9 @@ def _freeze(net: Network, recipe: Recipe) -> StillNorms:
 
 def _strip(net: Network, setup: TrainSetup) -> np.ndarray:
     """uint8[H, W, 3]: some held-out photographs, their masks and maps."""
-    rows = setup.held_out_rows[:_PICTURES]
-    images, _ = setup.photos.batch(rows, "cpu")
-    return setup.photos.strip(rows, Predictor(net, setup.device).probabilities(pixels(images)))
+    photos, rows, predictor = setup.photos, setup.held_out_rows[:_PICTURES], Predictor(net, setup.device)
+    inputs = (pixels(photos.batch(part, "cpu")[0]) for part in photos.alike(rows, len(rows)))
+    return photos.strip(rows, [one for x in inputs for one in predictor.probabilities(x)])
 
 
 def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, trainer: Trainer) -> TrainResult:
@@ -207,11 +209,12 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
         write_png(_strip(net, setup), file)
     scores = {}
     for name, data in ({"held_out": setup.photos.subset(setup.held_out_rows, name="held_out")} | setup.tests).items():
-        small = isinstance(data, PhotoSet) and len(data) * data.size**2 < _SMALL
+        small = isinstance(data, PhotoSet) and data.masks.numel() < _SMALL
         scores[name] = evaluate(
             Predictor(net, setup.device).probabilities,
             data,
             size=cfg.recipe.size,
+            protocol=Protocol().changed(native=cfg.recipe.native),
             workers=0 if small else cfg.workers,
             quick=cfg.quick_scores,
             name=name,

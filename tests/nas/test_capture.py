@@ -10,7 +10,7 @@ from tiny_search import config
 from torch import nn
 
 import genotypes
-from genotypes import UserError
+from genotypes import UserError, UserNote
 from nas.network import build
 from nas.options import from_dict
 from nas.run import RunFolder
@@ -67,6 +67,17 @@ def after(trainer, steps=STEPS):
         trainer.advance()
     trainer.check()
     return flat(trainer.state_dict())
+
+
+def test_photographs_at_their_own_sizes_are_not_captured_and_one_line_says_so():
+    with pytest.warns(
+        UserNote, match="steps are not captured, but run as they are: each photograph has a size of its own"
+    ):
+        trainer = a_training("auto", native=True, passes=2, norms="eval")
+    after(trainer, steps=3)
+    assert (trainer.capture.plain, trainer.capture.replayed) == (3, 0)
+    with pytest.raises(UserError, match=r"--capture on: with recipe\.native each photograph has a size of its own"):
+        a_training("on", native=True, passes=2)
 
 
 def flat(state):

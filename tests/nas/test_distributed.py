@@ -146,11 +146,11 @@ def two(monkeypatch):
 
 def test_a_share_is_the_rows_and_nothing_of_what_belongs_to_the_batch(two):
     images, masks = torch.arange(12).view(4, 3, 1, 1), torch.arange(4).view(4, 1, 1, 1)
-    part = share(Batch(images, masks, Draw(torch.tensor([True, False, True, False]), None, None, 32)))
+    part = share(Batch(images, masks, Draw(torch.tensor([True, False, True, False]), None, None, (32, 32))))
     assert isinstance(part, Batch) and isinstance(part.change, Draw)
     assert torch.equal(part.images, images[2:]) and torch.equal(part.masks, masks[2:])
     assert part.change.flipped.tolist() == [True, False]
-    assert part.change.theta is None and part.change.side == 32
+    assert part.change.theta is None and part.change.shape == (32, 32)
 
 
 def test_a_device_that_is_not_each_process_own_is_refused(two):

@@ -7,7 +7,7 @@ from nas.task import augment as apply
 
 
 def augment(images, masks, generator, cfg):
-    return apply(images, masks, draw(len(images), images.shape[-1], generator, cfg))
+    return apply(images, masks, draw(len(images), tuple(images.shape[-2:]), generator, cfg))
 
 
 def test_generators_are_pure_and_independent():
