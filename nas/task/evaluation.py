@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from nas.task.cache import blank_kind, open_photos, spread, tell_blank
 from nas.task.folders import Pair, check_sizes, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
 from nas.task.photos import NativeSet, PhotoSet
 from nas.task.protocol import Protocol
-from nas.task.reading import DataError, read_image, read_map, read_mask, resize, write_png
+from nas.task.reading import DataError, read_ahead, read_image, read_map, read_mask, resize, write_png
 from nas.task.scores import Curves, ImageResult, ImageScore, Scores, merge
 
 __all__ = ["Evaluation", "evaluate", "evaluate_maps", "evaluate_protocols", "open_test_sets"]
@@ -315,27 +315,14 @@ def _from_photos(
 
 
 def _from_pairs(pairs: list[Pair], shape: tuple[int, int] | None, batch_size: int, antialias: bool) -> Iterator[_Batch]:
-    """Decodes a few batches ahead in a thread, so that the network never waits for the disk."""
-
-    def load(chosen: list[Pair]) -> _Batch:
+    def load(chosen: Sequence[Pair]) -> _Batch:
         images = [read_image(pair.image) for pair in chosen]
         items = [_Item(p.name, p.mask, p, image.shape) for p, image in zip(chosen, images, strict=True)]
         return _Batch(
             items, _stack([resize(image, shape, antialias=antialias) if shape else image for image in images])
         )
 
-    with ThreadPoolExecutor(1) as thread:
-        ahead: deque[Future[_Batch]] = deque()
-        try:
-            for start in range(0, len(pairs), batch_size):
-                ahead.append(thread.submit(load, pairs[start : start + batch_size]))
-                if len(ahead) >= _AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
+    return read_ahead(load, pairs, batch_size, _AHEAD)
 
 
 def _stack(images: list[np.ndarray]) -> Tensor:

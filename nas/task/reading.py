@@ -7,9 +7,12 @@ resized to H x W. JPEG's draft mode is not used: it would make the result depend
 import io
 import os
 import struct
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +29,7 @@ __all__ = [
     "header_size",
     "mask_levels",
     "picture_extensions",
+    "read_ahead",
     "read_image",
     "read_map",
     "read_mask",
@@ -33,6 +37,8 @@ __all__ = [
     "write_png",
 ]
 
+T = TypeVar("T")
+R = TypeVar("R")
 _PNG_LEVEL = 1
 READING_VERSION = 2  # raise when a file becomes other bytes than before: it is part of the cache's key
 
@@ -56,6 +62,22 @@ _HEIF = (".heic", ".heif")
 
 class DataError(UserError):
     """A folder, file or pair of files that cannot be used: the message names it and says what was expected."""
+
+
+def read_ahead(read: Callable[[Sequence[T]], R], items: Sequence[T], size: int, depth: int = 2) -> Iterator[R]:
+    """`read` of each `size` items in turn, `depth` of them begun early, in a thread: nobody waits for the disk."""
+    with ThreadPoolExecutor(1) as thread:
+        begun: deque[Future[R]] = deque()
+        try:
+            for start in range(0, len(items), size):
+                begun.append(thread.submit(read, items[start : start + size]))
+                if len(begun) >= depth:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()
 
 
 def read_image(source: Photograph, size: int | tuple[int, int] | None = None, *, antialias: bool = True) -> np.ndarray:

@@ -3,9 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +15,7 @@ from nas.command import Command, run_command
 from nas.run import progress_bar
 from nas.run.sizes import parse_size
 from nas.task import DataError, read_image, write_png
+from nas.task.reading import read_ahead
 from retrain.networks import DEFAULT, network_names
 from retrain.predict import Plan, plan
 from retrain.predict.files import Job, read_bytes
@@ -120,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _batches(jobs: list[Job], size: int, failed: list[str]) -> Iterator[tuple[list[Job], list[np.ndarray]]]:
     """Photographs that could be read, a batch at a time, the next one read ahead; the others' errors go to `failed`."""
 
-    def read(chosen: list[Job]) -> tuple[list[Job], list[np.ndarray]]:
+    def read(chosen: Sequence[Job]) -> tuple[list[Job], list[np.ndarray]]:
         good, photos = [], []
         for job in chosen:
             try:
@@ -130,13 +129,7 @@ def _batches(jobs: list[Job], size: int, failed: list[str]) -> Iterator[tuple[li
                 failed.append(str(error))
         return good, photos
 
-    waiting = iter(jobs)
-    with ThreadPoolExecutor(1) as thread:
-        ahead = thread.submit(read, list(islice(waiting, size)))
-        while chosen := list(islice(waiting, size)):
-            batch, ahead = ahead.result(), thread.submit(read, chosen)
-            yield batch
-        yield ahead.result()
+    return read_ahead(read, jobs, size)
 
 
 def _to_standard_output(predictor: Predictor, photos: Sequence[str], kinds: Sequence[str]) -> None:
