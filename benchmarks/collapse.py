@@ -23,8 +23,9 @@ from typing import Any
 
 from genotypes import UserError
 from genotypes.files import write_csv
+from nas.command import run_command
 from nas.guard import GuardConfig
-from nas.run import RunFolder, quiet, run_command
+from nas.run import RunFolder, quiet
 from nas.search import SearchConfig, search
 from nas.strategies import strategy_config
 from nas.training import OptimConfig

@@ -17,9 +17,10 @@ from tqdm import tqdm
 import nas.cost
 from genotypes import Genotype, UserError
 from genotypes.files import write_csv
+from nas.command import run_command
 from nas.cost.latency import machine_name, measure_latencies
 from nas.cost.measuring import prepare
-from nas.run import open_device, run_command
+from nas.run import open_device
 from search_spaces import fusion_cells, minet
 
 _SPACES = {"fusion_cells": fusion_cells, "minet": minet}

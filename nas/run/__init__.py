@@ -1,6 +1,5 @@
 """A run: one folder that holds all a command made, enough to resume, reproduce and explain it."""
 
-from nas.command import run_command
 from nas.run.device import memory_told, open_device, peak_memory, seeded, sent, torch_threads
 from nas.run.folder import RunFolder, check_free, find_checkpoint, load_checkpoint, save_checkpoint
 from nas.run.interrupts import Interrupted, Interrupts, deadline
@@ -19,7 +18,6 @@ __all__ = [
     "peak_memory",
     "progress_bar",
     "quiet",
-    "run_command",
     "save_checkpoint",
     "seeded",
     "sent",

@@ -13,7 +13,7 @@ import torch
 import genotypes
 import nas
 from genotypes import Genotype, UserError
-from nas.run import run_command
+from nas.command import run_command
 from nas.search.__main__ import main as search_main
 from nas.strategies import strategy_config
 from nas.task import get_loss

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from run_page import sections
 
-from nas.run import run_command
+from nas.command import run_command
 from nas.task import synthetic_set
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "first_half_hour.md"

@@ -12,9 +12,9 @@ import torch
 import genotypes
 import nas.cost
 from genotypes import UserError
+from nas.command import run_command
 from nas.cost import __main__ as command
 from nas.cost import measuring
-from nas.run import run_command
 from search_spaces.fusion_cells import fusion_cells
 
 TINY = genotypes.load("fpn_tiny")

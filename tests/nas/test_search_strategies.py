@@ -13,10 +13,11 @@ from tiny_search import SMALL, SPACE, config, read_trials, run_search, words
 
 import genotypes
 from genotypes import UserError
+from nas.command import run_command
 from nas.guard import GuardConfig
 from nas.network.member import lend_state
 from nas.options import changed_of, plain
-from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
+from nas.run import Interrupted, RunFolder, load_checkpoint
 from nas.search import open_search, open_space, search
 from nas.search.__main__ import main
 from nas.search.scoring import what_is_scored

@@ -10,7 +10,7 @@ import retrain.compare.__main__ as compare_command
 import retrain.evaluate.__main__ as evaluate_command
 import retrain.predict.__main__ as predict_command
 import retrain.train.__main__ as train_command
-from nas.run import run_command
+from nas.command import run_command
 
 COMMANDS = {
     "train": train_command.main,

@@ -11,8 +11,8 @@ import yaml
 
 import genotypes
 from genotypes import UserError, UserNote
+from nas.command import run_command
 from nas.network.weights import load_weights
-from nas.run import run_command
 from nas.strategies import random_choices
 from retrain.compare import CompareConfig, Entry, Training, read_entries, rows, runs
 from retrain.compare.__main__ import main

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.run import run_command
+from nas.command import run_command
 from retrain.data import contact_sheet, inspect, main
 
 

@@ -9,7 +9,7 @@ import torch
 from openpyxl import load_workbook
 from PIL import Image
 
-from nas.run import run_command
+from nas.command import run_command
 from nas.run.sizes import parse_size
 from retrain import Predictor, load, save
 from retrain.evaluate.__main__ import main

@@ -14,8 +14,8 @@ from PIL import Image
 import genotypes
 import retrain
 from genotypes import UserError
+from nas.command import run_command
 from nas.deploy import PictureNetwork
-from nas.run import run_command
 from retrain.export import FORMATS, export
 from retrain.export.__main__ import main
 from retrain.export.exporting import Exported, ExportRow, _choose

@@ -10,8 +10,8 @@ from PIL import Image
 from tiny_training import config, run_training
 
 from genotypes import UserError
+from nas.command import run_command
 from nas.network.weights import load_weights
-from nas.run import run_command
 from nas.task import (
     AugmentConfig,
     DataError,

@@ -13,9 +13,10 @@ import genotypes
 import nas.cost
 import retrain
 from genotypes import UserError
+from nas.command import run_command
 from nas.network.weights import load_weights
 from nas.options import to_yaml
-from nas.run import RunFolder, quiet, run_command
+from nas.run import RunFolder, quiet
 from nas.task import synthetic_set
 from retrain import load_recipe
 from retrain.evaluate import load_predictors, score

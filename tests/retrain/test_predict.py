@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from nas.run import run_command
+from nas.command import run_command
 from nas.task import read_image
 from retrain import load
 from retrain.evaluate.__main__ import main as evaluate

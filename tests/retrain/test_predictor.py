@@ -10,7 +10,7 @@ from PIL import Image
 
 import retrain
 from genotypes import UserError
-from nas.run import run_command
+from nas.command import run_command
 from retrain.evaluate.__main__ import main as evaluate
 from retrain.predict.__main__ import main as predict
 

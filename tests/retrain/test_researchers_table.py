@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import genotypes
+from nas.command import run_command
 from nas.network import build
-from nas.run import run_command
 from retrain.compare.__main__ import main
 from search_spaces import fpn, minet
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 import retrain
 from genotypes import UserError
+from nas.command import run_command
 from nas.deploy import RUNTIMES
-from nas.run import run_command
 from retrain.evaluate.__main__ import main as evaluate
 from retrain.predict.__main__ import main as predict
 from retrain.predictor import Predictor, tell_times

@@ -18,7 +18,7 @@ from PIL import Image
 
 import retrain
 from genotypes import UserError
-from nas.run import run_command
+from nas.command import run_command
 from retrain.serve.__main__ import main
 
 pytest.importorskip("starlette", reason="needs the extra `serve`: pip install 'sod-nas[serve]'")

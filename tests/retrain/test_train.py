@@ -17,8 +17,9 @@ from tiny_training import config, run_training
 
 import genotypes
 from genotypes import UserError
+from nas.command import run_command
 from nas.network.weights import load_weights
-from nas.run import Interrupted, RunFolder, load_checkpoint, run_command
+from nas.run import Interrupted, RunFolder, load_checkpoint
 from nas.task import AugmentConfig, LossConfig, batches, synthetic_set
 from nas.training import Diverged, HeldOut, MovingAverage, OptimConfig, Supervised, loop
 from retrain import load

@@ -8,10 +8,11 @@ import torch
 from tiny_training import config
 
 from genotypes import UserError
+from nas.command import run_command
 from nas.guard import GuardConfig
 from nas.network import build, inherit
 from nas.options import to_yaml
-from nas.run import RunFolder, load_checkpoint, run_command
+from nas.run import RunFolder, load_checkpoint
 from nas.search import SearchConfig, open_space, search
 from retrain.compare import read_entries
 from retrain.compare.__main__ import COMMAND as COMPARE

@@ -5,8 +5,8 @@ import csv
 import pytest
 
 from genotypes import UserError
+from nas.command import run_command
 from nas.options import changed_of, plain
-from nas.run import run_command
 from nas.trials import run_trials
 from retrain import Recipe, tune
 from retrain.recipe import load_recipe

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 import genotypes
 import nas
 from genotypes import UserError
+from nas.command import run_command
 from nas.network.weights import load_weights, save_weights
-from nas.run import run_command
 from retrain.authors.__main__ import main
 
 NAME = "csnet_l_x1"
