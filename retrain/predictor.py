@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -18,18 +19,45 @@ from genotypes import Genotype, UserError
 from nas.network import Network, build
 from nas.network.weights import load_weights, save_weights
 from nas.run.device import open_device
-from nas.run.sizes import check_side
+from nas.run.sizes import check_side, parse_size
 from nas.task import Photograph, Protocol, network_input, pixels, read_image, resize
 from retrain.networks import find_weights
 
 if TYPE_CHECKING:
     from nas.deploy import Run
 
-__all__ = ["PICTURES", "Predictor", "Runtime", "cutout", "load", "overlay", "save", "tell_times"]
+__all__ = ["PICTURES", "Predictor", "PredictorOptions", "Runtime", "cutout", "load", "overlay", "save", "tell_times"]
 
 _PAPER = 215  # grey behind a cut-out
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "auto"]  # nas.deploy.RUNTIMES; auto: the fastest one here
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorOptions:
+    """How a command runs networks: the base of its configuration.
+
+    Attributes:
+        size: input side, or H,W (default: what the genotype says).
+        antialias: read four points where photographs shrink, as CSNet's own scripts do.
+        batch_size: photographs at a time.
+        device: cpu, cuda or auto.
+        precision: fp32, or bf16 autocast.
+        runtime: torch; onnxruntime or openvino (pip install 'sod-nas[export,openvino]'): norms folded, often 2 to 3
+            times faster on a CPU; auto: the fastest one that is installed, timed on this network.
+    """
+
+    size: tuple[int, ...] = ()
+    antialias: bool = True
+    batch_size: int = 8
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    runtime: Runtime = "torch"
+
+    def loading(self) -> dict[str, Any]:
+        """What `load` takes of them, but the device; UserError for a size that no network takes."""
+        taken = {name: getattr(self, name) for name in ("precision", "antialias", "runtime")}
+        return {"size": parse_size(self.size)} | taken
 
 
 class Predictor:

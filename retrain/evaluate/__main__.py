@@ -10,17 +10,16 @@ from typing import Literal
 from genotypes.errors import UserError, check_least
 from genotypes.files import check_folder
 from nas.command import Command, run_command
-from nas.run.sizes import parse_size
 from nas.task import PROTOCOLS, Protocol, get_protocol
 from nas.task.protocol import Cut
 from retrain.evaluate import load_predictors, markdown, parse_saliency, score, write_report
 from retrain.evaluate.report import REPORT_FILES
-from retrain.predictor import Runtime, tell_times
+from retrain.predictor import PredictorOptions, tell_times
 from retrain.tables import check_spreadsheets
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
+class EvaluateConfig(PredictorOptions):
     """Which networks to score, on which sets.
 
     Attributes:
@@ -36,20 +35,13 @@ class EvaluateConfig:
         interpolation: of that.
         rounding: to 8 bits.
         native: feed each photograph at its own size.
-        size: input side, or H,W (default: what each genotype says).
         limit: only so many images of each set, evenly spread.
         quick_scores: only F-measures and MAE, many times faster.
-        antialias: read four points where photographs shrink, as CSNet's own scripts do.
         latency: also measure the milliseconds of one photograph through each network.
         xlsx: also write scores.xlsx (needs openpyxl, the extra `xlsx`).
         maps: also write every map, as maps/LABEL/SET/NAME.png.
         worst: images listed in worst.csv.
-        batch_size: images at a time.
         workers: processes that score; 0 for none beside this one.
-        device: cpu, cuda or auto.
-        precision: fp32, or bf16 autocast.
-        runtime: torch; onnxruntime or openvino (pip install 'sod-nas[export,openvino]'): norms folded, often 2 to 3
-            times faster on a CPU; auto: the fastest one that is installed, timed on this network.
     """
 
     weights: tuple[str, ...] = ()
@@ -64,19 +56,13 @@ class EvaluateConfig:
     interpolation: Literal["bilinear", "nearest"] | None = None
     rounding: Literal["round", "truncate"] | None = None
     native: bool = False
-    size: tuple[int, ...] = ()
     limit: int | None = None
     quick_scores: bool = False
-    antialias: bool = True
     latency: bool = False
     xlsx: bool = False
     maps: bool = False
     worst: int = 10
-    batch_size: int = 8
     workers: int = 2
-    device: str = "cpu"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    runtime: Runtime = "torch"
 
     def __post_init__(self) -> None:
         check_least(self, "--", batch_size=1, limit=1, worst=1, workers=0)
@@ -112,7 +98,7 @@ Protocols: """
 
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
-    size = parse_size(options.size)
+    loading = options.loading()
     if not options.weights and not options.saliency:
         raise UserError("give --weights FILE, or --saliency DIR for maps that are there already, or both")
     if options.xlsx:
@@ -122,14 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         is_report = (options.out / "scores.json").is_file()
         check_folder(options.out, REPORT_FILES if is_report else ())
     protocols = options.protocols()
-    networks = load_predictors(
-        options.weights,
-        options.device,
-        size=size,
-        precision=options.precision,
-        antialias=options.antialias,
-        runtime=options.runtime,
-    )
+    networks = load_predictors(options.weights, options.device, **loading)
     for predictor in networks.values():
         tell_times(predictor)
     saliency = parse_saliency(options.saliency, list(networks))

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -13,17 +12,16 @@ from genotypes.errors import UserError, check_least
 from genotypes.files import write_atomically
 from nas.command import Command, run_command
 from nas.run import progress_bar
-from nas.run.sizes import parse_size
 from nas.task import DataError, read_image, write_png
 from nas.task.reading import read_ahead
 from retrain.networks import DEFAULT, network_names
 from retrain.predict import Plan, plan
 from retrain.predict.files import Job, read_bytes
-from retrain.predictor import PICTURES, Predictor, Runtime, load, tell_times
+from retrain.predictor import PICTURES, Predictor, PredictorOptions, load, tell_times
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig:
+class PredictConfig(PredictorOptions):
     """Which photographs get maps, from which network.
 
     Attributes:
@@ -33,13 +31,6 @@ class PredictConfig:
         cutout: also write the photograph with the map as its alpha.
         overlay: also write photograph, map and cut-out side by side.
         overwrite: replace maps that are there already.
-        size: input side, or H,W (default: what the genotype says).
-        antialias: read four points where photographs shrink, as CSNet's own scripts do.
-        batch_size: photographs at a time.
-        device: cpu, cuda or auto.
-        precision: fp32, or bf16 autocast.
-        runtime: torch; onnxruntime or openvino (pip install 'sod-nas[export,openvino]'): norms folded, often 2 to 3
-            times faster on a CPU; auto: the fastest one that is installed, timed on this network.
     """
 
     photos: tuple[str, ...] = ()
@@ -48,12 +39,6 @@ class PredictConfig:
     cutout: bool = False
     overlay: bool = False
     overwrite: bool = False
-    size: tuple[int, ...] = ()
-    antialias: bool = True
-    batch_size: int = 8
-    device: str = "cpu"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    runtime: Runtime = "torch"
 
     def __post_init__(self) -> None:
         check_least(self, "--", batch_size=1)
@@ -82,14 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     kinds = ["map", *(kind for kind in ("cutout", "overlay") if getattr(options, kind))]
     to_files = options.out != "-"
     todo = plan(options.photos, Path(options.out), kinds, overwrite=options.overwrite) if to_files else Plan()
-    predictor = load(
-        options.weights,
-        options.device,
-        size=parse_size(options.size),
-        precision=options.precision,
-        antialias=options.antialias,
-        runtime=options.runtime,
-    )
+    predictor = load(options.weights, options.device, **options.loading())
     tell_times(predictor)
     if not to_files:
         _to_standard_output(predictor, options.photos, kinds)
