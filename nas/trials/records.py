@@ -58,9 +58,10 @@ class Trials:
         return replace(self, trials=tuple(kept))
 
     def best_within(self, budget: float | None, unit: str = "") -> Trial:
-        """`within(budget).best`; UserError, with the least cost there is, where no trial keeps the budget."""
-        kept = self.within(budget)
-        if budget is None or kept.complete:
+        """The best trial of those that keep the budget; UserError, with the least cost there is, where none does."""
+        if budget is None:
+            return self.best
+        if (kept := self.within(budget)).trials:
             return kept.best
         least = min((trial.values[1] for trial in self.complete), default=math.nan)
         raise UserError(

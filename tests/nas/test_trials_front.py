@@ -6,6 +6,7 @@ import random
 import pytest
 
 import genotypes
+from genotypes import UserError
 from nas.trials import Trial, Trials, draw_front, export_front, pareto_front
 
 
@@ -27,6 +28,16 @@ def test_the_front_is_what_nothing_dominates(seed):
     assert len(front) == len(expected)  # of equals one, the first
     assert all(t.number == min(o.number for o in trials if o.values == t.values) for t in front)
     assert [t.values[1] for t in front] == sorted(t.values[1] for t in front)
+
+
+def test_the_best_within_a_budget():
+    pruned = trial(3, 0.0, 0.0, state="pruned")
+    trials = Trials(trials=(trial(0, 0.1, 9.0), trial(1, 0.2, 4.0), trial(2, 0.3, 3.0), pruned))
+    assert [trials.best_within(budget).number for budget in (None, 9.0, 5.0, 3.0)] == [0, 0, 1, 2]
+    with pytest.raises(UserError, match="none of 3 genotypes keeps the budget of 2 parameters; the cheapest takes 3"):
+        trials.best_within(2, "parameters")
+    with pytest.raises(UserError, match="none of the study's 1 trials was completed"):
+        Trials(trials=(pruned,)).best_within(None)
 
 
 def test_pruned_trials_are_on_no_front():
