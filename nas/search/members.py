@@ -61,8 +61,7 @@ class MemberCost:
             if self.kind == "latency":
                 cost = time_network(genotype, self._device, self._runtime)
             else:
-                counted = count(genotype)
-                cost = float(counted.params if self.kind == "params" else counted.macs)
+                cost = float(getattr(count(genotype), self.kind))
             self._known[genotype.identity] = cost
         return self._known[genotype.identity]
 
