@@ -24,7 +24,7 @@ from nas.run import quiet, torch_threads
 from nas.run.sizes import check_side
 from nas.task import evaluate
 from retrain.export.quantising import Photographs, ScoringSet, half, open_photographs, open_scored, quantise
-from retrain.export.readme import readme
+from retrain.export.readme import Exported, ExportRow, readme
 
 __all__ = ["FORMATS", "Exported", "ExportRow", "export"]
 
@@ -44,48 +44,6 @@ _OWN = (*(name for name, _ in FORMATS.values()), "model.bin", "genotype.yaml", "
 _REMBG = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # by which its U2netCustomSession normalises
 _OTHER_SIZES = ((97, 131), (32, 45))  # odd ones, and features of one pixel
 _BATCHES = (1, 3)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportRow:
-    """A file, or the network itself.
-
-    difference: the largest of a probability to the network's, over all sizes and batches tried. ms: of one picture.
-    maxF, mae: of the network and of what rounds its numbers, on the photographs that are scored, if any.
-    """
-
-    name: str
-    runtime: str
-    megabytes: float | None = None
-    difference: float | None = None
-    ms: float = 0.0
-    maxF: float | None = None
-    mae: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exported:
-    """What an export wrote. rows: the network, then its files; skipped: what was left out, and why; scored: on what."""
-
-    folder: str
-    genotype: str
-    hash: str
-    size: tuple[int, int]
-    threads: int
-    busy: str | None
-    rows: tuple[ExportRow, ...]
-    skipped: tuple[str, ...]
-    scored: str | None = None
-
-    def losses(self) -> list[str]:
-        """What rounding costs, in words: a line for each file that was scored."""
-        network, *files = self.rows
-        return [
-            f"{row.name}: maxF {row.maxF - network.maxF:+.4f} of {network.maxF:.4f}, MAE "
-            f"{row.mae - network.mae:+.4f} of {network.mae:.4f}, on {self.scored}"
-            for row in files
-            if network.maxF is not None and network.mae is not None and row.maxF is not None and row.mae is not None
-        ]
 
 
 def export(

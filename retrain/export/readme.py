@@ -1,15 +1,12 @@
-"""The text of an exported folder: what is in it, how to run it, what was measured."""
+"""What an export wrote and measured; and the text of its folder: what is in it, how to run it."""
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from retrain.tables import markdown_table
 
-if TYPE_CHECKING:
-    from retrain.export.exporting import Exported
-
-__all__ = ["readme", "table"]
+__all__ = ["ExportRow", "Exported", "readme", "table"]
 
 _RUN = """\
 import numpy as np
@@ -50,7 +47,49 @@ rembg p -m u2net_custom -x '{"model_path": "~/.rembg/models/rembg.onnx"}' photog
 """
 
 
-def table(made: "Exported") -> list[list[str]]:
+@dataclass(frozen=True, kw_only=True)
+class ExportRow:
+    """A file, or the network itself.
+
+    difference: the largest of a probability to the network's, over all sizes and batches tried. ms: of one picture.
+    maxF, mae: of the network and of what rounds its numbers, on the photographs that are scored, if any.
+    """
+
+    name: str
+    runtime: str
+    megabytes: float | None = None
+    difference: float | None = None
+    ms: float = 0.0
+    maxF: float | None = None
+    mae: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What an export wrote. rows: the network, then its files; skipped: what was left out, and why; scored: on what."""
+
+    folder: str
+    genotype: str
+    hash: str
+    size: tuple[int, int]
+    threads: int
+    busy: str | None
+    rows: tuple[ExportRow, ...]
+    skipped: tuple[str, ...]
+    scored: str | None = None
+
+    def losses(self) -> list[str]:
+        """What rounding costs, in words: a line for each file that was scored."""
+        network, *files = self.rows
+        return [
+            f"{row.name}: maxF {row.maxF - network.maxF:+.4f} of {network.maxF:.4f}, MAE "
+            f"{row.mae - network.mae:+.4f} of {network.mae:.4f}, on {self.scored}"
+            for row in files
+            if network.maxF is not None and network.mae is not None and row.maxF is not None and row.mae is not None
+        ]
+
+
+def table(made: Exported) -> list[list[str]]:
     """Rows of text for people, the first one the head; columns that nothing fills are left out."""
     rows = [
         ["", "runs in", "MB", "largest difference", f"ms, {made.threads} thread{'s' * (made.threads > 1)}", "faster"]
@@ -65,7 +104,7 @@ def table(made: "Exported") -> list[list[str]]:
     return [[row[column] for column in kept] for row in rows]
 
 
-def readme(made: "Exported", formats: Sequence[str]) -> str:
+def readme(made: Exported, formats: Sequence[str]) -> str:
     """README.md of the folder."""
     height, width = made.size
     fill = {"height": height, "width": width}
@@ -98,7 +137,7 @@ def readme(made: "Exported", formats: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _measured(made: "Exported") -> str:
+def _measured(made: Exported) -> str:
     head, *rows = table(made)
     text = (
         "\n\nDifference: of a probability to the network's, at three sizes, batches of 1 and 3. ms: one picture of "
