@@ -33,7 +33,14 @@ def write_report(path: str | Path) -> Path:
     run = read_run(path)
     if run.kind not in _PAGES:
         raise UserError(f"{path}: a {run.kind} has no page; expected a {', '.join(_PAGES)}")
-    write_text(run.path / "report.html", render(_PAGES[run.kind](run)))
+    try:
+        html = render(_PAGES[run.kind](run))
+    except UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # files that someone changed
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}: its files are not those that a {run.kind} writes ({reason})") from error
+    write_text(run.path / "report.html", html)
     return run.path / "report.html"
 
 

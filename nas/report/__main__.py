@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from genotypes import UserError
 from nas.command import Command, run_command
 from nas.report import write_report
 
@@ -38,8 +39,14 @@ COMMAND = Command(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; UserError for the user's mistakes."""
     options, _ = COMMAND.parse(argv)
+    failed: list[str] = []
     for path in options.runs:
-        print(f"saved: {write_report(path)}")
+        try:
+            print(f"saved: {write_report(path)}")
+        except UserError as error:  # the other runs still get their pages
+            failed.append(str(error))
+    if failed:
+        raise UserError("\n  ".join(failed))
 
 
 if __name__ == "__main__":

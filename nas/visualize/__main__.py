@@ -8,7 +8,7 @@ from typing import Literal
 
 import genotypes
 from genotypes import UserError
-from genotypes.files import check_writable
+from genotypes.files import check_file
 from nas.command import Command, run_command
 from nas.visualize.drawing import draw, draw_difference, network_path
 from nas.visualize.page import MARK
@@ -94,7 +94,7 @@ def _where(output: Path | None, name: str, what: str) -> Path:
     path = output
     if path is None:
         path = Path("".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name) + ".svg")
-    check_writable(path.parent)
+    check_file(path, overwrite=True)
     written = {path, network_path(path)} if what == "both" else {path}
     for target in sorted(written):
         if target.is_file() and MARK.encode() not in target.read_bytes():

@@ -17,6 +17,7 @@ IPYTHON = """
 import sys, types
 sys.modules["IPython"] = types.ModuleType("IPython")
 sys.modules["IPython"].version_info = (9, 0)  # matplotlib asks
+sys.modules["IPython"].get_ipython = lambda: None
 sys.modules["IPython.display"] = types.ModuleType("IPython.display")
 sys.modules["IPython.display"].SVG = lambda text: print("shown", text.lstrip().startswith("<"), "<svg" in text)
 """

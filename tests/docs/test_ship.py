@@ -1,7 +1,6 @@
 """docs/ship.md: its commands run as printed, the last of them where neither torch nor this package can be imported."""
 
 import os
-import re
 import subprocess
 import sys
 from importlib.metadata import Distribution, distribution, requires
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 from PIL import Image
 from run_page import BLOCK
 
@@ -28,8 +28,8 @@ def with_requirements(names: list[str]) -> dict[str, Distribution]:
         name = names.pop().lower()
         if name not in found:
             found[name] = distribution(name)
-            wanted = [line for line in requires(name) or [] if "extra ==" not in line]
-            names += [re.match(r"[\w.-]+", line)[0] for line in wanted if "python_version <" not in line]
+            wanted = [Requirement(line) for line in requires(name) or []]
+            names += [r.name for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
     return found
 
 

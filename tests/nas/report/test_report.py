@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import made_runs
@@ -144,7 +145,19 @@ def test_the_command_makes_pages_again_and_names_what_is_no_run(tmp_path, capsys
     assert "no run's folder" in capsys.readouterr().err
     (tmp_path / "a" / "scores.json").write_text("{")
     assert run_command(main, runs) == 2
-    assert "scores.json: expected JSON" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "scores.json: expected JSON" in told.err and str(tmp_path / "b" / "report.html") in told.out
+
+
+@pytest.mark.parametrize(("kind", "junk"), [("training", "[1, 2]"), ("training", "null"), ("comparison", '{"a": null}')])
+def test_files_of_another_shape_are_refused_or_left_out(tmp_path, kind, junk):
+    folder = getattr(made_runs, kind)(tmp_path / kind)
+    for file in folder.glob("*.json"):
+        whole = file.read_text()
+        file.write_text(junk)
+        with suppress(UserError):
+            write_report(folder)
+        file.write_text(whole)
 
 
 def test_a_page_that_fails_is_a_warning_for_the_run(tmp_path, pages_made):

@@ -4,6 +4,7 @@ import hashlib
 import logging
 
 import numpy as np
+import PIL
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,8 @@ from nas.task.reading import READING_VERSION, header_size
 
 # What the pictures of `_samples` became at each version. A cache is found again under the same version: when this test
 # fails because reading has changed, raise READING_VERSION and write the new digest here.
-GOLDEN = {2: "915ba407157f0d2f"}
+# Pillow from 13 on rounds a pixel of a picture that shrinks otherwise: one in fourteen, by one level.
+GOLDEN = {2: "915ba407157f0d2f" if int(PIL.__version__.split(".")[0]) >= 13 else "b196b347627ccf26"}
 
 
 def _object(height=30, width=40):

@@ -113,9 +113,12 @@ def test_mistakes_give_one_message_and_exit_code_2(tmp_path, capsys, monkeypatch
     assert "bad.yaml:" in _fails(["bad.yaml"], capsys)
     assert "known: svg, png, pdf" in _fails(["fpn_tiny", "-o", "out.bmp"], capsys)
     Path("file").write_text("")
-    assert "Not a directory" in _fails(["fpn_tiny", "-o", "file/out.svg", "--engine", "matplotlib"], capsys)
+    assert "file is a file; expected a folder" in _fails(
+        ["fpn_tiny", "-o", "file/out.svg", "--engine", "matplotlib"], capsys
+    )
     Path("folder.svg").mkdir()
-    assert "Is a directory" in _fails(["fpn_tiny", "-o", "folder.svg", "--engine", "matplotlib"], capsys)
+    for folder in ("folder.svg", ".", "..", ""):
+        assert "is a folder, expected a file" in _fails(["fpn_tiny", "-o", folder, "--engine", "matplotlib"], capsys)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml", "file", "folder.svg"]
 
 
