@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from genotypes import Genotype, UserError
-from genotypes.files import write_atomically
+from genotypes.files import write_text
 from nas.benchmark import TableProtocol, TableTrainer, members, planted_photographs, planted_supernet, space
 from nas.cost import count, measure
 
@@ -53,8 +53,7 @@ def open_folder(out: Path, teacher: int | None) -> None:
     told = {"space": space().hash, "teacher": teacher, "protocol": dataclasses.asdict(TableProtocol())}
     path = out / "protocol.json"
     if not path.exists():
-        with write_atomically(path) as file:
-            file.write((json.dumps(told, indent=1) + "\n").encode())
+        write_text(path, json.dumps(told, indent=1) + "\n")
     elif json.loads(path.read_text()) != told:
         raise SystemExit(f"{path}: this folder was made with another space, teacher or protocol; give a new --out")
 

@@ -25,7 +25,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 import genotypes
-from genotypes.files import write_atomically
+from genotypes.files import write_text
 from nas.network import build, to_device
 from nas.options import from_dict, to_dict
 from nas.run import open_device, seeded
@@ -536,8 +536,7 @@ def run_rows(bench: Bench, rows: list[str], seconds: float, out: Path) -> list[s
         if bench.device.type == "cuda":
             torch.cuda.empty_cache()
         print(f"[{bench.spent:5.0f} s] {name}: {bench.spent - began:.1f} s", file=sys.stderr, flush=True)
-        with write_atomically(out) as file:  # what is measured is not lost
-            file.write(report(steps, lines).encode())
+        write_text(out, report(steps, lines))  # what is measured is not lost
     print(report(steps, lines))
     return failed
 

@@ -18,7 +18,7 @@ import torch
 import genotypes
 import retrain
 from genotypes import Genotype
-from genotypes.files import write_atomically
+from genotypes.files import write_text
 from nas import cost
 from nas.network.weights import load_weights, save_weights
 from nas.options import from_dict, read_file
@@ -52,8 +52,7 @@ def main() -> None:
     held_out = training.photos.subset(training.held_out_rows, name=f"{training.photos.name}, held out")
     rows = [_score(target, genotype, data) for data in (held_out, *options.test)]
     card = _card(options, genotype, config, rows, target.stat().st_size)
-    with write_atomically(target.with_suffix(".md")) as file:
-        file.write(card.encode())
+    write_text(target.with_suffix(".md"), card)
     print(f"saved   {target} ({target.stat().st_size / 1e6:.2f} MB), its card and genotypes/{options.name}.yaml")
 
 

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from genotypes import Genotype
-from genotypes.files import write_atomically, write_csv
+from genotypes.files import write_csv, write_text
 from nas.benchmark import kendall_tau
 from nas.benchmark.gate import time_members, train_member
 from nas.benchmark.judging import Trained
@@ -125,9 +125,7 @@ def plan(members: Sequence[Chosen]) -> list[tuple[Chosen, int | None]]:
 def kept(file: Path, make: Callable[[], Any]) -> Any:
     """What the file holds, or else what is made now and kept there."""
     if not file.is_file():
-        made = json.dumps(make())
-        with write_atomically(file) as whole:
-            whole.write(made.encode())
+        write_text(file, json.dumps(make()))
     return json.loads(file.read_text())
 
 

@@ -149,7 +149,9 @@ def test_the_command_makes_pages_again_and_names_what_is_no_run(tmp_path, capsys
     assert "scores.json: expected JSON" in told.err and str(tmp_path / "b" / "report.html") in told.out
 
 
-@pytest.mark.parametrize(("kind", "junk"), [("training", "[1, 2]"), ("training", "null"), ("comparison", '{"a": null}')])
+@pytest.mark.parametrize(
+    ("kind", "junk"), [("training", "[1, 2]"), ("training", "null"), ("comparison", '{"a": null}')]
+)
 def test_files_of_another_shape_are_refused_or_left_out(tmp_path, kind, junk):
     folder = getattr(made_runs, kind)(tmp_path / kind)
     for file in folder.glob("*.json"):
