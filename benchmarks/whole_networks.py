@@ -157,7 +157,7 @@ def best_tried(trials: Path, space: Genotype, budget: float) -> dict[str, Any]:
 
 def times(space: Genotype, members: Iterable[Chosen]) -> dict[str, float]:
     """Milliseconds of the deployed form in ONNX Runtime, one photograph, one thread."""
-    unknown = {"seed": 0, "params": 0, "macs": 0, "loss": 0.0, "maxF": 0.0, "MAE": 0.0}
+    unknown = {"seed": 0, "params": 0, "macs": 0, "loss": 0.0, "maxF": 0.0, "MAE_raw": 0.0}
     rows = [
         Trained(kind=m.kind, number=m.number, choices=m.choices, size=m.genotype.input.size[0], **unknown)
         for m in members

@@ -39,7 +39,7 @@ from search_spaces.spaces import SPACES, Space, space_named
 __all__ = ["GateConfig", "run_gate", "time_members", "train_member", "train_members"]
 
 
-Train = Callable[[Genotype, int], Mapping[str, float]]  # (member, seed) -> loss, maxF and MAE
+Train = Callable[[Genotype, int], Mapping[str, float]]  # (member, seed) -> loss, maxF and MAE_raw
 
 
 def train_members(
@@ -73,7 +73,7 @@ def train_members(
             if (kind, number, run) not in finished:
                 genotype = space.decide(choices)
                 cost, scores = count(genotype), train(genotype, run)
-                shown = {"loss": scores["loss"], "maxF": scores["maxF"], "MAE": scores["MAE_raw"]}
+                shown = {name: scores[name] for name in ("loss", "maxF", "MAE_raw")}
                 size = genotype.input.size[0]
                 rows.append(
                     Trained(

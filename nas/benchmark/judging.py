@@ -39,7 +39,7 @@ class Trained:
     macs: int
     loss: float
     maxF: float
-    MAE: float
+    MAE_raw: float
     ms: float | None = None
 
     def cost(self, kind: Cost) -> float:
@@ -52,12 +52,12 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """What the trainings say; scores are MAE, costs those of the members at their own sizes.
+    """What the trainings say; scores are MAE_raw, costs those of the members at their own sizes.
 
     ratio: R, the spread of random members about the line over `seed_spread`; ratio_best: without the worst third. Both
     of the members within the line's range of costs, None where these are fewer than 3: beyond it there is no line to
     compare with, only its end. beyond: the numbers of the others; ratio_all: R with them.
-    seed_spread: standard deviation between two seeds of one member. residuals: of each random member, MAE minus the
+    seed_spread: standard deviation between two seeds of one member. residuals: of each random member, MAE_raw minus the
     line's at its cost (beyond the range: at the nearer end). factors: its cost over the line's at its MAE; None where
     the line has no such MAE. winners: members that beat the line by twice the seed spread, and cost no more than its
     dearest point. explained: choice -> share of the variance of the residuals within the range.
@@ -83,9 +83,9 @@ class GateReport:
         found = [
             f"R       {_told(self.ratio)} (without the worst third {_told(self.ratio_best)}) of the {judged} members "
             f"within the line's range of {COSTS[self.cost]}; {self.ratio_all:.1f} of all {members}; "
-            f"seed spread {self.seed_spread:.4f} MAE",
-            f"costs   {costs} of the line's {COSTS[self.cost]} at equal MAE; {members - len(inside)} of {members} "
-            "members have an MAE that the line has nowhere",
+            f"seed spread {self.seed_spread:.4f} MAE_raw",
+            f"costs   {costs} of the line's {COSTS[self.cost]} at equal MAE_raw; {members - len(inside)} of {members} "
+            "members have an MAE_raw that the line has nowhere",
             f"winners {len(self.winners)} members beat the line by twice the seed spread"
             + (f": {', '.join(map(str, self.winners))}" if self.winners else ""),
         ]
@@ -105,19 +105,19 @@ def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
     line = _envelope(scaled, cost)
     members = [row for row in rows if row.kind == "random" and row.seed == 0]
     first = {(row.kind, row.number): row for row in rows if row.seed == 0}
-    pairs = [(first[row.kind, row.number].MAE, row.MAE) for row in rows if row.seed > 0]
+    pairs = [(first[row.kind, row.number].MAE_raw, row.MAE_raw) for row in rows if row.seed > 0]
     if len(scaled) < 2 or len(members) < 3 or not pairs:
         raise UserError(
             "expected a line of 2 points or more, 3 members and 1 repeat, "
             f"not {len(scaled)}, {len(members)} and {len(pairs)}"
         )
     spread = math.sqrt(mean((a - b) ** 2 / 2 for a, b in pairs))
-    costs, scores = np.log([row.cost(cost) for row in line]), np.array([row.MAE for row in line])
-    residuals = [row.MAE - float(np.interp(math.log(row.cost(cost)), costs, scores)) for row in members]
+    costs, scores = np.log([row.cost(cost) for row in line]), np.array([row.MAE_raw for row in line])
+    residuals = [row.MAE_raw - float(np.interp(math.log(row.cost(cost)), costs, scores)) for row in members]
     factors = []
     for row in members:
-        inside = scores[-1] <= row.MAE <= scores[0]
-        equal = float(np.exp(np.interp(row.MAE, scores[::-1], costs[::-1])))
+        inside = scores[-1] <= row.MAE_raw <= scores[0]
+        equal = float(np.exp(np.interp(row.MAE_raw, scores[::-1], costs[::-1])))
         factors.append(row.cost(cost) / equal if inside else None)
     prices = [row.cost(cost) for row in scaled]
     least, most = min(prices), max(prices)
@@ -152,7 +152,7 @@ def _told(ratio: float | None) -> str:
 
 def _envelope(rows: Iterable[Trained], cost: Cost) -> list[Trained]:
     """From the cheapest to the dearest those that no cheaper one beats: the line's lower envelope."""
-    return pareto(rows, lambda row: row.cost(cost), lambda row: row.MAE)
+    return pareto(rows, lambda row: row.cost(cost), lambda row: row.MAE_raw)
 
 
 def _explained(members: Sequence[Trained], residuals: Sequence[float]) -> dict[str, float]:
@@ -188,7 +188,7 @@ def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:
     unit = 1e6 if report.cost == "macs" else 1.0
 
     def points(of: Sequence[Trained]) -> tuple[list[float], list[float]]:
-        return [row.cost(report.cost) / unit for row in of], [row.MAE for row in of]
+        return [row.cost(report.cost) / unit for row in of], [row.MAE_raw for row in of]
 
     scaled = [row for row in rows if row.kind == "line" and row.seed == 0]
     axes.plot(*points(_envelope(scaled, report.cost)), color="#1f5fa8", label="uniform scaling (lower envelope)")
@@ -197,10 +197,10 @@ def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:
     for size, colour in zip(sorted({row.size for row in members}), _COLOURS * 9, strict=False):
         axes.scatter(*points([row for row in members if row.size == size]), s=26, color=colour, label=f"{size} px")
     for row in members:
-        at = (row.cost(report.cost) / unit, row.MAE)
+        at = (row.cost(report.cost) / unit, row.MAE_raw)
         axes.annotate(str(row.number), at, xytext=(4, 3), textcoords="offset points", fontsize=7)
     words = {"macs": "multiply-adds (millions)", "ms": "milliseconds, deployed, one thread"}
-    axes.set(xscale="log", xlabel=f"{words[report.cost]}, at the member's own size", ylabel="held-out MAE")
+    axes.set(xscale="log", xlabel=f"{words[report.cost]}, at the member's own size", ylabel="held-out MAE_raw")
     judged = len(report.residuals) - len(report.beyond)
     axes.set_title(
         f"R = {_told(report.ratio)} ({judged} of {len(report.residuals)} members within the line's costs), "
@@ -214,6 +214,6 @@ def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:
 
 def write_members(rows: Sequence[Trained], path: Path) -> None:
     ways = list(dict.fromkeys(way for row in rows for way in row.choices))
-    head = ("kind", "number", "seed", "size", "params", "macs", "ms", "loss", "maxF", "MAE")
+    head = ("kind", "number", "seed", "size", "params", "macs", "ms", "loss", "maxF", "MAE_raw")
     cells = [[*(getattr(row, name) for name in head), *(row.choices.get(way, "") for way in ways)] for row in rows]
     write_csv(path, [[*head, *ways], *cells])

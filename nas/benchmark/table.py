@@ -40,7 +40,8 @@ class TableEntry:
     """One network's results: of one seed, or the mean over the seeds.
 
     Attributes:
-        loss, maxF, MAE: on the held-out photographs at the end of the training. Lower is better but for maxF.
+        loss, maxF, MAE: on the held-out photographs at the end of the training; MAE of raw maps. Lower is better but
+            for maxF.
         curve: the same along the training: "loss", "maxF", "MAE" -> float32[points], scored after the protocol's steps
             `scored_at`; the last is the final score.
         seconds: CPU seconds of the training's steps on one core.

@@ -194,9 +194,9 @@ def open_test_sets(
 ) -> dict[str, PhotoSet | list[Pair]]:
     """What `evaluate` takes for each of `NAME=DIR`, `DIR`, `synthetic`, `synthetic:COUNT`.
 
-    size: side of synthetic pictures; taken: names already in use; limit: only so many pairs of each folder, evenly
-    spread. UserError for a set that is missing, for two sets of one name, and for pairs that cannot be opened or
-    differ in size (all of a set in one message, before any work).
+    size: side of synthetic pictures; taken: names already in use; limit: only so many of each set, evenly spread.
+    UserError for a set that is missing, for two sets of one name, and for pairs that cannot be opened or differ in size
+    (all of a set in one message, before any work).
     """
     sets: dict[str, PhotoSet | list[Pair]] = {}
     for spec in specs:
@@ -204,7 +204,8 @@ def open_test_sets(
         if name in sets or name in taken:
             raise UserError(f"two sets are called {name}: give {source} another name with NAME=DIR")
         if is_synthetic(source):
-            sets[name] = open_photos(spec, size=size, cache_dir=None, seed=seed + _OTHER_PICTURES)
+            made = open_photos(spec, size=size, cache_dir=None, seed=seed + _OTHER_PICTURES)
+            sets[name] = made if limit is None else made.subset(spread(list(range(len(made))), limit))
         else:
             pairs = spread(find_pairs(source), limit)
             refuse(check_sizes(pairs), len(pairs), name)

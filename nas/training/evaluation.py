@@ -19,7 +19,9 @@ __all__ = ["METRICS", "HeldOut"]
 METRICS = Registry("metric", Record)
 METRICS.add(
     Record(name="loss", summary="of the training, all terms and outputs"),
-    Record(name="maxF", summary="F (beta squared 0.3) of mean precision and recall, best of 256 thresholds"),
+    Record(
+        name="maxF", summary="F (beta squared 0.3) of mean precision and recall, best of 256 thresholds, maps stretched"
+    ),
     Record(name="MAE_raw", summary="mean absolute error of maps as they are, not stretched"),
 )
 

@@ -150,8 +150,8 @@ def _cells(table: Sequence[Row]) -> tuple[list[str], list[list[str]], set[tuple[
 
 def _caption(table: Sequence[Row]) -> list[str]:
     lines = [
-        "maxF: F (beta² 0.3) of precision and recall averaged over the set, best of 256 thresholds. MAE_raw: without",
-        "stretching predictions. ±: standard deviation over seeds; for (all), over the means of its genotypes.",
+        "maxF: F (beta² 0.3) of precision and recall averaged over the set, at the best threshold, maps stretched to",
+        "0..1. MAE_raw: of maps as they are. ±: standard deviation over seeds; of (all), over its genotypes' means.",
     ]
     if any(row.latency_ms is not None for row in table):
         lines.append("ms: one photograph through the network where the table was made, the shortest of ten.")

@@ -299,7 +299,7 @@ class _Bench:
         return found
 
     def _scores(self) -> dict[str, dict[str, float]]:
-        """Row -> maxF and mae, of the network and of what rounds its numbers."""
+        """Row -> maxF and MAE_raw, of the network and of what rounds its numbers."""
         if self.scored is None:
             return {}
         rounded = [name for name, (word, _, how) in self.files.items() if word not in _EXACT or how != "fp32"]
@@ -310,7 +310,7 @@ class _Bench:
             data, told = self.scored.data, self.scored.told
             with quiet():
                 scores = evaluate(_on_tensors(run), data, size=self.size, workers=0, quick=True, name=told).scores
-            scored[name] = {"maxF": scores.maxF, "mae": scores.MAE_raw}
+            scored[name] = {"maxF": scores.maxF, "MAE_raw": scores.MAE_raw}
         return scored
 
     def _megabytes(self, word: str) -> float:

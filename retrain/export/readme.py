@@ -52,7 +52,7 @@ class ExportRow:
     """A file, or the network itself.
 
     difference: the largest of a probability to the network's, over all sizes and batches tried. ms: of one picture.
-    maxF, mae: of the network and of what rounds its numbers, on the photographs that are scored, if any.
+    maxF, MAE_raw: of the network and of what rounds its numbers, on the photographs that are scored, if any.
     """
 
     name: str
@@ -61,7 +61,7 @@ class ExportRow:
     difference: float | None = None
     ms: float = 0.0
     maxF: float | None = None
-    mae: float | None = None
+    MAE_raw: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +82,13 @@ class Exported:
         """What rounding costs, in words: a line for each file that was scored."""
         network, *files = self.rows
         return [
-            f"{row.name}: maxF {row.maxF - network.maxF:+.4f} of {network.maxF:.4f}, MAE "
-            f"{row.mae - network.mae:+.4f} of {network.mae:.4f}, on {self.scored}"
+            f"{row.name}: maxF {row.maxF - network.maxF:+.4f} of {network.maxF:.4f}, MAE_raw "
+            f"{row.MAE_raw - network.MAE_raw:+.4f} of {network.MAE_raw:.4f}, on {self.scored}"
             for row in files
-            if network.maxF is not None and network.mae is not None and row.maxF is not None and row.mae is not None
+            if network.maxF is not None
+            and network.MAE_raw is not None
+            and row.maxF is not None
+            and row.MAE_raw is not None
         ]
 
 
@@ -94,12 +97,12 @@ def table(made: Exported) -> list[list[str]]:
     rows = [
         ["", "runs in", "MB", "largest difference", f"ms, {made.threads} thread{'s' * (made.threads > 1)}", "faster"]
     ]
-    rows[0] += ["maxF", "MAE"]
+    rows[0] += ["maxF", "MAE_raw"]
     network = made.rows[0]
     for row in made.rows:
         numbers = [_text(row.megabytes, ".1f"), _text(row.difference, ".1e"), _text(row.ms, ".2f")]
         faster = "" if row is network else f"{network.ms / row.ms:.2f}x"
-        rows.append([row.name, row.runtime, *numbers, faster, _text(row.maxF, ".4f"), _text(row.mae, ".4f")])
+        rows.append([row.name, row.runtime, *numbers, faster, _text(row.maxF, ".4f"), _text(row.MAE_raw, ".4f")])
     kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
     return [[row[column] for column in kept] for row in rows]
 
@@ -144,7 +147,7 @@ def _measured(made: Exported) -> str:
         f"{made.size[0]} x {made.size[1]}, the shortest of ten runs, in turn; of one thread its processor time."
     )
     if any(row.maxF is not None for row in made.rows):
-        text += f" maxF and MAE: on {made.scored}."
+        text += f" maxF and MAE_raw: on {made.scored}."
     if made.busy:
         text += f" When this was measured, {made.busy}."
     return markdown_table(head, rows) + text

@@ -34,7 +34,7 @@ def rows(effect, noise, seed=0):
         MAE = 0.2 - 0.01 * math.log(macs) + (effect * a if kind == "random" else 0) + rng.gauss(0, noise)
         row = {"kind": kind, "number": number, "seed": run, "choices": {"a": a, "b": b}, "size": 32, "params": 1}
         found.append(
-            Trained(**row, macs=macs, ms=macs * (2 if kind == "random" else 1), loss=MAE, maxF=1 - MAE, MAE=MAE)
+            Trained(**row, macs=macs, ms=macs * (2 if kind == "random" else 1), loss=MAE, maxF=1 - MAE, MAE_raw=MAE)
         )
 
     for number in range(6):
@@ -66,10 +66,10 @@ def test_a_space_where_chance_is_as_good():
 def test_factors_are_costs_at_equal_score():
     line = [(100, 0.4), (1000, 0.3), (900, 0.35), (10_000, 0.2)]
     base = {"choices": {"a": 0}, "size": 32, "params": 1, "loss": 0.0, "maxF": 0.0}
-    found = [Trained(kind="line", number=n, seed=0, macs=m, MAE=s, **base) for n, (m, s) in enumerate(line)]
+    found = [Trained(kind="line", number=n, seed=0, macs=m, MAE_raw=s, **base) for n, (m, s) in enumerate(line)]
     for number, (macs, MAE) in enumerate([(500, 0.3), (2000, 0.3), (10_000, 0.1)]):
-        found.append(Trained(kind="random", number=number, seed=0, macs=macs, MAE=MAE, **base))
-    found.append(Trained(kind="random", number=0, seed=1, macs=500, MAE=0.302, **base))
+        found.append(Trained(kind="random", number=number, seed=0, macs=macs, MAE_raw=MAE, **base))
+    found.append(Trained(kind="random", number=0, seed=1, macs=500, MAE_raw=0.302, **base))
     report = judge(found)
     assert report.factors[:2] == pytest.approx((0.5, 2.0)) and report.factors[2] is None
     assert report.seed_spread == pytest.approx(0.002 / math.sqrt(2))
@@ -81,10 +81,10 @@ def test_factors_are_costs_at_equal_score():
 def test_members_beyond_the_line_are_left_out():
     """Members that cost less than the line's cheapest point can only look worse than it; a dearer one can only win."""
     base = {"seed": 0, "choices": {"a": 0}, "size": 32, "params": 1, "loss": 0.0, "maxF": 0.0}
-    found = [Trained(kind="line", number=n, macs=10**n * 100, MAE=0.4 - n / 10, **base) for n in range(3)]
+    found = [Trained(kind="line", number=n, macs=10**n * 100, MAE_raw=0.4 - n / 10, **base) for n in range(3)]
     costs = [(100, 0.4), (1000, 0.302), (10_000, 0.198), (10, 0.7), (20, 0.6), (20_000, 0.1)]
-    found += [Trained(kind="random", number=n, macs=macs, MAE=MAE, **base) for n, (macs, MAE) in enumerate(costs)]
-    found.append(Trained(kind="random", number=0, macs=100, MAE=0.402, **base | {"seed": 1}))
+    found += [Trained(kind="random", number=n, macs=macs, MAE_raw=MAE, **base) for n, (macs, MAE) in enumerate(costs)]
+    found.append(Trained(kind="random", number=0, macs=100, MAE_raw=0.402, **base | {"seed": 1}))
     report = judge(found)
     assert report.beyond == (3, 4, 5) and report.winners == () and report.residuals[5] == pytest.approx(-0.1)
     # Residuals within are 0, .002 and -.002, whose standard deviation is .002; the seeds' is .002 / sqrt(2).

@@ -51,7 +51,7 @@ def test_every_file_is_checked_timed_and_listed(exported, weights):
     assert rows["model.onnx"]["difference"] <= 1e-4 and rows["model.pt2"]["difference"] <= 1e-4
     assert 0 < rows["model_fp16.onnx"]["difference"] < rows["model_int8.onnx"]["difference"] < 0.2
     for name in ("network", "model_fp16.onnx", "model_int8.onnx"):
-        assert 0 <= rows[name]["maxF"] <= 1 and 0 <= rows[name]["mae"] <= 1
+        assert 0 <= rows[name]["maxF"] <= 1 and 0 <= rows[name]["MAE_raw"] <= 1
     genotype = genotypes.load(exported / "genotype.yaml")
     assert genotype == retrain.load(weights).genotype
     for name in ("model.onnx", "model_int8.onnx"):
@@ -138,14 +138,16 @@ def test_what_rounding_costs_is_said_on_photographs_of_their_own(pictures):
     assert rest is not None and [pair.name for pair in rest.data] == ["p1", "p2"]
     assert open_scored(None, None, (32, 48), 3) is None
     rows = (
-        ExportRow(name="network", runtime="torch, eager", maxF=0.9, mae=0.05),
+        ExportRow(name="network", runtime="torch, eager", maxF=0.9, MAE_raw=0.05),
         ExportRow(name="model.onnx", runtime="onnxruntime"),
-        ExportRow(name="model_int8.onnx", runtime="onnxruntime", maxF=0.899, mae=0.052),
+        ExportRow(name="model_int8.onnx", runtime="onnxruntime", maxF=0.899, MAE_raw=0.052),
     )
     made = Exported(
         folder="f", genotype="g", hash="h", size=(32, 48), threads=1, busy=None, rows=rows, skipped=(), scored=own.told
     )
-    assert made.losses() == ["model_int8.onnx: maxF -0.0010 of 0.9000, MAE +0.0020 of 0.0500, on 3 photographs of P"]
+    assert made.losses() == [
+        "model_int8.onnx: maxF -0.0010 of 0.9000, MAE_raw +0.0020 of 0.0500, on 3 photographs of P"
+    ]
 
 
 def test_user_errors(weights, tmp_path, capsys):

@@ -248,6 +248,8 @@ def test_test_sets_are_scored_at_the_end(tmp_path, small_file, pictures) -> None
     result = run_training(tmp_path / "run", cfg)
     assert {name: scores.count for name, scores in result.scores.items()} == {"held_out": 4, "mine": 4, "more": 3}
     assert all(0 < scores.wF < 1 for scores in result.scores.values())
+    some = open_training(replace(cfg, test_limit=2)).tests
+    assert {name: len(photos) for name, photos in some.items()} == {"mine": 2, "more": 2}
 
 
 def test_two_photographs_are_enough_and_one_is_not(tmp_path, small_file) -> None:
