@@ -1,6 +1,7 @@
 """`python -m retrain.tune`: which settings of a recipe train a network best, by an Optuna study of short trainings."""
 
 import math
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -279,8 +280,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"saved   {run.path / 'recipe.yaml'} (table.md and trials.csv beside it)")
     if page:
         print(f"page    {page}")
-    recipe = run.path / "recipe.yaml"
-    print(f"next    python -m retrain.train --genotype {cfg.genotype} --recipe {recipe} --data {cfg.data}")
+    print(f"next    {_next(cfg, run.path / 'recipe.yaml')}")
+
+
+def _next(cfg: TuneConfig, recipe: Path) -> str:
+    """The command that trains with what was found, on the same photographs and from the same weights."""
+    usual = TuneConfig()
+    words = ["python", "-m", "retrain.train", "--genotype", cfg.genotype, "--recipe", str(recipe), "--data", cfg.data]
+    for name in ("limit", "cache", "data_seed", "held_out", "backbone_weights", "init", "device"):
+        if (value := getattr(cfg, name)) != getattr(usual, name):
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
 
 
 def _check_extended(cfg: TuneConfig) -> None:

@@ -65,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"best    {path}: of step {best['step']}, held-out MAE_raw {score:.4f}")
     print(f"page    {result.path / 'report.html'}")
     print(f"next    python -m retrain.predict --weights {result.path / 'weights.safetensors'} PHOTO -o maps")
+    if cfg.recipe.native:
+        others = f"retrain.predict, and retrain.evaluate without --native, see them at {cfg.recipe.size} px"
+        print(f"note    scored at the photographs' own sizes; {others}")
     if is_synthetic(cfg.data):
         print("note    trained on pictures that the program makes: for photographs, give --data NAME=DIR")
 

@@ -52,9 +52,23 @@ def test_what_may_be_tried() -> None:
 
 def test_a_study_finds_the_better_setting_and_may_be_extended(tmp_path, small_file, monkeypatch, capsys) -> None:
     out = tmp_path / "out"
-    words = ("--genotype", small_file, "--search", "optim.lr=1e-2,1e30", "size=32,48", *TINY, "--out", out)
+    words = (
+        "--genotype",
+        small_file,
+        "--search",
+        "optim.lr=1e-2,1e30",
+        "size=32,48",
+        *TINY,
+        "--out",
+        out,
+        "--held_out",
+        "0.2",
+    )
     assert command(*words, "--trials.count", "2", "--sampler", "random") == 0
-    assert "best    optim.lr 0.01" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "best    optim.lr 0.01" in told
+    recipe = out / "recipe.yaml"
+    assert f"retrain.train --genotype {small_file} --recipe {recipe} --data synthetic:24 --held_out 0.2\n" in told
     first = (out / "trials.csv").read_text().splitlines()
     assert len(first) == 3
 
@@ -80,7 +94,10 @@ def _counting(scored: list):
     def run(space, score, *rest, **options):
         told = plain(options["scored"], changed_of)
         recipe = {"size": 32, "batch_size": 4, "steps": 3, "masks": "nearest"}
-        assert told["tuning"] == {"recipe": recipe}  # no option at its default: further ones leave a study its name
+        assert told["tuning"] == {
+            "held_out": 0.2,
+            "recipe": recipe,
+        }  # no option at its default: further ones leave a study its name
         assert told["photographs"] == ["synthetic", 24] and told.keys() == {"tuning", "genotype", "photographs"}
         return run_trials(space, lambda *given: scored.append(given) or score(*given), *rest, **options)
 
