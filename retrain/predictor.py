@@ -162,12 +162,17 @@ class Predictor:
         """
         return Image.fromarray(self.maps([read_image(photograph)])[0])
 
-    def maps(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def maps(self, photos: Sequence[np.ndarray], *, native: bool = False) -> list[np.ndarray]:
         """The maps uint8[H, W] of photographs uint8[H, W, 3] of any sizes, in one batch: those that are scored.
+
+        native: the network sees each at its own size, one by one.
 
         Raises:
             DataError: the output is not finite.
         """
+        if native:
+            inputs = (pixels(torch.from_numpy(photo).permute(2, 0, 1)[None]) for photo in photos)
+            return [Protocol().to_bytes(self.probabilities(x)[0, 0].cpu().numpy(), *x.shape[2:]) for x in inputs]
         seen = np.stack([resize(photo, self.size, antialias=self.antialias) for photo in photos])
         probs = self.probabilities(pixels(torch.from_numpy(seen).permute(0, 3, 1, 2)))[:, 0].cpu().numpy()
         return [Protocol().to_bytes(p, *photo.shape[:2]) for p, photo in zip(probs, photos, strict=True)]

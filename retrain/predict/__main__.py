@@ -31,6 +31,7 @@ class PredictConfig(PredictorOptions):
         cutout: also write the photograph with the map as its alpha.
         overlay: also write photograph, map and cut-out side by side.
         overwrite: replace maps that are there already.
+        native: feed each photograph at its own size, as networks want it that were trained so (recipe.native).
     """
 
     photos: tuple[str, ...] = ()
@@ -39,6 +40,7 @@ class PredictConfig(PredictorOptions):
     cutout: bool = False
     overlay: bool = False
     overwrite: bool = False
+    native: bool = False
 
     def __post_init__(self) -> None:
         check_least(self, "--", batch_size=1)
@@ -70,13 +72,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     predictor = load(options.weights, options.device, **options.loading())
     tell_times(predictor)
     if not to_files:
-        _to_standard_output(predictor, options.photos, kinds)
+        _to_standard_output(predictor, options, kinds)
         return
     failed: list[str] = []
     began = time.perf_counter()
     with progress_bar(total=len(todo.jobs), desc="predict", unit="img") as bar:
         for jobs, photos in _batches(todo.jobs, options.batch_size, failed):
-            maps = predictor.maps(photos) if photos else []
+            maps = predictor.maps(photos, native=options.native) if photos else []
             for job, photo, saliency in zip(jobs, photos, maps, strict=True):
                 for kind, target in job.targets.items():
                     with write_atomically(target, flush=False) as file:
@@ -110,12 +112,13 @@ def _batches(jobs: list[Job], size: int, failed: list[str]) -> Iterator[tuple[li
     return read_ahead(read, jobs, size)
 
 
-def _to_standard_output(predictor: Predictor, photos: Sequence[str], kinds: Sequence[str]) -> None:
+def _to_standard_output(predictor: Predictor, options: PredictConfig, kinds: Sequence[str]) -> None:
     """One photograph's map, or its cut-out or contact picture, as PNG."""
+    photos = options.photos
     if len(photos) != 1 or Path(photos[0]).is_dir() or len(kinds) > 2:
         raise UserError("-o - writes one picture: give one photograph, and one of --cutout and --overlay at most")
     photo = read_image(read_bytes(photos[0]))
-    write_png(PICTURES[kinds[-1]](photo, predictor.maps([photo])[0]), sys.stdout.buffer)
+    write_png(PICTURES[kinds[-1]](photo, predictor.maps([photo], native=options.native)[0]), sys.stdout.buffer)
 
 
 if __name__ == "__main__":

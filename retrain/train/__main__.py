@@ -64,10 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         path, score = result.path / "best.safetensors", best["held_out_MAE_raw"]
         print(f"best    {path}: of step {best['step']}, held-out MAE_raw {score:.4f}")
     print(f"page    {result.path / 'report.html'}")
-    print(f"next    python -m retrain.predict --weights {result.path / 'weights.safetensors'} PHOTO -o maps")
-    if cfg.recipe.native:
-        others = f"retrain.predict, and retrain.evaluate without --native, see them at {cfg.recipe.size} px"
-        print(f"note    scored at the photographs' own sizes; {others}")
+    native = " --native" if cfg.recipe.native else ""
+    print(f"next    python -m retrain.predict{native} --weights {result.path / 'weights.safetensors'} PHOTO -o maps")
+    if native:
+        print("note    trained and scored at the photographs' own sizes: give --native to retrain.evaluate, too")
     if is_synthetic(cfg.data):
         print("note    trained on pictures that the program makes: for photographs, give --data NAME=DIR")
 

@@ -24,6 +24,7 @@ from nas.task import (
 )
 from nas.training import OptimConfig
 from retrain import Recipe, load, tune
+from retrain.predict.__main__ import main as predict
 from retrain.train import open_training
 from retrain.train.__main__ import main
 from retrain.train.training import training_of
@@ -83,6 +84,11 @@ def test_it_is_scored_at_native_size_as_evaluate_does(tmp_path, pictures, small_
         predictor.probabilities, pairs, size=32, protocol=Protocol(native=True), workers=0, quick=True
     ).scores
     assert (found.MAE_raw, found.maxF) == (scores.MAE_raw, scores.maxF)
+    words = ["--native", "--weights", str(tmp_path / "run/weights.safetensors"), str(pictures / "images")]
+    assert run_command(predict, [*words, "-o", str(tmp_path / "maps")]) == 0
+    written = {pair.name: np.asarray(Image.open(tmp_path / f"maps/{pair.name}.png")) for pair in pairs}
+    errors = [np.abs(written[p.name] / 255.0 - (np.asarray(Image.open(p.mask)) > 127)).mean() for p in pairs]
+    assert np.mean(errors) == pytest.approx(scores.MAE_raw, abs=1e-9)
     assert Image.open(tmp_path / "run/predictions.png").size == (2 * 160, 3 * 160)
 
 
