@@ -4,6 +4,7 @@ Only plain data is ever constructed (PyYAML's safe loader); a key given twice is
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from genotypes.genotype import Genotype
 __all__ = ["dumps", "load_file", "loads", "parse_yaml", "read_text", "save"]
 
 _MAX_BYTES = 256_000  # our files are kilobytes; this stops a wrong one before it takes long to parse
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what escapes may write, and no file's name or UTF-8 text holds
 
 
 class _Loader(yaml.SafeLoader):
@@ -30,6 +32,8 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if isinstance(node, yaml.ScalarNode) and (found := _NO_TEXT.search(node.value)):
+            raise _mistake(f"not a text: it holds the character #x{ord(found[0]):04x}", node)
         try:
             return super().construct_object(node, deep)
         except ValueError as error:  # the 99th of a month, an integer of thousands of digits

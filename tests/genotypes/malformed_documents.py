@@ -211,7 +211,7 @@ TYPES = {
     "null as a name": Case("name: base", "name:", "name: expected a text, not null"),
     "empty name": Case("name: base", "name: ''", "name: expected a name in one line, not ''"),
     "name of two lines": Case("name: base", 'name: "a\\nb"', "expected a name in one line, not 'a\\nb'"),
-    "unprintable name": Case("name: base", 'name: "a\\ud800"', "expected a text, not 'a\\ud800'"),
+    "unprintable name": Case("name: base", 'name: "a\\ud800"', "not a text: it holds the character #xd800"),
     "list as a text": Case("a valid document", "[a, {b: null}]", "expected a text, not ['a', {b: null}]"),
     "true as a format": Case("format: 1", "format: true", "unknown format true"),
     "1.0 as a format": Case("format: 1", "format: 1.0", "unknown format 1.0"),

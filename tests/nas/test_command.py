@@ -118,6 +118,8 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
         ("steps: " + "[" * 900 + "]" * 900, "nested too deeply"),
         ("steps: 1\nsteps: 2\n", "the key 'steps' stands twice"),
         ("steps: !!python/name:os.system\n", "tags such as"),
+        ('data: "a\\0b"\n', "holds the character #x0000"),
+        ('data: "\\ud800"\n', "holds the character #xd800"),
     ],
 )
 def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
