@@ -181,7 +181,12 @@ def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> 
     Goes on where it stopped; members that were timed keep their times.
     """
     file = run.path / "members.json"
-    done = [Trained(**row) for row in json.loads(file.read_text())] if file.is_file() else []
+    try:
+        done = [Trained(**row) for row in json.loads(file.read_text())] if file.is_file() else []
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{file}: not the trainings of a gate of this version ({error}); choose another --out"
+        ) from None
 
     def keep(rows: list[Trained]) -> None:
         run.write_text(file.name, json.dumps([vars(row) for row in rows], indent=1))

@@ -151,6 +151,9 @@ def test_a_tiny_gate_from_end_to_end(tmp_path, capsys):
     before = (tmp_path / "gate/members.json").read_text()
     main(["--out", str(tmp_path / "gate"), "--resume"])
     assert (tmp_path / "gate/members.json").read_text() == before
+    (tmp_path / "gate/members.json").write_text(before.replace("MAE_raw", "MAE"))  # of an earlier version
+    assert run_command(main, ["--out", str(tmp_path / "gate"), "--resume"]) == 2
+    assert "members.json: not the trainings of a gate of this version" in capsys.readouterr().err
 
 
 def test_what_cannot_be_read_leaves_no_folder(tmp_path, capsys):
