@@ -1,4 +1,4 @@
-# make install | search | test | coverage | lint | types | docs | clean. The first call makes .venv and installs into it.
+# make install | search | test | lint | types | docs | clean. The first call makes .venv and installs into it.
 PYTHON ?= python3
 ifndef RUN  # `?=` would look at the clock at each use, and two parts of a run could part
 RUN := runs/quick-$(shell date +%Y%m%d-%H%M%S)
@@ -9,7 +9,7 @@ DUTS ?=
 ECSSD ?=
 WEIGHTS ?=
 
-.PHONY: install search photos test coverage lint types format docs clean
+.PHONY: install search photos test lint types format docs clean
 
 install: .venv/installed
 
@@ -38,12 +38,13 @@ photos: install
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# The same, and which lines of the four packages they ran: a line before pytest's last, and build/coverage.json, which
+# make test COVERAGE=1: also which lines of the four packages they ran: a line before pytest's last, and build/coverage.json, which
 # `.venv/bin/python -m slipcover --merge build/coverage.json --out build/coverage.json` shows. What runs in a process of its own is not
 # counted. Slipcover is pytest's plugin here: around pytest it would print below pytest's summary where it fails.
-coverage: export SLIPCOVER_ENABLED = 1
-coverage: export SLIPCOVER_SOURCE = genotypes,search_spaces,nas,retrain
-coverage: test
+ifdef COVERAGE
+test: export SLIPCOVER_ENABLED = 1
+test: export SLIPCOVER_SOURCE = genotypes,search_spaces,nas,retrain
+endif
 
 lint: install
 	$(BIN)/ruff check .

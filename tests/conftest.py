@@ -74,7 +74,7 @@ def shared() -> Path:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
-    """Under slipcover (`make coverage`): the share of lines that the tests ran, of all and of each package."""
+    """Under slipcover (`make test COVERAGE=1`): the share of lines that the tests ran, of all and of each package."""
     if "SLIPCOVER_ENABLED" not in os.environ:
         return
     ran, lines = Counter[str](), Counter[str]()

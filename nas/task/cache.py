@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
+import PIL
 import torch
 
 from genotypes.files import writing
@@ -103,9 +104,9 @@ def open_photos(
         native: a `NativeSet`: every photograph, its mask and its teacher's map at the photograph's own size. Synthetic
             pictures have `size`.
 
-    The cache's key covers paths, file sizes, times of change, size and how files are read (`READING_VERSION`): a
-    changed folder is decoded again. A decode that is killed leaves nothing that a later run would use. Masks without
-    an object, or without a background, are counted and logged as a warning.
+    The cache's key covers paths, file sizes, times of change, size and how files are read (`READING_VERSION`, and
+    Pillow's version): a changed folder is decoded again. A decode that is killed leaves nothing that a later run would
+    use. Masks without an object, or without a background, are counted and logged as a warning.
 
     Raises:
         DataError: see `find_pairs`; also unreadable files, masks that can be read in two ways, images and masks of
@@ -270,7 +271,7 @@ def spread(items: list[T], limit: int | None) -> list[T]:
 
 
 def _fingerprint(entries: Sequence[_Entry], size: int) -> str:
-    facts: list[object] = [READING_VERSION, size]
+    facts: list[object] = [READING_VERSION, PIL.__version__, size]
     for entry in entries:
         for path in filter(None, entry[1:]):
             stat = path.stat()
