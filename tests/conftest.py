@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -70,6 +72,18 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"research data not found at {SHARED} (set SOD_SHARED)")
     return SHARED
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Under slipcover, a test marked `compiles` in a process without it: torch.compile cannot read its bytecode."""
+    if "SLIPCOVER_ENABLED" not in os.environ or pyfuncitem.get_closest_marker("compiles") is None:
+        return None
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("SLIPCOVER", "PYTEST"))}
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", pyfuncitem.nodeid]
+    done = subprocess.run(command, cwd=pyfuncitem.config.rootpath, env=plain, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    return True
 
 
 @pytest.hookimpl(trylast=True)

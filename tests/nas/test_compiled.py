@@ -42,6 +42,7 @@ def losses(trainer, steps=5):
     return torch.tensor(found)
 
 
+@pytest.mark.compiles
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_compiled_steps_give_the_same_numbers_captured_or_not(space, monkeypatch):
     plain, trainer = a_search(space, "off"), a_search(space, "on")

@@ -66,6 +66,7 @@ def test_exports_with_the_same_numbers(name):
 
 
 @pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", ["csf_res2net50", "light_minet_vgg16"])
 def test_compiles_as_one_graph(name):
     net = _network(name).eval()
@@ -77,6 +78,7 @@ def test_compiles_as_one_graph(name):
 
 
 @pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_compiled_code_gives_the_same_numbers():
     net, x = _network("fpn_tiny").train(), _photo(2, 64, 48)  # all others: benchmarks/compile_zoo.py
