@@ -75,15 +75,17 @@ def check_lender(path: str | os.PathLike[str], genotype: Genotype) -> None:
     for what, value in ours.items():
         if theirs.get(what) != value:
             raise UserError(
-                f"{path} holds a trained network with {what} {theirs.get(what)}; {genotype.name} has {value}, "
-                "for which these weights mean something else"
+                f"{path} holds a trained network with {what} {theirs.get(what)}; {genotype.name} has {value}. These "
+                "weights fit the same backbone, options, mean and std alone (--space.backbone_options, --space.mean, "
+                "--space.std, or what the genotype says)"
             )
 
 
 def _seen_by_backbone(genotype: Genotype) -> dict[str, object]:
-    """What backbone weights depend on: which it is, its options, how pictures are normalised."""
+    """What backbone weights depend on: which it is, its options, how pictures are normalised, to .01."""
     if genotype.backbone is None:
         return {"backbone": "none"}
     name = genotype.backbone.name
     options = {key: values[0] for key, values in BACKBONES[name].options.items()} | dict(genotype.backbone.options)
-    return {"backbone": name} | options | {"mean": genotype.input.mean, "std": genotype.input.std}
+    levels = {key: [round(value, 2) for value in getattr(genotype.input, key)] for key in ("mean", "std")}
+    return {"backbone": name, **options, **levels}
