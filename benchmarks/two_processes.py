@@ -1,4 +1,4 @@
-"""Images a second of a training in two processes of one thread, beside one process of one thread.
+"""Images a second of a training in two processes of one thread, and in one of two, beside one process of one thread.
 
     python benchmarks/two_processes.py [GENOTYPE ...] [-o benchmarks/results/two_processes.csv]
 
@@ -6,7 +6,8 @@ One and two processes train in turn (`--rounds`), each started by torchrun; whol
 same. Of each the fastest `--steps` steps in a row count, since other programs only ever slow. wall: images a second by
 the clock on the wall; it needs two free cores, for a step waits for the slower process, and `busy` says whether they
 were. processor: the seconds of processor time that one process takes, over those that each of two takes: what two
-free cores would give, waiting for one another left out.
+free cores would give, waiting for one another left out. threads: images a second of one process of two threads, over
+those of one thread.
 """
 
 import argparse
@@ -37,7 +38,6 @@ def work(genotype: str, size: int, batch: int, steps: int, out: Path) -> None:
     from retrain.train import TrainConfig, open_training
     from retrain.train.training import training_of
 
-    torch.set_num_threads(1)
     keep_freed_memory()  # as every command does
     with joined():
         recipe = Recipe(size=size, batch_size=batch, steps=_WARM_UP + steps * _WINDOWS)
@@ -56,14 +56,14 @@ def work(genotype: str, size: int, batch: int, steps: int, out: Path) -> None:
 
 
 def round_of(
-    genotype: str, size: int, batch: int, steps: int, processes: int, folder: Path
+    genotype: str, size: int, batch: int, steps: int, processes: int, threads: int, folder: Path
 ) -> tuple[float, float, str]:
     """Seconds of the fastest `steps` steps of a training by either clock, and whether others were busy."""
     out = folder / "times.json"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command += [__file__, "--work", genotype, str(size), str(batch), str(steps), str(out)]
     others = Others()
-    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
     wall, processor = (
         min(sum(times[start : start + steps]) for start in range(len(times) - steps + 1))
         for times in json.loads(out.read_text())
@@ -87,12 +87,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.names:
             size, batch = _GENOTYPES[name]
-            found: dict[int, list[tuple[float, float, str]]] = {1: [], 2: []}
+            found: dict[tuple[int, int], list[tuple[float, float, str]]] = {(1, 1): [], (2, 1): [], (1, 2): []}
             for _ in range(options.rounds):
-                for processes, rounds in found.items():
-                    rounds.append(round_of(name, size, batch, options.steps, processes, Path(folder)))
-            (wall, busy), (wall2, busy2) = (min((w, b) for w, _, b in rounds) for rounds in found.values())
-            one, two = (min(p for _, p, _ in rounds) for rounds in found.values())
+                for (processes, threads), rounds in found.items():
+                    rounds.append(round_of(name, size, batch, options.steps, processes, threads, Path(folder)))
+            (wall, busy), (wall2, busy2), (threaded, _) = (
+                min((w, b) for w, _, b in rounds) for rounds in found.values()
+            )
+            one, two, _ = (min(p for _, p, _ in rounds) for rounds in found.values())
             rows.append(
                 {
                     "genotype": name,
@@ -102,6 +104,7 @@ def main() -> None:
                     "two": f"{batch * options.steps / wall2:.2f}",
                     "wall": f"{wall / wall2:.2f}",
                     "processor": f"{one / two:.2f}",
+                    "threads": f"{wall / threaded:.2f}",
                     "busy": busy2 or busy,
                 }
             )
