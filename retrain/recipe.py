@@ -22,6 +22,8 @@ class Recipe:
 
     Attributes:
         size: side of the training images in pixels.
+        first_size: what share of `size` the first batches have: sizes grow in steps of 16 px until half of the training,
+            which saves time (progressive learning: EfficientNetV2, ICML 2021, section 4.2).
         native: photographs keep their own sizes instead, as CSF's authors train, and are scored so; passes must then be
             batch_size. `size` remains what costs are counted at.
         batch_size: images a step.
@@ -47,6 +49,7 @@ class Recipe:
     EITHER: ClassVar = (("steps", "epochs"),)  # giving one in place of the other is no contradiction
 
     size: int = 64
+    first_size: float = 1.0
     native: bool = False
     batch_size: int = 16
     passes: int = 1
@@ -67,6 +70,8 @@ class Recipe:
     def __post_init__(self) -> None:
         check_side(self.size)
         check_least(self, "recipe: ", batch_size=1)
+        if not 0.1 <= self.first_size <= 1:
+            raise UserError(f"recipe: first_size is a share of size in 0.1..1, not {self.first_size}")
         if self.passes < 1 or self.batch_size % self.passes or (self.passes > 1 and self.dynamic_decay):
             given = f"{self.passes} of {self.batch_size}"
             raise UserError(f"recipe: passes must divide batch_size, and be 1 with dynamic_decay; not {given}")
@@ -87,8 +92,10 @@ class Recipe:
         if self.passes != self.batch_size:
             given = f"{self.passes} of {self.batch_size}"
             raise UserError(f"recipe: native photographs go one by one: passes must be batch_size, not {given}")
-        if self.augment.rotate or self.augment.scales != (1.0,):
-            raise UserError("recipe: native photographs keep their sizes: no augment.rotate, and augment.scales [1.0]")
+        if self.augment.rotate or self.augment.scales != (1.0,) or self.first_size != 1:
+            raise UserError(
+                "recipe: native photographs keep their sizes: no augment.rotate, augment.scales [1.0], first_size 1"
+            )
         if self.masks == "nearest":
             raise UserError("recipe: native masks are not resized, so masks has no meaning: leave it at bilinear")
 

@@ -82,11 +82,16 @@ class Draw(NamedTuple):
         return Draw(sent(self.flipped, device), theta, colour, self.shape)
 
 
-def draw(batch: int, shape: tuple[int, int], generator: torch.Generator, cfg: AugmentConfig) -> Draw:
-    """What happens to `batch` images of (H, W) `shape`; the numbers do not depend on the device."""
+def draw(
+    batch: int, shape: tuple[int, int], generator: torch.Generator, cfg: AugmentConfig, *, grown: float = 1.0
+) -> Draw:
+    """What happens to `batch` images of (H, W) `shape`; the numbers do not depend on the device.
+
+    grown: a further factor of the size.
+    """
     # One table of numbers whatever is switched on: adding an option leaves the others' draws alone.
     drawn = torch.rand(batch, 9, generator=generator)
-    scale = cfg.scales[int(torch.randint(len(cfg.scales), (), generator=generator))]
+    scale = grown * cfg.scales[int(torch.randint(len(cfg.scales), (), generator=generator))]
     flipped = drawn[:, 0] < cfg.flip
     height, width = shape if scale == 1 else (max(SMALLEST, round(s * scale / _STRIDE) * _STRIDE) for s in shape)
     plain = cfg.rotate == 0 and cfg.crop == 0 and cfg.vertical == 0 and (height, width) == shape

@@ -73,13 +73,19 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """A stream of batches. stream: its name, so that two of one seed are independent."""
+    """A stream of batches.
+
+    stream: its name, so that two of one seed are independent. first, grown_at: the first batch has `first` times the
+    size of the images; sizes grow evenly and are whole from step `grown_at` on.
+    """
 
     samples: Samples
     batch_size: int
     augment: AugmentConfig
     seed: int
     stream: str
+    first: float = 1.0
+    grown_at: int = 0
 
     def __post_init__(self) -> None:
         constants(self.samples.convention, self.samples.device)
@@ -89,7 +95,9 @@ class Batches:
         device = self.samples.device
         images, masks = self.samples.photos.batch(self._picked(step), device, train=True)
         height, width = images.shape[-2:]
-        return Batch(images, masks, draw(len(images), (height, width), self._random(step), self.augment).to(device))
+        grown = 1.0 if step >= self.grown_at else self.first + (1 - self.first) * step / self.grown_at
+        change = draw(len(images), (height, width), self._random(step), self.augment, grown=grown)
+        return Batch(images, masks, change.to(device))
 
     def draw_each(self, step: int) -> tuple[Batch, ...]:
         """The same of a `NativeSet`: batches of one photograph at its own size."""

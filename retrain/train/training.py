@@ -129,18 +129,21 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
     recipe = cfg.recipe
     net = to_device(setup.net, setup.device)
     changes, result = recipe_changes(net, recipe)
+    steps = recipe.total_steps(len(setup.train_rows))
     batches = Batches(
         samples=setup.samples(setup.train_rows),
         batch_size=recipe.batch_size,
         augment=recipe.augment,
         seed=cfg.seed,
         stream="train",
+        first=recipe.first_size,
+        grown_at=steps // 2,
     )
     kind = SupervisedAlone if recipe.native else Supervised
     trainer = Trainer(
         kind(net, batches, recipe.loss, recipe.precision, recipe.passes),
         recipe.optim,
-        recipe.total_steps(len(setup.train_rows)),
+        steps,
         changes=changes,
         identity={"genotype": setup.genotype.hash, "set of photographs": setup.photos.fingerprint},
         blame="--recipe.optim.lr",

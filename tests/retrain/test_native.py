@@ -137,6 +137,7 @@ def test_what_makes_no_sense_is_refused(tmp_path, pictures, small_file) -> None:
         ({"passes": 1}, "passes must be batch_size, not 1 of 2"),
         ({"augment": AugmentConfig(rotate=5.0)}, "no augment.rotate"),
         ({"augment": AugmentConfig(scales=(0.5, 1.0))}, r"augment.scales \[1.0\]"),
+        ({"first_size": 0.5}, "first_size 1"),
         ({"masks": "nearest"}, "native masks are not resized"),
     ):
         with pytest.raises(UserError, match=message):

@@ -22,7 +22,7 @@ from nas.network.weights import load_weights
 from nas.run import Interrupted, RunFolder, load_checkpoint
 from nas.task import AugmentConfig, LossConfig, batches, synthetic_set
 from nas.training import Diverged, HeldOut, MovingAverage, OptimConfig, Supervised, loop
-from retrain import load
+from retrain import Recipe, load
 from retrain.predict.__main__ import main as predict
 from retrain.train import open_training, training
 from retrain.train.__main__ import main
@@ -50,6 +50,15 @@ def test_golden_losses(tmp_path, small_file) -> None:
     assert result.scores["held_out"].maxF == pytest.approx(rows[-1]["held_out_maxF"], abs=1e-9)
 
 
+def test_first_size_grows_in_steps_of_16_until_half_of_the_steps(small_file) -> None:
+    cfg = config(genotype=str(small_file), recipe={"size": 64, "steps": 8, "first_size": 0.5})
+    trainer, _ = training.training_of(cfg, open_training(cfg))
+    sizes = [tuple(trainer.task.batches(step)[0].shape[-2:]) for step in range(8)]
+    assert sizes == [(side, side) for side in (32, 32, 48, 64, 64, 64, 64, 64)]
+    with pytest.raises(UserError, match="first_size is a share of size in 0.1..1, not 1.5"):
+        Recipe(first_size=1.5)
+
+
 GOLDEN_TRAIN = (3.91638, 3.72802, 3.62788)
 GOLDEN_HELD_OUT = (3.88548, 3.85814, 3.83833)
 
@@ -57,7 +66,7 @@ GOLDEN_HELD_OUT = (3.88548, 3.85814, 3.83833)
 @pytest.mark.parametrize("stop_at", [2, 3])  # at a checkpoint, and between two
 def test_an_interrupted_training_ends_as_if_never_interrupted(tmp_path, monkeypatch, small_file, stop_at) -> None:
     augment = AugmentConfig(crop=0.2, rotate=10.0, colour=0.2, scales=(1.0, 1.5))
-    cfg = config(genotype=str(small_file), recipe={"augment": augment})
+    cfg = config(genotype=str(small_file), recipe={"augment": augment, "first_size": 0.5})
     run_training(tmp_path / "whole", cfg)
 
     loss, calls = loop.multi_output_loss, []
