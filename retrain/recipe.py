@@ -22,7 +22,7 @@ class Recipe:
 
     Attributes:
         size: side of the training images in pixels.
-        first_size: what share of `size` the first batches have: sizes grow in steps of 16 px until half of the training,
+        first_size: what share of `size` the first batches have: they grow in steps of 16 px until half of the training,
             which saves time (progressive learning: EfficientNetV2, ICML 2021, section 4.2).
         native: photographs keep their own sizes instead, as CSF's authors train, and are scored so; passes must then be
             batch_size. `size` remains what costs are counted at.
@@ -43,7 +43,8 @@ class Recipe:
         norms: train, or eval: all BatchNorms compute with the running statistics that came, and keep them.
         frozen: regular expressions; parameters whose names begin with a match keep their values.
         dynamic_decay: strength of CSNet's decay of norm scales by their features (ECCV 2020); 0 for none.
-        precision: fp32, or autocast to bf16 or fp16; fp16 with a gradient scaler, as GPUs before bf16 need it.
+        precision: fp32, or autocast to bf16 or fp16; fp16 with a gradient scaler, as GPUs before bf16 need it. auto:
+            bf16 if the device has instructions for it, else fp32; the run keeps what was chosen.
     """
 
     EITHER: ClassVar = (("steps", "epochs"),)  # giving one in place of the other is no contradiction
@@ -65,7 +66,7 @@ class Recipe:
     norms: Literal["train", "eval"] = "train"
     frozen: tuple[str, ...] = ()
     dynamic_decay: float = 0.0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
 
     def __post_init__(self) -> None:
         check_side(self.size)

@@ -7,7 +7,7 @@ from nas.training.evaluation import METRICS, HeldOut
 from nas.training.listeners import LISTENERS, Events, History, Listener, Progress, registered_listeners
 from nas.training.loop import Change, Diverged, Number, Supervised, SupervisedAlone, Task, Totals, Trainer, fit
 from nas.training.optim import OptimConfig, OptimGroup, check_patterns, make_optimizer, schedule, set_progress
-from nas.training.precision import run_in
+from nas.training.precision import fastest_precision, run_in
 
 __all__ = [
     "LISTENERS",
@@ -34,6 +34,7 @@ __all__ = [
     "Trainer",
     "check_compile",
     "check_patterns",
+    "fastest_precision",
     "fit",
     "make_optimizer",
     "registered_listeners",

@@ -1,7 +1,8 @@
 """What a network computes in. bf16, fp16: autocast, but with the weights cast at once, not one by one where used."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -9,12 +10,22 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.func import functional_call
 
-__all__ = ["run_in"]
+__all__ = ["fastest_precision", "run_in"]
 
 # Autocast casts the weights of these, and nothing else of theirs but a bias.
 _CAST = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _names: "WeakKeyDictionary[nn.Module, tuple[str, ...]]" = WeakKeyDictionary()
+
+
+def fastest_precision(device: torch.device) -> Literal["fp32", "bf16"]:
+    """bf16 where the device has instructions for it: elsewhere it is emulated, and slow."""
+    if device.type == "cuda":
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:  # avx512_bf16, amx_bf16; bf16 on ARM
+        info = Path("/proc/cpuinfo")
+        has = info.is_file() and "bf16" in info.read_text(encoding="utf-8", errors="replace")
+    return "bf16" if has else "fp32"
 
 
 def run_in(precision: str, net: nn.Module, params: Mapping[str, Tensor], *arguments: Any) -> Any:

@@ -1,6 +1,6 @@
 """The configuration of `python -m retrain.train`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,11 @@ import genotypes
 from genotypes.errors import UserError, check_least
 from nas.options import from_dict, owner, read_file
 from nas.report.runs import kind_of
+from nas.run import open_device
 from nas.search import SearchConfig
 from nas.task import PhotoOptions
 from nas.task.folders import is_synthetic
-from nas.training import CaptureMode, CompileMode
+from nas.training import CaptureMode, CompileMode, fastest_precision
 from retrain.recipe import Recipe, load_recipe, recipe_names
 
 __all__ = ["TrainConfig", "from_search", "search_base"]
@@ -79,6 +80,9 @@ class TrainConfig(PhotoOptions):
                 "give one of --backbone_weights, --init (the whole network's weights) and --from (a search's)"
             )
         check_least(self, minutes=0, held_out_limit=1, evaluate_every=0, workers=0, data_seed=0)
+        if self.recipe.precision == "auto":  # config.yaml says what it came to, so that a resumed run goes on in it
+            chosen = replace(self.recipe, precision=fastest_precision(open_device(self.device)))
+            object.__setattr__(self, "recipe", chosen)
 
 
 def from_search(run: Path) -> dict[str, Any]:

@@ -19,9 +19,10 @@ import genotypes
 from genotypes import UserError
 from nas.command import run_command
 from nas.network.weights import load_weights
+from nas.options import to_yaml
 from nas.run import Interrupted, RunFolder, load_checkpoint
 from nas.task import AugmentConfig, LossConfig, batches, synthetic_set
-from nas.training import Diverged, HeldOut, MovingAverage, OptimConfig, Supervised, loop
+from nas.training import Diverged, HeldOut, MovingAverage, OptimConfig, Supervised, loop, precision
 from retrain import Recipe, load
 from retrain.predict.__main__ import main as predict
 from retrain.train import open_training, training
@@ -55,8 +56,19 @@ def test_first_size_grows_in_steps_of_16_until_half_of_the_steps(small_file) -> 
     trainer, _ = training.training_of(cfg, open_training(cfg))
     sizes = [tuple(trainer.task.batches(step)[0].shape[-2:]) for step in range(8)]
     assert sizes == [(side, side) for side in (32, 32, 48, 64, 64, 64, 64, 64)]
-    with pytest.raises(UserError, match="first_size is a share of size in 0.1..1, not 1.5"):
+    with pytest.raises(UserError, match=r"first_size is a share of size in 0\.1\.\.1, not 1\.5"):
         Recipe(first_size=1.5)
+
+
+def test_precision_auto_is_settled_by_the_device_and_what_a_run_writes_down(tmp_path, monkeypatch) -> None:
+    flags = tmp_path / "cpuinfo"
+    monkeypatch.setattr(precision, "Path", lambda _: flags)
+    asked = {"recipe": {"precision": "auto"}}
+    assert config(**asked).recipe.precision == "fp32"  # nothing is known of the processor
+    flags.write_text("flags : fpu avx512f\n")
+    assert config(**asked).recipe.precision == "fp32"
+    flags.write_text("flags : fpu avx512f avx512_bf16\n")
+    assert "precision: bf16" in to_yaml(config(**asked))
 
 
 GOLDEN_TRAIN = (3.91638, 3.72802, 3.62788)
