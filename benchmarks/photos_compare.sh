@@ -21,6 +21,6 @@ for seed in 0 1 2; do
     search one_shot "$seed" --steps 480 --evaluate_every 60 --trials.count 40 --rivals 0
 done
 "$python" -m retrain.compare --space "$out/darts0/space.yaml" --genotypes "${found[@]}" random:{0..5} fpn --seeds 0 1 \
-    --out "$out/compare" --recipe photos_cpu --recipe.size 128 --recipe.epochs 0 --recipe.steps 500 --data "DUTS-TR=$duts" \
+    --out "$out/compare" --recipe "$here/photos_recipe.yaml" --recipe.size 128 --recipe.epochs 0 --recipe.steps 500 --data "DUTS-TR=$duts" \
     --test "ECSSD=$ecssd" --backbone_weights "$weights" --cache "$out/cache" --quick_scores true --held_out_limit 100 \
     --evaluate_every 250

@@ -13,4 +13,4 @@ export OMP_NUM_THREADS=1 GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap
 here=$(dirname "$0")
 "${PYTHON:-$here/../.venv/bin/python}" -m retrain.compare \
     --genotypes "$here"/researchers_table/{auto_msfnet,minet,csnet_head,fpn}.yaml "searched=$here/searched_mobilenet_v2.yaml" \
-    --seeds ${SEEDS:-0 1 2} --recipe photos_cpu --data "DUTS-TR=$1" --test "ECSSD=$2" --backbone_weights "$3" --out "$4" "${@:5}"
+    --seeds ${SEEDS:-0 1 2} --recipe "$here/photos_recipe.yaml" --data "DUTS-TR=$1" --test "ECSSD=$2" --backbone_weights "$3" --out "$4" "${@:5}"
