@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from genotypes.files import write_atomically
 from nas.visualize.scene import FONT
@@ -180,8 +180,13 @@ def trade_off(
     rising: bool = False,
     panel: Axes | None = None,
 ) -> Figure:
-    """Points of cost (x) and loss (y), with their labels, and the front as steps. rising: y is a score, not a loss."""
+    """Points of cost (x) and loss (y), with their labels, and the front as steps. rising: y is a score, not a loss.
+
+    Where costs differ by more than five times their axis is logarithmic: networks differ in cost by factors.
+    """
     figure, axes = _figure(4.6, 3.2, panel)
+    low, high = min((p.x for p in points), default=0.0), max((p.x for p in points), default=0.0)
+    wide = 0 < 5 * low < high
     plain = [point for point in points if not point.marked]
     named = any(point.label for point in points)
     axes.scatter(
@@ -199,13 +204,17 @@ def trade_off(
     if marked:
         axes.scatter([p.x for p in marked], [p.y for p in marked], marker="*", s=170, color=COLOURS[1], zorder=3)
     shown = points if named else front
-    middle = (min(p.x for p in shown) + max(p.x for p in shown)) / 2 if shown else 0.0
+    middle = math.sqrt(low * high) if wide else (low + high) / 2
     for point in shown:
         right = point.x > middle  # its label stands at its left, inside of the chart
         how: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground=PAPER)]}
         how |= {"xytext": (-4 if right else 4, 4), "ha": "right" if right else "left"}
         axes.annotate(point.label, (point.x, point.y), textcoords="offset points", fontsize=7, color=INK, **how)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel + (" (higher is better)" if rising else ""))
+    if wide:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.margins(0.12)
     if front:

@@ -163,10 +163,11 @@ def test_one_training_has_no_spread() -> None:
 
 def test_charts_say_what_they_show() -> None:
     trainings = [training("a", 0, 0.9), training("b", 0, 0.8), training("random:0", 0, 0.85)]
-    costs = {"a": (30, 3.0), "b": (20, 1.0), "random:0": (10, 2.0)}
+    costs = {"a": (60, 3.0), "b": (20, 1.0), "random:0": (10, 2.0)}
     trainings = [dataclasses.replace(t, macs=costs[t.label][0], latency_ms=costs[t.label][1]) for t in trainings]
     macs, ms = draw_trade_off(rows(trainings)).axes
-    assert [list(axes.lines[-1].get_xdata()) for axes in (macs, ms)] == [[10, 30], [1, 2, 3]]  # the fronts
+    assert [list(axes.lines[-1].get_xdata()) for axes in (macs, ms)] == [[10, 60], [1, 2, 3]]  # the fronts
+    assert (macs.get_xscale(), ms.get_xscale()) == ("log", "linear")  # costs that lie a factor of six apart
     assert {text.get_text() for text in macs.texts} == {"a", "b", "random:0"}
     assert len(draw_trade_off(rows([training("a", 0, 0.9)])).axes) == 1  # no latency was measured
     assert "grey: random" in draw_dots(rows(trainings), trainings).get_suptitle()
