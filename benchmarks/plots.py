@@ -6,9 +6,13 @@ from pathlib import Path
 from statistics import median
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from nas.report.runs import read_table
+from nas.task import read_image
+from retrain.predictor import load, overlay
 
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -22,29 +26,53 @@ def main() -> None:
     ranks("planted.csv", "The same where a hidden network drew the masks", IMAGES / "strategy_planted.svg")
     regret(IMAGES / "black_box.svg")
     front(IMAGES / "front.png")
+    predictions(IMAGES / "predictions.jpg")
     scaling(IMAGES / "scaling.svg")
 
 
 def front(path: Path) -> None:
-    """The networks of the package beside others: error on ECSSD against milliseconds of a picture in OpenVINO."""
-    ms = {row["network"]: row["ms"] for row in read_table(RESULTS / "prediction.csv") if row["runtime"] == "openvino"}
-    error = {row["run"]: row["MAE_raw"] for row in read_table(RESULTS / "networks.csv") if row["set"] == "ECSSD"}
+    """Error on ECSSD against milliseconds of a picture in OpenVINO: the package's networks, their sizes, and others."""
+    ms, error = {}, {}
+    for row in read_table(RESULTS / "prediction.csv"):
+        if row["runtime"] == "openvino":
+            side = row["size"].partition("x")[0]
+            ms[f"{row['network']}@{side}"] = ms[row["network"]] = row["ms"]  # the last is at its own size
+    for row in read_table(RESULTS / "networks.csv"):
+        if row["set"] == "ECSSD":
+            error[row["run"]] = row["MAE_raw"]
     figure = Figure(figsize=(6.4, 3.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    ours = ("sod_s", "sod_m", "sod_l")
-    axes.plot(
-        [ms[name] for name in ours], [error[name] for name in ours], "o-", color="#1f5fa8", label="in the package"
-    )
-    others = {"fusion_cells_mobilenet_v2_darts": "searched cells, make photos", "csnet_l_x2": "CSNet-L-x2, ECCV 2020"}
-    axes.plot([ms[name] for name in others], [error[name] for name in others], "s", color="#b7500f", label="others")
+    smaller = ["sod_l@160", "sod_l@192", "sod_l@224", "sod_l"]
+    ours = ["sod_s", "sod_m", "sod_l"]
+    others = {
+        "fusion_cells_efficientnet_lite1_darts": "searched cells, make photos",
+        "csnet_l_x2": "CSNet-L-x2, ECCV 2020",
+    }
+    for names, style, colour, label in (
+        (smaller, "o--", "#9aa5b1", "sod_l on smaller pictures"),
+        (ours, "o-", "#1f5fa8", "in the package"),
+        (list(others), "s", "#b7500f", "others"),
+    ):
+        axes.plot([ms[name] for name in names], [error[name] for name in names], style, color=colour, label=label)
     for name in (*ours, *others):
         axes.annotate(others.get(name, name), (ms[name], error[name]), xytext=(6, 5), textcoords="offset points")
     axes.set(xscale="log", xlabel="ms of one picture, OpenVINO, one thread", ylabel="MAE on ECSSD", ylim=(0.035, 0.075))
     axes.set(xlim=(3, 160), xticks=[3, 5, 10, 20, 40, 80], xticklabels=["3", "5", "10", "20", "40", "80"])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", frameon=False)
+    axes.legend(loc="upper right", frameon=False)
     figure.savefig(path)
+
+
+def predictions(path: Path) -> None:
+    """The photographs of docs/photographs, their maps by sod_l and what is cut out, below one another."""
+    predictor = load("sod_l")
+    columns = []
+    for file in sorted((IMAGES.parent / "photographs").glob("*.jpg")):
+        photo = read_image(file)
+        tall = np.concatenate(np.split(overlay(photo, predictor.maps([photo])[0]), 3, axis=1))
+        columns.append(np.asarray(Image.fromarray(tall).resize((300, 600), Image.Resampling.LANCZOS)))
+    Image.fromarray(np.concatenate(columns, axis=1)).save(path, quality=88)
 
 
 def ranks(name: str, title: str, path: Path) -> None:

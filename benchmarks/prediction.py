@@ -1,12 +1,13 @@
 """What a map costs: networks in every runtime, side by side on one thread; and PNG levels.
 
-python benchmarks/prediction.py NETWORK ... [-o benchmarks/results/prediction.csv]
+python benchmarks/prediction.py NETWORK[@SIDE] ... [-o benchmarks/results/prediction.csv]
 python benchmarks/prediction.py --png DIR
 
-A network is a name of the package, a weight file, or a genotype file (random weights). All are timed in one process, in
-turn, by processor time: the shortest of --repeats. torch: the network as it was trained, a picture at a time and in
-batches of 4 and 8; onnxruntime and openvino: `--runtime` of retrain.predict, which feeds them one by one. --png: the
-maps and cut-outs that sod_s makes of six photographs of a folder, written at each level of compression.
+A network is a name of the package, a weight file, or a genotype file (random weights), at its size or another (@160).
+All are timed in one process, in turn, by processor time: the shortest of --repeats. torch: the network as it was
+trained, a picture at a time and in batches of 4 and 8; onnxruntime and openvino: `--runtime` of retrain.predict, which
+feeds them one by one. --png: the maps and cut-outs that sod_s makes of six photographs of a folder, written at each
+level of compression.
 """
 
 import argparse
@@ -31,10 +32,12 @@ from retrain.predictor import Predictor, cutout, load
 
 
 def opened(name: str, runtime: str = "torch", precision: str = "fp32") -> Predictor:
+    name, _, side = name.partition("@")
+    size = int(side) if side else None
     if not name.endswith((".yaml", ".yml")):
-        return load(name, runtime=runtime, precision=precision)
+        return load(name, size=size, runtime=runtime, precision=precision)
     with seeded(0):
-        return Predictor(nas.build(genotypes.load(name)), runtime=runtime, precision=precision)
+        return Predictor(nas.build(genotypes.load(name)), size=size, runtime=runtime, precision=precision)
 
 
 def call(predictor: Predictor, batch: int) -> Callable[[], object]:
