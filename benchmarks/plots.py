@@ -36,7 +36,8 @@ def front(path: Path) -> None:
     for row in read_table(RESULTS / "prediction.csv"):
         if row["runtime"] == "openvino":
             side = row["size"].partition("x")[0]
-            ms[f"{row['network']}@{side}"] = ms[row["network"]] = row["ms"]  # the last is at its own size
+            ms[f"{row['network']}@{side}"] = row["ms"]
+            ms.setdefault(row["network"], row["ms"])  # the first is at its own size
     for row in read_table(RESULTS / "networks.csv"):
         if row["set"] == "ECSSD":
             error[row["run"]] = row["MAE_raw"]
