@@ -11,7 +11,7 @@ from nas.options import owner
 from nas.run.sizes import check_side
 from nas.strategies import STRATEGIES, Strategy, strategy_config
 from nas.task import AugmentConfig, LossConfig, PhotoOptions
-from nas.training import CaptureMode, CompileMode, OptimConfig
+from nas.training import LoopOptions, OptimConfig
 from nas.trials import TrialsConfig
 from search_spaces.spaces import SPACES, Space, space_named
 
@@ -19,7 +19,7 @@ __all__ = ["SearchConfig", "export_space", "open_space", "study_config"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig(PhotoOptions):
+class SearchConfig(LoopOptions, PhotoOptions):
     """What to search, on which photographs, and how long. The defaults take about two minutes on two CPU cores.
 
     Attributes:
@@ -62,13 +62,8 @@ class SearchConfig(PhotoOptions):
         augment: how batches are varied.
         precision: fp32, or bf16 autocast.
         device: cpu, cuda, or auto.
-        capture: whether a step is recorded once and replayed; auto: on a GPU, and what cannot be is named.
-        compile: whether steps are compiled code, faster after tens of seconds; auto: if there are steps enough, and a
-            C++ compiler. Strategies that compute all candidates: darts, darts_2nd, pc_darts, drnas.
         seed: of initial weights, order, augmentation and drawn genotypes.
         data_seed: of the split and of synthetic pictures; retraining with the same one holds the same images out.
-        minutes: after so many the run saves itself and stops, to go on with --resume, for as many again unless told
-            otherwise; 0: no limit. What follows the last step is not cut short.
         out: folder of the run; default the next free runs/search-NNN.
     """
 
@@ -102,10 +97,7 @@ class SearchConfig(PhotoOptions):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "cpu"
-    capture: CaptureMode = "auto"
-    compile: CompileMode = "off"
     seed: int = 0
-    minutes: float | None = None
     out: str | None = None
 
     def __post_init__(self) -> None:

@@ -5,7 +5,18 @@ from nas.training.capture import Capture, CaptureMode
 from nas.training.compiled import Compiled, CompileMode, check_compile
 from nas.training.evaluation import METRICS, HeldOut
 from nas.training.listeners import LISTENERS, Events, History, Listener, Progress, registered_listeners
-from nas.training.loop import Change, Diverged, Number, Supervised, SupervisedAlone, Task, Totals, Trainer, fit
+from nas.training.loop import (
+    Change,
+    Diverged,
+    LoopOptions,
+    Number,
+    Supervised,
+    SupervisedAlone,
+    Task,
+    Totals,
+    Trainer,
+    fit,
+)
 from nas.training.optim import OptimConfig, OptimGroup, check_patterns, make_optimizer, schedule, set_progress
 from nas.training.precision import fastest_precision, run_in
 
@@ -22,6 +33,7 @@ __all__ = [
     "HeldOut",
     "History",
     "Listener",
+    "LoopOptions",
     "MovingAverage",
     "Number",
     "OptimConfig",

@@ -16,6 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,11 +35,39 @@ from nas.training.listeners import Listener
 from nas.training.optim import OptimConfig, load_optimizer, make_optimizer, set_progress
 from nas.training.precision import run_in
 
-__all__ = ["Change", "Diverged", "Number", "Supervised", "SupervisedAlone", "Task", "Totals", "Trainer", "fit"]
+__all__ = [
+    "Change",
+    "Diverged",
+    "LoopOptions",
+    "Number",
+    "Supervised",
+    "SupervisedAlone",
+    "Task",
+    "Totals",
+    "Trainer",
+    "fit",
+]
 
 
 # The least number of fp16 that has all its digits. From torch's 2^16 the scale takes 31 steps left out to fall below.
 _LEAST_SCALE = 2.0**-14
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """How a command's loop runs: a base of its configuration.
+
+    Attributes:
+        capture: whether a step is recorded once and replayed; auto: on a GPU, and what cannot be is named.
+        compile: whether steps are compiled code, faster after minutes; auto: if there are steps enough, and a C++
+            compiler. In a search: strategies that compute all candidates (darts, darts_2nd, pc_darts, drnas).
+        minutes: after so many the run saves itself and stops, to go on with --resume, for as many again unless told
+            otherwise; 0: no limit. What follows the last step is not cut short.
+    """
+
+    capture: CaptureMode = "auto"
+    compile: CompileMode = "off"
+    minutes: float | None = None
 
 
 class Task(ABC):

@@ -1,24 +1,20 @@
 """The configuration of `python -m retrain.compare`."""
 
-import dataclasses
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from genotypes import UserError, UserNote
-from nas.options import owner
-from nas.task import PhotoOptions
 from retrain.compare.entries import Entry
-from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.tables import labelled
-from retrain.train import TrainConfig
+from retrain.train import TrainConfig, TrainingOptions
 
 __all__ = ["CompareConfig", "starts", "train_config"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(PhotoOptions):
+class CompareConfig(TrainingOptions):
     """Which genotypes to train, each with every seed, all with the same recipe, photographs, order and budget.
 
     Attributes:
@@ -26,40 +22,22 @@ class CompareConfig(PhotoOptions):
             pyramid on the space's backbone and taps, as wide as the space). Labels such as a:0 and a:1 form a group.
         space: the open genotype that random:SEED is drawn from; default space.yaml beside the first file.
         seeds: of initial weights, order and augmentation; each genotype is trained once with each.
-        recipe: a name (such as default, photos_cpu, photos_gpu, minet) or a YAML file; parts of it below.
-        test: sets to score at the end, NAME=DIR each; they take no part in training.
         backbone_weights: file with the backbone's pre-trained weights, or package; BACKBONE=FILE if there are several
             backbones; one that is not named starts at random.
         init: LABEL=FILE: weights of the whole network that a genotype starts from, in place of its backbone's.
-        limit: use only so many photographs of `data`.
-        test_limit: score only so many of each test set, evenly spread.
-        held_out: share of the photographs that is scored and never trained on; the same ones in every training.
-        held_out_limit: at most so many of them are scored while training; at the end all are.
-        evaluate_every: steps between rows of a history, and between checkpoints; 0 for a tenth of the steps.
-        quick_scores: F-measures and MAE only; wF, Sm and Em take most of the scoring's time.
         latency: measure the milliseconds of one photograph through each network on the device.
         xlsx: also write table.xlsx (needs openpyxl, the extra `xlsx`).
-        workers: processes that score; 0 for none beside this one.
-        device: cpu, cuda, or auto.
         out: folder of the comparison; default the next free runs/compare-NNN. An earlier one is continued.
     """
 
     genotypes: tuple[str, ...] = ()
     space: str | None = None
     seeds: tuple[int, ...] = (0,)
-    recipe: Recipe = owner(load_recipe, recipe_names, "default", "NAME|FILE")
-    test: tuple[str, ...] = ()
     backbone_weights: tuple[str, ...] = ()
     init: tuple[str, ...] = ()
-    test_limit: int | None = None
-    held_out: float = 0.1
-    held_out_limit: int = 200
-    evaluate_every: int = 0
     quick_scores: bool = True
     latency: bool = True
     xlsx: bool = False
-    workers: int = 2
-    device: str = "cpu"
     out: str | None = None
 
     def __post_init__(self) -> None:
@@ -73,8 +51,7 @@ class CompareConfig(PhotoOptions):
 
 def train_config(cfg: CompareConfig, start: dict[str, str], genotype: Path, seed: int, out: Path) -> TrainConfig:
     """One training of the comparison. start: one of `starts`."""
-    shared = {f.name for f in dataclasses.fields(CompareConfig)} & {f.name for f in dataclasses.fields(TrainConfig)}
-    values = {name: getattr(cfg, name) for name in shared - {"out", "backbone_weights", "init"}}
+    values = {f.name: getattr(cfg, f.name) for f in fields(TrainingOptions)}
     return TrainConfig(genotype=str(genotype), seed=seed, out=str(out), **values | start)
 
 

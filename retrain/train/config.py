@@ -12,53 +12,30 @@ from nas.run import open_device
 from nas.search import SearchConfig
 from nas.task import PhotoOptions
 from nas.task.folders import is_synthetic
-from nas.training import CaptureMode, CompileMode, fastest_precision
+from nas.training import LoopOptions, fastest_precision
 from retrain.recipe import Recipe, load_recipe, recipe_names
 
-__all__ = ["TrainConfig", "from_search", "search_base"]
+__all__ = ["TrainConfig", "TrainingOptions", "from_search", "search_base"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(PhotoOptions):
-    """What to train, on which photographs, and how.
+class TrainingOptions(PhotoOptions):
+    """What one training and several that are compared are told alike: a base of their configurations.
 
     Attributes:
-        genotype: what is trained: a name of the zoo, a genotype file, or the folder of a search; every edge decided. A
-            search's folder takes its data, backbone weights, size and a recipe for them along, unless options differ.
         recipe: a name (such as default, photos_cpu, photos_gpu, minet) or a YAML file; parts of it below.
         test: sets to score at the end, NAME=DIR each; they take no part in training.
-        backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
-        init: weights of the same network to start from: a name such as sod_s, or a file.
-        start_from: folder of a search whose genotype is trained, starting from the supernet's weights (--from RUN).
-        teacher: folder of another network's maps, NAME.png for each photograph, as `retrain.predict IMAGES -o DIR`
-            writes them: a further target; the recipe's loss.teacher is its share.
-        unlabelled: folder of photographs without masks, to train on as well; the teacher's maps stand for the masks.
-        limit: use only so many photographs with masks of `data`.
         test_limit: score only so many of each test set, evenly spread.
-        held_out: share of the photographs that is scored and never trained on.
+        held_out: share of the photographs that is scored and never trained on; the same ones whatever is trained.
         held_out_limit: at most so many of them are scored while training; at the end all are.
         evaluate_every: steps between rows of the history, and between checkpoints; 0 for a tenth of the steps.
         quick_scores: at the end F-measures and MAE only; wF, Sm and Em take most of the time.
         workers: processes that score; 0 for none beside this one.
         device: cpu, cuda, or auto.
-        capture: whether a step is recorded once and replayed; auto: on a GPU, and what cannot be is named.
-        compile: whether steps are compiled code, faster after minutes; auto: if there are steps enough, and a C++
-            compiler.
-        seed: of initial weights, order and augmentation.
-        data_seed: of the split and of synthetic pictures; runs that are compared share it.
-        minutes: after so many the run saves itself and stops, to go on with --resume, for as many again unless told
-            otherwise; 0: no limit. What follows the last step is not cut short.
-        out: folder of the run; default the next free runs/train-NNN.
     """
 
-    genotype: str = ""
     recipe: Recipe = owner(load_recipe, recipe_names, "default", "NAME|FILE")
     test: tuple[str, ...] = ()
-    backbone_weights: str | None = None
-    init: str | None = None
-    start_from: str | None = None
-    teacher: str | None = None
-    unlabelled: str | None = None
     test_limit: int | None = None
     held_out: float = 0.1
     held_out_limit: int = 200
@@ -66,10 +43,34 @@ class TrainConfig(PhotoOptions):
     quick_scores: bool = False
     workers: int = 2
     device: str = "cpu"
-    capture: CaptureMode = "auto"
-    compile: CompileMode = "off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(LoopOptions, TrainingOptions):
+    """What to train, on which photographs, and how.
+
+    Attributes:
+        genotype: what is trained: a name of the zoo, a genotype file, or the folder of a search; every edge decided. A
+            search's folder takes its data, backbone weights, size and a recipe for them along, unless options differ.
+        backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
+        init: weights of the same network to start from: a name such as sod_s, or a file.
+        start_from: folder of a search whose genotype is trained, starting from the supernet's weights (--from RUN).
+        teacher: folder of another network's maps, NAME.png for each photograph, as `retrain.predict IMAGES -o DIR`
+            writes them: a further target; the recipe's loss.teacher is its share.
+        unlabelled: folder of photographs without masks, to train on as well; the teacher's maps stand for the masks.
+        limit: use only so many photographs with masks of `data`.
+        seed: of initial weights, order and augmentation.
+        data_seed: of the split and of synthetic pictures; runs that are compared share it.
+        out: folder of the run; default the next free runs/train-NNN.
+    """
+
+    genotype: str = ""
+    backbone_weights: str | None = None
+    init: str | None = None
+    start_from: str | None = None
+    teacher: str | None = None
+    unlabelled: str | None = None
     seed: int = 0
-    minutes: float | None = None
     out: str | None = None
 
     def __post_init__(self) -> None:
