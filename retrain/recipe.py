@@ -31,6 +31,7 @@ class Recipe:
             little memory. BatchNorm sees a part at a time.
         steps: weight steps; 0 where epochs says how long.
         epochs: passes over the training part; 0 where steps says how long.
+        least_steps: where epochs says how long, at least so many steps: few photographs need more passes.
         loss: terms and the outputs' weights.
         optim: how weights are updated.
         augment: how batches are varied.
@@ -56,6 +57,7 @@ class Recipe:
     passes: int = 1
     steps: int = 400
     epochs: float = 0.0
+    least_steps: int = 0
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-3))
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -70,7 +72,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_side(self.size)
-        check_least(self, "recipe: ", batch_size=1)
+        check_least(self, "recipe: ", batch_size=1, least_steps=0)
         if not 0.1 <= self.first_size <= 1:
             raise UserError(f"recipe: first_size is a share of size in 0.1..1, not {self.first_size}")
         if self.passes < 1 or self.batch_size % self.passes or (self.passes > 1 and self.dynamic_decay):
@@ -102,7 +104,7 @@ class Recipe:
 
     def total_steps(self, images: int) -> int:
         """Weight steps for a training part of so many images."""
-        return self.steps or max(1, round(self.epochs * images / self.batch_size))
+        return self.steps or max(1, self.least_steps, round(self.epochs * images / self.batch_size))
 
 
 def recipe_names() -> list[str]:

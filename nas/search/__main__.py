@@ -18,7 +18,7 @@ COMMAND = Command(
     description="Search a fusion network for salient object detection; the result is RUN/genotype.yaml.",
     examples="""\
   python -m nas.search                                     two minutes, on pictures that it makes itself
-  python -m nas.search --data DUTS=DUTS-TR --backbone mobilenet_v2 --backbone_weights mobilenet_v2.pth --size 128
+  python -m nas.search --data DUTS=DUTS-TR --backbone efficientnet_lite1 --backbone_weights package --size 96
   python -m nas.search --strategy gdas --cost latency --budget 4.0    the result takes 4 ms at most, here
   python -m nas.search --strategy gdas --strategy.probes 2 --space minet --space.channels 32
   python -m nas.search --config runs/a/config.yaml --out runs/b       the same search again""",

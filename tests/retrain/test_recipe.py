@@ -44,7 +44,9 @@ def test_epochs_become_steps() -> None:
     recipe = Recipe(steps=0, epochs=2.5, batch_size=16)
     assert recipe.total_steps(1000) == 156  # 2.5 * 1000 / 16 = 156.25
     assert recipe.total_steps(1) == 1
-    assert Recipe(steps=7).total_steps(1000) == 7
+    assert Recipe(steps=7, least_steps=9).total_steps(1000) == 7
+    few = Recipe(steps=0, epochs=3, least_steps=600)
+    assert (few.total_steps(180), few.total_steps(9498)) == (600, 1781)
 
 
 def test_overrides_come_after_the_recipe_whatever_the_order() -> None:
