@@ -47,6 +47,7 @@ def front(path: Path) -> None:
     ours = ["sod_s", "sod_m", "sod_l"]
     others = {
         "fusion_cells_efficientnet_lite1_darts": "searched cells, make photos",
+        "plain_efficientnet_lite1": "plain pyramid of its cost",
         "csnet_l_x2": "CSNet-L-x2, ECCV 2020",
     }
     for names, style, colour, label in (
@@ -56,8 +57,14 @@ def front(path: Path) -> None:
     ):
         axes.plot([ms[name] for name in names], [error[name] for name in names], style, color=colour, label=label)
     for name in (*ours, *others):
-        place = (8, -3) if name in others else (5, 6)
-        axes.annotate(others.get(name, name), (ms[name], error[name]), xytext=place, textcoords="offset points")
+        place, side = {
+            "sod_s": ((6, 5), "left"),
+            "sod_m": ((-6, -12), "right"),
+            "sod_l": ((6, 5), "left"),
+            "plain_efficientnet_lite1": ((8, 2), "left"),
+        }.get(name, ((8, -4), "left"))
+        point = (ms[name], error[name])
+        axes.annotate(others.get(name, name), point, xytext=place, ha=side, textcoords="offset points")
     axes.set(xscale="log", xlabel="ms of one picture, OpenVINO, one thread", ylabel="MAE on ECSSD", ylim=(0.03, 0.075))
     axes.set(xlim=(3, 160), xticks=[3, 5, 10, 20, 40, 80], xticklabels=["3", "5", "10", "20", "40", "80"])
     axes.minorticks_off()
