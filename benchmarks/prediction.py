@@ -30,6 +30,11 @@ from nas.task import read_image
 from nas.task.folders import pictures_in
 from retrain.predictor import Predictor, cutout, load
 
+_SEARCHED, _PLAIN = (f"benchmarks/{kind}_efficientnet_lite1.yaml" for kind in ("searched", "plain"))
+# What docs/performance.md and README show; and CSNet-L-x2, whose weight file is named beside them.
+_NETWORKS = ["sod_s", "sod_m", "sod_l", "sod_l@160", "sod_l@192", "sod_l@224", _SEARCHED, _PLAIN]
+_NETWORKS += ["benchmarks/searched_mobilenet_v2.yaml"]
+
 
 def opened(name: str, runtime: str = "torch", precision: str = "fp32") -> Predictor:
     name, _, side = name.partition("@")
@@ -97,7 +102,7 @@ def time_png(folder: Path, repeats: int = 3) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", default=["sod_s", "sod_m", "benchmarks/searched_mobilenet_v2.yaml"])
+    parser.add_argument("networks", nargs="*", default=_NETWORKS)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--png", type=Path)
     parser.add_argument("-o", type=Path, default=Path("benchmarks/results/prediction.csv"))

@@ -75,8 +75,8 @@ class Samples:
 class Batches:
     """A stream of batches.
 
-    stream: its name, so that two of one seed are independent. first, grown_at: the first batch has `first` times the
-    size of the images; sizes grow evenly and are whole from step `grown_at` on.
+    stream: its name, so that two of one seed are independent. first_size: what share of the images' size the first
+    batch has; sizes grow evenly and are whole from step `grown_at` on.
     """
 
     samples: Samples
@@ -84,7 +84,7 @@ class Batches:
     augment: AugmentConfig
     seed: int
     stream: str
-    first: float = 1.0
+    first_size: float = 1.0
     grown_at: int = 0
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class Batches:
         device = self.samples.device
         images, masks = self.samples.photos.batch(self._picked(step), device, train=True)
         height, width = images.shape[-2:]
-        grown = 1.0 if step >= self.grown_at else self.first + (1 - self.first) * step / self.grown_at
+        grown = 1.0 if step >= self.grown_at else self.first_size + (1 - self.first_size) * step / self.grown_at
         change = draw(len(images), (height, width), self._random(step), self.augment, grown=grown)
         return Batch(images, masks, change.to(device))
 

@@ -136,7 +136,7 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
         augment=recipe.augment,
         seed=cfg.seed,
         stream="train",
-        first=recipe.first_size,
+        first_size=recipe.first_size,
         grown_at=steps // 2,
     )
     kind = SupervisedAlone if recipe.native else Supervised
