@@ -4,14 +4,18 @@ python benchmarks/prediction.py NETWORK[@SIDE] ... [-o benchmarks/results/predic
 python benchmarks/prediction.py --png DIR
 
 A network is a name of the package, a weight file, or a genotype file (random weights), at its size or another (@160).
-All are timed in one process, in turn, by processor time: the shortest of --repeats. torch: the network as it was
-trained, a picture at a time and in batches of 4 and 8; onnxruntime and openvino: `--runtime` of retrain.predict, which
-feeds them one by one. --png: the maps and cut-outs that sod_s makes of six photographs of a folder, written at each
-level of compression.
+All are timed in one process, with our allocator as in every command, in turn, by processor time: the shortest of
+--repeats. torch: the network as it was trained, a picture at a time and in batches of 4 and 8; onnxruntime and
+openvino: `--runtime` of retrain.predict, which feeds them one by one. What they are compared with is torch as it
+comes, a picture at a time: in a process of its own, with the system's allocator, before and after. --png: the maps and
+cut-outs that sod_s makes of six photographs of a folder, written at each level of compression.
 """
 
 import argparse
 import io
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +26,7 @@ from PIL import Image
 import genotypes
 import nas
 from genotypes.files import write_csv
+from nas.allocator import keep_freed_memory
 from nas.cost import count
 from nas.cost.clock import Others, milliseconds
 from nas.deploy import bf16_here
@@ -50,7 +55,21 @@ def call(predictor: Predictor, batch: int) -> Callable[[], object]:
     return lambda: predictor.probabilities(pictures)
 
 
+def plain_times(names: list[str], repeats: int) -> list[float]:
+    """Milliseconds of a picture with torch as it comes, of each network; in a process of its own."""
+    command = [sys.executable, __file__, "--plain", "--repeats", str(repeats), *names]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def print_plain(names: list[str], repeats: int) -> None:
+    times = milliseconds({name: call(opened(name), 1) for name in names}, repeats=repeats)
+    print(json.dumps([times[name] for name in names]))
+
+
 def time_networks(names: list[str], repeats: int, out: Path) -> None:
+    others = Others()
+    before = plain_times(names, repeats)
+    keep_freed_memory()
     calls: dict[tuple[str, str, int], Callable[[], object]] = {}
     networks = {}
     for name in names:
@@ -60,26 +79,26 @@ def time_networks(names: list[str], repeats: int, out: Path) -> None:
             calls[name, runtime, 1] = call(opened(name, runtime), 1)
         if bf16_here():
             calls[name, "openvino, bf16", 1] = call(opened(name, "openvino", "bf16"), 1)
-    others = Others()
     times = milliseconds({str(key): run for key, run in calls.items()}, repeats=repeats)
+    plain = dict(zip(names, map(min, before, plain_times(names, repeats)), strict=True))
     busy = others.busy() or ""
     rows = []
-    for name, runtime, batch in calls:
-        ms, eager_ms = (times[str(key)] / key[2] for key in ((name, runtime, batch), (name, "torch", 1)))
-        net = networks[name]
-        rows.append(
-            {
+    for name, net in networks.items():
+        found = {("torch as it comes", 1): plain[name]}
+        found |= {key[1:]: times[str(key)] / key[2] for key in calls if key[0] == name}
+        for (runtime, batch), ms in found.items():
+            row = {
                 "network": net.genotype.name,
                 "size": "x".join(map(str, net.size)),
                 "MMACs": f"{count(net.genotype, net.size).macs / 1e6:.1f}",
                 "runtime": runtime,
                 "batch": batch,
                 "ms": f"{ms:.2f}",
-                "faster": f"{eager_ms / ms:.2f}",
+                "faster": f"{plain[name] / ms:.2f}",
                 "busy": busy,
             }
-        )
-        print(*rows[-1].values(), flush=True)
+            print(*row.values(), flush=True)
+            rows.append(row)
     write_csv(out, rows)
 
 
@@ -106,10 +125,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--png", type=Path)
     parser.add_argument("-o", type=Path, default=Path("benchmarks/results/prediction.csv"))
+    parser.add_argument("--plain", action="store_true", help="torch as it comes alone: milliseconds as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.png:
         time_png(options.png)
+    elif options.plain:
+        print_plain(options.networks, options.repeats)
     else:
         time_networks(options.networks, options.repeats, options.o)
 

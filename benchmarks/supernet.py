@@ -1,8 +1,10 @@
 """A step of a search by DARTS as a plain sum of weighted candidates, as it is, and compiled: time, memory, numbers.
 
     OMP_NUM_THREADS=1 python benchmarks/supernet.py [--sizes 16,96 32,128] [--edges 16,24 32,32] [--rounds 5]
+    OMP_NUM_THREADS=1 python benchmarks/supernet.py --sizes --networks fpn_mobilenet_v2,128 sod_s,120
 
 --edges: the same of one edge alone, forward and backward, on maps of so many pixels a side: a minute in place of many.
+--networks: of a training of a fixed network, where a plain sum is what it is.
 A step is `Trainer.advance`: the architecture's update, then the weights'; FusionCells, batches of 16. All ways compute
 in one process and take turns; the median of their CPU times counts, so that other work on the machine counts little.
 Memory: the largest sum of live tensors that a step has made, as torch's CPU allocator counts them; weights and
@@ -29,6 +31,9 @@ from nas.options import from_dict
 from nas.search import SearchConfig, open_search
 from nas.search.training import search_trainer
 from nas.training import Compiled, Trainer
+from retrain import Recipe
+from retrain.train import TrainConfig, open_training
+from retrain.train.training import training_of
 from search_spaces.fusion_cells import AUTO_MSFNET_OPERATIONS
 
 allocator.keep_freed_memory({})
@@ -53,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="*", default=["16,96", "32,128"], metavar="CHANNELS,SIZE")
     parser.add_argument("--edges", nargs="*", default=[], metavar="CHANNELS,SIDE")
+    parser.add_argument("--networks", nargs="*", default=[], metavar="GENOTYPE,SIZE")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backbone", default="mobilenet_v2")
     args = parser.parse_args()
@@ -68,6 +74,11 @@ def main() -> None:
         channels, side = map(int, size.split(","))
         cells = row(Edge(channels, side), args.rounds)
         print(f"| edge, C = {channels}, {side} x {side} | " + " | ".join(cells) + " |", flush=True)
+    for network in args.networks:
+        name, side = network.split(",")
+        cfg = TrainConfig(genotype=name, data="synthetic:64", recipe=Recipe(size=int(side), batch_size=16, steps=1000))
+        trainer = training_of(cfg, open_training(cfg))[0]
+        print(f"| {name}, {side} px | " + " | ".join(row(trainer, args.rounds)) + " |", flush=True)
 
 
 class Edge:

@@ -11,6 +11,7 @@ passes over memory less often and keeps less for the backward pass.
 - Numbers differ by rounding from those of steps that are not compiled. So a run that is resumed goes on as it began.
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,8 +32,6 @@ __all__ = ["CompileMode", "Compiled", "check_compile"]
 
 CompileMode = Literal["off", "on", "auto"]
 
-# Steps from which `auto` compiles open edges, or a whole network: docs/performance.md, "Compiled steps".
-_PAYS_EDGES, _PAYS_NETWORK = 2_000, 10_000
 _LIMITS = {"recompile_limit": 64, "accumulated_recompile_limit": 1024}  # shapes, and what has a gradient and what not
 
 
@@ -55,6 +54,14 @@ def _obstacle(device: torch.device) -> str:
     return ""
 
 
+def _pays_from(net: Network, device: torch.device) -> float:
+    """Steps from which `auto` compiles: docs/performance.md, "Compiled steps"."""
+    if net.open_edges:
+        return 2_000
+    # On a CPU a fixed network's step takes longer compiled: torch's own norms are faster than Inductor's loops.
+    return math.inf if device.type == "cpu" else 10_000
+
+
 class Compiled:
     """Whether a training's steps are compiled, and how.
 
@@ -70,7 +77,7 @@ class Compiled:
         self.mode, self.on, self._code_used = mode, mode == "on", False
         self.reason = ""
         self._code: dict[type[nn.Module], Callable[..., Any]] = {}
-        if mode == "auto" and steps >= (_PAYS_EDGES if net.open_edges else _PAYS_NETWORK):
+        if mode == "auto" and steps >= _pays_from(net, device):
             self.on = True
             if obstacle := _obstacle(device):
                 self._stop(obstacle)

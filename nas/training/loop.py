@@ -59,8 +59,8 @@ class LoopOptions:
 
     Attributes:
         capture: whether a step is recorded once and replayed; auto: on a GPU, and what cannot be is named.
-        compile: whether steps are compiled code, faster after minutes; auto: if there are steps enough, and a C++
-            compiler. In a search: strategies that compute all candidates (darts, darts_2nd, pc_darts, drnas).
+        compile: whether steps are compiled code, faster after minutes; auto: if there are steps enough for it to pay,
+            and a C++ compiler. In a search: strategies that compute all candidates (darts, darts_2nd, pc_darts, drnas).
         minutes: after so many the run saves itself and stops, to go on with --resume, for as many again unless told
             otherwise; 0: no limit. What follows the last step is not cut short.
     """

@@ -11,6 +11,7 @@ from tiny_search import config
 
 import genotypes
 from genotypes import UserError, UserNote
+from nas.network import build
 from nas.options import from_dict, to_dict
 from nas.run.graphs import GRAPHS
 from nas.search import SearchConfig, open_search
@@ -90,6 +91,14 @@ def test_auto_decides_by_the_steps_and_a_run_keeps_what_was_decided(space, monke
     with pytest.warns(UserNote, match="began with compiled steps"):  # there was a compiler then
         short.compiled.resume(True)
     assert not short.compiled.on
+
+
+def test_auto_compiles_no_fixed_network_on_a_cpu(monkeypatch):
+    """Its step takes longer then: docs/performance.md, "Compiled steps"."""
+    monkeypatch.setattr(compiled, "_obstacle", lambda device: "")
+    net = build(genotypes.load("fpn_tiny"))
+    assert not compiled.Compiled(net, 10**6, "auto").on and compiled.Compiled(net, 1, "on").on
+    assert compiled.Compiled(net.to("meta"), 10_000, "auto").on  # as on a GPU
 
 
 def test_code_that_cannot_be_compiled_runs_as_it_is(space, monkeypatch):
