@@ -1,13 +1,13 @@
 """Images a second of a training in two processes of one thread, and in one of two, beside one process of one thread.
 
-    python benchmarks/two_processes.py [GENOTYPE ...] [-o benchmarks/results/two_processes.csv]
+    python benchmarks/two_processes.py [GENOTYPE,SIZE,BATCH ...] [-o benchmarks/results/two_processes.csv]
 
-One and two processes train in turn (`--rounds`), each started by torchrun; whole batches are alike, so both compute the
-same. Of each the fastest `--steps` steps in a row count, since other programs only ever slow. wall: images a second by
-the clock on the wall; it needs two free cores, for a step waits for the slower process, and `busy` says whether they
-were. processor: the seconds of processor time that one process takes, over those that each of two takes: what two
-free cores would give, waiting for one another left out. threads: images a second of one process of two threads, over
-those of one thread.
+BATCH is the whole one. One and two processes train in turn (`--rounds`), each started by torchrun; whole batches are
+alike, so both compute the same. Of each the fastest `--steps` steps in a row count, since other programs only ever
+slow. wall: images a second by the clock on the wall; it needs two free cores, for a step waits for the slower process,
+and `busy` says whether they were. processor: the seconds of processor time that one process takes, over those that
+each of two takes: what two free cores would give, waiting for one another left out. threads: images a second of one
+process of two threads, over those of one thread.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from genotypes.files import write_csv
 from nas.cost.clock import Others
 
-_GENOTYPES = {"fpn_mobilenet_v2": (160, 32), "sod_s": (120, 32)}  # size and whole batch
+_TRAININGS = ["fpn_mobilenet_v2,160,32", "fpn_mobilenet_v2,160,128", "sod_s,120,32", "sod_s,120,256"]
 _WARM_UP = 2
 _WINDOWS = 3  # of `--steps` steps in each round
 
@@ -73,7 +73,7 @@ def round_of(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(_GENOTYPES))
+    parser.add_argument("trainings", nargs="*", default=_TRAININGS)
     parser.add_argument("-o", type=Path, default=Path("benchmarks/results/two_processes.csv"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
@@ -85,8 +85,8 @@ def main() -> None:
         return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in options.names:
-            size, batch = _GENOTYPES[name]
+        for training in options.trainings:
+            name, size, batch = (int(word) if word.isdigit() else word for word in training.split(","))
             found: dict[tuple[int, int], list[tuple[float, float, str]]] = {(1, 1): [], (2, 1): [], (1, 2): []}
             for _ in range(options.rounds):
                 for (processes, threads), rounds in found.items():
