@@ -7,7 +7,7 @@
 # Words after OUT are options of retrain.compare, such as --recipe.size 112.
 # usage: benchmarks/researchers_table.sh DUTS_TR_DIR ECSSD_DIR WEIGHTS_FILE OUT [OPTIONS]
 set -euo pipefail
-[ $# -ge 4 ] || { grep "^# usage"  "$0"; exit 2; }
+[ $# -ge 4 ] || { grep "^# usage" "$0"; exit 2; }
 export OMP_NUM_THREADS=1
 here=$(dirname "$0")
 "${PYTHON:-$here/../.venv/bin/python}" -m retrain.compare \

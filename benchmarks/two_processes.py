@@ -22,7 +22,7 @@ from pathlib import Path
 from genotypes.files import write_csv
 from nas.cost.clock import Others
 
-_TRAININGS = ["fpn_mobilenet_v2,160,32", "fpn_mobilenet_v2,160,128", "sod_s,120,32", "sod_s,120,256"]
+_TRAININGS = ["fpn_mobilenet_v2,160,32", "fpn_mobilenet_v2,160,128", "sod_s,120,32"]
 _WARM_UP = 2
 _WINDOWS = 3  # of `--steps` steps in each round
 
