@@ -94,7 +94,10 @@ class PhotoSet:
 
     def _sums(self, part: Tensor) -> Tensor:
         """int64[N]: the sum of each one's pixels."""
-        return part.flatten(1).sum(1, dtype=torch.int64)
+        sums = torch.empty(len(part), dtype=torch.int64, device=part.device)
+        for there, some in zip(sums.split(64), part.split(64), strict=True):
+            there.copy_(some.flatten(1).sum(1, dtype=torch.int64))  # torch makes int64 of all that it sums
+        return sums
 
     def alike(self, rows: Tensor, count: int) -> Sequence[Tensor]:
         """The rows in order, in groups of at most `count` that one batch can hold."""

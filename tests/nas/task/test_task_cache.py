@@ -1,5 +1,7 @@
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +52,33 @@ def test_masks_by_nearest_neighbour_have_no_edges_between(folder, tmp_path):
     assert torch.equal(nearest.subset([0]).trained_masks, smooth.masks[:1])
     assert torch.equal(smooth.batch(first, train=True)[1], smooth.masks[:1])
     assert smooth.fingerprint != nearest.fingerprint
+
+
+# How much more memory than before a set's fingerprint takes, at most, in bytes of the set; as a command keeps its memory.
+_PEAK = """
+from pathlib import Path
+import torch
+from nas.allocator import keep_freed_memory
+from nas.task import PhotoSet
+
+def told(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
+
+keep_freed_memory()
+images, masks = (torch.ones(1024, planes, 112, 112, dtype=torch.uint8) for planes in (3, 1))
+photos = PhotoSet(name="set", images=images, masks=masks, names=tuple(map(str, range(1024))))
+before = told("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")
+photos.fingerprint
+print((told("VmHWM") - before) / photos.nbytes)
+"""
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux tells a process's peak memory")
+def test_a_fingerprint_takes_less_memory_than_the_set():
+    done = subprocess.run([sys.executable, "-c", _PEAK], capture_output=True, text=True, check=True, timeout=60)
+    assert 0.1 < float(done.stdout) < 1, "torch's own sum makes int64 of all bytes: eight times the set"
 
 
 def test_the_cache_gives_the_same_and_notices_a_change(folder, tmp_path):
