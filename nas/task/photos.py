@@ -87,17 +87,14 @@ class PhotoSet:
     def fingerprint(self) -> str:
         """How many, and a digest that changes with their names, their order and the pixels that are trained on."""
         digest = hashlib.sha256("\n".join(self.names).encode())
-        place = torch.arange(1, len(self) + 1, device=self.device)
+        place = np.arange(1, len(self) + 1)
         for pixels in (self.images, self.trained_masks, *([] if self.teacher is None else [self.teacher])):
-            digest.update(str((self._sums(pixels) * place).sum().item()).encode())
+            digest.update(str((self._sums(pixels) * place).sum()).encode())
         return f"{len(self)} photographs ({digest.hexdigest()[:12]})"
 
-    def _sums(self, part: Tensor) -> Tensor:
-        """int64[N]: the sum of each one's pixels."""
-        sums = torch.empty(len(part), dtype=torch.int64, device=part.device)
-        for there, some in zip(sums.split(64), part.split(64), strict=True):
-            there.copy_(some.flatten(1).sum(1, dtype=torch.int64))  # torch makes int64 of all that it sums
-        return sums
+    def _sums(self, part: Tensor) -> np.ndarray:
+        """int64[N]: the sum of each one's pixels. By NumPy: torch makes int64 of all bytes first, eight times as many."""
+        return np.concatenate([some.flatten(1).cpu().numpy().sum(1, dtype=np.int64) for some in part.split(256)])
 
     def alike(self, rows: Tensor, count: int) -> Sequence[Tensor]:
         """The rows in order, in groups of at most `count` that one batch can hold."""
@@ -183,8 +180,8 @@ class NativeSet(PhotoSet):
         planes = len(part) // self._starts[-1]
         return part[planes * start : planes * stop].view(1, planes, *self.shapes[index])
 
-    def _sums(self, part: Tensor) -> Tensor:
-        return torch.stack([self._of(part, index).sum(dtype=torch.int64) for index in range(len(self))])
+    def _sums(self, part: Tensor) -> np.ndarray:
+        return np.array([self._of(part, i).cpu().numpy().sum(dtype=np.int64) for i in range(len(self))])
 
     @property
     def size(self) -> int:

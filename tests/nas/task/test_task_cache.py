@@ -54,7 +54,7 @@ def test_masks_by_nearest_neighbour_have_no_edges_between(folder, tmp_path):
     assert smooth.fingerprint != nearest.fingerprint
 
 
-# How much more memory than before a set's fingerprint takes, at most, in bytes of the set; as a command keeps its memory.
+# The most memory that the fingerprint of a set takes, in sizes of the set; in a command, which keeps what it frees.
 _PEAK = """
 from pathlib import Path
 import torch
@@ -78,7 +78,7 @@ print((told("VmHWM") - before) / photos.nbytes)
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux tells a process's peak memory")
 def test_a_fingerprint_takes_less_memory_than_the_set():
     done = subprocess.run([sys.executable, "-c", _PEAK], capture_output=True, text=True, check=True, timeout=60)
-    assert 0.1 < float(done.stdout) < 1, "torch's own sum makes int64 of all bytes: eight times the set"
+    assert float(done.stdout) < 0.5, "torch's own sum makes int64 of all bytes: eight times the set"
 
 
 def test_the_cache_gives_the_same_and_notices_a_change(folder, tmp_path):
