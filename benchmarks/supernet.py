@@ -2,9 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/supernet.py [--sizes 16,96 32,128] [--edges 16,24 32,32] [--rounds 5]
     OMP_NUM_THREADS=1 python benchmarks/supernet.py --sizes --networks fpn_mobilenet_v2,128 sod_s,120
+    OMP_NUM_THREADS=1 python benchmarks/supernet.py --precisions [--sizes 16,96 32,128]
 
 --edges: the same of one edge alone, forward and backward, on maps of so many pixels a side: a minute in place of many.
 --networks: of a training of a fixed network, where a plain sum is what it is.
+--precisions: instead, a step of a search as it is, in float32 and in bf16.
 A step is `Trainer.advance`: the architecture's update, then the weights'; FusionCells, batches of 16. All ways compute
 in one process and take turns; the median of their CPU times counts, so that other work on the machine counts little.
 Memory: the largest sum of live tensors that a step has made, as torch's CPU allocator counts them; weights and
@@ -61,14 +63,14 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=[], metavar="GENOTYPE,SIZE")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--precisions", action="store_true")
     args = parser.parse_args()
+    if args.precisions:
+        return precisions(args.sizes, args.backbone, args.rounds)
     print("| | plain sum | as it is | --compile on | compiling |\n|---|---|---|---|---|")
     for size in args.sizes:
         channels, side = map(int, size.split(","))
-        space = {"name": "fusion_cells", "backbone": args.backbone, "channels": channels}
-        values = {"space": space, "data": "synthetic:64", "size": side, "steps": 1000, "warmup_steps": 0}
-        cfg = from_dict(SearchConfig(), values)
-        trainer = search_trainer(cfg, open_search(cfg))[2]
+        trainer = search_of(channels, side, args.backbone)
         print(f"| step, C = {channels}, {side} px | " + " | ".join(row(trainer, args.rounds)) + " |", flush=True)
     for size in args.edges:
         channels, side = map(int, size.split(","))
@@ -79,6 +81,26 @@ def main() -> None:
         cfg = TrainConfig(genotype=name, data="synthetic:64", recipe=Recipe(size=int(side), batch_size=16, steps=1000))
         trainer = training_of(cfg, open_training(cfg))[0]
         print(f"| {name}, {side} px | " + " | ".join(row(trainer, args.rounds)) + " |", flush=True)
+
+
+def search_of(channels: int, side: int, backbone: str, precision: str = "fp32") -> Trainer:
+    space = {"name": "fusion_cells", "backbone": backbone, "channels": channels}
+    values = {"space": space, "data": "synthetic:64", "size": side, "steps": 1000, "warmup_steps": 0}
+    cfg = from_dict(SearchConfig(), values | {"precision": precision})
+    return search_trainer(cfg, open_search(cfg))[2]
+
+
+def precisions(sizes: list[str], backbone: str, rounds: int) -> None:
+    print("| | float32 | bf16 | bf16, of float32 |\n|---|---|---|---|")
+    for size in sizes:
+        channels, side = map(int, size.split(","))
+        trainers = [search_of(channels, side, backbone, precision) for precision in ("fp32", "bf16")]
+        seconds = [[step_seconds(trainer, nullcontext) for trainer in trainers] for _ in range(rounds + 1)][1:]
+        times = [statistics.median(column) for column in zip(*seconds, strict=True)]
+        memory = [peak_memory(trainer, nullcontext) / 1e6 for trainer in trainers]
+        cells = [f"{t:.2f} s, {m:.0f} MB" for t, m in zip(times, memory, strict=True)]
+        ratio = f"{times[0] / times[1]:.2f} x as fast, {memory[1] / memory[0]:.2f} x the memory"
+        print(f"| step, C = {channels}, {side} px | {' | '.join(cells)} | {ratio} |", flush=True)
 
 
 class Edge:

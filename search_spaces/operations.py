@@ -85,7 +85,8 @@ class DilatedConv2d(nn.Conv2d):
         wrong = self.dilation != (1, 1) and weight.shape[1] % 16 != 0
         if wrong and input.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
-                return super()._conv_forward(input.float(), weight.float(), None if bias is None else bias.float())
+                exact = super()._conv_forward(input.float(), weight.float(), None if bias is None else bias.float())
+            return exact.to(torch.get_autocast_dtype("cpu"))  # as any convolution
         return super()._conv_forward(input, weight, bias)
 
 

@@ -109,7 +109,8 @@ class OpenEdge(nn.Module):
                 term = operation.weighted(rectified, each[i])
                 mixed = term if mixed is None else mixed + term
             else:
-                term, factor = operation(part), each[i][:, None, None]
+                term = operation(part)
+                factor = each[i][:, None, None].to(term.dtype)  # else under autocast all that follows were float32
                 mixed = term * factor if mixed is None else torch.addcmul(mixed, term, factor)
         if mixed is None:
             mixed = x.new_zeros(x.shape[0], self.out_channels // self.share, *x.shape[2:])
