@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,7 @@ class Bench:
     device: torch.device
     tiny: bool
     brought: Path | None
+    top: int = 0  # kernels that are named
     began: float = field(default_factory=time.perf_counter)
     work: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sod-nas-gpu-")))
 
@@ -220,6 +222,20 @@ CASES = {
         ">= 2.5 x, <= 20 GiB",
         100,
     ),
+    "darts_128_bf16_compiled": Case(
+        "the same, bf16",
+        search_of("darts", 128, 320, precision="bf16", compile="auto"),
+        32,
+        ">= 2.5 x darts_128 launched, <= 20 GiB",
+        100,
+    ),
+    "train_16_compiled": Case(
+        "training, searched network, 160 px, batch 16, compiled",
+        training(SEARCHED, RECIPE, compile="auto"),
+        16,
+        ">= 7 x",
+        100,
+    ),
     **package("sod_l", 256, 32, compile="auto"),
 }
 
@@ -283,11 +299,16 @@ def device_time(bench: Bench, trainer: Trainer, steps: int) -> tuple[float, int]
     device = torch.autograd.DeviceType.CUDA
     # What torch marks on the device's timeline (an optimiser's step) is no work of its own.
     found = [
-        event.duration_ns()
+        (event.name(), event.duration_ns())
         for event in recorded.profiler.kineto_results.events()
         if event.device_type() == device and not event.name().startswith(("Optimizer.", "ProfilerStep"))
     ]
-    return sum(found) / 1e6 / steps, round(len(found) / steps)
+    by_name: Counter[str] = Counter()
+    for name, ns in found:
+        by_name[name] += ns
+    for name, ns in by_name.most_common(bench.top):
+        print(f"{ns / 1e6 / steps:8.3f} ms {sum(one == name for one, _ in found) / steps:6.0f} x {name[:150]}")
+    return sum(ns for _, ns in found) / 1e6 / steps, round(len(found) / steps)
 
 
 def step_row(bench: Bench, name: str) -> list[str]:
@@ -436,22 +457,22 @@ def command(bench: Bench, *words: str) -> tuple[float, str]:
 
 
 def photos_row(bench: Bench) -> list[str]:
-    """A search and a training on photographs, end to end: MobileNetV2, the recipe of the comparisons on a CPU."""
+    """The two commands of `make photos` end to end, by the recipe of a CPU."""
     out = bench.work / "photos"
     shared = ["--cache", str(bench.work / "cache"), "--device", str(bench.device)]
     if bench.tiny:
         small = "--backbone tiny --channels 4 --export_channels 4 --size 32 --steps 4 --warmup_steps 1 --batch_size 4"
         search = ["--data", "synthetic:40", *small.split(), "--operations", "[skip_connect, conv_3x3]"]
         search += ["--rivals", "0", "--worth_seconds", "0", "--select", "1"]
-        train = ["--recipe.epochs", "0", "--recipe.steps", "4", "--recipe.size", "32", "--quick_scores"]
+        train = ["--recipe.epochs", "0", "--recipe.steps", "4", "--recipe.least_steps", "0", "--recipe.size", "32"]
+        train += ["--quick_scores"]
     else:
         brought = needed(bench)
-        search = ["--config", str(HERE / "photos_search.yaml"), "--data", f"DUTS-TR={brought / 'DUTS-TR'}"]
-        search += ["--backbone_weights", str(brought / "mobilenet_v2_imagenet.pth"), "--strategy.lr", "0.01"]
+        search = ["--config", str(HERE / "photos.yaml"), "--data", f"DUTS-TR={brought / 'DUTS-TR'}"]
         train = ["--workers", "14", "--test", f"ECSSD={brought / 'ECSSD'}"]
     words = ["nas.search", *search, *shared]
     first, said = command(bench, *words, "--out", str(out / "search"))
-    words = ["retrain.train", "--genotype", str(out / "search"), "--recipe", RECIPE, *train, *shared]
+    words = ["retrain.train", "--genotype", str(out / "search"), "--recipe", "photos_cpu", *train, *shared]
     second, more = command(bench, *words, "--out", str(out / "train"))
     kept = [line for line in (said + more).splitlines() if line.startswith(("scored", "trained", "ran "))]
     return [f"photographs: search {first:.0f} s, training {second:.0f} s, together {first + second:.0f} s", *kept]
@@ -484,7 +505,7 @@ OTHERS: dict[str, tuple[Callable[[Bench], list[str]], float]] = {
     "zoo": (zoo_row, 12),
     "strategies": (strategies_row, 25),
     "scoring": (scoring_row, 2),
-    "photos": (photos_row, 100),
+    "photos": (photos_row, 150),
     "gate": (gate_row, 45),
 }
 ORDER = ["device", "darts_32", "darts_128", "train_16", "train_64", "scoring", "zoo", "photos", "darts_128_bf16"]
@@ -498,6 +519,7 @@ def main() -> None:
     parser.add_argument("--brought", type=Path, help="unpacked folder of ../shared/gpu/bring.py")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "gpu.md")
     parser.add_argument("--seconds", type=float, default=240.0, help="no row begins that would not end by then")
+    parser.add_argument("--top", type=int, default=0, help="name so many kernels of each step, the longest first")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to see that it runs: no measurement")
     args = parser.parse_args()
@@ -506,7 +528,7 @@ def main() -> None:
         return
     if unknown := [row for row in args.rows if row not in ORDER]:
         parser.error(f"unknown row {unknown[0]!r}; there are: {', '.join(ORDER)}")
-    bench = Bench(open_device(args.device), args.tiny, args.brought)
+    bench = Bench(open_device(args.device), args.tiny, args.brought, args.top)
     try:
         failed = run_rows(bench, args.rows or ORDER, args.seconds, args.out)
     finally:
