@@ -93,7 +93,7 @@ class PhotoSet:
         return f"{len(self)} photographs ({digest.hexdigest()[:12]})"
 
     def _sums(self, part: Tensor) -> np.ndarray:
-        """int64[N]: the sum of each one's pixels. By NumPy: torch makes int64 of all bytes first, eight times as many."""
+        """int64[N]: the sum of each one's pixels. By NumPy: torch makes int64 of all bytes first."""
         return np.concatenate([some.flatten(1).cpu().numpy().sum(1, dtype=np.int64) for some in part.split(256)])
 
     def alike(self, rows: Tensor, count: int) -> Sequence[Tensor]:
