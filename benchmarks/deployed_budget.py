@@ -26,7 +26,7 @@ from nas.cost.clock import milliseconds, told_if_busy
 from nas.cost.measuring import prepare
 from nas.deploy import deploy, onnx_model, open_file, program, save_openvino
 from nas.run import torch_threads
-from nas.search.members import MemberCost
+from nas.search.objective import MemberCost
 from search_spaces import compact
 
 

@@ -33,8 +33,9 @@ class SearchConfig(LoopOptions, PhotoOptions):
             share.
         cache: folder that keeps decoded photographs between runs, and measured latencies (those otherwise lie in the
             user's cache folder, ~/.cache/sod-nas).
-        size: side of the training images in pixels.
-        fractions: shares of the photographs for weights, architecture parameters and the held-out part.
+        size: side of the training images in pixels. Where a space leaves input sizes open, the largest counts.
+        fractions: shares of the photographs for weights, architecture parameters and the held-out part. sandwich learns
+            no architecture parameters: it trains on both.
         held_out_limit: at most so many images of the held-out part are scored at a time.
         steps: weight steps.
         warmup_steps: weight steps before the first architecture step.

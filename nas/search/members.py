@@ -10,16 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from genotypes import OPERATIONS, Genotype, UserError, save
+from genotypes import OPERATIONS, Genotype, save
 from genotypes.files import write_csv
-from nas.cost import COST_KINDS, count
 from nas.cost.clock import told_if_busy
 from nas.network import Member, Network, extreme, reestimate_norms
 from nas.network.member import by_parameters
@@ -27,43 +24,19 @@ from nas.network.weights import save_weights
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
-from nas.search.objective import time_found, time_network
+from nas.search.objective import MemberCost, time_found
 from nas.search.sandwich import Sandwich, at_size
 from nas.search.scoring import NORM_BATCHES, what_is_scored
 from nas.search.selection import SearchResult
 from nas.search.setup import SearchSetup
-from nas.strategies import SandwichSearch
+from nas.strategies import SandwichSearch, derivable
 from nas.task import Batches
 from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners
 from nas.trials import Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials
 from nas.visualize import draw
 from nas.visualize.charts import save_figure
 
-__all__ = ["MemberCost", "MemberScores", "scaled_line", "score_network", "search_members", "study_members"]
-
-
-class MemberCost:
-    """What a member costs at its own input size: params, macs (multiply-adds), or latency in ms on this machine.
-
-    Latency is measured, member by member: on the device, or of the deployed form in a runtime (see
-    `SearchConfig.runtime`). A member keeps its first time.
-    """
-
-    def __init__(self, kind: str, *, device: str | torch.device = "cpu", runtime: str | None = None) -> None:
-        if kind not in COST_KINDS:
-            raise UserError(f"unknown cost {kind!r}; there are: {', '.join(COST_KINDS)}")
-        self.kind, self.unit = kind, COST_KINDS[kind]
-        self._device, self._runtime = device, runtime
-        self._known: dict[Any, float] = {}
-
-    def __call__(self, genotype: Genotype) -> float:
-        if genotype.identity not in self._known:
-            if self.kind == "latency":
-                cost = time_network(genotype, self._device, self._runtime)
-            else:
-                cost = float(getattr(count(genotype), self.kind))
-            self._known[genotype.identity] = cost
-        return self._known[genotype.identity]
+__all__ = ["MemberScores", "scaled_line", "score_network", "search_members", "study_members"]
 
 
 class MemberScores:
@@ -141,44 +114,27 @@ def _middle_operations(space: Genotype) -> dict[str, Any]:
     return chosen
 
 
-@dataclass(frozen=True, kw_only=True)
-class Study:
-    """trials: of (loss, cost), smaller is better. best: of those within the budget, the one of the least loss."""
-
-    trials: Trials
-    best: Trial
-
-
 def study_members(
     space: Genotype,
     score: Callable[[Genotype], Mapping[str, float]],
     cost: MemberCost,
     cfg: TrialsConfig,
     *,
-    seed: int = 0,
-    budget: float | None = None,
-    scored: Mapping[str, Any] = MappingProxyType({}),
-    folder: Path | None = None,
-    to_continue: str = "run the same command again",
-) -> Study:
-    """Try members one after another (NSGA-II, TPE, ...) by loss and cost; UserError if none keeps the budget."""
+    choices: Mapping[str, Sequence[Any]] | None = None,
+    **options: Any,
+) -> Trials:
+    """Try members one after another (NSGA-II, TPE, ...): trials of (loss, cost), smaller is better.
 
-    def values(choices: Mapping[str, Any], report: Any) -> Sequence[float]:
-        genotype = space.decide(choices)
+    choices: what may be tried, default all that the space leaves open. options: as `run_trials` has them.
+    """
+
+    def values(chosen: Mapping[str, Any], report: Any) -> Sequence[float]:
+        genotype = space.decide(chosen)
         return [score(genotype)["loss"], cost(genotype)]
 
-    trials = run_trials(
-        space.choices(),
-        values,
-        cfg,
-        seed=seed,
-        objectives=("loss", cost.kind),
-        scored=scored,
-        folder=folder,
-        to_continue=to_continue,
-        accept=space.reaches_image,
-    )
-    return Study(trials=trials, best=trials.best_within(budget, cost.unit))
+    objectives = ("loss", cost.kind)
+    choices = space.choices() if choices is None else choices
+    return run_trials(choices, values, cfg, objectives=objectives, accept=space.reaches_image, **options)
 
 
 def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> SearchResult:
@@ -221,30 +177,32 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     scores = MemberScores(setup.net, setup.weights, setup.held_out)
     cost = MemberCost(cfg.cost or "macs", device=setup.device, runtime=cfg.runtime)
     with told_if_busy("the members' times mislead") if cfg.cost == "latency" else nullcontext():
-        study = study_members(
+        trials = study_members(
             setup.space,
             scores,
             cost,
             setup.study,
+            choices={**setup.space.choices(), **derivable(setup.space.open_edges(), cfg.strategy)},
             seed=cfg.seed,
-            budget=cfg.budget,
             scored=what_is_scored(cfg, setup),
             folder=run.path,
+            until=run.until,
             to_continue=f"--out {run.path} --resume",
         )
         line = _score_line(setup.space, scores, cost)
     name = f"{setup.space.name}_{cfg.strategy.name}"
-    genotype = setup.space.decide(study.best.choices, name=name)
     kinds = ("loss", "maxF", "MAE_raw")
     rows = ([point.size, point.cost, *(point.scores[kind] for kind in kinds)] for point in line)
     write_csv(run.path / "line.csv", [["size", cost.kind, *kinds], *rows])
-    _draw(study, line, cost, run.path / "front.svg", title=setup.space.name)
-    front = tuple(export_front(setup.space, study.trials, run.path / "front", name=name))
+    front = tuple(export_front(setup.space, trials, run.path / "front", name=name))
+    best = trials.best_within(cfg.budget, cost.unit)
+    _draw(trials, best, line, cost, run.path / "front.svg", title=setup.space.name)
+    genotype = setup.space.decide(best.choices, name=name)
     save(genotype, run.path / "genotype.yaml")
     draw(genotype, run.path / "cells.svg")
     save_weights(run.path / "weights.safetensors", scores.network(genotype).state_dict(), genotype)
     found = scores(genotype)
-    spent = study.best.values[1]
+    spent = best.values[1]
     timed = time_found(cfg, genotype, setup.device)
     summary = {"genotype": name, "hash": genotype.hash, "size": list(genotype.input.size), "cost": spent}
     summary |= {"kind": cost.kind, "unit": cost.unit} | ({"timed": asdict(timed)} if timed else {})
@@ -275,18 +233,18 @@ def _line_at(line: Sequence[_Point], cost: float) -> float | None:
     return min((point.scores["loss"] for point in line if point.cost <= cost * (1 + 1e-9)), default=None)
 
 
-def _draw(study: Study, line: Sequence[_Point], cost: MemberCost, path: Path, *, title: str) -> None:
+def _draw(trials: Trials, best: Trial, line: Sequence[_Point], cost: MemberCost, path: Path, *, title: str) -> None:
     """Loss against cost: every member tried, the front, the one that was taken, and the scaled line."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    tried = [trial for trial in study.trials.complete if math.isfinite(trial.values[0])]
+    tried = [trial for trial in trials.complete if math.isfinite(trial.values[0])]
     axes.scatter([t.values[1] for t in tried], [t.values[0] for t in tried], s=14, color="#9aa5b1", label="tried")
     front = pareto_front(tried)
     x, y = [trial.values[1] for trial in front], [trial.values[0] for trial in front]
     axes.plot(x, y, drawstyle="steps-post", marker="o", markersize=5, color="#1f5fa8", label="front")
     x, y = [point.cost for point in line], [point.scores["loss"] for point in line]
     axes.scatter(x, y, marker="^", s=26, color="#009e73", label="uniform scaling")
-    taken = study.best.values
+    taken = best.values
     axes.scatter([taken[1]], [taken[0]], marker="*", s=160, color="#d9822b", zorder=3, label="taken")
     axes.set(xscale="log", xlabel=f"{cost.kind} ({cost.unit})", ylabel="held-out loss", title=title)
     axes.grid(color="#e4e7eb", linewidth=0.6)

@@ -5,18 +5,30 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from genotypes import Genotype, UserError
-from nas.cost import CostTable, cost_table, latencies, user_cache, within_budget
+from nas.cost import COST_KINDS, CostTable, cost_table, count, latencies, user_cache, within_budget
 from nas.cost.clock import told_if_busy
 from nas.cost.latency import machine_name
 from nas.cost.measuring import prepare
+from nas.network import extreme
 from nas.search.config import SearchConfig
 from nas.strategies import Strategy, derivable
 
-__all__ = ["COSTS", "CostObjective", "Timed", "derive", "open_objective", "time_found", "time_network"]
+__all__ = [
+    "COSTS",
+    "CostObjective",
+    "MemberCost",
+    "Timed",
+    "check_member_budget",
+    "derive",
+    "open_objective",
+    "time_found",
+    "time_network",
+]
 
 COSTS = "costs.json"
 
@@ -111,6 +123,42 @@ def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None = No
                 f"{least:,.10g} {table.unit} at {table.size[0]} x {table.size[1]}"
             )
     return CostObjective(table=table, weight=cfg.cost_weight, budget=cfg.budget, exclude=exclude)
+
+
+class MemberCost:
+    """What a member costs at its own input size: params, macs (multiply-adds), or latency in ms on this machine.
+
+    Latency is measured, member by member: on the device, or of the deployed form in a runtime (see
+    `SearchConfig.runtime`). A member keeps its first time.
+    """
+
+    def __init__(self, kind: str, *, device: str | torch.device = "cpu", runtime: str | None = None) -> None:
+        if kind not in COST_KINDS:
+            raise UserError(f"unknown cost {kind!r}; there are: {', '.join(COST_KINDS)}")
+        self.kind, self.unit = kind, COST_KINDS[kind]
+        self._device, self._runtime = device, runtime
+        self._known: dict[Any, float] = {}
+
+    def __call__(self, genotype: Genotype) -> float:
+        if genotype.identity not in self._known:
+            if self.kind == "latency":
+                cost = time_network(genotype, self._device, self._runtime)
+            else:
+                cost = float(getattr(count(genotype), self.kind))
+            self._known[genotype.identity] = cost
+        return self._known[genotype.identity]
+
+
+def check_member_budget(cfg: SearchConfig, space: Genotype, device: torch.device) -> None:
+    """UserError for a budget that the smallest member of a space of whole networks breaks."""
+    if cfg.budget is None or cfg.cost is None:
+        return
+    cost = MemberCost(cfg.cost, device=device, runtime=cfg.runtime)
+    if (least := cost(space.decide(extreme(space, "smallest")))) > cfg.budget:
+        raise UserError(
+            f"budget {cfg.budget:,.10g}: no member of {space.name} costs so little; the smallest takes {least:,.10g} "
+            f"{cost.unit}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

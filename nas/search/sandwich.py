@@ -23,6 +23,7 @@ from nas.training import Task
 __all__ = ["Sandwich", "at_size"]
 
 _POOL = 64  # members kept built; each is a skeleton without tensors
+_APART = 1_000_003  # more than the members of any run: two seeds draw none in common but by chance
 
 
 class _Drawn(NamedTuple):
@@ -90,7 +91,7 @@ class Sandwich(Task):
         return total / (1 + len(batch.members))
 
     def _member(self, number: int) -> Member:
-        choices = random_choices(self.space.choices(), self._seed + number, self.space.reaches_image)
+        choices = random_choices(self.space.choices(), self._seed * _APART + number, self.space.reaches_image)
         genotype = self.space.decide(choices)
         if genotype.identity not in self._pool:
             self._pool[genotype.identity] = Member(self.net, genotype)

@@ -89,6 +89,8 @@ def what_is_scored(cfg: SearchConfig, setup: SearchSetup) -> dict[str, Any]:
     changes = {name: getattr(usual, name) for name in _LEFT_OUT}
     changes |= {name: (path := getattr(cfg, name)) and Path(path).name for name in _FILES}
     found = {"search": replace(cfg, **changes), "photographs": [setup.photos.name, len(setup.photos)]}
+    # A space's file may be edited where it leaves nothing open: its widths, say.
+    found["spaces"] = [[space.hash, *space.input.size] for space in (setup.space, setup.export)]
     if setup.objective and setup.objective.table.kind == "latency":
         found["latencies"] = setup.objective.to_json()  # milliseconds of two machines must not meet in one study
     if cfg.cost == "latency" and cfg.strategy.owner.whole_networks:

@@ -14,7 +14,7 @@ from nas.network.weights import load_weights
 from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split, from_first, is_first, processes
 from nas.search.config import SearchConfig, export_space, open_space, study_config
-from nas.search.objective import CostObjective, open_objective
+from nas.search.objective import CostObjective, check_member_budget, open_objective
 from nas.strategies import STRATEGIES, Strategy
 from nas.task import Batches, PhotoSet, Samples, evenly, split
 from nas.training import HeldOut, check_compile
@@ -55,6 +55,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     _check_schedule(cfg)
     _check_compile(cfg, device)
     _check_runtime(cfg)
+    _check_ignored(cfg)
     began = RunFolder(Path(folder)).began if folder else {}
     trials = study_config(cfg)
     study = replace(trials, storage=anchor_storage(trials.storage, began.get("folder")))
@@ -75,11 +76,17 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     # Whole networks are counted and measured one by one: their cost is no sum over edges.
     needed = not cfg.strategy.owner.whole_networks and is_first()  # one process measures: two would find two costs
     objective = from_first(open_objective(cfg, export, Path(folder) if folder else None) if needed else None)
-    photos = (photos or cfg.open_photos(cfg.size, teacher=cfg.teacher)).to(device)
+    if cfg.strategy.owner.whole_networks:
+        check_member_budget(cfg, space, device)
+    # A member sees pictures at its own size: from smaller ones it would be trained, and judged, without their detail.
+    side = max(cfg.size, *space.input.size) if cfg.strategy.owner.whole_networks else cfg.size
+    photos = (photos or cfg.open_photos(side, teacher=cfg.teacher)).to(device)
     try:
         weight_rows, architecture_rows, held_out_rows = split(len(photos), cfg.fractions, cfg.data_seed)
     except ValueError as error:
         raise UserError(f"fractions {list(cfg.fractions)} of {cfg.data}: {error}") from None
+    if cfg.strategy.owner.whole_networks:  # nothing but weights is learnt
+        weight_rows = torch.cat([weight_rows, architecture_rows])
     samples = partial(Samples, photos=photos, convention=space.input, device=device)
     batches = partial(Batches, batch_size=cfg.batch_size, augment=cfg.augment, seed=cfg.seed)
     return SearchSetup(
@@ -117,6 +124,17 @@ def _check_runtime(cfg: SearchConfig) -> None:
     from nas.deploy import check_runtime  # brings torch.export and sympy: a second
 
     check_runtime(cfg.runtime)
+
+
+def _check_ignored(cfg: SearchConfig) -> None:
+    """UserError for an option that has no meaning where members are decided whole."""
+    given = {"export_size": cfg.export_size, "export_channels": cfg.export_channels, "rivals": cfg.rivals}
+    ignored = [f"--{name}" for name, value in given.items() if value]
+    if cfg.strategy.owner.whole_networks and ignored:
+        raise UserError(
+            f"strategy {cfg.strategy.name}: members keep the sizes and widths that the space gives them, and their "
+            f"rival is uniform scaling: leave out {', '.join(ignored)}"
+        )
 
 
 def _able() -> str:
