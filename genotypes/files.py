@@ -87,7 +87,8 @@ def write_atomically(path: str | os.PathLike[str], *, flush: bool = True) -> Ite
     flush: without it, many small files are written faster, and a power cut may leave an empty one.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A name of 255 bytes, the most that file systems take, has no room for more.
+    temporary = path.with_name(f".{path.name.encode()[:200].decode(errors='ignore')}.{os.getpid()}.tmp")
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)

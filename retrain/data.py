@@ -35,11 +35,14 @@ class DataReport:
     shares: list[float] = field(default_factory=list)
     black: list[str] = field(default_factory=list)
     white: list[str] = field(default_factory=list)
+    read: int = 0  # pairs, of these
     grey: int = 0  # masks with more grey than a graded edge has
 
     def text(self) -> str:
         """The report as the command prints it."""
-        lines = [f"{self.name}: {len(self.pairs)} pairs of photograph and mask"]
+        all_read = self.read == len(self.pairs)
+        some = "" if all_read else f", {self.read} of them read"
+        lines = [f"{self.name}: {len(self.pairs)} pairs of photograph and mask{some}"]
         if self.sizes:
             heights, widths = zip(*self.sizes.elements(), strict=True)
             (common, count), *_ = self.sizes.most_common(1)
@@ -59,7 +62,8 @@ class DataReport:
         if self.left_out:
             lines.append(f"  left out  {len(self.left_out)}: {few(self.left_out)}")
         lines += [f"  refused   {problem}" for problem in self.problems]
-        return "\n".join(lines if self.problems else [*lines, "  all of it can be used"])
+        usable = f"  all {'of it' if all_read else 'that was read'} can be used"
+        return "\n".join(lines if self.problems else [*lines, usable])
 
 
 def inspect(spec: str, *, limit: int | None = None, workers: int = 2) -> DataReport:
@@ -88,6 +92,7 @@ def inspect(spec: str, *, limit: int | None = None, workers: int = 2) -> DataRep
         return (mask.shape[0], mask.shape[1]), float((mask > 127).mean()), float(grey)
 
     pairs = spread(found.pairs, limit)
+    report.read = len(pairs)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         done = progress_bar(iterable=pool.map(read, pairs), total=len(pairs), desc=f"read {name}", unit="pair")
         for pair, facts in zip(pairs, done, strict=True):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -20,13 +20,23 @@ from nas.network import Network, build
 from nas.network.weights import load_weights, save_weights
 from nas.run.device import open_device
 from nas.run.sizes import check_side, parse_size
-from nas.task import Photograph, Protocol, network_input, pixels, read_image, resize
+from nas.task import Photograph, Picture, Protocol, network_input, pixels, read_image, resize, write_png
 from retrain.networks import find_weights
 
 if TYPE_CHECKING:
     from nas.deploy import Run
 
-__all__ = ["PICTURES", "Predictor", "PredictorOptions", "Runtime", "cutout", "load", "overlay", "save", "tell_times"]
+__all__ = [
+    "Predictor",
+    "PredictorOptions",
+    "Runtime",
+    "cutout",
+    "load",
+    "overlay",
+    "save",
+    "tell_times",
+    "write_picture",
+]
 
 _PAPER = 215  # grey behind a cut-out
 
@@ -208,24 +218,32 @@ def tell_times(predictor: Predictor) -> None:
         print(f"runtime {first} a picture of {predictor.genotype.name} ({', '.join(others)})", file=sys.stderr)
 
 
-def cutout(photo: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """uint8[H, W, 4]: the photograph uint8[H, W, 3] with its map uint8[H, W] as alpha channel."""
+def cutout(photo: np.ndarray, saliency: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
+    """uint8[H, W, 4]: the photograph uint8[H, W, 3] with its map uint8[H, W] as alpha channel.
+
+    alpha: uint8[H, W], the photograph's own; what it hides stays hidden.
+    """
+    if alpha is not None:
+        saliency = ((saliency.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
     return np.dstack([photo, saliency])
 
 
-def overlay(photo: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+def overlay(photo: np.ndarray, saliency: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
     """uint8[H, 3 W, 3]: photograph, map and cut-out side by side."""
-    alpha = saliency[..., None] / 255.0
-    on_paper = (photo * alpha + _PAPER * (1 - alpha) + 0.5).astype(np.uint8)
+    shown = cutout(photo, saliency, alpha)[..., 3:].astype(np.uint16)
+    on_paper = ((photo * shown + _PAPER * (255 - shown) + 127) // 255).astype(np.uint8)  # 16 bits hold 255 x 255
     return np.concatenate([photo, np.repeat(saliency[..., None], 3, axis=2), on_paper], axis=1)
 
 
-# What is made of a photograph and its map, by kind.
-PICTURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "map": lambda photo, saliency: saliency,
-    "cutout": cutout,
-    "overlay": overlay,
-}
+_MADE: dict[str, Callable[..., np.ndarray]] = {"cutout": cutout, "overlay": overlay}
+
+
+def write_picture(kind: str, photo: Picture, saliency: np.ndarray, file: IO[bytes]) -> None:
+    """What is made of a photograph and its map, as PNG: "map", "cutout" or "overlay", the latter in its colours."""
+    if kind == "map":
+        write_png(saliency, file)
+    else:
+        write_png(_MADE[kind](photo.pixels, saliency, photo.alpha), file, photo.profile)
 
 
 def save(path: str | os.PathLike[str], network: Network) -> None:

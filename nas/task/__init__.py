@@ -8,7 +8,7 @@ from nas.task.folders import Pair, find_pairs, parse_data
 from nas.task.losses import LOSSES, LossConfig, get_loss, multi_output_loss
 from nas.task.photos import NativeSet, PhotoSet
 from nas.task.protocol import PROTOCOLS, Protocol, get_protocol
-from nas.task.reading import DataError, Photograph, read_image, read_mask, resize, write_png
+from nas.task.reading import DataError, Photograph, Picture, read_image, read_mask, read_picture, resize, write_png
 from nas.task.scores import Curves, FastScores, ImageScore, Scores, fast_scores
 from nas.task.splits import evenly, split
 from nas.task.synthetic import synthetic_set
@@ -26,8 +26,10 @@ __all__ = [
     "parse_data",
     "Pair",
     "read_image",
+    "read_picture",
     "read_mask",
     "Photograph",
+    "Picture",
     "resize",
     "write_png",
     "PROTOCOLS",

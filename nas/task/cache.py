@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -297,8 +298,8 @@ def _cached(
     folder = Path(cache_dir) / key
     if not folder.is_dir():
         _write(folder, shapes, fill)
-    # Copy on write: torch wants writable memory, and no one may change the file by accident.
-    mode: Literal["c"] | None = "c" if sum(np.prod(shape) for shape in shapes.values()) > in_memory else None
+    # To read only: what may be written, if only to a copy, is refused where it is more than the machine's memory.
+    mode: Literal["r"] | None = "r" if sum(np.prod(shape) for shape in shapes.values()) > in_memory else None
     loaded = {}
     for part, shape in shapes.items():
         file = folder / f"{part}.npy"
@@ -312,7 +313,9 @@ def _cached(
         blank = json.loads((folder / "blank.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the cache {folder}: {error}; delete it and start again") from error
-    return {part: torch.from_numpy(array) for part, array in loaded.items()}, blank
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return {part: torch.from_numpy(array) for part, array in loaded.items()}, blank
 
 
 def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> None:
@@ -387,7 +390,7 @@ def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, view: View) ->
     blank: Blank = {"black": [], "white": []}
     todo = [i for i, entry in enumerate(entries) if any(entry[1:])]
     problems: list[str] = []
-    with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without the interpreter lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes without the interpreter lock
         done = pool.map(one, todo)
         try:
             bar = progress_bar(iterable=done, total=len(todo), desc=f"decode {name}", unit="img")

@@ -317,11 +317,12 @@ def _from_photos(
 
 def _from_pairs(pairs: list[Pair], shape: tuple[int, int] | None, batch_size: int, antialias: bool) -> Iterator[_Batch]:
     def load(chosen: Sequence[Pair]) -> _Batch:
-        images = [read_image(pair.image) for pair in chosen]
-        items = [_Item(p.name, p.mask, p, image.shape) for p, image in zip(chosen, images, strict=True)]
-        return _Batch(
-            items, _stack([resize(image, shape, antialias=antialias) if shape else image for image in images])
-        )
+        items, images = [], []
+        for pair in chosen:  # one at its full size at a time
+            image = read_image(pair.image)
+            items.append(_Item(pair.name, pair.mask, pair, image.shape))
+            images.append(resize(image, shape, antialias=antialias) if shape else image)
+        return _Batch(items, _stack(images))
 
     return read_ahead(load, pairs, batch_size, _AHEAD)
 

@@ -420,7 +420,8 @@ def fit(
                 for listener in listeners:
                     listener.step(trainer)
                 if due and is_first():
-                    row = evaluate()
+                    with memory_told("scoring"):
+                        row = evaluate()
                     for listener in listeners:
                         listener.row(trainer, row)
                     if run is not None:

@@ -96,9 +96,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if cfg.xlsx:
             write_spreadsheet(run.path / "table.xlsx", {"trainings": training_rows(done)})
 
-    done = compare(cfg, plan, run.path, after_each=write)
+    diverged: list[str] = []
+    done = compare(cfg, plan, run.path, after_each=write, diverged=diverged)
+    if not done:
+        raise UserError("every training diverged:\n  " + "\n  ".join(diverged))
     table = rows(done)
     strips = {e.label: run_folder(e, cfg.seeds[0], run.path) / "predictions.png" for e in entries}
+    strips = {label: strip for label, strip in strips.items() if strip.is_file()}
     for name, figure in (
         ("comparison", draw_dots(table, done)),
         ("trade_off", draw_trade_off(table)),
@@ -112,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"saved   {run.path / 'table.md'} (table.tex, trainings.csv, trade_off.pdf, photographs.png, ... beside it)")
     if page:
         print(f"page    {page}")
+    if diverged:
+        raise UserError("the table lacks trainings that diverged:\n  " + "\n  ".join(diverged))
 
 
 if __name__ == "__main__":

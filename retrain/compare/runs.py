@@ -12,6 +12,7 @@ from nas.cost.measuring import prepare
 from nas.options import difference, from_dict, read_file, to_dict, to_yaml
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoSet
+from nas.training import Diverged
 from retrain.compare.config import CompareConfig, starts, train_config
 from retrain.compare.entries import Entry
 from retrain.train import TrainConfig, open_training, train, training_photos
@@ -72,18 +73,26 @@ def compare(
     out: Path,
     *,
     after_each: Callable[[list[Training]], None] = lambda done: None,
+    diverged: list[str] | None = None,
 ) -> list[Training]:
     """Train every entry with every seed under `out`/runs; those that are complete there are read, not trained again.
 
-    plan: of `plan_comparison(cfg, ...)`. after_each: called with all outcomes so far. Raises Interrupted once saved, if
-    asked to stop.
+    plan: of `plan_comparison(cfg, ...)`. after_each: called with all outcomes so far. diverged: takes what is to be
+    said of trainings that diverge, and the others go on; without it the first of them raises Diverged. Raises
+    Interrupted once saved, if asked to stop.
     """
     done = []
     latency = _latencies(cfg, {entry.label: entry.genotype for entry, _ in plan.jobs}) if cfg.latency else {}
     for number, (entry, seed) in enumerate(plan.jobs, 1):
         if (entry, seed) in plan.waiting:
             print(f"[{number}/{len(plan.jobs)}] {entry.label}, seed {seed}", flush=True)
-            _train(_config(cfg, plan.starts[entry.label], entry, seed, out), entry, plan.photos, out)
+            try:
+                _train(_config(cfg, plan.starts[entry.label], entry, seed, out), entry, plan.photos, out)
+            except Diverged as error:
+                if diverged is None:
+                    raise
+                diverged.append(f"{entry.label}, seed {seed}: {error}")
+                continue
         document = read_scores(run_folder(entry, seed, out))
         done.append(
             Training(

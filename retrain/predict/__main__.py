@@ -6,18 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from genotypes.errors import UserError, check_least
 from genotypes.files import write_atomically
 from nas.command import Command, run_command
 from nas.run import progress_bar
-from nas.task import DataError, read_image, write_png
+from nas.task import DataError, Picture, read_picture
 from nas.task.reading import read_ahead
 from retrain.networks import DEFAULT, network_names
 from retrain.predict import Plan, plan
 from retrain.predict.files import Job, read_bytes
-from retrain.predictor import PICTURES, Predictor, PredictorOptions, load, tell_times
+from retrain.predictor import Predictor, PredictorOptions, load, tell_times, write_picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +76,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     began = time.perf_counter()
     with progress_bar(total=len(todo.jobs), desc="predict", unit="img") as bar:
         for jobs, photos in _batches(todo.jobs, options.batch_size, failed):
-            maps = predictor.maps(photos, native=options.native) if photos else []
+            maps = predictor.maps([photo.pixels for photo in photos], native=options.native) if photos else []
             for job, photo, saliency in zip(jobs, photos, maps, strict=True):
                 for kind, target in job.targets.items():
                     with write_atomically(target, flush=False) as file:
-                        write_png(PICTURES[kind](photo, saliency), file)
+                        write_picture(kind, photo, saliency, file)
             bar.update(len(jobs))
     seconds = time.perf_counter() - began
     written = len(todo.jobs) - len(failed)
@@ -96,14 +94,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{len(failed)} of {len(todo.jobs)} photographs could not be read:\n  {listed}")
 
 
-def _batches(jobs: list[Job], size: int, failed: list[str]) -> Iterator[tuple[list[Job], list[np.ndarray]]]:
+def _batches(jobs: list[Job], size: int, failed: list[str]) -> Iterator[tuple[list[Job], list[Picture]]]:
     """Photographs that could be read, a batch at a time, the next one read ahead; the others' errors go to `failed`."""
 
-    def read(chosen: Sequence[Job]) -> tuple[list[Job], list[np.ndarray]]:
+    def read(chosen: Sequence[Job]) -> tuple[list[Job], list[Picture]]:
         good, photos = [], []
         for job in chosen:
             try:
-                photos.append(read_image(read_bytes(job.photo)))
+                photos.append(read_picture(read_bytes(job.photo)))
                 good.append(job)
             except DataError as error:  # the other photographs still get their maps
                 failed.append(str(error))
@@ -117,8 +115,9 @@ def _to_standard_output(predictor: Predictor, options: PredictConfig, kinds: Seq
     photos = options.photos
     if len(photos) != 1 or Path(photos[0]).is_dir() or len(kinds) > 2:
         raise UserError("-o - writes one picture: give one photograph, and one of --cutout and --overlay at most")
-    photo = read_image(read_bytes(photos[0]))
-    write_png(PICTURES[kinds[-1]](photo, predictor.maps([photo], native=options.native)[0]), sys.stdout.buffer)
+    photo = read_picture(read_bytes(photos[0]))
+    (saliency,) = predictor.maps([photo.pixels], native=options.native)
+    write_picture(kinds[-1], photo, saliency, sys.stdout.buffer)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from genotypes import UserError
 from nas.deploy import need
-from nas.task import DataError, read_image, write_png
+from nas.task import DataError, read_picture
 from nas.task.reading import header_size
-from retrain.predictor import PICTURES, Predictor
+from retrain.predictor import Predictor, write_picture
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -135,12 +135,12 @@ def _png(predictor: Predictor, kind: str, data: bytes, limits: Limits) -> bytes:
         height, width = header_size(data)  # of the header: before anything is decoded
         if height * width > limits.megapixels * 1e6:
             raise _Refused(413, f"{width} x {height} pixels are more than {limits.megapixels:g} million")
-        photo = read_image(data)
-        made = PICTURES[kind](photo, predictor.maps([photo])[0])
+        photo = read_picture(data)
+        (saliency,) = predictor.maps([photo.pixels])
     except DataError as error:
         raise _Refused(415, str(error)) from None
     file = io.BytesIO()
-    write_png(made, file)
+    write_picture(kind, photo, saliency, file)
     return file.getvalue()
 
 

@@ -156,7 +156,7 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
 def held_out_of(recipe: Recipe, setup: TrainSetup, *, limit: int | None = None) -> HeldOut:
     """The held-out photographs, or so many of them, judged by the recipe's loss."""
     rows = setup.held_out_rows if limit is None else evenly(setup.held_out_rows, limit)
-    return HeldOut(samples=setup.samples(rows), loss=recipe.loss, chunk=4 * recipe.batch_size)
+    return HeldOut(samples=setup.samples(rows), loss=recipe.loss, chunk=4 * recipe.batch_size // recipe.passes)
 
 
 def recipe_changes(net: Network, recipe: Recipe) -> tuple[list[Change], Network]:

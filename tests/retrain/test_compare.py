@@ -14,6 +14,7 @@ from genotypes import UserError, UserNote
 from nas.command import run_command
 from nas.network.weights import load_weights
 from nas.strategies import random_choices
+from nas.training import Diverged
 from retrain.compare import CompareConfig, Entry, Training, read_entries, rows, runs
 from retrain.compare.__main__ import main
 from retrain.compare.config import starts
@@ -34,6 +35,24 @@ def without(text: str, *options: str) -> str:
         return {k: rest(v) for k, v in values.items() if k not in options} if isinstance(values, dict) else values
 
     return yaml.safe_dump(rest(yaml.safe_load(text)))
+
+
+def test_a_training_that_diverges_does_not_stop_the_others(tmp_path, small_file, monkeypatch, capsys) -> None:
+    trained = runs.train
+
+    def train(config, run, **options):
+        if "bad" in str(config.out):
+            raise Diverged("step 0: the loss is nan")
+        return trained(config, run, **options)
+
+    monkeypatch.setattr(runs, "train", train)
+    out = tmp_path / "out"
+    assert compare("--genotypes", f"bad={small_file}", f"good={small_file}", *TINY, "--out", out) == 2
+    told = capsys.readouterr()
+    assert "| good |" in told.out and "bad, seed 0: step 0: the loss is nan" in told.err
+    assert (out / "photographs.png").is_file() and len((out / "trainings.csv").read_text().splitlines()) == 2
+    assert compare("--genotypes", f"bad={small_file}", *TINY, "--out", tmp_path / "none") == 2
+    assert "every training diverged" in capsys.readouterr().err
 
 
 def test_two_genotypes_and_again(tmp_path, space_file, small_file, monkeypatch, capsys) -> None:

@@ -40,6 +40,12 @@ def test_a_good_set(ten, tmp_path, capsys) -> None:
     assert run_command(main, [str(ten), "-o", str(tmp_path / "sheet.png"), "--overwrite"]) == 0
 
 
+def test_of_a_part_no_more_is_said_than_was_read(ten, capsys) -> None:
+    assert run_command(main, [f"mine={ten}", "--limit", "4"]) == 0
+    told = capsys.readouterr().out
+    assert "mine: 10 pairs of photograph and mask, 4 of them read" in told and "all that was read can be used" in told
+
+
 def test_all_that_would_be_refused_is_told_at_once(ten, capsys) -> None:
     (ten / "images/3.png").write_bytes(b"broken")
     Image.new("L", (49, 30)).save(ten / "masks/5.png")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngImageFile
 
 from nas.command import run_command
 from nas.task import read_image
@@ -145,6 +147,29 @@ def test_an_unreadable_photograph_does_not_cost_the_others(predict, pictures, tm
     assert sorted(p.stem for p in (tmp_path / "maps").iterdir()) == ["p0", "p1", "p2", "p3"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError, NotImplementedError, struct.error, IndexError])
+def test_whatever_a_formats_reader_raises_costs_one_photograph(predict, pictures, tmp_path, capsys, monkeypatch, error):
+    """AVIF's raises RuntimeError, DDS's NotImplementedError; one such file ended the run, and no map was written."""
+    load_png = PngImageFile.load
+
+    def load(self):
+        if self.size == (33, 80):
+            raise error("Failed to decode frame 0")
+        return load_png(self)
+
+    monkeypatch.setattr(PngImageFile, "load", load)
+    assert predict(pictures / "images", "-o", tmp_path / "maps") == 2
+    assert "p2.png as an image: Failed to decode frame 0" in capsys.readouterr().err
+    assert sorted(p.stem for p in (tmp_path / "maps").iterdir()) == ["p0", "p1", "p3"]
+
+
+def test_a_name_as_long_as_names_may_be(predict, pictures, tmp_path) -> None:
+    name = "目" * 83 + "ab"  # 251 bytes; with .png the 255 that a file system takes
+    (pictures / "images/p0.png").rename(pictures / f"images/{name}.png")
+    assert predict(pictures / "images", "-o", tmp_path / "maps") == 0
+    assert (tmp_path / f"maps/{name}.png").is_file()
+
+
 def test_the_same_photograph_given_twice_is_one(predict, pictures, tmp_path) -> None:
     photo = pictures / "images/p0.png"
     assert predict(photo, photo, "-o", tmp_path / "maps") == 0
@@ -174,6 +199,38 @@ def test_a_cut_out_is_the_photograph_with_its_map_as_alpha(predict, pictures, tm
     with Image.open(out / "cutout/p1.png") as cut, Image.open(out / "p1.png") as saliency:
         assert cut.mode == "RGBA" and np.array_equal(cut.getchannel("A"), saliency)
         assert np.array_equal(cut.convert("RGB"), read_image(pictures / "images/p1.png"))
+
+
+def test_a_cut_out_keeps_the_colour_profile(predict, pictures, tmp_path) -> None:
+    """Phones write Display P3: shown as sRGB it is duller. A grey profile is none of an RGB picture."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    Image.new("RGB", (40, 30), (200, 40, 40)).save(pictures / "images/p0.png", icc_profile=bytes(profile))
+    profile[16:20] = b"GRAY"
+    Image.new("L", (40, 30), 90).save(pictures / "images/p1.png", icc_profile=bytes(profile))
+    assert predict(pictures / "images", "-o", tmp_path, "--cutout", "--overlay") == 0
+    for kind in ("cutout", "overlay"):
+        with Image.open(tmp_path / kind / "p0.png") as first, Image.open(tmp_path / kind / "p1.png") as second:
+            assert first.info["icc_profile"][16:20] == b"RGB " and "icc_profile" not in second.info
+    with Image.open(tmp_path / "p0.png") as saliency:
+        assert "icc_profile" not in saliency.info
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_a_photograph_hides_stays_hidden_in_its_cut_out(predict, pictures, tmp_path, mode) -> None:
+    path = pictures / "images/p0.png"
+    alpha = Image.fromarray(np.repeat(np.uint8([[0, 128, 255]]), 30, axis=0)).resize((90, 30), Image.Resampling.NEAREST)
+    photo = Image.open(path).resize((90, 30)).convert({"P": "L"}.get(mode, mode[:-1]))
+    if mode == "P":
+        photo = photo.convert("P")
+        photo.save(path, transparency=bytes(0 if i < 128 else 255 for i in range(256)))
+    else:
+        photo.putalpha(alpha)
+        photo.save(path)
+    own = np.asarray(Image.open(path).convert("RGBA").getchannel("A")).astype(int)
+    assert predict(path, "-o", tmp_path, "--cutout") == 0
+    with Image.open(tmp_path / "cutout/p0.png") as cut, Image.open(tmp_path / "p0.png") as saliency:
+        expected = np.round(np.asarray(saliency) * own / 255)
+        assert np.array_equal(cut.getchannel("A"), expected) and (own == 0).any()
 
 
 def test_batches_change_no_map(predict, pictures, tmp_path) -> None:
