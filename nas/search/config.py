@@ -44,7 +44,8 @@ class SearchConfig(LoopOptions, PhotoOptions):
         evaluate_every: steps between rows of the history, and between checkpoints.
         select: the last so many different genotypes compete on the held-out part for being the result.
         rivals: random genotypes that are scored like what was found, and cost no more than `budget`, to tell finding
-            from luck; default 6, and for one_shot and optuna as many as trials: the same effort once more.
+            from luck; default 6, and for one_shot and optuna as many as trials: the same effort once more. None for
+            sandwich, beside whose members stands uniform scaling.
         worth_seconds: at most so long is measured, at the end, what each chosen edge is worth, for RUN/report.html;
             0: not at all.
         trials: the study of one_shot and optuna.

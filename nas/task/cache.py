@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -298,8 +297,8 @@ def _cached(
     folder = Path(cache_dir) / key
     if not folder.is_dir():
         _write(folder, shapes, fill)
-    # To read only: what may be written, if only to a copy, is refused where it is more than the machine's memory.
-    mode: Literal["r"] | None = "r" if sum(np.prod(shape) for shape in shapes.values()) > in_memory else None
+    # Copy on write: torch wants writable memory, and no one may change the file by accident.
+    mode: Literal["c"] | None = "c" if sum(np.prod(shape) for shape in shapes.values()) > in_memory else None
     loaded = {}
     for part, shape in shapes.items():
         file = folder / f"{part}.npy"
@@ -313,9 +312,7 @@ def _cached(
         blank = json.loads((folder / "blank.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the cache {folder}: {error}; delete it and start again") from error
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return {part: torch.from_numpy(array) for part, array in loaded.items()}, blank
+    return {part: torch.from_numpy(array) for part, array in loaded.items()}, blank
 
 
 def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> None:

@@ -255,8 +255,7 @@ def test_two_machines_with_one_storage_share_one_study(tmp_path):
 def test_every_strategy_works_on_minet_and_on_a_space_in_yaml(tmp_path, name):
     genotypes.save(minet("tiny", 8, ("skip_connect", "none", "conv2d_3x3_bias")), tmp_path / "minet.yaml")
     (tmp_path / "own.yaml").write_text(OWN)
-    few = {"steps": 4, "warmup_steps": 1, "score_steps": 1, "trials": TrialsConfig(count=2)}
-    few |= {"rivals": None if STRATEGIES[name].load().whole_networks else 1}
+    few = {"steps": 4, "warmup_steps": 1, "score_steps": 1, "trials": TrialsConfig(count=2), "rivals": 1}
     for space in ("minet", "own"):
         cfg = config(space=str(tmp_path / f"{space}.yaml"), strategy=name, guard=GuardConfig(iterations=1), **few)
         result = search(cfg, RunFolder.open(str(tmp_path / space), "search", ""))

@@ -85,7 +85,6 @@ def test_the_cache_gives_the_same_and_notices_a_change(folder, tmp_path):
     cache = tmp_path / "cache"
     fresh, made, read = open_(folder), open_(folder, cache), open_(folder, cache)
     mapped = open_(folder, cache, in_memory=0)
-    assert not mapped.images.numpy().flags.writeable  # else it counts as memory, and there may not be so much
     for other in (made, read, mapped):
         assert torch.equal(fresh.images, other.images) and torch.equal(fresh.masks, other.masks)
     assert len(list(cache.iterdir())) == 1
