@@ -59,7 +59,6 @@ _TURNS = {
 _HALF = 127  # a mask's object is above
 _WHITES = (255, 1023, 4095, 16383, 65535)  # of 8 to 16 bits: cameras of 10, 12 and 14 bits write them into 16
 _BAD_EXIF = (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, IndexError, AttributeError, struct.error)
-_RGB_PROFILE = slice(16, 20), b"RGB "  # where an ICC profile says what colours it is of
 _HEIF = (".heic", ".heif")
 
 
@@ -110,12 +109,14 @@ def read_image(source: Photograph, size: int | tuple[int, int] | None = None, *,
 def read_picture(source: str | os.PathLike[str] | bytes) -> Picture:
     """A photograph with what it has beside its colours, for pictures that are made of it. DataError as `read_image`."""
     file = _open_picture(source)
-    alpha = None
-    if file.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in file.info:
-        alpha = np.asarray(file.convert("RGBA").getchannel("A"))
-    profile = file.info.get("icc_profile")
-    where, rgb = _RGB_PROFILE
-    return Picture(_colours(file), alpha, profile if profile and profile[where] == rgb else None)
+    alpha = np.asarray(file.convert("RGBA").getchannel("A")) if _has_alpha(file) else None
+    profile = file.info.get("icc_profile") or b""
+    of_rgb = profile[16:20] == b"RGB "  # there a profile says what colours it is of
+    return Picture(_colours(file), alpha, profile if of_rgb else None)
+
+
+def _has_alpha(file: Image.Image) -> bool:
+    return file.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in file.info
 
 
 def _colours(file: Image.Image) -> np.ndarray:
@@ -285,7 +286,7 @@ def mask_levels(picture: Image.Image, name: str = "the mask") -> np.ndarray:
         DataError: what can be read in two ways; the message names both.
     """
     lossy = picture.format == "JPEG"  # where 1 and 2 are noise, not labels
-    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
+    if _has_alpha(picture):
         return _with_alpha(picture.convert("RGBA"), name)
     if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture, dtype=np.float64)

@@ -102,12 +102,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("every training diverged:\n  " + "\n  ".join(diverged))
     table = rows(done)
     strips = {e.label: run_folder(e, cfg.seeds[0], run.path) / "predictions.png" for e in entries}
-    strips = {label: strip for label, strip in strips.items() if strip.is_file()}
-    for name, figure in (
-        ("comparison", draw_dots(table, done)),
-        ("trade_off", draw_trade_off(table)),
-        ("photographs", draw_pictures(strips)),
-    ):
+    strips = {label: strip for label, strip in strips.items() if strip.is_file()}  # of what did not diverge
+    figures = {"comparison": draw_dots(table, done), "trade_off": draw_trade_off(table)}
+    figures |= {"photographs": draw_pictures(strips)} if strips else {}
+    for name, figure in figures.items():
         for kind in ("png", "pdf"):
             # Long labels stand outside of the panels.
             save_figure(figure, run.path / f"{name}.{kind}", bbox_inches="tight")

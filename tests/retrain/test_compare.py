@@ -40,9 +40,12 @@ def without(text: str, *options: str) -> str:
 def test_a_training_that_diverges_does_not_stop_the_others(tmp_path, small_file, monkeypatch, capsys) -> None:
     trained = runs.train
 
+    def nan():
+        raise Diverged("step 0: the loss is nan")
+
     def train(config, run, **options):
         if "bad" in str(config.out):
-            raise Diverged("step 0: the loss is nan")
+            nan()
         return trained(config, run, **options)
 
     monkeypatch.setattr(runs, "train", train)
@@ -51,6 +54,10 @@ def test_a_training_that_diverges_does_not_stop_the_others(tmp_path, small_file,
     told = capsys.readouterr()
     assert "| good |" in told.out and "bad, seed 0: step 0: the loss is nan" in told.err
     assert (out / "photographs.png").is_file() and len((out / "trainings.csv").read_text().splitlines()) == 2
+    monkeypatch.setattr(runs, "train", lambda config, run, **how: train(config, run, **how) if config.seed else nan())
+    words = ("--genotypes", f"good={small_file}", "--seeds", 0, 1, *TINY, "--out", tmp_path / "later")
+    assert compare(*words) == 2 and not (tmp_path / "later/photographs.png").exists()  # which are the first seed's
+    monkeypatch.setattr(runs, "train", train)
     assert compare("--genotypes", f"bad={small_file}", *TINY, "--out", tmp_path / "none") == 2
     assert "every training diverged" in capsys.readouterr().err
 

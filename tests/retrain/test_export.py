@@ -18,7 +18,7 @@ from nas.command import run_command
 from nas.deploy import PictureNetwork
 from retrain.export import FORMATS, export
 from retrain.export.__main__ import main
-from retrain.export.exporting import Exported, ExportRow, _choose
+from retrain.export.exporting import Exported, ExportRow, _Bench, _choose
 from retrain.export.quantising import open_photographs, open_scored
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `export`: pip install 'sod-nas[export]'")
@@ -107,6 +107,15 @@ def test_rembg_itself_runs_the_file(weights, pictures, tmp_path, monkeypatch):
     ours = np.asarray(retrain.load(weights, size=320)(photo), float)
     # It stretches a map to 0..255, and resizes by Lanczos' filter.
     assert mask.shape == ours.shape and np.corrcoef(mask.ravel(), ours.ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("word", ["onnx", "fp16"])
+def test_a_file_that_gives_nan_is_refused(weights, tmp_path, word):
+    """max(0.0, nan) is 0.0: such a file was as good as the network."""
+    bench = _Bench(retrain.load(weights).network, tmp_path, [word], None, (32, 48), 1, lambda _: None)
+    bench._open = lambda name, size=None: lambda pictures: np.full((len(pictures), 1, *pictures.shape[2:]), np.nan)
+    with pytest.raises(RuntimeError, match="differs by inf from the network"):
+        bench._differences()
 
 
 def test_an_earlier_export_gives_way_and_nothing_else(exported, weights, tmp_path):

@@ -390,6 +390,13 @@ def test_a_training_that_diverges_says_where_its_best_weights_are(tmp_path, smal
     assert load(tmp_path / "run/best.safetensors").genotype.name == "small"
 
 
+def test_scoring_takes_no_more_memory_than_passes_leave(small_file) -> None:
+    """Whoever trains in parts is short of memory when the held-out photographs are scored, too."""
+    for passes, chunk in ((1, 32), (4, 8)):
+        cfg = config(genotype=str(small_file), recipe={"batch_size": 8, "passes": passes})
+        assert training.held_out_of(cfg.recipe, open_training(cfg)).chunk == chunk
+
+
 def test_a_batch_in_passes_trains_as_the_whole(small_file) -> None:
     """Without norms that look at the batch, up to rounding."""
     grads = []
