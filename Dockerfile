@@ -10,7 +10,7 @@ COPY search_spaces search_spaces
 COPY nas nas
 COPY retrain retrain
 # The index of torch's CPU builds: a tenth of the size of those with CUDA.
-RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu -c constraints.txt '.[serve,export]' \
+RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu -c constraints.txt '.[serve,export,heic]' \
     && rm -rf /src
 
 # Nobody's home: caches go where anybody may write.

@@ -38,6 +38,7 @@ from nas.search.sandwich import at_size
 from nas.search.setup import SearchSetup, open_search
 from nas.strategies import random_choices
 from nas.task import target
+from nas.training import HeldOut
 
 HERE = Path(__file__).parent
 FILE = HERE / "results" / "whole_networks.csv"
@@ -169,7 +170,7 @@ def times(space: Genotype, members: Iterable[Chosen]) -> dict[str, float]:
 def judged(net: Network, setup: SearchSetup) -> dict[str, Any]:
     """Scores on the half that selects and on the half that judges, and each photograph's MAE in the latter."""
     net.eval()
-    size, judges = net.genotype.input.size, replace(setup.held_out, samples=setup.architecture.samples)
+    size, judges = net.genotype.input.size, judging(setup)
 
     def forward(x: Tensor) -> list[Tensor]:
         return [at_size(logits, (x.shape[-2], x.shape[-1])) for logits in net(at_size(x, size))]
@@ -183,6 +184,13 @@ def judged(net: Network, setup: SearchSetup) -> dict[str, Any]:
         maps = forward(x)[0].sigmoid()
         errors += (maps - target(masks)).abs().mean((1, 2, 3)).tolist()
     return scores | {"errors": " ".join(f"{error:.4f}" for error in errors)}
+
+
+def judging(setup: SearchSetup) -> HeldOut:
+    """The photographs that neither the supernet nor the study reads: the part that is held out, less what selects."""
+    rows = torch.arange(len(setup.photos))
+    read = torch.cat([setup.weights.samples.rows, setup.held_out.samples.rows])
+    return replace(setup.held_out, samples=replace(setup.held_out.samples, rows=rows[~torch.isin(rows, read)]))
 
 
 def read() -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ from the largest's own maps. The largest trains alone at first (progressive shri
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -82,13 +82,17 @@ class Sandwich(Task):
 
         def smaller(member: Member) -> Tensor:
             side = member.genotype.input.size
-            return multi_output_loss(member(at_size(x, side)), at_size(maps[0], side), self._loss)
+            return self.taught(member(at_size(x, side)), at_size(maps[0], side), at_size(y, side))
 
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
             total = _Alone.apply(largest, *learnt)
             for member in batch.members:
                 total = total + _Alone.apply(partial(smaller, member), *learnt)
         return total / (1 + len(batch.members))
+
+    def taught(self, outputs: Sequence[Tensor], maps: Tensor, masks: Tensor) -> Tensor:
+        """The loss of a smaller member that learns from the largest's maps float[B, 1, H, W]."""
+        return multi_output_loss(outputs, maps, self._loss)
 
     def _member(self, number: int) -> Member:
         choices = random_choices(self.space.choices(), self._seed * _APART + number, self.space.reaches_image)

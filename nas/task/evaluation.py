@@ -324,7 +324,8 @@ def _from_pairs(pairs: list[Pair], shape: tuple[int, int] | None, batch_size: in
             images.append(resize(image, shape, antialias=antialias) if shape else image)
         return _Batch(items, _stack(images))
 
-    return read_ahead(load, pairs, batch_size, _AHEAD)
+    batches = (pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size))
+    return read_ahead(load, batches, _AHEAD)
 
 
 def _stack(images: list[np.ndarray]) -> Tensor:

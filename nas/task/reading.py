@@ -8,7 +8,7 @@ import io
 import os
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -60,6 +60,7 @@ _HALF = 127  # a mask's object is above
 _WHITES = (255, 1023, 4095, 16383, 65535)  # of 8 to 16 bits: cameras of 10, 12 and 14 bits write them into 16
 _BAD_EXIF = (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, IndexError, AttributeError, struct.error)
 _HEIF = (".heic", ".heif")
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")  # ISO/IEC 23008-12
 
 
 class DataError(UserError):
@@ -74,13 +75,13 @@ class Picture(NamedTuple):
     profile: bytes | None = None
 
 
-def read_ahead(read: Callable[[Sequence[T]], R], items: Sequence[T], size: int, depth: int = 2) -> Iterator[R]:
-    """`read` of each `size` items in turn, `depth` of them begun early, in a thread: nobody waits for the disk."""
+def read_ahead(read: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterator[R]:
+    """`read` of each item in turn, `depth` of them begun early, in a thread: nobody waits for the disk."""
     with ThreadPoolExecutor(1) as thread:
         begun: deque[Future[R]] = deque()
         try:
-            for start in range(0, len(items), size):
-                begun.append(thread.submit(read, items[start : start + size]))
+            for item in items:
+                begun.append(thread.submit(read, item))
                 if len(begun) >= depth:
                     yield begun.popleft().result()
             while begun:
@@ -217,12 +218,23 @@ def _open_picture(source: str | os.PathLike[str] | bytes | Image.Image) -> Image
 
 
 def _cannot_read(source: str | os.PathLike[str] | bytes, error: BaseException) -> str:
+    heif = _is_heif(source) and not _register_heif()
     source = "the given bytes" if isinstance(source, bytes) else source
-    ending = Path(source).suffix
-    if ending.lower() in _HEIF and not _register_heif():
-        return f"cannot read {source}: {ending} files need pillow-heif (pip install pillow-heif)"
+    if heif:
+        return f"cannot read {source}: HEIC pictures need pillow-heif (pip install 'sod-nas[heic]')"
     reason = "none of the formats that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
     return f"cannot read {source} as an image: {reason}"
+
+
+def _is_heif(source: str | os.PathLike[str] | bytes) -> bool:
+    """By its first bytes: through pipes and browsers pictures come without an ending, or under another's."""
+    if not isinstance(source, bytes):
+        try:
+            with open(source, "rb") as file:
+                source = file.read(12)
+        except OSError:
+            return False
+    return source[4:8] == b"ftyp" and source[8:12] in _HEIF_BRANDS
 
 
 def _upright(file: Image.Image) -> Image.Image:

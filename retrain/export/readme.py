@@ -8,21 +8,26 @@ from retrain.tables import markdown_table
 
 __all__ = ["ExportRow", "Exported", "readme", "table"]
 
-_RUN = """\
+_READ = """\
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageOps
 
-session = onnxruntime.InferenceSession("{file}")
 photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")  # phones note how they were held
 small = photo.resize(({width}, {height}), Image.Resampling.BILINEAR)
 picture = np.asarray(small, np.float32).transpose(2, 0, 1)[None] / 255  # [1, 3, {height}, {width}], RGB, 0 to 1
+"""
 
-(probability,) = session.run(["probability"], {{"picture": picture}})
-
+_WRITE = """\
 grey = Image.fromarray((255 * probability[0, 0]).round().astype(np.uint8))
 grey = grey.resize(photo.size, Image.Resampling.BILINEAR)
 grey.save("map.png")  # white where the object is
+"""
+
+_ONNX = """\
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+(probability,) = session.run(["probability"], {{"picture": picture}})
 """
 
 _OPENVINO = """\
@@ -30,21 +35,22 @@ import openvino
 
 model = openvino.Core().read_model("model.xml")
 model.reshape([1, 3, {height}, {width}])  # optional: one size is faster than any size
-run = openvino.compile_model(model, "CPU")
-probability = run(picture)[0]
+probability = openvino.compile_model(model, "CPU")(picture)[0]
 """
 
 _TORCH = """\
 import torch
 
 module = torch.export.load("model.pt2").module()
-probability = module(torch.from_numpy(picture))
+probability = module(torch.from_numpy(picture)).detach().numpy()
 """
 
 _REMBG = """\
 mkdir -p ~/.rembg/models && cp rembg.onnx ~/.rembg/models/
 rembg p -m u2net_custom -x '{"model_path": "~/.rembg/models/rembg.onnx"}' photographs cut-outs
 """
+
+_ONNX_FILES = {"onnx": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,17 +126,23 @@ def readme(made: Exported, formats: Sequence[str]) -> str:
         f"({height} x {width} is what the network is meant for). Output `probability`: float32 "
         "`[batch, 1, height, width]`, 0 to 1.",
     ]
-    first = next((name for name in ("onnx", "fp16", "int8") if name in formats), None)
-    if first:
-        name = {"onnx": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}[first]
-        parts += [
-            "## Run it",
-            f"`pip install numpy onnxruntime pillow`, then:\n\n```python\n{_RUN.format(file=name, **fill)}```",
-        ]
-    if "openvino" in formats:
-        parts.append(f"In OpenVINO (`pip install openvino`):\n\n```python\n{_OPENVINO.format(**fill)}```")
-    if "pt2" in formats:
-        parts.append(f"In torch alone:\n\n```python\n{_TORCH}```")
+    onnx = next((file for name, file in _ONNX_FILES.items() if name in formats), None)
+    ways = {
+        "ONNX Runtime": ("onnxruntime", _ONNX if onnx else None),
+        "OpenVINO": ("openvino", _OPENVINO if "openvino" in formats else None),
+        "torch alone": ("torch", _TORCH if "pt2" in formats else None),
+    }
+    ran = False
+    for where, (package, lines) in ways.items():
+        if lines is None:
+            continue
+        lines = lines.format(file=onnx, **fill)
+        if ran:
+            parts.append(f"In {where} (`pip install {package}`), in place of the middle part:\n\n```python\n{lines}```")
+        else:
+            whole = f"{_READ.format(**fill)}\n{lines}\n{_WRITE}"
+            parts += ["## Run it", f"`pip install numpy pillow {package}`, then:\n\n```python\n{whole}```"]
+            ran = True
     if "rembg" in formats:
         parts.append(
             "In [rembg](https://github.com/danielgatis/rembg), which normalises the picture itself (320 x 320) and "

@@ -11,10 +11,10 @@ from genotypes.files import write_atomically
 from nas.command import Command, run_command
 from nas.run import progress_bar
 from nas.task import DataError, Picture, read_picture
-from nas.task.reading import read_ahead
+from nas.task.reading import header_size, read_ahead
 from retrain.networks import DEFAULT, network_names
 from retrain.predict import Plan, plan
-from retrain.predict.files import Job, read_bytes
+from retrain.predict.files import AlreadyThere, Job, read_bytes
 from retrain.predictor import Predictor, PredictorOptions, load, tell_times, write_picture
 
 
@@ -29,6 +29,7 @@ class PredictConfig(PredictorOptions):
         cutout: also write the photograph with the map as its alpha.
         overlay: also write photograph, map and cut-out side by side.
         overwrite: replace maps that are there already.
+        resume: keep maps that are there already, and make those that are missing.
         native: feed each photograph at its own size, as networks want it that were trained so (recipe.native).
     """
 
@@ -38,11 +39,16 @@ class PredictConfig(PredictorOptions):
     cutout: bool = False
     overlay: bool = False
     overwrite: bool = False
+    resume: bool = False
     native: bool = False
 
     def __post_init__(self) -> None:
         check_least(self, "--", batch_size=1)
+        if self.resume and self.overwrite:
+            raise UserError("--resume keeps the maps that are there, --overwrite replaces them: give one of them")
 
+
+_PIXELS = 32_000_000  # of a batch's photographs together
 
 COMMAND = Command(
     config=PredictConfig,
@@ -55,8 +61,9 @@ COMMAND = Command(
     notes=f"""
 Networks of the package: {", ".join(network_names())}. Maps are 8-bit grey PNG files of the photographs' own size,
 DIR/NAME.png; cut-outs (RGBA) are DIR/cutout/NAME.png, contact pictures DIR/overlay/NAME.png. Folders are searched with
-all that is below them; NAME keeps the path. Files that are there already stop the command, unless --overwrite.""",
-    first=["photos", "weights", "out", "cutout", "overlay", "overwrite", "size", "runtime", "device"],
+all that is below them; NAME keeps the path, and the ending where two photographs differ in nothing else. Files that are
+there already stop the command, unless --resume keeps them or --overwrite replaces them.""",
+    first=["photos", "weights", "out", "cutout", "overlay", "resume", "overwrite", "size", "runtime", "device"],
     positional="photos",
     required=("photos",),
 )
@@ -66,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
     kinds = ["map", *(kind for kind in ("cutout", "overlay") if getattr(options, kind))]
     to_files = options.out != "-"
-    todo = plan(options.photos, Path(options.out), kinds, overwrite=options.overwrite) if to_files else Plan()
+    there: AlreadyThere = "keep" if options.resume else "replace" if options.overwrite else "refuse"
+    todo = plan(options.photos, Path(options.out), kinds, there=there) if to_files else Plan()
     predictor = load(options.weights, options.device, **options.loading())
     tell_times(predictor)
     if not to_files:
@@ -87,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if written:
         speed = f"{written / seconds:.1f} photographs/s" if seconds > 0 else ""
         print(f"saved   {written} map{'s' * (written > 1)} in {options.out} ({speed}, reading and writing included)")
+    if todo.kept:
+        print(f"kept    {todo.kept} that {'were' if todo.kept > 1 else 'was'} there already")
     if todo.left_out:
         print(f"left out {len(todo.left_out)}, no pictures: {', '.join(todo.left_out)}", file=sys.stderr)
     if failed:
@@ -95,7 +105,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _batches(jobs: list[Job], size: int, failed: list[str]) -> Iterator[tuple[list[Job], list[Picture]]]:
-    """Photographs that could be read, a batch at a time, the next one read ahead; the others' errors go to `failed`."""
+    """Photographs that could be read, a batch at a time, the next one read ahead; the others' errors go to `failed`.
+
+    A batch ends early where its photographs have many pixels: two batches are in memory at once.
+    """
+
+    def groups() -> Iterator[list[Job]]:
+        group: list[Job] = []
+        pixels = 0
+        for job in jobs:
+            more = _pixels(job)
+            if group and (len(group) == size or pixels + more > _PIXELS):
+                yield group
+                group, pixels = [], 0
+            group.append(job)
+            pixels += more
+        if group:
+            yield group
 
     def read(chosen: Sequence[Job]) -> tuple[list[Job], list[Picture]]:
         good, photos = [], []
@@ -107,7 +133,16 @@ def _batches(jobs: list[Job], size: int, failed: list[str]) -> Iterator[tuple[li
                 failed.append(str(error))
         return good, photos
 
-    return read_ahead(read, jobs, size)
+    return read_ahead(read, groups())
+
+
+def _pixels(job: Job) -> int:
+    """Of the photograph, by its header; 0 where that cannot be read, and for standard input."""
+    try:
+        height, width = header_size(Path(job.photo)) if job.photo != "-" else (0, 0)
+    except DataError:
+        return 0
+    return height * width
 
 
 def _to_standard_output(predictor: Predictor, options: PredictConfig, kinds: Sequence[str]) -> None:

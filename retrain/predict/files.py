@@ -1,15 +1,19 @@
 """Which photographs to read and which files to write."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from genotypes import UserError
 from genotypes.files import check_writable
 from nas.task.folders import pictures_in
 
-__all__ = ["Job", "Plan", "plan"]
+__all__ = ["AlreadyThere", "Job", "Plan", "plan"]
+
+AlreadyThere = Literal["refuse", "replace", "keep"]  # what becomes of files that are there
 
 
 @dataclass(frozen=True)
@@ -20,21 +24,28 @@ class Job:
     targets: dict[str, Path]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """All that a prediction reads and writes; left_out: what the folders hold besides pictures, in words."""
+    """All that a prediction reads and writes.
+
+    left_out: what the folders hold besides pictures, in words; kept: photographs whose files are all there already.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    kept: int = 0
 
 
-def plan(inputs: Sequence[str], folder: Path, kinds: Sequence[str] = ("map",), *, overwrite: bool = False) -> Plan:
+def plan(
+    inputs: Sequence[str], folder: Path, kinds: Sequence[str] = ("map",), *, there: AlreadyThere = "refuse"
+) -> Plan:
     """A job for each file given ("-" is standard input) and for each picture below each folder given.
 
     Maps go to FOLDER/NAME.png, the rest to FOLDER/KIND/NAME.png; NAME is a file's stem, with the path below the folder
-    that was given. FOLDER itself is not searched. Raises UserError, before anything is written, for a missing input, a
-    folder without pictures, two photographs of one name, a FOLDER that cannot be written into, and a file that is there
-    already (unless `overwrite`); one of the inputs is never overwritten.
+    that was given, and with its ending where two photographs differ in that alone. FOLDER itself is not searched.
+    Raises UserError, before anything is written, for a missing input, a folder without pictures, two photographs of one
+    name, a FOLDER that cannot be written into, and a file that is there already where `there` refuses it; one of the
+    inputs is never overwritten.
     """
     check_writable(folder)
     found: dict[Path, tuple[str, str]] = {}  # where a file really is: how it was given, its name
@@ -50,15 +61,16 @@ def plan(inputs: Sequence[str], folder: Path, kinds: Sequence[str] = ("map",), *
             if not pictures:
                 raise UserError(f"{path} holds no image that Pillow reads")
             for picture in pictures:
-                name = picture.relative_to(path).with_suffix("").as_posix()
-                found.setdefault(picture.resolve(), (str(picture), name))
+                found.setdefault(picture.resolve(), (str(picture), picture.relative_to(path).as_posix()))
         elif path.is_file():
-            found.setdefault(path.resolve(), (text, path.stem))
+            found.setdefault(path.resolve(), (text, path.name))
         else:
             raise UserError(f"no such photograph or folder: {text}")
+    alike = Counter(_stem(name) for name in {name for _, name in found.values()})
     owner: dict[Path, str] = {}
-    jobs = []
+    made = Plan(left_out=left_out)
     for photo, name in found.values():
+        name = name if alike[_stem(name)] > 1 else _stem(name)
         targets = {kind: folder / ("" if kind == "map" else kind) / f"{name}.png" for kind in kinds}
         for target in targets.values():
             if target in owner:
@@ -66,10 +78,20 @@ def plan(inputs: Sequence[str], folder: Path, kinds: Sequence[str] = ("map",), *
             owner[target] = photo
             if target.resolve() in found:
                 raise UserError(f"{target} is one of the photographs; choose another -o")
-            if target.exists() and not overwrite:
-                raise UserError(f"{target} already exists; choose another -o, or replace maps with --overwrite")
-        jobs.append(Job(photo, targets))
-    return Plan(jobs, left_out)
+            if there == "refuse" and target.exists():
+                raise UserError(
+                    f"{target} already exists: choose another -o, go on with --resume, or replace maps with --overwrite"
+                )
+        if there == "keep" and all(target.exists() for target in targets.values()):
+            made.kept += 1
+        else:
+            made.jobs.append(Job(photo, targets))
+    return made
+
+
+def _stem(name: str) -> str:
+    """A name with its folders, without its ending."""
+    return PurePosixPath(name).with_suffix("").as_posix()
 
 
 def read_bytes(photo: str) -> str | bytes:

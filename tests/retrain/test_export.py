@@ -61,6 +61,18 @@ def test_every_file_is_checked_timed_and_listed(exported, weights):
         assert facts["input"].startswith("picture: float32 [batch, 3, height, width]")
 
 
+def test_the_readmes_first_code_is_whole_whatever_the_formats(exported, weights, pictures, tmp_path):
+    """Of an export without ONNX it began in the middle of a program."""
+    folder = tmp_path / "torch"
+    assert run_command(main, ["--weights", str(weights), "-o", str(folder), "--formats", "pt2", "--size", "48,64"]) == 0
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
+    Image.open(pictures / "images" / "p1.png").convert("RGB").save(folder / "photo.jpg", quality=95)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    expected = np.asarray(retrain.load(weights, size=(48, 64))(folder / "photo.jpg"), np.int16)
+    assert np.abs(np.asarray(Image.open(folder / "map.png"), np.int16) - expected).max() <= 1
+
+
 def test_the_readmes_code_runs_without_torch_and_this_package(exported, weights, pictures, tmp_path):
     code = re.search(r"```python\n(.*?)```", (exported / "README.md").read_text(), re.S).group(1)
     assert len(code.strip().splitlines()) <= 15

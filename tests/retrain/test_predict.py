@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngImageFile
 
+from genotypes import UserError
 from nas.command import run_command
 from nas.task import read_image
 from retrain import load
 from retrain.evaluate.__main__ import main as evaluate
 from retrain.predict.__main__ import main
-from retrain.predictor import overlay
+from retrain.predictor import Predictor, overlay
 
 
 @pytest.fixture
@@ -259,9 +260,66 @@ def test_standard_output_takes_one_picture(predict, pictures, capsys) -> None:
     assert "writes one picture" in capsys.readouterr().err
 
 
-def test_heic_without_its_reader_is_named(predict, pictures, tmp_path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize("name", ["IMG_1.HEIC", "IMG_1.jpg"])
+def test_heic_without_its_reader_is_named(predict, pictures, tmp_path, monkeypatch, capsys, name) -> None:
+    """Whatever its name: phones and browsers rename what they send."""
     monkeypatch.setattr("nas.task.reading._register_heif", lambda: False)
-    (pictures / "images/IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (pictures / "images" / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
     assert predict(pictures / "images", "-o", tmp_path / "maps") == 2
     told = capsys.readouterr()
-    assert "IMG_1.HEIC" in told.err and "pip install pillow-heif" in told.err and "4 maps" in told.out
+    assert name in told.err and "pip install 'sod-nas[heic]'" in told.err and "4 maps" in told.out
+    with pytest.raises(UserError, match=r"sod-nas\[heic\]"):
+        read_image((pictures / "images" / name).read_bytes())
+
+
+def test_resume_makes_what_is_missing_and_leaves_the_rest(predict, pictures, tmp_path, capsys) -> None:
+    words = (pictures / "images", "-o", tmp_path, "--cutout")
+    assert predict(*words) == 0
+    whole = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    (tmp_path / "p2.png").unlink()
+    (tmp_path / "cutout/p3.png").unlink()
+    (tmp_path / "p0.png").write_bytes(b"mine")
+    capsys.readouterr()
+    assert predict(*words) == 2  # without a word about it nothing is written
+    assert "--resume" in capsys.readouterr().err
+    assert predict(*words, "--resume") == 0
+    told = capsys.readouterr().out
+    assert "2 maps" in told and "kept    2" in told
+    assert (tmp_path / "p0.png").read_bytes() == b"mine"
+    assert {path: path.read_bytes() for path in whole if path != tmp_path / "p0.png"} == {
+        path: data for path, data in whole.items() if path != tmp_path / "p0.png"
+    }
+    assert predict(*words, "--resume") == 0
+    assert "kept    4" in capsys.readouterr().out
+    assert predict(*words, "--resume", "--overwrite") == 2
+
+
+def test_two_photographs_that_differ_in_their_ending_alone(predict, pictures, tmp_path) -> None:
+    """Phones lay IMG_1.HEIC beside IMG_1.JPG."""
+    with Image.open(pictures / "images/p0.png") as photo:
+        photo.convert("RGB").resize((37, 21)).save(pictures / "images/p0.jpg")
+    assert predict(pictures / "images", "-o", tmp_path / "maps") == 0
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
+        "p0.jpg.png",
+        "p0.png.png",
+        "p1.png",
+        "p2.png",
+        "p3.png",
+    ]
+    with Image.open(tmp_path / "maps/p0.jpg.png") as saliency:
+        assert saliency.size == (37, 21)
+
+
+def test_large_photographs_come_in_small_batches(predict, pictures, tmp_path, monkeypatch) -> None:
+    """Two batches are in memory at once, each of photographs of any size."""
+    seen: list[int] = []
+    maps = Predictor.maps
+    monkeypatch.setattr(Predictor, "maps", lambda self, photos, **more: seen.append(len(photos)) or maps(self, photos))
+    shapes = [Image.open(path).size for path in sorted((pictures / "images").iterdir())]
+    monkeypatch.setattr("retrain.predict.__main__._PIXELS", max(w * h for w, h in shapes) * 2)
+    assert predict(pictures / "images", "-o", tmp_path / "a") == 0
+    assert sum(seen) == 4 and len(seen) > 1 and max(seen) >= 2
+    monkeypatch.setattr("retrain.predict.__main__._PIXELS", 1)
+    seen.clear()
+    assert predict(pictures / "images", "-o", tmp_path / "b") == 0
+    assert seen == [1, 1, 1, 1]

@@ -155,9 +155,9 @@ def test_heic_is_named_where_it_cannot_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr("nas.task.reading._register_heif", lambda: False)
     put(tmp_path / "masks/a.png")
     (tmp_path / "images").mkdir()
-    (tmp_path / "images/a.HEIC").write_bytes(b"x")
+    (tmp_path / "images/a.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
     (problem,) = check_sizes(find_pairs(tmp_path))
-    assert "a.HEIC" in problem and "pip install pillow-heif" in problem
+    assert "a.HEIC" in problem and "pip install 'sod-nas[heic]'" in problem
 
 
 def test_a_name_used_twice(tmp_path):
