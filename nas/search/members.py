@@ -6,7 +6,7 @@ cell widths scaled together. It is the rival that a search over whole networks m
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from nas.search.setup import SearchSetup
 from nas.strategies import SandwichSearch, derivable
 from nas.task import Batches
 from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners
-from nas.trials import Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials
+from nas.trials import Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials, tell_apart
 from nas.visualize import draw
 from nas.visualize.charts import save_figure
 
@@ -132,9 +132,20 @@ def study_members(
         genotype = space.decide(chosen)
         return [score(genotype)["loss"], cost(genotype)]
 
+    known: dict[Hashable, Hashable] = {}
+
+    def identify(chosen: Mapping[str, Any]) -> Hashable:
+        """A choice about what a member leaves out (blocks behind the last tap, say) makes no other member."""
+        key = tell_apart(chosen)
+        if key not in known:
+            known[key] = space.decide(chosen).identity if space.reaches_image(chosen) else key
+        return known[key]
+
     objectives = ("loss", cost.kind)
     choices = space.choices() if choices is None else choices
-    return run_trials(choices, values, cfg, objectives=objectives, accept=space.reaches_image, **options)
+    return run_trials(
+        choices, values, cfg, objectives=objectives, accept=space.reaches_image, identify=identify, **options
+    )
 
 
 def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> SearchResult:

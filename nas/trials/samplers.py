@@ -6,8 +6,8 @@ So resuming changes nothing.
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import optuna
@@ -18,10 +18,27 @@ from optuna.trial import FrozenTrial, TrialState
 
 from genotypes import Record, Registry, UserError
 
-__all__ = ["PRUNERS", "SAMPLERS", "RegularisedEvolution", "SeededSampler", "make_pruner", "make_sampler"]
+__all__ = [
+    "PRUNERS",
+    "SAMPLERS",
+    "Identify",
+    "RegularisedEvolution",
+    "SeededSampler",
+    "make_pruner",
+    "make_sampler",
+    "tell_apart",
+]
 
 _LONGEST_WALK = 10_000  # steps; after them all that is left to try may be what is refused
 _ATTEMPTS = 20  # draws that are thrown away because their genotype has been tried
+
+
+Identify: TypeAlias = Callable[[Mapping[str, Any]], Hashable]
+
+
+def tell_apart(choices: Mapping[str, Any]) -> Hashable:
+    """Of a space whose choices all differ in what they make."""
+    return tuple(sorted(choices.items()))
 
 
 def make_sampler(
@@ -32,16 +49,18 @@ def make_sampler(
     population: int | None,
     objectives: int,
     accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
+    identify: Identify = tell_apart,
 ) -> "SeededSampler":
     """The sampler of that name for parameters `space`; UserError if there is none, or not for so many objectives.
 
-    population: see `TrialsConfig`. accept: false for choices that are not to be tried.
+    population: see `TrialsConfig`. accept: false for choices that are not to be tried. identify: equal for
+    choices that make one genotype.
     """
     make = SAMPLERS[name].load()
     if name == "evolution" and objectives > 1:
         raise UserError("sampler evolution has one objective; for a front of loss against cost take nsga2 or tpe")
     # Of 10 and 20, 10 is better for evolution at 20 to 60 trials on both tables of nas.benchmark, and for tpe no worse.
-    return SeededSampler(space, seed, lambda draw_seed: make(draw_seed, population or 10), accept)
+    return SeededSampler(space, seed, lambda draw_seed: make(draw_seed, population or 10), accept, identify)
 
 
 class SeededSampler(BaseSampler):
@@ -49,7 +68,7 @@ class SeededSampler(BaseSampler):
 
     Optuna's samplers keep a random state in memory, which an interruption would lose. Beside that, no genotype is drawn
     twice before all have been: its score would be the same. make: seed of a draw -> sampler. accept: of all choices,
-    also those with one candidate; what it refuses is drawn again.
+    also those with one candidate; what it refuses is drawn again. identify: see `make_sampler`.
     """
 
     def __init__(
@@ -58,6 +77,7 @@ class SeededSampler(BaseSampler):
         seed: int,
         make: Callable[[int], BaseSampler],
         accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
+        identify: Identify = tell_apart,
     ) -> None:
         self._fixed = {name: choices.choices[0] for name, choices in space.items() if choices.single()}
         self._refuse = lambda params: not accept({**self._fixed, **params})
@@ -65,13 +85,17 @@ class SeededSampler(BaseSampler):
         self._distributions: dict[str, BaseDistribution] = dict(self._space)
         self._seed = seed
         self._make = make
+        self._identify = identify
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         return self._space
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
         others = study.get_trials(deepcopy=False)
-        tried = {self._key(other.params) for other in others if other.number != trial.number and other.params}
+        whole = (
+            other for other in others if other.number != trial.number and self._space.keys() <= other.params.keys()
+        )
+        tried = {self._key(other.params) for other in whole}
         for attempt in range(_ATTEMPTS):
             seeds = np.random.SeedSequence([self._seed % 2**63, trial.number, attempt]).generate_state(2)
             with warnings.catch_warnings():
@@ -95,8 +119,8 @@ class SeededSampler(BaseSampler):
             params = change_one(params, self._space, rng)
         return params
 
-    def _key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(params.get(name) for name in self._space)
+    def _key(self, params: Mapping[str, Any]) -> Hashable:
+        return self._identify({**self._fixed, **params})
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -27,7 +27,7 @@ from genotypes.errors import UserError, check_least
 from nas.options import changed_of, difference, plain
 from nas.run import Interrupted, Interrupts, progress_bar
 from nas.trials.records import REPEAT, Trials, read_trial, write_trials
-from nas.trials.samplers import PRUNERS, SAMPLERS, make_pruner, make_sampler
+from nas.trials.samplers import PRUNERS, SAMPLERS, Identify, make_pruner, make_sampler, tell_apart
 from nas.trials.storage import STORAGE_ERRORS, Heartbeat, Watch, open_storage, reason, storage_name
 
 __all__ = ["Report", "Score", "TrialsConfig", "check_trials", "run_trials"]
@@ -94,6 +94,7 @@ def run_trials(
     *,
     seed: int = 0,
     accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
+    identify: Identify = tell_apart,
     objectives: Sequence[str] = ("loss",),
     scored: Mapping[str, Any] = MappingProxyType({}),
     folder: Path | None = None,
@@ -108,6 +109,7 @@ def run_trials(
         that diverged. It is not called for a genotype that the study knows. Any other exception ends the
         run; the trial stays to be tried again.
     accept: which choices are worth a trial at all.
+    identify: what tells genotypes apart, of all choices; those that are equal are one genotype, tried once.
     objectives: names of the values: the loss, perhaps a cost.
     scored: what tells these scores from others of the same space: configurations and plain values. All that is not at
         its default goes into the study's name, so a version with further options finds the study again.
@@ -126,6 +128,7 @@ def run_trials(
         population=cfg.population,
         objectives=len(objectives),
         accept=accept,
+        identify=identify,
     )
     pruner = make_pruner(cfg.pruner, objectives=len(objectives))
     searched = {
@@ -149,7 +152,8 @@ def run_trials(
             )
             _check(study, searched, f"study {name!r} in {shown}")
             with Interrupts(until=until) as caught:
-                return _Worker(study, storage, parameters, score, cfg, objectives, folder, caught).run(to_continue)
+                worker = _Worker(study, storage, parameters, score, identify, cfg, objectives, folder, caught)
+                return worker.run(to_continue)
         except STORAGE_ERRORS as error:
             raise UserError(f"storage {shown}: {reason(error)}; once it is back, the same command goes on") from error
 
@@ -163,13 +167,15 @@ class _Worker:
         storage: BaseStorage,
         parameters: Mapping[str, CategoricalDistribution],
         score: Score,
+        identify: Identify,
         cfg: TrialsConfig,
         objectives: tuple[str, ...],
         folder: Path | None,
         interrupts: Interrupts,
     ) -> None:
         self._study, self._storage, self._parameters, self._score = study, storage, parameters, score
-        self._cfg, self._objectives, self._folder, self._interrupts = cfg, objectives, folder, interrupts
+        self._identify, self._cfg, self._objectives = identify, cfg, objectives
+        self._folder, self._interrupts = folder, interrupts
         self._watch = Watch(cfg.stale_after)
         self._alone = isinstance(storage, InMemoryStorage)
 
@@ -236,8 +242,9 @@ class _Worker:
 
     def _known(self, trial: optuna.Trial, choices: dict[str, Any]) -> list[float] | None:
         """The values of the first complete trial of the same genotype, if there is one."""
+        mine = self._identify(choices)
         for other in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            if other.params == choices:
+            if self._identify(other.params) == mine:
                 trial.set_user_attr(REPEAT, other.user_attrs.get(REPEAT, other.number))
                 return other.values
         return None

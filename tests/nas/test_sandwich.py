@@ -180,6 +180,25 @@ def test_a_study_finds_the_front_and_keeps_the_budget(photos, tmp_path):
         trials.best_within(1.0, cost.unit)
 
 
+@pytest.mark.parametrize("sampler", ["nsga2", "tpe"])
+def test_a_study_tries_another_member_each_time(sampler):
+    """An operation on a tap that is left out makes no other member, and once took a trial all the same."""
+    way = "decoder.inputs"
+    some = {key: values for key, values in SPACE.choices().items() if key in (way, "decoder.mix_s16", "input.size")}
+    space = SPACE.decide({key: values[0] for key, values in SPACE.choices().items() if key not in some})
+    assert [math.prod(len(values) for values in some.values()), len(some[way])] == [12, 2]
+    seen = []
+
+    def score(genotype):
+        seen.append(genotype.identity)
+        return {"loss": float(len(seen))}
+
+    cfg = TrialsConfig(count=9, sampler=sampler, population=4)
+    trials = study_members(space, score, MemberCost("macs"), cfg)
+    assert len(seen) == len(set(seen)) == 8  # six with the tap, two without it
+    assert [trial.repeat_of is not None for trial in trials.trials] == [False] * 8 + [True]
+
+
 def test_two_seeds_draw_other_members(photos):
     """Seeds one apart once drew the same members, a step later."""
     drawn = [
