@@ -173,11 +173,18 @@ def _saved(out: str) -> _Source:
 
 def _check_same(before: Any, after: Any) -> None:
     """UserError where a run would not be continued as it is."""
-    # Where the folder is seen from, and how long it may take, may change; what the run computes may not.
-    free = {name: getattr(before, name) for name in ("out", "minutes") if hasattr(before, name)}
-    if found := difference(to_dict(before), to_dict(replace(after, **free))):
-        name, old, new = found
-        raise UserError(f"--resume continues the run as it is: {name} was {old!r}, now {new!r}")
+    # Where the folder is seen from, and how long it may take, may change; what the run computes may not, but for what
+    # a configuration names as `changeable`.
+    old, new = to_dict(before), to_dict(after)
+    for name in ("out", "minutes", *getattr(after, "changeable", ())):
+        for values in (old, new):
+            *groups, option = name.split(".")
+            for group in groups:
+                values = values[group]
+            values.pop(option, None)
+    if found := difference(old, new):
+        name, was, now = found
+        raise UserError(f"--resume continues the run as it is: {name} was {was!r}, now {now!r}")
 
 
 def _peek(words: Sequence[str], *names: str) -> list[str]:

@@ -56,7 +56,8 @@ class SearchConfig(LoopOptions, PhotoOptions):
             network as it is, on the device. For strategies that try whole networks, each of which is timed.
         cost_weight: of the expected cost, over that of uniform choices, in the architecture's loss; with a budget, of
             the share by which it is exceeded. For one_shot and optuna the cost is an objective of its own instead.
-        budget: what the exported genotype may cost: parameters, multiply-adds, or milliseconds.
+        budget: what the exported genotype may cost: parameters, multiply-adds, or milliseconds. A run of sandwich takes
+            another with --resume, and more trials (trials.count): it chooses anew, and trains nothing again.
         start_from: folder of a search or training whose weights the supernet starts from (--from RUN).
         guard: when a collapsing search is stopped.
         optim: how weights are updated.
@@ -110,6 +111,11 @@ class SearchConfig(LoopOptions, PhotoOptions):
         if self.runtime is not None and self.cost != "latency":
             raise UserError(f"runtime {self.runtime} needs --cost latency")
         check_side(self.size)
+
+    @property
+    def changeable(self) -> tuple[str, ...]:
+        """Options that a resumed run may be given anew: they decide what follows the training, and that alone."""
+        return ("budget", "trials.count") if self.strategy.owner.whole_networks else ()
 
     @property
     def evaluations(self) -> int:

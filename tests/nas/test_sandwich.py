@@ -261,6 +261,29 @@ def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path):
     assert (tmp_path / "run/scores.json").read_bytes() == scores
 
 
+def test_a_finished_run_chooses_anew_for_another_budget(tmp_path, capsys):
+    """One training serves every budget; nothing is trained again, and no trial is lost."""
+    run = tmp_path / "run"
+    words = "--strategy sandwich --space compact --space.backbone tiny --size 32 --data synthetic:40 --steps 2 "
+    words += "--space.sizes [32] --space.channels [4,8] "
+    main(f"{words}--batch_size 4 --trials.count 6 --cost macs --out {run}".split())
+    trained = (run / "checkpoint.pt").read_bytes()
+    tried = list(csv.DictReader((run / "trials.csv").open()))
+    cheapest = min(float(row["macs"]) for row in tried)
+    resume = ["--out", str(run), "--resume"]
+    main([*resume, "--budget", str(cheapest), "--trials.count", "8"])
+    assert (run / "checkpoint.pt").read_bytes() == trained
+    more = list(csv.DictReader((run / "trials.csv").open()))
+    assert len(more) == 8 and more[:6] == tried
+    chosen = genotypes.load(run / "genotype.yaml")
+    assert MemberCost("macs")(chosen) <= cheapest and load_weights(run / "weights.safetensors")[0] == chosen
+    main(resume)  # it stays so
+    assert genotypes.load(run / "genotype.yaml") == chosen
+    for others in (["--steps", "3"], ["--trials.population", "4"]):
+        assert run_command(main, [*resume, *others]) == 2
+        assert "--resume continues the run as it is" in capsys.readouterr().err
+
+
 def _best(run):
     space = genotypes.load(run / "space.yaml").choices()
     best = min(csv.DictReader((run / "trials.csv").open()), key=lambda row: float(row["loss"]))

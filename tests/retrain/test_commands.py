@@ -44,7 +44,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_file, space_file
     (folder / "full/thesis.txt").write_text("dear")
     (folder / "photos").mkdir()
     Image.new("RGB", (40, 40)).save(folder / "photos/a.jpg")
-    Image.new("RGB", (40, 40)).save(folder / "photos/a.bmp")
+    (folder / "more").mkdir()
+    Image.new("RGB", (40, 40)).save(folder / "more/a.jpg")
     Image.new("RGB", (40, 40)).save(folder / "one.png")
     (folder / "pictures").symlink_to(pictures)
     (folder / "unpaired/images").mkdir(parents=True)
@@ -119,7 +120,8 @@ WRONG = [
     ("predict", ("one.png", "--weights", "broken.safetensors", "-o", "new"), "broken.safetensors is no readable"),
     ("predict", ("nothing.jpg", *WEIGHTS, "-o", "new"), "no such photograph or folder: nothing.jpg"),
     ("predict", ("empty", *WEIGHTS, "-o", "new"), "empty holds no image"),
-    ("predict", ("photos", *WEIGHTS, "-o", "new"), "would both become"),
+    ("predict", ("photos/a.jpg", "more/a.jpg", *WEIGHTS, "-o", "new"), "would both become"),
+    ("predict", ("photos", *WEIGHTS, "-o", "new", "--resume", "--overwrite"), "give one of them"),
     ("predict", ("one.png", *WEIGHTS, "-o", "one.png"), "one.png is a file"),
     ("predict", ("one.png", *WEIGHTS, "-o", ".", "--overwrite"), "is one of the photographs"),
     ("predict", ("full/thesis.txt", *WEIGHTS, "-o", "new"), "thesis.txt"),
