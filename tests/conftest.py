@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
 import nas.report
 from nas.cost.clock import Others
+from nas.deploy.capture import OLDEST
 from nas.run import quiet
 
 _BUSY = Others.busy
@@ -72,6 +74,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"research data not found at {SHARED} (set SOD_SHARED)")
     return SHARED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if TorchVersion(torch.__version__) < OLDEST:
+        skip = pytest.mark.skip(reason=f"a network for pictures of any size needs torch {OLDEST} to be exported")
+        for item in items:
+            if item.get_closest_marker("exports"):
+                item.add_marker(skip)
 
 
 @pytest.hookimpl(tryfirst=True)

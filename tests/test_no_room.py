@@ -190,6 +190,7 @@ def test_a_journal_that_cannot_grow_is_named(tmp_path):
     trials()  # what half a line is left is cut off
 
 
+@pytest.mark.exports
 def test_an_export_is_whole_or_not_there(tmp_path):
     folder = tmp_path / "deployed"
     folder.mkdir()

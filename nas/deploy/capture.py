@@ -23,7 +23,7 @@ from nas.run.sizes import SMALLEST
 
 __all__ = ["SMALLEST", "capture", "program"]
 
-_OLDEST = "2.9"  # torch that leaves what it does not know of free sizes open
+OLDEST = "2.9"  # torch that leaves what it does not know of free sizes open
 
 # Where a graph of free sizes is traced. 0 and 1 would be taken for constants, and a number one below a power of two is
 # odd however often it is halved, so that sizes which are not always equal differ here.
@@ -55,9 +55,9 @@ def program(module: nn.Module, size: tuple[int, int] | None = None) -> ExportedP
 
     Raises UserError for a graph of any size where torch is too old for it.
     """
-    if size is None and TorchVersion(torch.__version__) < _OLDEST:
+    if size is None and TorchVersion(torch.__version__) < OLDEST:
         raise UserError(
-            f"a network for pictures of any size needs torch {_OLDEST} to be exported; here is {torch.__version__}"
+            f"a network for pictures of any size needs torch {OLDEST} to be exported; here is {torch.__version__}"
         )
     with torch.no_grad(), _not_in_place(module):
         if size is not None:

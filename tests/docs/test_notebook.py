@@ -34,6 +34,7 @@ def test_it_is_a_notebook_of_five_cells_without_outputs():
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in CELLS)
 
 
+@pytest.mark.exports
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_its_cells_run(tmp_path):

@@ -42,6 +42,7 @@ def install(folder: Path, names: list[str]) -> None:
                 (site / top).symlink_to(package.locate_file(top))
 
 
+@pytest.mark.exports
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_commands_of_the_page(tmp_path):

@@ -76,6 +76,7 @@ def _close(found: torch.Tensor | np.ndarray, expected: torch.Tensor) -> None:
     torch.testing.assert_close(torch.as_tensor(found), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.exports
 @torch.no_grad()
 def test_any_size_and_batch_without_norms(tiny, tiny_graph):
     assert ATEN.batch_norm.default not in _targets(tiny_graph)
@@ -196,6 +197,7 @@ class _Halved(nn.Module):
         return self.pool(x + F.interpolate(half, size=x.shape[2:]), (0, 0), factor=4)
 
 
+@pytest.mark.exports
 @pytest.mark.parametrize("pool", [avg_pool, max_pool])
 @torch.no_grad()
 def test_a_feature_of_one_pixel_is_halved_in_graphs_and_files_of_free_sizes(pool):
@@ -218,6 +220,7 @@ def test_an_old_torch_is_told(tiny, monkeypatch):
         program(tiny)
 
 
+@pytest.mark.exports
 def test_a_program_takes_every_size_and_says_which_it_does_not(tiny, tiny_graph, tmp_path):
     torch.export.save(program(tiny_graph), tmp_path / "model.pt2")
     module = torch.export.load(tmp_path / "model.pt2").module()
@@ -228,6 +231,7 @@ def test_a_program_takes_every_size_and_says_which_it_does_not(tiny, tiny_graph,
         module(_picture(1, (16, 64)))
 
 
+@pytest.mark.exports
 def test_onnx_and_its_metadata(tiny, tiny_graph, tmp_path):
     onnx = pytest.importorskip("onnx", reason="needs the extra `export`")
     pytest.importorskip("onnxruntime", reason="needs the extra `export`")
@@ -293,6 +297,7 @@ def test_a_signal_after_openvino_is_handled(tmp_path):
     assert subprocess.run(words, cwd=Path(__file__).parents[2]).returncode == 7  # not -SIGSEGV
 
 
+@pytest.mark.exports
 def test_an_unknown_runtime_is_told(tiny_graph):
     with pytest.raises(UserError, match=r"'tflite'.*torch, onnxruntime, openvino"):
         open_graph(tiny_graph, "tflite", size=(64, 64))

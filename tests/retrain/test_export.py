@@ -40,6 +40,7 @@ def exported(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.exports
 def test_every_file_is_checked_timed_and_listed(exported, weights):
     made = json.loads((exported / "export.json").read_text())
     rows = {row["name"]: row for row in made["rows"]}
@@ -61,6 +62,7 @@ def test_every_file_is_checked_timed_and_listed(exported, weights):
         assert facts["input"].startswith("picture: float32 [batch, 3, height, width]")
 
 
+@pytest.mark.exports
 def test_the_readmes_first_code_is_whole_whatever_the_formats(exported, weights, pictures, tmp_path):
     """Of an export without ONNX it began in the middle of a program."""
     folder = tmp_path / "torch"
@@ -73,6 +75,7 @@ def test_the_readmes_first_code_is_whole_whatever_the_formats(exported, weights,
     assert np.abs(np.asarray(Image.open(folder / "map.png"), np.int16) - expected).max() <= 1
 
 
+@pytest.mark.exports
 def test_the_readmes_code_runs_without_torch_and_this_package(exported, weights, pictures, tmp_path):
     code = re.search(r"```python\n(.*?)```", (exported / "README.md").read_text(), re.S).group(1)
     assert len(code.strip().splitlines()) <= 15
@@ -94,6 +97,7 @@ def test_the_readmes_code_runs_without_torch_and_this_package(exported, weights,
     assert np.abs(found - expected).max() <= 1  # a level, where rounding falls on the other side
 
 
+@pytest.mark.exports
 def test_for_rembg_takes_what_rembg_normalises(weights, tmp_path):
     assert run_command(main, ["--weights", str(weights), "-o", str(tmp_path / "r"), "--for", "rembg"]) == 0
     import onnxruntime
@@ -109,6 +113,7 @@ def test_for_rembg_takes_what_rembg_normalises(weights, tmp_path):
     assert "u2net_custom" in (tmp_path / "r" / "README.md").read_text()
 
 
+@pytest.mark.exports
 def test_rembg_itself_runs_the_file(weights, pictures, tmp_path, monkeypatch):
     rembg = pytest.importorskip("rembg", reason="rembg is not installed")
     monkeypatch.setenv("REMBG_HOME", str(tmp_path))  # it takes models from its own folder only
@@ -130,6 +135,7 @@ def test_a_file_that_gives_nan_is_refused(weights, tmp_path, word):
         bench._differences()
 
 
+@pytest.mark.exports
 def test_an_earlier_export_gives_way_and_nothing_else(exported, weights, tmp_path):
     again = tmp_path / "again"
     network = retrain.load(weights).network

@@ -43,6 +43,7 @@ def test_predict_and_evaluate_give_one_map_whatever_the_batch(trained, pictures,
         assert np.abs(saliency - torchs[name]).max() <= 1 and len(np.unique(saliency)) > 8
 
 
+@pytest.mark.exports
 def test_other_sizes_than_its_own(trained) -> None:
     _installed(runtime := "onnxruntime")
     eager, deployed = (retrain.load(trained / "weights.safetensors", runtime=word) for word in ("torch", runtime))
