@@ -21,7 +21,7 @@ from torch.utils._sympy.value_ranges import ValueRanges
 from genotypes import UserError
 from nas.run.sizes import SMALLEST
 
-__all__ = ["SMALLEST", "capture", "program"]
+__all__ = ["OLDEST", "SMALLEST", "capture", "program"]
 
 OLDEST = "2.9"  # torch that leaves what it does not know of free sizes open
 
