@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from genotypes import OPERATIONS, Genotype, Graph, UserError
+from genotypes import OPERATIONS, Genotype, GenotypeError, Graph, UserError
 from nas.network.network import Network, build, edge_key, node_key, to_device
 from nas.run.device import sent
 from search_spaces.operations import build_operation
@@ -150,7 +150,10 @@ def supernet_genotype(space: Genotype) -> Genotype:
 
 
 def extreme(space: Genotype, which: str) -> dict[str, Any]:
-    """The choices of the "largest" or the "smallest" member: of operations by their parameters."""
+    """The choices of the "largest" or the "smallest" member: of operations by their parameters.
+
+    Where the smallest of all would leave nothing (every width 0), some widths of 0 are the next ones.
+    """
     chosen = {}
     edges = space.graph.edges
     for way, candidates in space.choices().items():
@@ -159,7 +162,19 @@ def extreme(space: Genotype, which: str) -> dict[str, Any]:
             chosen[way] = order[-1 if which == "largest" else 0]
         else:
             chosen[way] = _largest(candidates) if which == "largest" else _smallest(candidates)
+    nothing = [way for way, choice in chosen.items() if choice == 0]
+    while nothing and not _is_network(space, chosen):
+        way = nothing.pop(0)
+        chosen[way] = _smallest([width for width in space.choices()[way] if width])
     return chosen
+
+
+def _is_network(space: Genotype, choices: dict[str, Any]) -> bool:
+    try:
+        space.decide(choices)
+    except GenotypeError:
+        return False
+    return True
 
 
 def _largest(candidates: Sequence[Any]) -> Any:

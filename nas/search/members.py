@@ -78,21 +78,22 @@ def score_network(net: Network, held_out: HeldOut) -> dict[str, float]:
 def scaled_line(space: Genotype, points: int | None = None) -> list[dict[str, Any]]:
     """The choices of uniform scaling, from the smallest to the largest: cell widths and input size grow together.
 
-    Everything else is at its largest, but an edge's operation: there it is the middle one by its parameters. points:
-    at most so many, evenly spaced; by default one for each pair of a size and a width.
+    Everything else is at its largest, but an edge's operation: there it is the middle one by its parameters. No width
+    is 0, which leaves a part out. points: at most so many, evenly spaced; by default one for each pair of a size and a
+    width, of eight widths at most.
     """
     choices = space.choices()
     fixed = extreme(space, "largest") | _middle_operations(space)
     widths = [way for way in choices if way not in space.graph.edges and way.partition(".")[0] not in _WHOLE]
     widths = [way for way in widths if not isinstance(choices[way][0], str)]
     sizes: list[Any] = sorted(choices.get("input.size", ())) or [None]
-    most = max((len(choices[way]) for way in widths), default=1)
+    ladders = {way: sorted(width for width in choices[way] if width) for way in widths}
+    most = min(_LEVELS, max((len(ladder) for ladder in ladders.values()), default=1))
     line = []
     for size in sizes:
         for level in range(most):
             point = dict(fixed)
-            for way in widths:
-                ladder = sorted(choices[way])
+            for way, ladder in ladders.items():
                 point[way] = ladder[round(level * (len(ladder) - 1) / max(1, most - 1))]
             if size is not None:
                 point["input.size"] = size
@@ -103,6 +104,7 @@ def scaled_line(space: Genotype, points: int | None = None) -> list[dict[str, An
 
 
 _WHOLE = ("backbone", "input")
+_LEVELS = 8
 
 
 def _middle_operations(space: Genotype) -> dict[str, Any]:

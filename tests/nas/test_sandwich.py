@@ -27,7 +27,7 @@ from nas.strategies import SandwichSearch
 from nas.task import AugmentConfig, Batches, LossConfig, Samples, multi_output_loss, synthetic_set
 from nas.training import HeldOut, OptimConfig, Trainer, fit
 from nas.trials import TrialsConfig
-from search_spaces import compact
+from search_spaces import compact, open_csnet
 from search_spaces.spaces import SPACES
 
 CPU = torch.device("cpu")
@@ -302,6 +302,16 @@ def test_the_scaled_line_is_the_whole_backbone_at_every_size_and_width():
     macs = [MemberCost("macs")(space.decide(point)) for point in line]
     assert macs[0] == min(macs) and macs[-1] == max(macs)
     assert scaled_line(space, 3) == [line[0], line[2], line[5]]
+
+
+def test_a_space_whose_widths_may_all_be_0_has_extremes_and_a_line():
+    """The open CSNet: its smallest choices together are no network, and ended a search after its training."""
+    space = open_csnet(1)
+    smallest = extreme(space, "smallest")
+    assert sum(smallest.values()) < sum(1 for _ in smallest) and space.decide(smallest).is_decided
+    line = scaled_line(space)
+    macs = [MemberCost("macs")(space.decide(point)) for point in line]
+    assert len(line) == 8 and macs == sorted(macs) and all(0 not in point.values() for point in line)
 
 
 def test_costs_are_at_the_members_own_size():
