@@ -31,7 +31,7 @@ from nas.options import owner, to_yaml
 from nas.run import RunFolder, check_free, open_device, progress_bar, seeded
 from nas.search.members import scaled_line, score_network
 from nas.search.sandwich import at_size
-from nas.strategies import random_choices
+from nas.strategies import member_choices
 from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoOptions, PhotoSet, Samples, evenly, split
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 from search_spaces.spaces import SPACES, Space, space_named
@@ -59,7 +59,7 @@ def train_members(
     """
     plan: list[tuple[str, int, int, Mapping[str, Any]]] = []
     points = scaled_line(space, line)
-    drawn = [random_choices(space.choices(), seed * 1_000_003 + n, space.reaches_image) for n in range(members)]
+    drawn = [member_choices(space, seed, n) for n in range(members)]
     plan += [("line", n, 0, choices) for n, choices in enumerate(points)]
     plan += [("random", n, 0, choices) for n, choices in enumerate(drawn)]
     # Every other repeat is one of the line: a seed's spread may differ there.

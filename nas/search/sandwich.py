@@ -16,14 +16,13 @@ from torch import Tensor
 
 from genotypes import Genotype
 from nas.network import Member, Network, extreme
-from nas.strategies import SandwichSearch, random_choices
+from nas.strategies import SandwichSearch, member_choices
 from nas.task import Batch, Batches, LossConfig, multi_output_loss
 from nas.training import Task
 
 __all__ = ["Sandwich", "at_size"]
 
 _POOL = 64  # members kept built; each is a skeleton without tensors
-_APART = 1_000_003  # more than the members of any run: two seeds draw none in common but by chance
 
 
 class _Drawn(NamedTuple):
@@ -95,8 +94,7 @@ class Sandwich(Task):
         return multi_output_loss(outputs, maps, self._loss)
 
     def _member(self, number: int) -> Member:
-        choices = random_choices(self.space.choices(), self._seed * _APART + number, self.space.reaches_image)
-        genotype = self.space.decide(choices)
+        genotype = self.space.decide(member_choices(self.space, self._seed, number))
         if genotype.identity not in self._pool:
             self._pool[genotype.identity] = Member(self.net, genotype)
         self._pool.move_to_end(genotype.identity)

@@ -16,6 +16,7 @@ from nas.search.objective import Timed, derive, time_found
 from nas.search.scoring import score_genotype, train_briefly, what_is_scored
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy, derivable
+from nas.task import SEEDS_APART
 from nas.training import Change
 from nas.trials import Trials, TrialsConfig, draw_front, export_front, run_trials
 from nas.visualize import draw
@@ -23,7 +24,6 @@ from nas.visualize import draw
 __all__ = ["Candidates", "Rivals", "SearchResult", "select"]
 
 _RIVALS = 6
-_APART = 1_000_003  # from the seed of the search's own study, whose first trials are random as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +209,8 @@ class _Study:
             return None
         name = f"{cfg.study}-random" if cfg.study else None
         cfg = replace(cfg, sampler="random", count=count, study=name)
-        drawn = self.run(cfg, self.cfg.seed + _APART, "random", affordable=True)
+        # Under another seed than the search's own study, whose first trials are random as well.
+        drawn = self.run(cfg, self.cfg.seed + SEEDS_APART, "random", affordable=True)
         losses = [trial.values[0] for trial in drawn.complete]
         return Rivals(losses=tuple(losses), better=sum(loss < other for other in losses) / len(losses))
 

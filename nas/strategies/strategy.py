@@ -10,7 +10,7 @@ import torch
 
 from genotypes import Genotype, Record, Registry
 from nas.network import Mixture, Network, build
-from nas.task import generator
+from nas.task import SEEDS_APART, generator
 
 __all__ = [
     "STRATEGIES",
@@ -18,6 +18,7 @@ __all__ = [
     "Rate",
     "Strategy",
     "derivable",
+    "member_choices",
     "random_choices",
     "register_strategy",
     "strategy_config",
@@ -50,6 +51,11 @@ def random_choices(
         if accept(choices):
             break
     return choices
+
+
+def member_choices(space: Genotype, seed: int, number: int) -> dict[str, Any]:
+    """Random member number `number` of a space: all of its choices, a function of (seed, number)."""
+    return random_choices(space.choices(), seed * SEEDS_APART + number, space.reaches_image)
 
 
 class Strategy(ABC):

@@ -1,7 +1,7 @@
 """The task: photographs with masks, batches of them, losses and scores."""
 
 from nas.task.augmentation import AugmentConfig, augment, draw, network_input, normalise, pixels, target
-from nas.task.batches import Batch, Batches, Samples, batch_indices, generator
+from nas.task.batches import SEEDS_APART, Batch, Batches, Samples, batch_indices, generator
 from nas.task.cache import PhotoOptions, open_photos
 from nas.task.evaluation import Evaluation, evaluate, evaluate_maps, evaluate_protocols, open_test_sets
 from nas.task.folders import Pair, find_pairs, parse_data
@@ -37,6 +37,7 @@ __all__ = [
     "get_protocol",
     "DataError",
     "split",
+    "SEEDS_APART",
     "generator",
     "batch_indices",
     "AugmentConfig",

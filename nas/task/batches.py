@@ -11,7 +11,9 @@ from genotypes import Input
 from nas.task.augmentation import AugmentConfig, Draw, augment, constants, draw, draw_each, network_input
 from nas.task.photos import PhotoSet
 
-__all__ = ["Batch", "Batches", "Samples", "batch_indices", "generator"]
+__all__ = ["SEEDS_APART", "Batch", "Batches", "Samples", "batch_indices", "generator"]
+
+SEEDS_APART = 1_000_003  # added to a seed, or times it: more than a run has members, trials or pictures
 
 
 def generator(seed: int, stream: str, step: int) -> torch.Generator:

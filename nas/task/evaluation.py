@@ -24,6 +24,7 @@ from genotypes.errors import UserError
 from genotypes.files import write_atomically
 from nas.allocator import keep_freed_memory
 from nas.run.progress import progress_bar
+from nas.task.batches import SEEDS_APART
 from nas.task.cache import blank_kind, open_photos, spread, tell_blank
 from nas.task.folders import Pair, check_sizes, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
 from nas.task.photos import NativeSet, PhotoSet
@@ -35,7 +36,6 @@ __all__ = ["Evaluation", "evaluate", "evaluate_maps", "evaluate_protocols", "ope
 
 _AHEAD = 3  # batches decoded, and batches a worker may lag behind
 _SYNTHETIC = 128  # side of synthetic pictures where no size is given
-_OTHER_PICTURES = 1_000_003  # added to the seed: synthetic pictures to test on are none of those trained on
 _SOCKET_PATH = 60  # of about 107 characters that a socket's path may have; the rest is added by multiprocessing
 
 
@@ -204,7 +204,8 @@ def open_test_sets(
         if name in sets or name in taken:
             raise UserError(f"two sets are called {name}: give {source} another name with NAME=DIR")
         if is_synthetic(source):
-            made = open_photos(spec, size=size, cache_dir=None, seed=seed + _OTHER_PICTURES)
+            # None of the pictures that are trained on.
+            made = open_photos(spec, size=size, cache_dir=None, seed=seed + SEEDS_APART)
             sets[name] = made if limit is None else made.subset(spread(list(range(len(made))), limit))
         else:
             pairs = spread(find_pairs(source), limit)
