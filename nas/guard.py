@@ -182,7 +182,6 @@ def dominant_eigenvalue(
     alpha: Tensor,
     *,
     generator: torch.Generator,
-    valid: Tensor | None = None,
     iterations: int = 7,
 ) -> float:
     """The largest eigenvalue of the Hessian of `loss` at `alpha` (Zela et al., RobustDARTS, ICLR 2020, section 4).
@@ -196,7 +195,6 @@ def dominant_eigenvalue(
         should hold the network's parameters as constants (detached), which saves half the work.
     alpha: float[E, O]; it is only read.
     generator: a CPU generator, for the first vector.
-    valid: bool[E, O], False where an edge has no such candidate; those entries count as constants. None: all exist.
     iterations: products, at least 1; as many as there are entries, or more, give the exact value.
 
     Returns NaN if the loss or its curvature is not finite, 0 if the loss is linear in alpha. A softmax of alpha does
@@ -210,15 +208,13 @@ def dominant_eigenvalue(
         (gradient,) = torch.autograd.grad(value, alpha, create_graph=True)
     if not gradient.requires_grad:
         return 0.0
-    mask = torch.ones_like(alpha, dtype=torch.bool) if valid is None else valid.to(alpha.device)
 
     def product(vector: Tensor) -> Tensor:
-        """float64[n] on the CPU -> Hessian times it, alike; n: the entries that exist."""
-        full = torch.zeros_like(alpha).masked_scatter(mask, vector.to(alpha))
-        (result,) = torch.autograd.grad(gradient, alpha, full, retain_graph=True)
-        return result[mask].double().cpu()
+        """float64[E * O] on the CPU -> Hessian times it, alike."""
+        (result,) = torch.autograd.grad(gradient, alpha, vector.to(alpha).view_as(alpha), retain_graph=True)
+        return result.flatten().double().cpu()
 
-    first = torch.randn(int(mask.sum()), generator=generator, dtype=torch.float64)
+    first = torch.randn(alpha.numel(), generator=generator, dtype=torch.float64)
     return _largest_ritz_value(product, first, iterations)
 
 
