@@ -10,6 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias, TypeVar
@@ -168,18 +169,10 @@ def resize(
 
 def header_size(source: Path | bytes) -> tuple[int, int]:
     """(height, width) of an upright picture, from its header alone; DataError where that cannot be read."""
-    _register_heif()
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
-            # A PNG may hold its EXIF behind the pixels; getexif would decode them all to look.
-            turned = "exif" in file.info and _orientation(file) >= 5
-            return file.size if turned else file.size[::-1]
-    except FileNotFoundError:
-        raise DataError(f"no such file: {source!s}") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # of the format's reader, of any kind: AVIF's raises RuntimeError
-        raise DataError(_cannot_read(source, error)) from error
+    with _opened(source) as file:
+        # A PNG may hold its EXIF behind the pixels; getexif would decode them all to look.
+        turned = "exif" in file.info and _orientation(file) >= 5
+        return file.size if turned else file.size[::-1]
 
 
 @lru_cache
@@ -204,11 +197,18 @@ def _open_picture(source: str | os.PathLike[str] | bytes | Image.Image) -> Image
     """The picture, decoded and upright."""
     if isinstance(source, Image.Image):
         return _upright(source)
+    with _opened(source) as file:
+        file.load()
+        return _upright(file)
+
+
+@contextmanager
+def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
+    """The picture, not decoded yet; what cannot be read of it, here or inside, is a DataError."""
     _register_heif()
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
-            file.load()
-            return _upright(file)
+            yield file
     except FileNotFoundError:
         raise DataError(f"no such file: {source!s}") from None
     except MemoryError:
