@@ -92,20 +92,19 @@ def read_ahead(read: Callable[[T], R], items: Iterable[T], depth: int = 2) -> It
                 future.cancel()
 
 
-def read_image(source: Photograph, size: int | tuple[int, int] | None = None, *, antialias: bool = True) -> np.ndarray:
+def read_image(source: Photograph, size: int | tuple[int, int] | None = None) -> np.ndarray:
     """A photograph as uint8[H, W, 3], RGB, upright.
 
     Args:
         source: a file, or the bytes of one; a Pillow image; an array uint8[H, W], uint8[H, W, 3 or 4] or float of the
             same shapes in 0..1; a tensor uint8 or float of [3, H, W] or [1, H, W].
         size: (H, W) to resize to, or the side of a square; None keeps the size.
-        antialias: see `resize`.
 
     Raises:
         DataError: a file that cannot be read, an array or tensor of another shape or range.
     """
     pixels = _from_values(source) if isinstance(source, np.ndarray | Tensor) else _colours(_open_picture(source))
-    return pixels if size is None else resize(pixels, size, antialias=antialias)
+    return pixels if size is None else resize(pixels, size)
 
 
 def read_picture(source: str | os.PathLike[str] | bytes) -> Picture:
@@ -127,18 +126,17 @@ def _colours(file: Image.Image) -> np.ndarray:
     return np.asarray(file if file.mode == "RGB" else file.convert("RGB"))
 
 
-def read_mask(source: str | os.PathLike[str] | Image.Image, size: int | tuple[int, int] | None = None) -> np.ndarray:
+def read_mask(source: str | os.PathLike[str] | Image.Image) -> np.ndarray:
     """A mask as uint8[H, W], 0 to 255, upright: the object is where a value is > 127. See `mask_levels`.
 
-    With `size` it is resized like a photograph (bilinear, antialiased) and keeps its graded edge: a threshold at 127
-    then is the nearest outline at that size, and thin parts do not break up as they do with nearest neighbours.
+    Resized like a photograph (`resize`: bilinear, antialiased) it keeps its graded edge: a threshold at 127 then is the
+    nearest outline at that size, and thin parts do not break up as they do with nearest neighbours.
 
     Raises:
         DataError: a file that cannot be read, or a mask that can be read in two ways.
     """
     name = "the mask" if isinstance(source, Image.Image) else str(source)
-    levels = mask_levels(_open_picture(source), name)
-    return levels if size is None else resize(levels, size)
+    return mask_levels(_open_picture(source), name)
 
 
 def read_map(path: str | os.PathLike[str]) -> np.ndarray:
