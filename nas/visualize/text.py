@@ -65,16 +65,13 @@ def edge_tooltip(edge: Edge, node: str, stride: int, target: int, shares: Mappin
     return "\n".join([text, *rows])
 
 
-def text_table(genotype: Genotype, probabilities: Probabilities | None = None) -> str:
+def text_table(genotype: Genotype) -> str:
     """One block a cell, one line an edge: source, what it computes in order, target. `*`: a search decides it."""
-    probabilities = check_probabilities(genotype, probabilities)
     graph = genotype.graph
     blocks: dict[str, list[tuple[str, ...]]] = {}
     for name, node in graph.nodes.items():
         for edge in node.edges:
             text = edge_text(edge, graph[edge.source].stride, node.stride)
-            shares = probabilities.get(edge.id, {})
-            text += "".join(f", {op} {share:.0%}" for op, share in sorted(shares.items(), key=lambda i: -i[1])[:2])
             mark = "*" if edge.choice or edge.is_open else " "
             parts = [f"stride {node.stride}", f"{node.width} ch", node.combine, node.post]
             target = f"{name.split('.', 1)[1]} ({', '.join(part for part in parts if part not in ('sum', 'none'))})"
