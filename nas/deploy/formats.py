@@ -119,29 +119,22 @@ def open_file(
     return _torch(module)
 
 
-def open_graph(
-    graph: fx.GraphModule,
-    runtime: str,
-    *,
-    size: tuple[int, int] | None = None,
-    threads: int = 1,
-    precision: str = "fp32",
-) -> Run:
-    """A graph that was deployed for one (H, W) `size`, or (None) for any, as a function of a runtime.
+def open_graph(graph: fx.GraphModule, runtime: str, *, size: tuple[int, int]) -> Run:
+    """A graph that was deployed for one (H, W) `size`, as a function of a runtime: of one thread, but torch's.
 
     Raises UserError where `check_runtime` does.
     """
-    check_runtime(runtime, precision)
+    check_runtime(runtime)
     if runtime == "torch":
         graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         return _torch(graph)
-    return open_model(onnx_model(program(graph, size)), runtime, threads=threads, precision=precision)
+    return open_model(onnx_model(program(graph, size)), runtime)
 
 
-def open_model(model: "onnx.ModelProto | bytes", runtime: str, *, threads: int = 1, precision: str = "fp32") -> Run:
+def open_model(model: "onnx.ModelProto", runtime: str, *, threads: int = 1, precision: str = "fp32") -> Run:
     """An ONNX model as a function of onnxruntime or openvino; UserError where `check_runtime` raises it."""
     check_runtime(runtime, precision)
-    written = model if isinstance(model, bytes) else model.SerializeToString()
+    written = model.SerializeToString()
     if runtime == "onnxruntime":
         return _onnxruntime(written, threads, None)
     return _openvino(written, threads, None, precision)
