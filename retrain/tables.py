@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from genotypes import UserError
 from genotypes.files import write_atomically
 
-__all__ = ["check_spreadsheets", "labelled", "latex_table", "markdown_table", "write_spreadsheet"]
+__all__ = ["cell", "check_spreadsheets", "labelled", "latex_table", "markdown_table", "write_spreadsheet"]
 
 
 def labelled(text: str) -> tuple[str | None, str]:
@@ -20,6 +21,11 @@ def labelled(text: str) -> tuple[str | None, str]:
     """
     label, equals, rest = text.partition("=")
     return (label, rest) if equals and label and not Path(text).exists() else (None, text)
+
+
+def cell(value: float | None, spec: str) -> str:
+    """A number for a table, as `format` writes it; empty for what is none (None, NaN)."""
+    return "" if value is None or math.isnan(value) else f"{value:{spec}}"
 
 
 def markdown_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -210,11 +210,11 @@ def photograph(path: Path, caption: str) -> Photograph:
     return Photograph(f"data:image/png;base64,{data}", caption)
 
 
-def number(value: Any, digits: int = 4, sign: str = "") -> str:
+def number(value: Any, sign: str = "") -> str:
     """A number for a table; empty for what is none (None, NaN)."""
     if not isinstance(value, int | float) or value != value:
         return ""
-    return f"{value:{sign},}" if isinstance(value, int) else f"{value:{sign}.{digits}f}"
+    return f"{value:{sign},}" if isinstance(value, int) else f"{value:{sign}.4f}"
 
 
 def cost(value: float) -> str:

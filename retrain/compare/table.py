@@ -12,7 +12,7 @@ from PIL import Image
 
 from retrain.compare.entries import RANDOM
 from retrain.compare.runs import Training
-from retrain.tables import latex_table, markdown_table
+from retrain.tables import cell, latex_table, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,9 +46,8 @@ class Statistic:
     def of(cls, values: Sequence[float]) -> "Statistic":
         return cls(mean=mean(values), std=stdev(values) if len(values) > 1 else None, count=len(values))
 
-    def text(self, digits: int = 4, sign: str = "") -> str:
-        spread = "" if self.std is None else f" ± {self.std:.{digits}f}"
-        return f"{self.mean:{sign}.{digits}f}{spread}"
+    def text(self, sign: str = "") -> str:
+        return f"{self.mean:{sign}.4f}" + ("" if self.std is None else f" ± {self.std:.4f}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +137,7 @@ def _cells(table: Sequence[Row]) -> tuple[list[str], list[list[str]], set[tuple[
             cells += [gap[metric].text(sign="+") if gap else "" for metric in METRICS]
         cells += [f"{row.params:,.0f}", f"{row.macs / 1e6:,.1f}"]
         if timed:
-            cells.append("" if row.latency_ms is None else f"{row.latency_ms:.1f}")
+            cells.append(cell(row.latency_ms, ".1f"))
         lines.append([*cells, f"{row.images_per_second:.1f}"])
     best = set()
     for column, (name, metric) in enumerate(scores, 2):

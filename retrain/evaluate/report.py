@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from genotypes.files import file_name, write_atomically, write_csv, write_text
 from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize, write_png
 from retrain.evaluate.score import Scored
-from retrain.tables import latex_table, markdown_table, write_spreadsheet
+from retrain.tables import cell, latex_table, markdown_table, write_spreadsheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,14 +51,10 @@ def _cells(item: Scored, columns: Sequence[str]) -> list[str]:
         "input": "" if item.size is None else "x".join(map(str, item.size)),
         "params": "" if item.params is None else f"{item.params / 1e6:.3g} M",
         "MACs": "" if item.macs is None else f"{item.macs / 1e9:.3g} G",
-        "ms": "" if item.latency_ms is None else f"{item.latency_ms:.1f}",
+        "ms": cell(item.latency_ms, ".1f"),
         "set": item.evaluation.name,
     }
     return [cells[column] for column in columns]
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4f}"
 
 
 def _feet(scored: Sequence[Scored]) -> list[str]:
@@ -70,7 +66,9 @@ def markdown(scored: Sequence[Scored]) -> str:
     columns, rows = _columns(scored), []
     for item in scored:
         values = asdict(item.evaluation.scores)
-        rows.append([*_cells(item, columns), str(values["count"]), *(_number(values[metric]) for metric in _METRICS)])
+        rows.append(
+            [*_cells(item, columns), str(values["count"]), *(cell(values[metric], ".4f") for metric in _METRICS)]
+        )
     table = markdown_table([*columns, "images", *_METRICS], rows)
     return "\n".join([table, "", _CONVENTIONS, "", *(f"- {foot}" for foot in _feet(scored)), ""])
 
@@ -84,7 +82,7 @@ def latex(scored: Sequence[Scored]) -> str:
     best: dict[tuple[str, str, str], float] = {}
     for item in scored:
         values = asdict(item.evaluation.scores)
-        rows.append([*_cells(item, columns), *(_number(values[metric]) for metric in filled)])
+        rows.append([*_cells(item, columns), *(cell(values[metric], ".4f") for metric in filled)])
         for metric in filled:
             key = (item.evaluation.name, item.evaluation.protocol.name, metric)
             if not math.isnan(values[metric]):

@@ -1,10 +1,9 @@
 """What an export wrote and measured; and the text of its folder: what is in it, how to run it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retrain.tables import markdown_table
+from retrain.tables import cell, markdown_table
 
 __all__ = ["ExportRow", "Exported", "readme", "table"]
 
@@ -106,9 +105,9 @@ def table(made: Exported) -> list[list[str]]:
     rows[0] += ["maxF", "MAE_raw"]
     network = made.rows[0]
     for row in made.rows:
-        numbers = [_text(row.megabytes, ".1f"), _text(row.difference, ".1e"), _text(row.ms, ".2f")]
+        numbers = [cell(row.megabytes, ".1f"), cell(row.difference, ".1e"), cell(row.ms, ".2f")]
         faster = "" if row is network else f"{network.ms / row.ms:.2f}x"
-        rows.append([row.name, row.runtime, *numbers, faster, _text(row.maxF, ".4f"), _text(row.MAE_raw, ".4f")])
+        rows.append([row.name, row.runtime, *numbers, faster, cell(row.maxF, ".4f"), cell(row.MAE_raw, ".4f")])
     kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
     return [[row[column] for column in kept] for row in rows]
 
@@ -163,7 +162,3 @@ def _measured(made: Exported) -> str:
     if made.busy:
         text += f" When this was measured, {made.busy}."
     return markdown_table(head, rows) + text
-
-
-def _text(value: float | None, spec: str) -> str:
-    return "" if value is None or math.isnan(value) else f"{value:{spec}}"
