@@ -1,7 +1,8 @@
 """Scores of a data set: what they are called, how images' results become them, and fast ones while a network trains."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,10 @@ class Scores:
     MAE_raw: float
     MAE_stretched: float
     count: int
+
+    def plain(self) -> dict[str, float | None]:
+        """By name, None for NaN, which JSON does not know."""
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

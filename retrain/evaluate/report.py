@@ -105,11 +105,10 @@ def _score_rows(scored: Sequence[Scored]) -> list[list[object]]:
         ["network", "protocol", "height", "width", "params", "macs", "latency_ms", "set", "images", *_METRICS]
     ]
     for item in scored:
-        values = asdict(item.evaluation.scores)
-        cells = [None if math.isnan(values[metric]) else values[metric] for metric in _METRICS]
+        values = item.evaluation.scores.plain()
         cost = [*(item.size or (None, None)), item.params, item.macs, item.latency_ms]
-        name = item.evaluation.name
-        rows.append([item.label, item.evaluation.protocol.name, *cost, name, values["count"], *cells])
+        scores = [values[name] for name in ("count", *_METRICS)]
+        rows.append([item.label, item.evaluation.protocol.name, *cost, item.evaluation.name, *scores])
     return rows
 
 
@@ -163,7 +162,7 @@ def write_report(
             "latency_ms": item.latency_ms,
             "set": item.evaluation.name,
         }
-        | {key: None if math.isnan(value) else value for key, value in asdict(item.evaluation.scores).items()}
+        | item.evaluation.scores.plain()
         for item in scored
     ]
     texts = {"table.md": markdown(scored), "table.tex": latex(scored), "scores.json": json.dumps(document, indent=1)}

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +233,7 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
         "train_seconds": round(trainer.seconds, 2),
         "images_per_second": round(speed, 2),
         "best": {name: best[name] for name in ("step", "held_out_MAE_raw")},
-        "scores": {name: _plain(asdict(s)) for name, s in scores.items()},
+        "scores": {name: s.plain() for name, s in scores.items()},
     }
     run.write_text("scores.json", json.dumps(document, indent=1))  # last: where it is, the run is complete
     run.close()
@@ -251,8 +251,3 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
 def read_scores(folder: Path) -> dict[str, Any]:
     """The scores.json of the complete run in this folder."""
     return json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-
-
-def _plain(row: dict[str, float]) -> dict[str, float | None]:
-    """JSON knows no NaN: what was not scored is null."""
-    return {key: None if math.isnan(value) else value for key, value in row.items()}
