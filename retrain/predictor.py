@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from genotypes import Genotype, UserError
-from nas.network import Network, build
+from nas.network import Network, build, to_device
 from nas.network.weights import load_weights, save_weights
 from nas.run.device import open_device
 from nas.run.sizes import check_side, parse_size
@@ -99,8 +99,7 @@ class Predictor:
         height, width = (size, size) if isinstance(size, int) else size or network.genotype.input.size
         check_side(height)
         check_side(width)
-        self.network = network.to(device).eval()
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        self.network = to_device(network, device).eval()
         self.device, self.size = torch.device(device), (height, width)
         self.precision, self.antialias = precision, antialias
         self.runtime: str = runtime
