@@ -143,7 +143,7 @@ def tune(cfg: TuneConfig, run: RunFolder | None = None, *, space: Mapping[str, S
         for masks in sorted(set(space.get("masks", [cfg.recipe.masks])))
     }
     photos = {key: training_photos(config) for key, config in sized.items()}
-    genotype = genotypes.load(Path(cfg.genotype) / "genotype.yaml" if Path(cfg.genotype).is_dir() else cfg.genotype)
+    genotype = genotypes.load(cfg.genotype)
     for key, config in sized.items():  # what is wrong shows before the first trial
         open_training(config, genotype=genotype, photos=photos[key])
     usual, some = TuneConfig(), next(iter(photos.values()))

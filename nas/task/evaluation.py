@@ -152,7 +152,6 @@ def evaluate_protocols(
         for batch in batches:
             assert batch.images is not None
             x = batch.images.float() / 255
-            values = {}
             if logits is not None and any(protocol.upsize == "logits" for protocol in protocols):
                 out = logits(x).float()
                 values = {

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         limit=options.limit,
         test=options.test,
         test_limit=options.test_limit,
-        size=parse_size(options.size) if options.size else None,
+        size=parse_size(options.size),
         threads=options.threads,
         tell=lambda message: print(f"{message} ...", file=sys.stderr),
     )
