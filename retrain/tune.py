@@ -19,7 +19,7 @@ from nas.report.runs import kind_of
 from nas.run import RunFolder, quiet
 from nas.task import PhotoOptions, PhotoSet, Protocol, evaluate
 from nas.training import Diverged, fit
-from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trials, run_trials
+from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trials, comparable, run_trials
 from retrain.predictor import Predictor
 from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.tables import markdown_table
@@ -146,11 +146,10 @@ def tune(cfg: TuneConfig, run: RunFolder | None = None, *, space: Mapping[str, S
     genotype = genotypes.load(cfg.genotype)
     for key, config in sized.items():  # what is wrong shows before the first trial
         open_training(config, genotype=genotype, photos=photos[key])
-    usual, some = TuneConfig(), next(iter(photos.values()))
+    some = next(iter(photos.values()))
     left_out = ("genotype", "search", "data", "limit", "cache", "trials", "evaluate_every", "workers", "device", "out")
-    changes = {name: getattr(usual, name) for name in left_out}  # what makes no other scores, or is told otherwise
-    changes |= {name: (path := getattr(cfg, name)) and Path(path).name for name in ("backbone_weights", "init")}
-    scored = {"tuning": replace(cfg, **changes), "genotype": genotype.hash, "photographs": [some.name, len(some)]}
+    alike = comparable(cfg, left_out, files=("backbone_weights", "init"))
+    scored = {"tuning": alike, "genotype": genotype.hash, "photographs": [some.name, len(some)]}
     return run_trials(
         space,
         lambda choices, report: [_score(cfg, genotype, photos, choices, report)],

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +13,7 @@ from nas.run import seeded
 from nas.search.config import SearchConfig
 from nas.search.setup import SearchSetup
 from nas.training import Diverged, Supervised, Trainer, fit
-from nas.trials import Report
+from nas.trials import Report, comparable
 
 __all__ = ["NORM_BATCHES", "score_genotype", "score_mixture", "score_path", "train_briefly", "what_is_scored"]
 
@@ -75,7 +73,7 @@ def train_briefly(
     return scores
 
 
-# Options that make no other scores, and those that stand for something else: each machine has its own path to a file.
+# See `comparable`.
 _LEFT_OUT = (
     *("budget", "cache", "capture", "compile", "cost_weight", "data", "device", "guard", "limit", "minutes", "out"),
     *("rivals", "runtime", "trials", "worth_seconds"),
@@ -85,10 +83,8 @@ _FILES = ("backbone_weights", "start_from", "teacher")
 
 def what_is_scored(cfg: SearchConfig, setup: SearchSetup) -> dict[str, Any]:
     """What distinguishes these scores from others of the same space: workers with equal ones share a study."""
-    usual = SearchConfig()
-    changes = {name: getattr(usual, name) for name in _LEFT_OUT}
-    changes |= {name: (path := getattr(cfg, name)) and Path(path).name for name in _FILES}
-    found = {"search": replace(cfg, **changes), "photographs": [setup.photos.name, len(setup.photos)]}
+    found: dict[str, Any] = {"search": comparable(cfg, _LEFT_OUT, _FILES)}
+    found["photographs"] = [setup.photos.name, len(setup.photos)]
     # A space's file may be edited where it leaves nothing open: its widths, say.
     found["spaces"] = [[space.hash, *space.input.size] for space in (setup.space, setup.export)]
     if setup.objective and setup.objective.table.kind == "latency":

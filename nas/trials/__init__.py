@@ -3,7 +3,7 @@
 from nas.trials.records import Trial, Trials, draw_front, export_front, pareto_front, write_trials
 from nas.trials.samplers import tell_apart
 from nas.trials.storage import anchor_storage
-from nas.trials.study import Report, Score, TrialsConfig, check_trials, run_trials
+from nas.trials.study import Report, Score, TrialsConfig, check_trials, comparable, run_trials
 
 __all__ = [
     "Report",
@@ -13,6 +13,7 @@ __all__ = [
     "TrialsConfig",
     "anchor_storage",
     "check_trials",
+    "comparable",
     "draw_front",
     "export_front",
     "pareto_front",

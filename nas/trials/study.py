@@ -10,12 +10,12 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -24,13 +24,13 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from genotypes.errors import UserError, check_least
-from nas.options import changed_of, difference, plain
+from nas.options import Config, changed_of, difference, plain
 from nas.run import Interrupted, Interrupts, progress_bar
 from nas.trials.records import REPEAT, Trials, read_trial, write_trials
 from nas.trials.samplers import PRUNERS, SAMPLERS, Identify, make_pruner, make_sampler, tell_apart
 from nas.trials.storage import STORAGE_ERRORS, Heartbeat, Watch, open_storage, reason, storage_name
 
-__all__ = ["Report", "Score", "TrialsConfig", "check_trials", "run_trials"]
+__all__ = ["Report", "Score", "TrialsConfig", "check_trials", "comparable", "run_trials"]
 
 Report = Callable[[int, float], None]  # (step, value so far): may end the trial
 Score = Callable[[dict[str, Any], Report], Sequence[float]]  # (choices, report) -> one value an objective
@@ -81,6 +81,18 @@ def check_trials(cfg: TrialsConfig, *, objectives: int = 1) -> None:
     if cfg.storage is not None:
         with _quiet_optuna():
             open_storage(cfg.storage)
+
+
+def comparable(cfg: Config, left_out: Iterable[str], files: Iterable[str]) -> Config:
+    """A configuration as `run_trials` may take it for `scored`: equal for what scores alike.
+
+    left_out: options that make no other scores, or are told otherwise; files: those that name one, of which the name
+    alone counts, since each machine has its own path to it.
+    """
+    usual: Any = type(cfg)()
+    changes = {name: getattr(usual, name) for name in left_out}
+    changes |= {name: (path := getattr(cfg, name)) and Path(path).name for name in files}
+    return replace(cast(Any, cfg), **changes)
 
 
 class _Stopped(Exception):
