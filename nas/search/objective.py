@@ -28,6 +28,7 @@ __all__ = [
     "open_objective",
     "time_found",
     "time_network",
+    "timed_on",
 ]
 
 COSTS = "costs.json"
@@ -177,10 +178,15 @@ class Timed:
         return f"{self.ms:,.3g} ms ({self.form})"
 
 
+def timed_on(device: torch.device | str, runtime: str | None) -> tuple[torch.device, int]:
+    """Where networks are timed, and with how many threads of the CPU: a runtime's deployed form on one."""
+    return (torch.device("cpu"), 1) if runtime else (torch.device(device), torch.get_num_threads())
+
+
 def time_network(genotype: Genotype, device: torch.device | str, runtime: str | None) -> float:
     """Milliseconds of a network at its own size, by random weights; see `SearchConfig.runtime`."""
     size = genotype.input.size
-    net, _ = prepare(genotype, torch.device("cpu" if runtime else device), size)
+    net, _ = prepare(genotype, timed_on(device, runtime)[0], size)
     # The lower quartile, as a table of candidates holds it: the shortest time is 5 to 10 % below.
     return latencies({"": (net, size)}, repeats=30, quantile=0.25, runtime=runtime)[""]
 
@@ -191,8 +197,7 @@ def time_found(cfg: SearchConfig, genotype: Genotype, device: torch.device) -> T
         return None
     with told_if_busy("the time of what was found misleads") as others:
         ms = time_network(genotype, device, cfg.runtime)
-    device = torch.device("cpu") if cfg.runtime else device
-    threads = 1 if cfg.runtime else torch.get_num_threads()
+    device, threads = timed_on(device, cfg.runtime)
     form = f"deployed in {cfg.runtime}" if cfg.runtime else f"as it is on {device}"
     form += f", {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else ""
     return Timed(ms=ms, form=form, machine=machine_name(device), busy=others.told)

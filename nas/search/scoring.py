@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nas.cost.latency import machine_name
 from nas.network import Mixture, Network, build, norm_statistics_restored, reestimate_norms, to_device
 from nas.run import seeded
 from nas.search.config import SearchConfig
+from nas.search.objective import timed_on
 from nas.search.setup import SearchSetup
 from nas.training import Diverged, Supervised, Trainer, fit
 from nas.trials import Report, comparable
@@ -90,6 +90,6 @@ def what_is_scored(cfg: SearchConfig, setup: SearchSetup) -> dict[str, Any]:
     if setup.objective and setup.objective.table.kind == "latency":
         found["latencies"] = setup.objective.to_json()  # milliseconds of two machines must not meet in one study
     if cfg.cost == "latency" and cfg.strategy.owner.whole_networks:
-        device = torch.device("cpu") if cfg.runtime else setup.device
-        found["latencies"] = [machine_name(device), cfg.runtime, 1 if cfg.runtime else torch.get_num_threads()]
+        device, threads = timed_on(setup.device, cfg.runtime)
+        found["latencies"] = [machine_name(device), cfg.runtime, threads]
     return found
