@@ -15,6 +15,9 @@ _CURVES = {
     "Learning rate": {"lr": "lr"},
 }
 
+# Where weights come from: the setting, and what they are of.
+_STARTS = {"init": "whole network", "start_from": "supernet", "backbone_weights": "backbone"}
+
 
 def training_page(run: Run) -> Page:
     """The page of a training's folder, as far as the training came."""
@@ -26,6 +29,7 @@ def training_page(run: Run) -> Page:
         ("recipe", f"{run.setting('recipe.size', default='?')} pixels, batch {run.setting('recipe.batch_size')}"),
         ("seed", str(run.setting("seed", default="?"))),
     ]
+    facts += [("starts from", f"{run.setting(name)} ({what})") for name, what in _STARTS.items() if run.setting(name)]
     if scores:
         facts += [
             ("length", f"{scores['steps']} steps, {scores['train_seconds']:,.0f} s"),
