@@ -243,7 +243,7 @@ def environment() -> dict[str, Any]:
     except (OSError, subprocess.TimeoutExpired):
         commit = ""
     return {
-        "command": sys.argv,
+        "command": _command(),
         "folder": os.getcwd(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -252,3 +252,9 @@ def environment() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "commit": commit or None,
     }
+
+
+def _command() -> list[str]:
+    """What was typed, to be pasted: of `python -m MODULE`, sys.argv holds the path of MODULE's file."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return sys.argv if spec is None else ["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
