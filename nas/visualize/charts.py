@@ -116,7 +116,7 @@ def heat_map(probabilities: Mapping[str, Mapping[str, float]], *, title: str = "
     axes.tick_params(axis="x", rotation=90)
     axes.grid(False)
     for (row, column), value in numpy.ndenumerate(table):
-        if value >= 0.1:
+        if value >= min(0.1, numpy.nanmax(table[row])):  # each row has one, undecided ones too
             colour = "white" if value < 0.5 else "black"
             axes.text(column + 0.5, row + 0.5, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=colour)
     bar = figure.colorbar(image, ax=axes, shrink=0.6)
