@@ -34,7 +34,8 @@ All numbers are pysodmetrics', on 8-bit maps resized to the masks' own size. max
 averaged over the set, at the best threshold, of maps stretched to 0..1; maxF_raw: of maps as they are; maxF_img: the
 images' F averaged first; avgF: at twice each map's mean. wF: weighted F (beta² 1). Sm: alpha 0.5. Em: best threshold,
 mean over thresholds, adaptive. MAE_raw: of maps as they are; MAE_stretched: of maps stretched to 0..1. MACs:
-multiply-adds at the input's size. ms: one photograph through the network, the shortest of ten."""
+multiply-adds at the input's size."""
+_TIMES = " ms: one photograph through the network, the shortest of ten."
 _TILE = 192  # pixels of a picture in worst and best
 
 
@@ -57,6 +58,10 @@ def _cells(item: Scored, columns: Sequence[str]) -> list[str]:
     return [cells[column] for column in columns]
 
 
+def _conventions(scored: Sequence[Scored]) -> str:
+    return _CONVENTIONS + _TIMES * ("ms" in _columns(scored))
+
+
 def _feet(scored: Sequence[Scored]) -> list[str]:
     return [protocol.told() for protocol in dict.fromkeys(item.evaluation.protocol for item in scored)]
 
@@ -70,7 +75,7 @@ def markdown(scored: Sequence[Scored]) -> str:
             [*_cells(item, columns), str(values["count"]), *(cell(values[metric], ".4f") for metric in _METRICS)]
         )
     table = markdown_table([*columns, "images", *_METRICS], rows)
-    return "\n".join([table, "", _CONVENTIONS, "", *(f"- {foot}" for foot in _feet(scored)), ""])
+    return "\n".join([table, "", _conventions(scored), "", *(f"- {foot}" for foot in _feet(scored)), ""])
 
 
 def latex(scored: Sequence[Scored]) -> str:
@@ -95,7 +100,7 @@ def latex(scored: Sequence[Scored]) -> str:
         and getattr(item.evaluation.scores, metric)
         == best.get((item.evaluation.name, item.evaluation.protocol.name, metric))
     }
-    told = [*_CONVENTIONS.splitlines(), *_feet(scored)]
+    told = [*_conventions(scored).splitlines(), *_feet(scored)]
     return latex_table([*columns, *filled], rows, left=len(columns), bold=bold, comments=told)
 
 
