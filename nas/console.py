@@ -122,29 +122,34 @@ _RESULTS |= {"gate": "gate.json", "tuning": "recipe.yaml"}
 
 
 def _row(folder: Path) -> tuple[str, str, str, str]:
-    from nas.report.runs import read_run
+    from nas.report.runs import read_run, trainings_done
 
     try:
         run = read_run(folder)
+        scores = run.json("scores.json") if run.kind == "search" else None
     except UserError as error:
         return str(folder), "?", str(error).splitlines()[0], ""
     steps = run.setting("recipe.steps", "steps")
     last = run.history[-1] if run.history else {}
     step = last.get("step", 0)
-    if (folder / _RESULTS[run.kind]).is_file() and (run.kind != "search" or (folder / "scores.json").is_file()):
+    done, wanted = trainings_done(run) if run.kind == "comparison" else (0, 0)
+    if done < wanted:  # its table is written after each training
+        state = f"{done} of {wanted} trainings"
+    elif (folder / _RESULTS[run.kind]).is_file() and (run.kind != "search" or scores):
         state = "finished"
+        last = (scores or {}).get("found") or last  # a search's history is its supernet's
     elif (folder / "checkpoint.pt").is_file():
         state = f"at step {step:.0f} of {steps}" if steps else f"at step {step:.0f}"
     else:
         state = "begun"
-    scores = [
+    told = [
         f"{name} {value:.4f}"
         for name, value in last.items()
         if name in ("held_out_loss", "held_out_maxF", "held_out_MAE_raw", "loss", "maxF", "MAE_raw")
         and isinstance(value, float)
         and not math.isnan(value)
     ]
-    return str(folder), run.kind, state, ", ".join(scores)
+    return str(folder), run.kind, state, ", ".join(told)
 
 
 def _module(command: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import genotypes
 from nas.report.parts import Facts, Link, Page, Part, Section, Table, Text, charts, drawing, number, origin, photograph
-from nas.report.runs import Run, read_table
+from nas.report.runs import Run, read_table, trainings_done
 from nas.visualize.charts import CostPoint, Dots, dots, lines, pareto, trade_off
 
 __all__ = ["comparison_page"]
@@ -20,8 +20,7 @@ def comparison_page(run: Run) -> Page:
     table: list[Mapping[str, Any]] = run.json("table.json") or []
     trainings = read_table(run.path / "trainings.csv")
     folders = sorted(path for path in (run.path / "runs").glob("*") if path.is_dir())
-    wanted = len(run.config.get("genotypes") or ()) * len(run.config.get("seeds") or ())
-    done = sum((folder / "scores.json").is_file() for folder in folders)
+    done, wanted = trainings_done(run)
     sections = [
         _summary(run, done, wanted),
         _table(table) if table else None,

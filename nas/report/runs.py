@@ -12,7 +12,7 @@ import genotypes
 from genotypes import Genotype, UserError
 from genotypes.yaml_io import parse_yaml, read_text
 
-__all__ = ["Run", "kind_of", "read_run", "read_table"]
+__all__ = ["Run", "kind_of", "read_run", "read_table", "trainings_done"]
 
 Row = dict[str, Any]
 # Kind of a run -> the setting that no kind after it has.
@@ -70,6 +70,12 @@ def read_run(path: str | Path) -> Run:
     run = Run(path=path, kind=kind, config=settings)
     environment = run.json("environment.json") or {}
     return Run(path=path, kind=kind, config=settings, environment=environment, history=read_table(path / "history.csv"))
+
+
+def trainings_done(run: Run) -> tuple[int, int]:
+    """Of a comparison: trainings that are done, and those that it wants."""
+    wanted = len(run.config.get("genotypes") or ()) * len(run.config.get("seeds") or ())
+    return sum(1 for _ in (run.path / "runs").glob("*/scores.json")), wanted
 
 
 def kind_of(path: str | Path | None) -> str | None:

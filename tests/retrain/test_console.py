@@ -87,6 +87,28 @@ def test_info_and_runs(trained, tmp_path, capsys):
     assert "at step 6 of 6" in capsys.readouterr().out
 
 
+def test_runs_tells_what_a_search_found_and_how_far_a_comparison_came(tmp_path, capsys):
+    found = {"search/config.yaml": "strategy: darts\nsteps: 2\n", "search/genotype.yaml": ""}
+    found |= {"search/history.csv": "step,held_out_maxF\n2,0.9\n"}
+    found |= {"search/scores.json": '{"found": {"genotype": "x", "loss": 2.5, "maxF": 0.5}}'}
+    found |= {
+        "two/config.yaml": "genotypes: [a, b]\nseeds: [0]\n",
+        "two/table.md": "",
+        "two/runs/a-seed0/scores.json": "{}",
+    }
+    for name, text in found.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert main(["runs", str(tmp_path)]) == 0
+    search, two = sorted(capsys.readouterr().out.splitlines()[1:])
+    assert search.split(maxsplit=3)[2:] == ["finished", "loss 2.5000, maxF 0.5000"]
+    assert "1 of 2 trainings" in two
+    (tmp_path / "two" / "runs" / "b-seed0").mkdir()
+    (tmp_path / "two" / "runs" / "b-seed0" / "scores.json").write_text("{}")
+    assert main(["runs", str(tmp_path / "two")]) == 0
+    assert "finished" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
