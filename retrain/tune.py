@@ -5,6 +5,8 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,7 @@ from nas.command import Command, run_command
 from nas.options import difference, from_dict, owner, read_file, to_dict, to_yaml
 from nas.report import report_at_the_end
 from nas.report.runs import kind_of
-from nas.run import RunFolder, quiet
+from nas.run import RunFolder, check_free, quiet
 from nas.task import PhotoOptions, PhotoSet, Protocol, evaluate
 from nas.training import Diverged, fit
 from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trials, comparable, run_trials
@@ -25,11 +27,12 @@ from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.tables import markdown_table
 from retrain.train import TrainConfig, open_training, training_photos
 from retrain.train.config import search_base
-from retrain.train.training import held_out_of, training_of
+from retrain.train.training import held_out_of, recipe_changes, training_of
 
 __all__ = ["TuneConfig", "candidates", "changed", "tune"]
 
 _GRID = 9  # values of LOW..HIGH
+_LOOKS = 10_000  # combinations that are looked through for one that is a recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,8 @@ class TuneConfig(PhotoOptions):
 def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
     """Field -> values to try, as a recipe has them, of texts FIELD=A,B,C or FIELD=LOW..HIGH[:COUNT].
 
-    Raises UserError for anything that is no field of a recipe, or no value of it.
+    Raises UserError for anything that is no field of a recipe, or no value of it. A value that is given twice is tried
+    once.
     """
     found: dict[str, list[Any]] = {}
     for text in texts:
@@ -86,7 +90,10 @@ def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
         try:
             if name == "native" or (recipe.native and name == "size"):
                 raise UserError("trials are judged alike only if photographs are seen alike: set recipe.native for all")
-            found[name] = [_value(changed(recipe, {name: value}), name) for value in values]
+            values = [_value(changed(recipe, {name: value}), name) for value in values]
+            if any(isinstance(value, list | dict) for value in values):
+                raise UserError(f"{name} holds several values, and what is tried is one; set recipe.{name} for all")
+            found[name] = list(dict.fromkeys(values))
         except UserError as error:
             raise UserError(f"--search {text}: {error}") from None
     if not found:
@@ -95,11 +102,13 @@ def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
 
 
 def _spaced(low: str, high: str) -> list[float]:
+    """Whole numbers as such: fields that count take no others."""
     high, _, count = high.partition(":")
     a, b, n = float(low), float(high), int(count or _GRID)
     if not 0 < a < b or n < 2:
         raise ValueError
-    return [float(f"{a * (b / a) ** (i / (n - 1)):.3g}") for i in range(n)]
+    values = [float(f"{a * (b / a) ** (i / (n - 1)):.3g}") for i in range(n)]
+    return [int(value) if value.is_integer() else value for value in values]
 
 
 def changed(recipe: Recipe, choices: Mapping[str, Any]) -> Recipe:
@@ -127,34 +136,112 @@ def _value(recipe: Recipe, name: str) -> Any:
     return value
 
 
-def tune(cfg: TuneConfig, run: RunFolder | None = None, *, space: Mapping[str, Sequence[Any]] | None = None) -> Trials:
-    """Work on the study until it has its number of trials; all of them, smaller values being better.
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """What a study starts from. space: field -> values; photos: by (size, masks); accept: if values go together."""
 
-    run: its folder; None: nothing is written. space: what `candidates` gave, where the caller has it already. Raises
-    Interrupted once a stop was asked for: the same call goes on. UserError for whatever cannot be used.
+    space: Mapping[str, Sequence[Any]]
+    genotype: Genotype
+    photos: Mapping[tuple[int, str], PhotoSet]
+    trials: TrialsConfig
+    accept: Callable[[Mapping[str, Any]], bool]
+
+
+def _open(cfg: TuneConfig, began: str | None = None) -> _Opened:
+    """All that a study needs, opened and checked; nothing is written, but a storage's tables.
+
+    began: the folder where it did. Raises UserError for whatever cannot be used: in a trial it would end the study, and
+    each time that it is gone on with.
     """
-    space = space or candidates(cfg.search, cfg.recipe)
-    began = run.began if run else {}
-    study = replace(cfg.trials, storage=anchor_storage(cfg.trials.storage, began.get("folder")))
-    check_trials(study)
-    sized = {
-        (size, masks): _training(cfg, changed(cfg.recipe, {"size": size, "masks": masks}))
+    space = candidates(cfg.search, cfg.recipe)
+    trials = replace(cfg.trials, storage=anchor_storage(cfg.trials.storage, began))
+    check_trials(trials)
+    genotype = genotypes.load(Path(cfg.genotype) / "genotype.yaml" if Path(cfg.genotype).is_dir() else cfg.genotype)
+    photos = {
+        (size, masks): training_photos(_training(cfg, changed(cfg.recipe, {"size": size, "masks": masks})))
         for size in sorted(set(space.get("size", [cfg.recipe.size])))
         for masks in sorted(set(space.get("masks", [cfg.recipe.masks])))
     }
-    photos = {key: training_photos(config) for key, config in sized.items()}
-    genotype = genotypes.load(cfg.genotype)
-    for key, config in sized.items():  # what is wrong shows before the first trial
-        open_training(config, genotype=genotype, photos=photos[key])
+    usual = {"size": min(photos)[0], "masks": min(photos)[1]}
+
+    def check(choices: Mapping[str, Any]) -> None:
+        recipe = changed(cfg.recipe, {**usual, **choices})
+        setup = open_training(_training(cfg, recipe), genotype=genotype, photos=photos[recipe.size, recipe.masks])
+        recipe_changes(setup.net, recipe)
+
+    check({})
+    for name in _of_the_network(space):
+        for value in space[name]:
+            try:
+                check({name: value})
+            except UserError as error:
+                raise UserError(f"--search {name}: {value}: {error}") from None
+    return _Opened(space=space, genotype=genotype, photos=photos, trials=trials, accept=_accept(cfg, space, check))
+
+
+def _of_the_network(space: Mapping[str, Sequence[Any]]) -> list[str]:
+    """The fields of which a network may not allow each value; those in groups (optim, loss, augment) suit any."""
+    return [name for name in space if "." not in name]
+
+
+def _accept(
+    cfg: TuneConfig, space: Mapping[str, Sequence[Any]], check: Callable[[Mapping[str, Any]], None]
+) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether values go together: passes must divide the batch, say. UserError where none seem to.
+
+    check: whether a network allows some; raises UserError where it does not.
+    """
+    few = _of_the_network(space)
+
+    @cache
+    def recipe_refuses(values: tuple[Any, ...]) -> str:
+        return _error(lambda: changed(cfg.recipe, dict(zip(space, values, strict=True))))
+
+    @cache
+    def network_refuses(values: tuple[Any, ...]) -> str:
+        return _error(lambda: check(dict(zip(few, values, strict=True))))
+
+    def refused(choices: Mapping[str, Any]) -> str:
+        return recipe_refuses(tuple(choices[name] for name in space)) or network_refuses(
+            tuple(choices[name] for name in few)
+        )
+
+    reasons: list[str] = []
+    for values in islice(product(*space.values()), _LOOKS):
+        if not (reason := refused(dict(zip(space, values, strict=True)))):
+            return lambda choices: not refused(choices)
+        reasons = reasons or [reason]
+    raise UserError(f"--search: no values go together: {reasons[0]}")
+
+
+def _error(call: Callable[[], object]) -> str:
+    """What a UserError says; "" where there is none."""
+    try:
+        call()
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def tune(cfg: TuneConfig, run: RunFolder | None = None, *, opened: _Opened | None = None) -> Trials:
+    """Work on the study until it has its number of trials; all of them, smaller values being better.
+
+    Settings that are no recipe together are not tried. run: its folder; None: nothing is written. opened: where the
+    caller has opened it already. Raises Interrupted once a stop was asked for: the same call goes on. UserError for
+    whatever cannot be used.
+    """
+    opened = opened or _open(cfg, run.began.get("folder") if run else None)
+    genotype, photos = opened.genotype, opened.photos
     some = next(iter(photos.values()))
     left_out = ("genotype", "search", "data", "limit", "cache", "trials", "evaluate_every", "workers", "device", "out")
     alike = comparable(cfg, left_out, files=("backbone_weights", "init"))
     scored = {"tuning": alike, "genotype": genotype.hash, "photographs": [some.name, len(some)]}
     return run_trials(
-        space,
+        opened.space,
         lambda choices, report: [_score(cfg, genotype, photos, choices, report)],
-        study,
+        opened.trials,
         seed=cfg.seed,
+        accept=opened.accept,
         objectives=(_OBJECTIVES[cfg.objective][0],),
         scored=scored,
         folder=run.path if run else None,
@@ -260,17 +347,25 @@ recipes: {", ".join(recipe_names())}; or your own YAML file""",
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    cfg, _ = COMMAND.parse(argv)
-    space = candidates(cfg.search, cfg.recipe)
+    words = list(sys.argv[1:] if argv is None else argv)
+    cfg, _ = COMMAND.parse([word for word in words if word != "--resume"])
     going_on = kind_of(cfg.out) == "tuning"
+    if "--resume" in words and not going_on:
+        raise UserError(f"{cfg.out or '--resume needs --out'}: no study to continue")
+    check_free(cfg.out, resume=going_on)
     if going_on:
         _check_extended(cfg)
+    began = RunFolder(Path(str(cfg.out))).began.get("folder") if going_on else None
+    opened = _open(cfg, began)  # whatever is wrong shows before a folder is made that would hold on to it
     run = RunFolder.open(cfg.out, "tune", to_yaml(cfg), resume=going_on)
     run.write_text("config.yaml", to_yaml(cfg))
-    trials = tune(cfg, run, space=space)
+    trials = tune(cfg, run, opened=opened)
+    run.write_text("table.md", _markdown(trials, opened.space) + "\n")
     best = trials.best
+    if math.isinf(best.values[0]):
+        report_at_the_end(run.path)
+        raise UserError(f"{run.path}: every trial diverged, so there is no best one: try a smaller optim.lr")
     run.write_text("recipe.yaml", to_yaml(changed(cfg.recipe, best.choices)))
-    run.write_text("table.md", _markdown(trials, space) + "\n")
     page = report_at_the_end(run.path)
     settings = ", ".join(f"{name} {value}" for name, value in best.choices.items())
     print(

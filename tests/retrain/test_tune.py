@@ -1,6 +1,7 @@
 """Studies of a recipe: what may be tried, what is found, how a study goes on."""
 
 import csv
+import re
 
 import pytest
 
@@ -110,3 +111,54 @@ def test_the_page_of_a_study(tmp_path, small_file, pages_made) -> None:
     assert command(*words, "--trials.count", "2", "--pruner", "median", "--out", out) == 0
     page = (out / "report.html").read_text()
     assert "What the settings led to" in page and "1 - maxF" in page and "2 of 2" in page
+
+
+def test_what_is_wrong_shows_before_a_folder_is_made(tmp_path, small_file, capsys) -> None:
+    """A folder with a wrong configuration would refuse the right one."""
+    out = tmp_path / "out"
+    words = ("--genotype", small_file, *SMALL, "--trials.count", "1", "--out", out, "--search")
+    for wrong, message in (
+        (("optim.lr=1e-3", "--data", tmp_path / "nowhere"), "no such folder"),
+        (("optim.lr=1e-3", "--genotype", "nothing"), "no genotype of that name"),
+        (("optim.lr=1e-3", "--evaluate_every", "-3"), "evaluate_every must be at least 0"),
+        (("dynamic_decay=0,0.1", "--data", "synthetic:24"), "--search dynamic_decay: 0.1: .*has none"),
+        (("steps=2,3", "epochs=1,2", "--data", "synthetic:24"), "no values go together: .*give steps or epochs"),
+    ):
+        assert command(*words, *wrong) == 2
+        assert re.search(message, capsys.readouterr().err)
+        assert not out.exists()
+    assert command(*words, "optim.lr=1e-3", "--data", "synthetic:24") == 0
+
+
+def test_values_that_do_not_go_together_are_not_tried(tmp_path, small_file) -> None:
+    out = tmp_path / "out"
+    words = ("--genotype", small_file, *TINY, "--recipe.batch_size", "8", "--trials.count", "4", "--sampler", "random")
+    assert command(*words, "--search", "batch_size=2,4,8", "passes=1,4", "--out", out) == 0
+    rows = list(csv.DictReader((out / "trials.csv").read_text().splitlines()))
+    tried = {(row["batch_size"], row["passes"]) for row in rows}
+    assert len(rows) == 4 and tried == {("2", "1"), ("4", "1"), ("8", "1"), ("8", "4")}
+    # 4 passes do not divide 2 images, and of 4 images each would be alone, which norms cannot have.
+
+
+def test_a_value_given_twice_is_tried_once() -> None:
+    found = tune.candidates(("optim.lr=4e-3,0.004,1e-3", "ema=0.9..0.901", "batch_size=4..16:3"), Recipe())
+    assert found["optim.lr"] == [0.004, 0.001] and found["ema"] == [0.9, 0.901]
+    assert found["batch_size"] == [4, 8, 16]
+    with pytest.raises(UserError, match="holds several values"):
+        tune.candidates(("augment.scales=[0.75],[1.0]",), Recipe())
+
+
+def test_no_recipe_is_made_of_trials_that_all_diverged(tmp_path, small_file, capsys) -> None:
+    out = tmp_path / "out"
+    words = ("--genotype", small_file, *TINY, "--search", "optim.lr=1e30,1e35", "--trials.count", "2", "--out", out)
+    assert command(*words) == 2
+    assert "every trial diverged" in capsys.readouterr().err
+    assert (out / "table.md").is_file() and not (out / "recipe.yaml").exists()
+
+
+def test_resume_goes_on_here_too(tmp_path, small_file, capsys) -> None:
+    out = tmp_path / "out"
+    assert command("--genotype", small_file, *TINY, "--search", "ema=0,0.9", "--trials.count", "1", "--out", out) == 0
+    assert command("--out", out, "--resume") == 0
+    assert command("--out", tmp_path / "new", "--resume", "--genotype", small_file, "--search", "ema=0,0.9") == 2
+    assert "no study to continue" in capsys.readouterr().err
