@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -112,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for predictor in networks.values():
         tell_times(predictor)
     saliency = parse_saliency(options.saliency, list(networks))
+    if options.out is not None:
+        _check_kept(saliency, options.out / "maps")
     maps = options.out / "maps" if options.maps and options.out else None
     scored, sets = score(
         networks,
@@ -132,6 +134,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             shutil.rmtree(options.out / "pictures", ignore_errors=True)
         write_report(scored, options.out, worst=options.worst, sets=sets, maps=maps, spreadsheet=options.xlsx)
         print(f"saved   {options.out / 'table.md'} (table.tex, scores.csv, images.csv, curves.png, ... beside it)")
+
+
+def _check_kept(saliency: Mapping[str, Path], replaced: Path) -> None:
+    """UserError where maps to be scored lie among those that a new report replaces."""
+    for label, folder in saliency.items():
+        for inner in (folder.resolve(), *folder.resolve().parents):
+            if inner == replaced.resolve():
+                raise UserError(f"--saliency {label}: {folder} lies in the report that is replaced: choose another -o")
 
 
 if __name__ == "__main__":

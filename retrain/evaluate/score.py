@@ -1,7 +1,7 @@
 """Every network, and every other tool's maps, on every set."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -108,6 +108,8 @@ def score(
         if synthetic := [name for name, photos in sets.items() if isinstance(photos, PhotoSet)]:
             raise UserError(f"{label} holds maps of photographs, not of the synthetic pictures of {synthetic[0]}")
     if maps is not None:
+        _check_folders(networks)
+        _check_folders(sets)
         shutil.rmtree(maps, ignore_errors=True)
     times = _times(networks) if latency else {}
     shared: dict[str, Any] = {"workers": workers, "quick": quick}
@@ -144,6 +146,14 @@ def score(
             for evaluation in evaluate_maps(source, pairs, protocols=protocols, name=name, **shared):
                 scored.append(Scored(label=label, evaluation=evaluation))
     return scored, sets
+
+
+def _check_folders(names: Iterable[str]) -> None:
+    """UserError for two names that are one as a folder of maps: the later maps would replace the earlier ones."""
+    folders: dict[str, str] = {}
+    for name in names:
+        if (other := folders.setdefault(file_name(name).casefold(), name)) != name:
+            raise UserError(f"maps of {other} and of {name} would lie in one folder; choose other names")
 
 
 def _times(networks: Mapping[str, Predictor]) -> dict[str, float]:

@@ -153,3 +153,29 @@ def test_a_photograph_set(trained, shared, capsys) -> None:
     weights = trained / "weights.safetensors"
     assert evaluate("--weights", weights, "--data", f"ECSSD={shared / 'data/ECSSD'}", "--limit", "4", "--quick") == 0
     assert "| ECSSD | 4 |" in capsys.readouterr().out
+
+
+def test_maps_to_be_scored_are_not_replaced(trained, pictures, tmp_path, capsys) -> None:
+    """A report replaces the maps of the one before it, which --saliency may name."""
+    weights, report = trained / "weights.safetensors", tmp_path / "report"
+    words = ("--weights", weights, "--data", f"mine={pictures}", "-o", report)
+    assert evaluate(*words, "--maps") == 0
+    before = {file: file.read_bytes() for file in report.rglob("*") if file.is_file()}
+    there = report / "maps/small"
+    assert there.is_dir()
+    for more in (("--maps",), ()):
+        assert evaluate(*words, "--saliency", f"old={there}", *more) == 2
+        assert "lies in the report that is replaced" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in report.rglob("*") if file.is_file()} == before
+
+
+def test_two_rows_do_not_share_a_folder_of_maps(trained, pictures, tmp_path, capsys) -> None:
+    weights, report = trained / "weights.safetensors", tmp_path / "report"
+    rows = ("--weights", f"a/b={weights}", f"a_b={weights}", "--data", f"mine={pictures}", "-o", report)
+    assert evaluate(*rows, "--maps") == 2
+    assert "maps of a/b and of a_b would lie in one folder" in capsys.readouterr().err
+    sets = ("--weights", weights, "--data", f"a/b={pictures}", f"a_b={pictures}", "-o", report)
+    assert evaluate(*sets, "--maps") == 2
+    assert "maps of a/b and of a_b would lie in one folder" in capsys.readouterr().err
+    assert not (report / "maps").exists()
+    assert evaluate(*rows, "--quick_scores") == 0  # without maps nothing is shared
