@@ -122,20 +122,21 @@ _RESULTS |= {"gate": "gate.json", "tuning": "recipe.yaml"}
 
 
 def _row(folder: Path) -> tuple[str, str, str, str]:
-    from nas.report.runs import read_run, trainings_done
+    from nas.report.runs import done_of, read_run
 
     try:
         run = read_run(folder)
+        done, wanted = done_of(run) or (0, 0)
         scores = run.json("scores.json") if run.kind == "search" else None
-    except UserError as error:
+    except (UserError, TypeError, ValueError) as error:  # files that someone changed
         return str(folder), "?", str(error).splitlines()[0], ""
     steps = run.setting("recipe.steps", "steps")
     last = run.history[-1] if run.history else {}
     step = last.get("step", 0)
-    done, wanted = trainings_done(run) if run.kind == "comparison" else (0, 0)
-    if done < wanted:  # its table is written after each training
-        state = f"{done} of {wanted} trainings"
-    elif (folder / _RESULTS[run.kind]).is_file() and (run.kind != "search" or scores):
+    scored = run.kind not in ("search", "training") or (folder / "scores.json").is_file()  # which they write last
+    if done < wanted:
+        state = f"{done} of {wanted} {'trainings' if run.kind == 'comparison' else 'trials'}"
+    elif (folder / _RESULTS[run.kind]).is_file() and scored:
         state = "finished"
         last = (scores or {}).get("found") or last  # a search's history is its supernet's
     elif (folder / "checkpoint.pt").is_file():

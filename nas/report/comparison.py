@@ -7,7 +7,7 @@ from typing import Any
 
 import genotypes
 from nas.report.parts import Facts, Link, Page, Part, Section, Table, Text, charts, drawing, number, origin, photograph
-from nas.report.runs import Run, read_table, trainings_done
+from nas.report.runs import Run, done_of, read_table
 from nas.visualize.charts import CostPoint, Dots, dots, lines, pareto, trade_off
 
 __all__ = ["comparison_page"]
@@ -19,8 +19,10 @@ def comparison_page(run: Run) -> Page:
     """The page of a comparison's folder, as far as its trainings came."""
     table: list[Mapping[str, Any]] = run.json("table.json") or []
     trainings = read_table(run.path / "trainings.csv")
-    folders = sorted(path for path in (run.path / "runs").glob("*") if path.is_dir())
-    done, wanted = trainings_done(run)
+    seeds = {f"seed{seed}" for seed in run.config.get("seeds") or ()}  # the folder may hold trainings of others
+    folders = [path for path in (run.path / "runs").glob("*") if path.name.rpartition("-")[2] in seeds]
+    folders = sorted(path for path in folders if path.is_dir())
+    done, wanted = done_of(run) or (0, 0)
     sections = [
         _summary(run, done, wanted),
         _table(table) if table else None,
@@ -30,9 +32,7 @@ def comparison_page(run: Run) -> Page:
         _trainings(folders),
         _networks(run),
         _predictions(folders),
-        origin(
-            run, f"python -m retrain.compare --out {run.path}      # continue; more genotypes or seeds may be added"
-        ),
+        origin(run, f"python -m retrain.compare --out {run.path}      # continue"),
     ]
     return Page(
         title=f"Comparison: {run.path.name}",

@@ -12,7 +12,7 @@ import genotypes
 from genotypes import Genotype, UserError
 from genotypes.yaml_io import parse_yaml, read_text
 
-__all__ = ["Run", "kind_of", "read_run", "read_table", "trainings_done"]
+__all__ = ["Run", "done_of", "kind_of", "read_run", "read_table"]
 
 Row = dict[str, Any]
 # Kind of a run -> the setting that no kind after it has.
@@ -72,12 +72,6 @@ def read_run(path: str | Path) -> Run:
     return Run(path=path, kind=kind, config=settings, environment=environment, history=read_table(path / "history.csv"))
 
 
-def trainings_done(run: Run) -> tuple[int, int]:
-    """Of a comparison: trainings that are done, and those that it wants."""
-    wanted = len(run.config.get("genotypes") or ()) * len(run.config.get("seeds") or ())
-    return sum(1 for _ in (run.path / "runs").glob("*/scores.json")), wanted
-
-
 def kind_of(path: str | Path | None) -> str | None:
     """The kind of the run in a folder; None where there is no run, or no folder."""
     try:
@@ -95,6 +89,23 @@ def _kind_and_settings(path: Path) -> tuple[str, dict[str, Any]]:
         if isinstance(settings, dict) and setting in settings:
             return kind, settings
     raise UserError(f"{config}: expected the configuration of a run, with one of the keys {', '.join(KINDS.values())}")
+
+
+def done_of(run: Run) -> tuple[int, int] | None:
+    """(How many are done, of how many) of a comparison's trainings or a study's trials; None for runs of other kinds.
+
+    What a folder holds beside is not counted: a comparison may be gone on with for other seeds.
+    """
+    if run.kind == "comparison":
+        seeds = run.config.get("seeds") or ()
+        rows = read_table(run.path / "trainings.csv")
+        done = {(row.get("label"), row.get("seed")) for row in rows if row.get("seed") in seeds}
+        return len(done), len(run.config.get("genotypes") or ()) * len(seeds)
+    if run.kind == "tuning":
+        states = [row.get("state") for row in read_table(run.path / "trials.csv")]
+        finished = sum(state in ("complete", "pruned") for state in states)
+        return finished, int(run.setting("trials.count", default=0))
+    return None
 
 
 def read_table(path: Path) -> list[Row]:

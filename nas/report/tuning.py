@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.report.parts import Facts, Page, Section, Table, charts, number, origin
-from nas.report.runs import Run, read_table
+from nas.report.runs import Run, done_of, read_table
 from nas.visualize.charts import Dots, dots, lines
 
 __all__ = ["tuning_page"]
@@ -17,8 +17,8 @@ _AFTER = ("seconds", "repeat_of")
 def tuning_page(run: Run) -> Page:
     """The page of a study's folder, as far as the study came."""
     trials = read_table(run.path / "trials.csv")
-    wanted = int(run.setting("trials.count", default=0))
-    finished = [row for row in trials if row["state"] in ("complete", "pruned")]
+    done, wanted = done_of(run) or (0, 0)
+    pruned = sum(row["state"] == "pruned" for row in trials)
     facts = [
         ("genotype", str(run.setting("genotype"))),
         ("photographs", str(run.setting("data", default="?"))),
@@ -27,7 +27,7 @@ def tuning_page(run: Run) -> Page:
             "sampler, pruner",
             f"{run.setting('trials.sampler', default='tpe')}, {run.setting('trials.pruner', default='none')}",
         ),
-        ("trials", f"{len(finished)} of {wanted}, {sum(row['state'] == 'pruned' for row in finished)} ended early"),
+        ("trials", f"{done} of {wanted}, {pruned} ended early"),
     ]
     sections = [
         Section("summary", "What was tried", [Facts(facts)]),
@@ -40,8 +40,8 @@ def tuning_page(run: Run) -> Page:
     ]
     return Page(
         title=f"Study of a recipe: {run.path.name}",
-        state="complete" if len(finished) >= wanted else f"not complete: {len(finished)} of {wanted} trials are done",
-        complete=len(finished) >= wanted,
+        state="complete" if done >= wanted else f"not complete: {done} of {wanted} trials are done",
+        complete=done >= wanted,
         sections=sections,
     )
 

@@ -3,11 +3,12 @@
 import dataclasses
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from genotypes import UserError
+from genotypes import UserError, UserNote
 from genotypes.files import write_csv
 from nas.command import Command, run_command
 from nas.options import read_file, to_yaml
@@ -16,7 +17,7 @@ from nas.report.runs import kind_of
 from nas.run import RunFolder, check_free
 from nas.visualize.charts import save_figure
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
-from retrain.compare.runs import run_folder
+from retrain.compare.runs import left_out, run_folder
 from retrain.compare.table import (
     draw_dots,
     draw_pictures,
@@ -52,7 +53,8 @@ COMMAND = Command(
   python -m retrain.compare --genotypes searched=runs/a/genotype.yaml random:0 fpn --out runs/c --recipe photos_cpu \\
       --backbone_weights mobilenet_v2.pth --data DUTS=DUTS-TR --test ECSSD=ECSSD --cache runs/cache
   python -m retrain.compare --genotypes runs/a minet_vgg16 --backbone_weights mobilenet_v2=m.pth vgg16_bn=v.pth
-  python -m retrain.compare --out runs/c                   continue; more genotypes or seeds may be added
+  python -m retrain.compare --out runs/c                   continue
+  python -m retrain.compare --out runs/c --seeds 0 1 2 3   with a seed more: name all of them; genotypes likewise
 
 recipes: {", ".join(recipe_names())}; or your own YAML file""",
     first=[
@@ -114,6 +116,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"saved   {run.path / 'table.md'} (table.tex, trainings.csv, trade_off.pdf, photographs.png, ... beside it)")
     if page:
         print(f"page    {page}")
+    if left := left_out(plan, run.path):
+        told = f"{', '.join(left)}: trained here and not in the table, since --genotypes and --seeds name others now"
+        warnings.warn(told, UserNote, stacklevel=1)
     if diverged:
         raise UserError("the table lacks trainings that diverged:\n  " + "\n  ".join(diverged))
 

@@ -18,7 +18,7 @@ from retrain.compare.entries import Entry
 from retrain.train import TrainConfig, open_training, train, training_photos
 from retrain.train.training import read_scores
 
-__all__ = ["ComparisonPlan", "Training", "compare", "plan_comparison", "run_folder"]
+__all__ = ["ComparisonPlan", "Training", "compare", "left_out", "plan_comparison", "run_folder"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +119,12 @@ def _latencies(cfg: CompareConfig, networks: dict[str, Genotype]) -> dict[str, f
 def run_folder(entry: Entry, seed: int, out: Path) -> Path:
     """Where one training lies."""
     return out / "runs" / f"{entry.folder}-seed{seed}"
+
+
+def left_out(plan: ComparisonPlan, out: Path) -> list[str]:
+    """The folders of complete trainings of the comparison that are none of the plan's."""
+    named = {run_folder(entry, seed, out) for entry, seed in plan.jobs}
+    return sorted(file.parent.name for file in (out / "runs").glob("*/scores.json") if file.parent not in named)
 
 
 def _config(cfg: CompareConfig, start: dict[str, str], entry: Entry, seed: int, out: Path) -> TrainConfig:

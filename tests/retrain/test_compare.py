@@ -84,7 +84,8 @@ def test_two_genotypes_and_again(tmp_path, space_file, small_file, monkeypatch, 
     assert "[1/2]" not in capsys.readouterr().out
 
     assert compare("--out", out, "--genotypes", small_file, "fpn", "--space", space_file) == 0  # one more
-    assert "[2/2] fpn" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "[2/2] fpn" in told.out and "random-0-seed0: trained here and not in the table" in told.err
 
     config = (out / "config.yaml").read_text()
     assert compare("--out", out, "--recipe.optim.lr", "0.5") == 2

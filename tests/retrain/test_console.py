@@ -120,3 +120,35 @@ def test_runs_tells_what_a_search_found_and_how_far_a_comparison_came(tmp_path, 
 def test_user_errors(words, message, capsys):
     assert main(words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_is_half_done_is_not_finished(trained, tmp_path, capsys):
+    """A comparison has a table after its first training, and an extended study a recipe of before."""
+    runs = tmp_path / "runs"
+
+    def state(folder: Path) -> str:
+        assert main(["runs", str(folder)]) == 0
+        return capsys.readouterr().out.splitlines()[1]
+
+    comparison = runs / "c"
+    comparison.mkdir(parents=True)
+    (comparison / "config.yaml").write_text("genotypes: [a, b]\nseeds: [1]\n")
+    (comparison / "table.md").write_text("| a |")
+    # Of seed 0 all are there, from before; of seed 1 one is.
+    (comparison / "trainings.csv").write_text("label,seed,set\na,0,held_out\nb,0,held_out\na,1,held_out\na,1,ECSSD\n")
+    assert "1 of 2 trainings" in state(comparison)
+    with open(comparison / "trainings.csv", "a") as file:
+        file.write("b,1,held_out\n")
+    assert "finished" in state(comparison)
+
+    study = runs / "t"
+    study.mkdir()
+    (study / "config.yaml").write_text("search: [ema=0]\ntrials: {count: 3}\n")
+    (study / "recipe.yaml").write_text("ema: 0\n")
+    (study / "trials.csv").write_text("number,state,MAE_raw\n0,complete,0.1\n1,pruned,0.2\n2,running,\n")
+    assert "2 of 3 trials" in state(study)
+
+    training = Path(shutil.copytree(trained, runs / "a"))
+    (training / "config.yaml").write_text("genotype: small\nrecipe: {steps: 6}\n")
+    (training / "scores.json").unlink()  # interrupted while it scored
+    assert "at step 6 of 6" in state(training)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import made_runs
 import pytest
+import yaml
 
 from genotypes import UserError
 from nas.command import run_command
@@ -178,3 +179,12 @@ def test_pages_need_no_torch():
     code = "import nas.report, sys; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_comparison_of_other_seeds_counts_its_own(tmp_path: Path) -> None:
+    """The folder still holds the trainings of the seeds that it was begun with."""
+    run = made_runs.comparison(tmp_path / "run")
+    config = yaml.safe_load((run / "config.yaml").read_text()) | {"seeds": [1, 2]}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    page = write_report(run).read_text()
+    assert "not complete: 3 of 6 trainings are done" in page and "fpn-seed1" in page and "fpn-seed0" not in page
