@@ -94,7 +94,7 @@ def test_runs_tells_what_a_search_found_and_how_far_a_comparison_came(tmp_path, 
     found |= {
         "two/config.yaml": "genotypes: [a, b]\nseeds: [0]\n",
         "two/table.md": "",
-        "two/runs/a-seed0/scores.json": "{}",
+        "two/trainings.csv": "label,seed\na,0\n",
     }
     for name, text in found.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -103,8 +103,7 @@ def test_runs_tells_what_a_search_found_and_how_far_a_comparison_came(tmp_path, 
     search, two = sorted(capsys.readouterr().out.splitlines()[1:])
     assert search.split(maxsplit=3)[2:] == ["finished", "loss 2.5000, maxF 0.5000"]
     assert "1 of 2 trainings" in two
-    (tmp_path / "two" / "runs" / "b-seed0").mkdir()
-    (tmp_path / "two" / "runs" / "b-seed0" / "scores.json").write_text("{}")
+    (tmp_path / "two/trainings.csv").write_text("label,seed\na,0\nb,0\n")
     assert main(["runs", str(tmp_path / "two")]) == 0
     assert "finished" in capsys.readouterr().out
 
