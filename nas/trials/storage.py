@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -32,6 +32,7 @@ __all__ = [
     "Heartbeat",
     "Watch",
     "anchor_storage",
+    "give_back",
     "open_storage",
     "reason",
     "storage_name",
@@ -198,6 +199,13 @@ def _started(pid: int) -> str | None:
     except PermissionError:
         pass
     return ""
+
+
+def give_back(storage: BaseStorage, trial_id: int) -> None:
+    """Let anybody try a trial again: the same one, with the choices that it has."""
+    with suppress(OptunaError, RuntimeError):  # finished by now
+        storage.set_trial_user_attr(trial_id, _WORKER, None)
+        storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
 
 class Watch:

@@ -28,7 +28,7 @@ from nas.options import Config, changed_of, difference, plain
 from nas.run import Interrupted, Interrupts, progress_bar
 from nas.trials.records import REPEAT, Trials, read_trial, write_trials
 from nas.trials.samplers import PRUNERS, SAMPLERS, Identify, make_pruner, make_sampler, tell_apart
-from nas.trials.storage import STORAGE_ERRORS, Heartbeat, Watch, open_storage, reason, storage_name
+from nas.trials.storage import STORAGE_ERRORS, Heartbeat, Watch, give_back, open_storage, reason, storage_name
 
 __all__ = ["Report", "Score", "TrialsConfig", "check_trials", "comparable", "run_trials"]
 
@@ -219,15 +219,7 @@ class _Worker:
     def _recover_lost(self) -> None:
         if not self._alone:
             for trial in self._watch.lost(self._study.get_trials(deepcopy=False)):
-                self._give_back(trial)
-
-    def _give_back(self, trial: FrozenTrial | optuna.Trial) -> None:
-        """Let anybody try it again: the same trial, with the choices that it has."""
-        try:
-            self._storage.set_trial_user_attr(trial._trial_id, "worker", None)
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-        except (OptunaError, RuntimeError):
-            pass  # finished by now
+                give_back(self._storage, trial._trial_id)
 
     def _try_one(self) -> None:
         trial = self._study.ask()
@@ -243,9 +235,9 @@ class _Worker:
         except TrialPruned:
             self._tell(trial, state=TrialState.PRUNED)
         except _Stopped:
-            self._give_back(trial)
+            give_back(self._storage, trial._trial_id)
         except BaseException:
-            self._give_back(trial)
+            give_back(self._storage, trial._trial_id)
             raise
         else:
             self._tell(trial, values)
@@ -268,7 +260,7 @@ class _Worker:
         return [math.inf if math.isnan(value) else value for value in values]
 
     def _reporter(self, trial: optuna.Trial) -> Report:
-        before = set(self._study._storage.get_trial(trial._trial_id).intermediate_values)
+        before = set(self._storage.get_trial(trial._trial_id).intermediate_values)
 
         def report(step: int, value: float) -> None:
             if self._cfg.pruner != "none":
