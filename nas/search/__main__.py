@@ -69,12 +69,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     budget = f", budget {cfg.budget:,.6g}" if cfg.budget is not None else ""
     if result.cost is not None:
         unit, size = COST_KINDS[cfg.cost or "macs"], " x ".join(map(str, result.genotype.input.size))
-        said = f" {_SAID_BY[cfg.strategy.owner.whole_networks]}" if result.timed else ""
+        said = f" {_SAID_BY[cfg.whole_networks]}" if result.timed else ""
         digits = ",.4g" if result.timed else ",.6g"
         print(f"costs   {result.cost:{digits}} {unit}{said}{budget} (at {size})")
     if result.timed is not None:
         print(f"timed   {result.timed}{budget}")
-    if cfg.strategy.owner.whole_networks:
+    if cfg.whole_networks:
         print(f"beside  uniform scaling, so scored: {result.path / 'line.csv'}")
     if result.front:
         print(f"front   {len(result.front)} genotypes in {result.path / 'front'} (drawn: {result.path / 'front.svg'})")

@@ -113,9 +113,14 @@ class SearchConfig(LoopOptions, PhotoOptions):
         check_side(self.size)
 
     @property
+    def whole_networks(self) -> bool:
+        """Whether the strategy decides choices of every kind, see `nas.search.members`."""
+        return self.strategy.owner.whole_networks
+
+    @property
     def changeable(self) -> tuple[str, ...]:
         """Options that a resumed run may be given anew: they decide what follows the training, and that alone."""
-        return ("budget", "trials.count") if self.strategy.owner.whole_networks else ()
+        return ("budget", "trials.count") if self.whole_networks else ()
 
     @property
     def evaluations(self) -> int:

@@ -89,7 +89,7 @@ def what_is_scored(cfg: SearchConfig, setup: SearchSetup) -> dict[str, Any]:
     found["spaces"] = [[space.hash, *space.input.size] for space in (setup.space, setup.export)]
     if setup.objective and setup.objective.table.kind == "latency":
         found["latencies"] = setup.objective.to_json()  # milliseconds of two machines must not meet in one study
-    if cfg.cost == "latency" and cfg.strategy.owner.whole_networks:
+    if cfg.cost == "latency" and cfg.whole_networks:
         device, threads = timed_on(setup.device, cfg.runtime)
         found["latencies"] = [machine_name(device), cfg.runtime, threads]
     return found

@@ -60,7 +60,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     trials = study_config(cfg)
     study = replace(trials, storage=anchor_storage(trials.storage, began.get("folder")))
     if cfg.strategy.owner.sampler:
-        check_trials(study, objectives=2 if cfg.cost or cfg.strategy.owner.whole_networks else 1)
+        check_trials(study, objectives=2 if cfg.cost or cfg.whole_networks else 1)
     space, export = open_space(cfg), export_space(cfg)
     _check_choices(cfg, space)
     with seeded(cfg.seed):
@@ -74,18 +74,18 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     if cfg.start_from and not find_checkpoint(folder):
         warm_start(net, cfg.start_from)
     # Whole networks are counted and measured one by one: their cost is no sum over edges.
-    needed = not cfg.strategy.owner.whole_networks and is_first()  # one process measures: two would find two costs
+    needed = not cfg.whole_networks and is_first()  # one process measures: two would find two costs
     objective = from_first(open_objective(cfg, export, Path(folder) if folder else None) if needed else None)
-    if cfg.strategy.owner.whole_networks:
+    if cfg.whole_networks:
         check_member_budget(cfg, space, device)
     # A member sees pictures at its own size: from smaller ones it would be trained, and judged, without their detail.
-    side = max(cfg.size, *space.input.size) if cfg.strategy.owner.whole_networks else cfg.size
+    side = max(cfg.size, *space.input.size) if cfg.whole_networks else cfg.size
     photos = (photos or cfg.open_photos(side, teacher=cfg.teacher)).to(device)
     try:
         weight_rows, architecture_rows, held_out_rows = split(len(photos), cfg.fractions, cfg.data_seed)
     except ValueError as error:
         raise UserError(f"fractions {list(cfg.fractions)} of {cfg.data}: {error}") from None
-    if cfg.strategy.owner.whole_networks:  # nothing but weights is learnt
+    if cfg.whole_networks:  # nothing but weights is learnt
         weight_rows = torch.cat([weight_rows, architecture_rows])
     samples = partial(Samples, photos=photos, convention=space.input, device=device)
     batches = partial(Batches, batch_size=cfg.batch_size, augment=cfg.augment, seed=cfg.seed)
@@ -107,7 +107,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
 
 def _check_compile(cfg: SearchConfig, device: torch.device) -> None:
     """UserError for steps that are to be compiled and cannot be."""
-    if cfg.compile == "on" and cfg.strategy.owner.whole_networks:
+    if cfg.compile == "on" and cfg.whole_networks:
         raise UserError(f"--compile on: strategy {cfg.strategy.name} computes another network in each step")
     check_compile(cfg.compile, device)
 
@@ -116,7 +116,7 @@ def _check_runtime(cfg: SearchConfig) -> None:
     """UserError for a runtime that cannot be timed here, or not by this strategy."""
     if cfg.runtime is None:
         return
-    if not cfg.strategy.owner.whole_networks:
+    if not cfg.whole_networks:
         raise UserError(
             f"runtime {cfg.runtime}: strategy {cfg.strategy.name} needs a table of what candidates cost, and times of "
             f"deployed candidates do not add up to a network's; take --strategy {_able()}, or leave --runtime out"
@@ -130,7 +130,7 @@ def _check_ignored(cfg: SearchConfig) -> None:
     """UserError for an option that has no meaning where members are decided whole."""
     given = {"export_size": cfg.export_size, "export_channels": cfg.export_channels}
     ignored = [f"--{name}" for name, value in given.items() if value]
-    if cfg.strategy.owner.whole_networks and ignored:
+    if cfg.whole_networks and ignored:
         raise UserError(
             f"strategy {cfg.strategy.name}: members keep the sizes and widths that the space gives them: leave out "
             f"{', '.join(ignored)}"
@@ -144,7 +144,7 @@ def _able() -> str:
 
 def _check_shared(cfg: SearchConfig, net: Network) -> None:
     """UserError for a strategy whose steps several processes cannot divide among them."""
-    if cfg.strategy.owner.whole_networks or not cfg.strategy.build(net, seed=cfg.seed, steps=cfg.steps).learns:
+    if cfg.whole_networks or not cfg.strategy.build(net, seed=cfg.seed, steps=cfg.steps).learns:
         raise UserError(
             f"strategy {cfg.strategy.name}: its steps are not divided among processes; start it with python -m "
             "(docs/several_machines.md)"
@@ -154,7 +154,7 @@ def _check_shared(cfg: SearchConfig, net: Network) -> None:
 def _check_choices(cfg: SearchConfig, space: Genotype) -> None:
     """UserError for choices that a strategy cannot decide."""
     others = [way for way in space.choices() if way not in space.open_edges()]
-    if others and not cfg.strategy.owner.whole_networks:
+    if others and not cfg.whole_networks:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UserError(
             f"strategy {cfg.strategy.name} decides operations only; {space.name} also leaves {others[0]}{more} open: "

@@ -45,7 +45,7 @@ def search(cfg: SearchConfig, run: RunFolder, *, setup: SearchSetup | None = Non
     setup: what `open_search(cfg)` gave, where the caller has opened it already.
     """
     setup = setup or open_search(cfg, folder=run.path)
-    if cfg.strategy.owner.whole_networks:
+    if cfg.whole_networks:
         return search_members(cfg, run, setup)
     save(setup.export, run.path / "space.yaml")  # what was open: random rivals are drawn from it
     if setup.objective:
