@@ -26,6 +26,7 @@ from nas.deploy.formats import (
     open_file,
     open_graph,
     open_model,
+    open_module,
     save_openvino,
 )
 from nas.network import Network
@@ -44,6 +45,7 @@ __all__ = [
     "open_file",
     "open_graph",
     "open_model",
+    "open_module",
     "program",
     "save_openvino",
 ]

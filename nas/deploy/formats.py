@@ -36,6 +36,7 @@ __all__ = [
     "open_file",
     "open_graph",
     "open_model",
+    "open_module",
     "save_openvino",
 ]
 
@@ -115,8 +116,7 @@ def open_file(
         return _onnxruntime(str(path), threads, size)
     if path.suffix in (".onnx", ".xml"):
         return _openvino(path, threads, size, precision)
-    module = torch.export.load(path).module()
-    return _torch(module)
+    return open_module(torch.export.load(path).module())
 
 
 def open_graph(graph: fx.GraphModule, runtime: str, *, size: tuple[int, int]) -> Run:
@@ -127,7 +127,7 @@ def open_graph(graph: fx.GraphModule, runtime: str, *, size: tuple[int, int]) ->
     check_runtime(runtime)
     if runtime == "torch":
         graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        return _torch(graph)
+        return open_module(graph)
     return open_model(onnx_model(program(graph, size)), runtime)
 
 
@@ -155,7 +155,9 @@ def bf16_here() -> bool:
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _torch(module: torch.nn.Module) -> Run:
+def open_module(module: torch.nn.Module) -> Run:
+    """A module in evaluation mode as a function, computed by torch."""
+
     def run(pictures: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return module(torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last)).numpy()

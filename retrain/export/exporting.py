@@ -19,7 +19,18 @@ import genotypes
 from genotypes import Input, UserError
 from genotypes.files import check_folder, writing
 from nas.cost.clock import Others, milliseconds
-from nas.deploy import PictureNetwork, Run, bf16_here, deploy, need, onnx_model, open_file, program, save_openvino
+from nas.deploy import (
+    PictureNetwork,
+    Run,
+    bf16_here,
+    deploy,
+    need,
+    onnx_model,
+    open_file,
+    open_module,
+    program,
+    save_openvino,
+)
 from nas.network import Network
 from nas.run import quiet, torch_threads
 from nas.run.sizes import check_side
@@ -230,7 +241,7 @@ class _Bench:
         tell: Callable[[str], None],
     ) -> None:
         self.folder, self.size, self.threads, self.tell = folder, size, threads, tell
-        self.picture = PictureNetwork(network).eval()
+        self.network = open_module(PictureNetwork(network).eval())
         self.scored = scored
         # Row name -> format, runtime, precision.
         runtimes = {"pt2": "torch.export", "openvino": "openvino"}
@@ -245,7 +256,7 @@ class _Bench:
             self.tell("check")
             differences = self._differences()
             self.tell("time")
-            calls = {"network": self._call(self._network())}
+            calls = {"network": self._call(self.network)}
             calls |= {name: self._call(self._open(name, size=self.size)) for name in self.files}
             ms = milliseconds(calls, threads=self.threads)
             scores = self._scores()
@@ -272,14 +283,6 @@ class _Bench:
         mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (_REMBG.mean, _REMBG.std))
         return lambda pictures: run((pictures - mean) / std)
 
-    def _network(self) -> Run:
-        def run(pictures: np.ndarray) -> np.ndarray:
-            with torch.inference_mode():
-                seen = torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last)
-                return self.picture(seen).numpy()
-
-        return run
-
     def _call(self, run: Run) -> Callable[[], object]:
         pictures = _noise(1, self.size)
         return lambda: run(pictures)
@@ -287,11 +290,11 @@ class _Bench:
     def _differences(self) -> dict[str, float]:
         """File -> the largest difference of a probability; RuntimeError where a file is no faithful one."""
         found = dict.fromkeys(self.files, 0.0)
-        network, runs = self._network(), {name: self._open(name) for name in self.files}
+        runs = {name: self._open(name) for name in self.files}
         for size in (self.size, *_OTHER_SIZES):
             for batch in _BATCHES:
                 pictures = _noise(batch, size)
-                expected = network(pictures)
+                expected = self.network(pictures)
                 for name, run in runs.items():
                     apart = float(np.abs(run(pictures) - expected).max())
                     found[name] = max(found[name], math.inf if math.isnan(apart) else apart)
@@ -309,7 +312,7 @@ class _Bench:
         scored = {}
         for name in ("network", *rounded):
             self.tell(f"score {name}")
-            run = self._network() if name == "network" else self._open(name)
+            run = self.network if name == "network" else self._open(name)
             data, told = self.scored.data, self.scored.told
             with quiet():
                 scores = evaluate(_on_tensors(run), data, size=self.size, workers=0, quick=True, name=told).scores
