@@ -66,7 +66,7 @@ def test_the_commands_of_the_page(tmp_path):
         assert done.returncode == 0, f"{line}\n{done.stderr}"
     photo = ROOT / "docs/photographs/cat.jpg"
     saliency, cutout = Image.open(tmp_path / "map.png"), Image.open(tmp_path / "cut-out.png")
-    expected = retrain.load(tmp_path / "runs/ship/weights.safetensors", size=224)(photo)
+    expected = retrain.load(tmp_path / "runs/ship/weights.safetensors", size=64)(photo)
     levels = np.asarray(saliency, np.int16)
     assert levels.std() > 0 and np.abs(levels - np.asarray(expected, np.int16)).max() <= 1
     assert np.array_equal(np.asarray(cutout.getchannel("A")), levels)
