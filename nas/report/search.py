@@ -169,9 +169,12 @@ def _worth(
     )
     if left := worth["edges_left"]:
         conditions += f" {left} edges were left out: the time was over (--worth_seconds)."
+    title = "Why: what each edge is worth"
+    if not measured:
+        return Section("why", title, [Text("No edge was measured in time."), Text(conditions, muted=True)])
     return Section(
         "why",
-        "Why: what each edge is worth",
+        title,
         [
             Text(
                 "By how much the held-out loss rises when one edge becomes its runner-up (the second most probable "
@@ -195,9 +198,7 @@ def _worth(
                     )
                 ],
                 size="large",
-            )
-            if measured
-            else Text("No edge was measured in time."),
+            ),
             Table(("edge", "chosen", "runner-up", "loss with runner-up", "loss with none"), table, conditions),
         ],
     )
