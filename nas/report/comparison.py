@@ -77,6 +77,7 @@ def _table(table: Sequence[Mapping[str, Any]]) -> Section:
         ]
         parts.append(Text(f"On {name}:"))
         parts.append(Table(["genotype", *metrics, *(f"{metric} - random" for metric in gaps)], rows))
+    timed = [row for row in table if row.get("latency_ms")]
     costs = [
         [
             label,
@@ -84,6 +85,7 @@ def _table(table: Sequence[Mapping[str, Any]]) -> Section:
             f"{row['params']:,.0f}",
             f"{row['macs'] / 1e6:,.1f}",
             f"{row['images_per_second']:.1f}",
+            *([number(row.get("latency_ms"), digits=1)] if timed else []),
         ]
         for label, row in zip(names, table, strict=True)
     ]
@@ -92,7 +94,8 @@ def _table(table: Sequence[Mapping[str, Any]]) -> Section:
         "'- random': the difference to the mean of the random genotypes with the same seed."
     )
     parts.append(Text("What the networks cost:"))
-    parts.append(Table(("genotype", "trainings", "parameters", "million multiply-adds", "images/s"), costs, caption))
+    head = ["genotype", "trainings", "parameters", "million multiply-adds", "images/s in training"]
+    parts.append(Table([*head, *(["ms of one photograph"] if timed else [])], costs, caption))
     return Section("table", "The table", parts)
 
 
@@ -143,9 +146,9 @@ def _costs(table: Sequence[Mapping[str, Any]]) -> Section:
         for cost, told in costs.items():
             points = [CostPoint(x=row[cost], y=row["scores"][name][metric]["mean"], label=row["label"]) for row in rows]
             rising = _direction(metric).startswith("higher")
-            title = f"{name}: {metric} against {told}"
             ylabel = metric if rising else f"{metric} (lower is better)"
             front = pareto(points, lambda p: p.x, (lambda p: -p.y) if rising else (lambda p: p.y))
+            title = f"{name}: {metric}"
             figures.append(trade_off(points, front, title=title, xlabel=told, ylabel=ylabel, rising=rising))
     return Section("costs", "Scores against cost", [charts("costs", figures)])
 
