@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from genotypes import OPERATIONS, RESAMPLINGS, Edge, Genotype, UserError
+from genotypes import OPERATIONS, RESAMPLINGS, Edge, Genotype, Input, Size, UserError
 
 __all__ = [
     "Probabilities",
@@ -92,7 +92,7 @@ def differences(first: Genotype, second: Genotype) -> list[str]:
     """What differs, a line each: first what is around the cells, then features and edges, in their order."""
     lines = []
     for what, texts in (
-        ("input", [str(one.input) for one in (first, second)]),
+        ("input", [_input(one.input) for one in (first, second)]),
         (
             "backbone",
             [f"{b.name} with {', '.join(b.taps)}" if b else "none" for b in (first.backbone, second.backbone)],
@@ -110,7 +110,7 @@ def differences(first: Genotype, second: Genotype) -> list[str]:
             continue
         nodes = graphs[0][name], graphs[1][name]
         for key in ("stride", "width", "combine", "post", "size"):
-            one, other = (getattr(node, key) for node in nodes)
+            one, other = (_words(getattr(node, key)) for node in nodes)
             if one != other:
                 lines.append(f"{name}, {key}: {one} -> {other}")
         edges = [{edge.id: edge for edge in node.edges} for node in nodes]
@@ -125,6 +125,15 @@ def differences(first: Genotype, second: Genotype) -> list[str]:
                 ]
                 lines.append(f"{edge}: {texts[0]} -> {texts[1]}")
     return lines
+
+
+def _words(value: object) -> str:
+    return f"{value.rule} {value.of}" if isinstance(value, Size) else str(value)
+
+
+def _input(of: Input) -> str:
+    sides = f"one of {', '.join(map(str, of.sizes))}" if of.sizes else f"{of.size[0]} x {of.size[1]}"
+    return f"{sides}, mean {', '.join(map(str, of.mean))}, std {', '.join(map(str, of.std))}"
 
 
 def _resampling(steps: tuple[str, ...], stride: int, target: int) -> Iterator[tuple[str, int]]:

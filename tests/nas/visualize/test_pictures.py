@@ -171,6 +171,7 @@ def test_a_difference_of_unlike_genotypes_says_what_only_one_has():
     texts = differences(first, second)
     assert any(line.startswith("pyramid.m_f32: only in A") for line in texts)
     assert any(line.startswith("fuse16.n1: only in B") for line in texts)
+    assert any(line.startswith("head4.logits, size: like pyramid.p_f4 -> like ") for line in texts)
     picture = difference_picture(first, second)
     assert {"2  pyramid in A", "6  fuse16 in B"} <= {panel.title for panel in picture.panels}
     words = {line.text for panel in picture.panels for arrow in panel.arrows for line in arrow.lines}
