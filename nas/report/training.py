@@ -36,7 +36,8 @@ def training_page(run: Run) -> Page:
             ("trained on", f"{scores['train_images']:,} photographs, {scores['images_per_second']:.1f} a second"),
             ("parameters", f"{scores['params']:,}"),
         ]
-    next_step = f"python -m retrain.predict --weights {run.path}/weights.safetensors PHOTO -o maps"
+    native = " --native" if run.setting("recipe.native") else ""
+    next_step = f"python -m retrain.predict{native} --weights {run.path}/weights.safetensors PHOTO -o maps"
     sections = [
         Section("summary", "What was trained", [Facts(facts)]),
         _scores(scores) if scores else None,

@@ -1,6 +1,7 @@
 """The page of a study of recipes: the best settings, every trial, what each setting's values led to."""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def tuning_page(run: Run) -> Page:
         origin(
             run,
             f"python -m retrain.tune --out {run.path} --trials.count {wanted + 20}      # continue, or extend",
-            f"python -m retrain.train --genotype {run.setting('genotype')} --recipe {run.path}/recipe.yaml",
+            _training(run),
         ),
     ]
     return Page(
@@ -44,6 +45,16 @@ def tuning_page(run: Run) -> Page:
         complete=done >= wanted,
         sections=sections,
     )
+
+
+def _training(run: Run) -> str:
+    """The command that trains with what was found, on the same photographs and from the same weights."""
+    words = ["python", "-m", "retrain.train", "--genotype", str(run.setting("genotype"))]
+    words += ["--recipe", f"{run.path}/recipe.yaml"]
+    for name in ("data", "limit", "cache", "data_seed", "held_out", "backbone_weights", "init", "device"):
+        if (value := run.setting(name)) is not None:
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
 
 
 def _trials(trials: Sequence[Mapping[str, Any]]) -> list[Section]:

@@ -1,6 +1,7 @@
 """`python -m retrain.prune`."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,6 +92,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     save(out / "weights.safetensors", pruned.net)
     write_text(out / "pruning.json", json.dumps(document, indent=1))
     _report(document, options.threshold, out)
+    print(f"next    {_next(options, out, pruned.net)}")
+
+
+def _next(options: PruneConfig, out: Path, net: Network) -> str:
+    """The command that trains on: at the size that the network is for, on the same photographs where there are some."""
+    words = ["python", "-m", "retrain.train", "--genotype", str(out / "genotype.yaml")]
+    words += ["--init", str(out / "weights.safetensors"), "--recipe.size", str(net.genotype.input.size[0])]
+    if options.data:
+        usual = PruneConfig()
+        for name in ("data", "limit", "cache", "data_seed", "held_out", "device"):
+            if (value := getattr(options, name)) != getattr(usual, name):
+                words += [f"--{name}", str(value)]
+    return shlex.join(words)
 
 
 def _restate(net: Network, pruned: Network, options: PruneConfig) -> dict[str, dict[str, float]]:
@@ -133,7 +147,6 @@ def _report(document: dict[str, Any], threshold: float, out: Path) -> None:
         if s := document.get(name, {}).get("held_out"):
             print(f"scored  {name:<8}held-out ({s['images']}): maxF {s['maxF']:.4f}, MAE_raw {s['MAE_raw']:.4f}")
     print(f"saved   {out / 'weights.safetensors'} (genotype.yaml, pruning.json beside it)")
-    print(f"next    python -m retrain.train --genotype {out / 'genotype.yaml'} --init {out / 'weights.safetensors'}")
 
 
 if __name__ == "__main__":

@@ -154,6 +154,8 @@ def test_command(tmp_path, capsys):
     assert run_command(main, words) == 0
     said = capsys.readouterr().out
     assert "channels left" in said and "scored  after   held-out (2)" in said
+    made = f"--genotype {out / 'genotype.yaml'} --init {out / 'weights.safetensors'}"
+    assert said.endswith(f"next    python -m retrain.train {made} --recipe.size 32 --data synthetic:20\n")
     document = json.loads((out / "pruning.json").read_text())
     small = load(out / "weights.safetensors").network
     assert small.genotype == genotypes.load(out / "genotype.yaml") and small.genotype.input.size == (32, 32)

@@ -111,6 +111,8 @@ def test_the_page_of_a_study(tmp_path, small_file, pages_made) -> None:
     assert command(*words, "--trials.count", "2", "--pruner", "median", "--out", out) == 0
     page = (out / "report.html").read_text()
     assert "What the settings led to" in page and "1 - maxF" in page and "2 of 2" in page
+    # The command that trains with what was found, on the same photographs.
+    assert f"--recipe {out}/recipe.yaml --data synthetic:24 --data_seed 0 --held_out 0.1 --device cpu" in page
 
 
 def test_what_is_wrong_shows_before_a_folder_is_made(tmp_path, small_file, capsys) -> None:

@@ -188,3 +188,12 @@ def test_a_comparison_of_other_seeds_counts_its_own(tmp_path: Path) -> None:
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     page = write_report(run).read_text()
     assert "not complete: 3 of 6 trainings are done" in page and "fpn-seed1" in page and "fpn-seed0" not in page
+
+
+def test_what_was_trained_at_native_sizes_predicts_so(tmp_path: Path) -> None:
+    run = made_runs.training(tmp_path / "run")
+    assert "retrain.predict --weights" in write_report(run).read_text()
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["recipe"] = config.get("recipe", {}) | {"native": True}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "retrain.predict --native --weights" in write_report(run).read_text()
