@@ -1,5 +1,6 @@
 """Weight files of ours: safetensors that carry the genotype they belong to, so that a file is all one needs."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +24,21 @@ def save_weights(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor],
     with write_atomically(path) as file:
         try:
             save_file(tensors, file.name, metadata=metadata)
+            _sort_metadata(file.name)
         except SafetensorError as error:  # a full disk
             raise UserError(f"{path}: cannot be written: {error}") from None
+
+
+def _sort_metadata(path: str) -> None:
+    """The same content is the same bytes: safetensors writes metadata in an order that differs from call to call."""
+    with open(path, "r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+        if len(text) == size:  # else it spells something in another way
+            file.seek(8)
+            file.write(text)
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[Genotype, dict[str, Tensor]]:

@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+import genotypes
+import nas
 import retrain
 from genotypes import UserError
 from nas.command import run_command
@@ -105,3 +107,14 @@ def test_import_retrain_loads_nothing_heavy() -> None:
 def test_a_name_that_no_network_has_is_answered_with_those_that_exist() -> None:
     with pytest.raises(UserError, match="no weight file at sod_x, and no network of that name; known: "):
         retrain.load("sod_x")
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path) -> None:
+    """Two trainings are compared, and files told from one another, by their bytes."""
+    net = nas.build(genotypes.load("fpn_tiny"))
+    files = [tmp_path / f"{number}.safetensors" for number in range(12)]
+    for file in files:
+        retrain.save(file, net)
+    assert len({file.read_bytes() for file in files}) == 1
+    again = retrain.load(files[0]).network.state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in net.state_dict().items())
