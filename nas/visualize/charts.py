@@ -231,12 +231,12 @@ def pareto(items: Iterable[T], cost: Callable[[T], float], loss: Callable[[T], f
     return front
 
 
-def picture_rows(rows: Mapping[str, numpy.ndarray]) -> Figure:
+def picture_rows(rows: Sequence[tuple[str, numpy.ndarray]]) -> Figure:
     """Strips uint8[h, w, 3] of one size below one another, each with its name at the left."""
-    height, width = next(iter(rows.values())).shape[:2]
+    height, width = rows[0][1].shape[:2]
     figure, axes = panels(len(rows), 1, width=9.6, height=8.4 * height / width)
     figure.set_layout_engine("constrained", h_pad=0.01, hspace=0.01)
-    for axis, (label, strip) in zip(axes, rows.items(), strict=True):
+    for axis, (label, strip) in zip(axes, rows, strict=True):
         axis.imshow(strip)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)

@@ -238,9 +238,10 @@ def draw_pictures(strips: Mapping[str, Path]) -> "Figure":
     """The same photographs through every network. strips: label -> the predictions.png of its training."""
     from nas.visualize.charts import picture_rows
 
-    found: dict[str, np.ndarray] = {}
+    found: list[tuple[str, np.ndarray]] = []  # a genotype may be called masks
     for label, path in strips.items():
         with Image.open(path) as strip:
             photographs, masks, maps = np.split(np.asarray(strip), 3)
-        found |= {"photographs": photographs, "masks": masks, label: maps} if not found else {label: maps}
+        found += [] if found else [("photographs", photographs), ("masks", masks)]
+        found.append((label, maps))
     return picture_rows(found)

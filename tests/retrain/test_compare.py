@@ -5,9 +5,11 @@ import json
 import statistics
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import genotypes
 from genotypes import UserError, UserNote
@@ -18,7 +20,7 @@ from nas.training import Diverged
 from retrain.compare import CompareConfig, Entry, Training, read_entries, rows, runs
 from retrain.compare.__main__ import main
 from retrain.compare.config import starts
-from retrain.compare.table import draw_dots, draw_trade_off, latex, markdown
+from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown
 from search_spaces import fpn
 
 TINY = ("--data", "synthetic:24", "--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3")
@@ -263,3 +265,11 @@ def test_table_json_is_json(tmp_path, small_file) -> None:
     assert compare("--genotypes", small_file, *TINY, "--out", out, "--test", "t=synthetic:2") == 0
     (row,) = json.loads((out / "table.json").read_text())
     assert row["label"] == "small" and set(row["scores"]) == {"held_out", "t"}
+
+
+def test_a_genotype_may_be_called_as_a_row_of_pictures_is(tmp_path) -> None:
+    strip = np.repeat(np.repeat(np.uint8([[[10]], [[20]], [[30]]]), 8, axis=0), 16, axis=1)
+    Image.fromarray(np.repeat(strip, 3, axis=2)).save(tmp_path / "strip.png")
+    figure = draw_pictures({"masks": tmp_path / "strip.png", "photographs": tmp_path / "strip.png"})
+    shown = [(axis.get_ylabel(), int(axis.get_images()[0].get_array()[0, 0, 0])) for axis in figure.axes]
+    assert shown == [("photographs", 10), ("masks", 20), ("masks", 30), ("photographs", 30)]
