@@ -6,7 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import genotypes
-from nas.report.parts import Facts, Link, Page, Part, Section, Table, Text, charts, drawing, number, origin, photograph
+from nas.report.parts import (
+    Facts,
+    Link,
+    Page,
+    Part,
+    Section,
+    Table,
+    Text,
+    charts,
+    cost,
+    drawing,
+    number,
+    origin,
+    photograph,
+)
 from nas.report.runs import Run, done_of, read_table
 from nas.visualize.charts import CostPoint, Dots, dots, lines, pareto, trade_off
 
@@ -85,7 +99,7 @@ def _table(table: Sequence[Mapping[str, Any]]) -> Section:
             f"{row['params']:,.0f}",
             f"{row['macs'] / 1e6:,.1f}",
             f"{row['images_per_second']:.1f}",
-            *([number(row.get("latency_ms"), digits=1)] if timed else []),
+            *([cost(row["latency_ms"]) if row.get("latency_ms") else ""] if timed else []),
         ]
         for label, row in zip(names, table, strict=True)
     ]
