@@ -65,4 +65,4 @@ docs: install
 	$(BIN)/python -W error docs/api_reference.py build/docs
 
 clean:
-	rm -rf .venv runs build *.egg-info
+	rm -rf .venv runs/quick-* build *.egg-info
