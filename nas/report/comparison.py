@@ -157,8 +157,8 @@ def _costs(table: Sequence[Mapping[str, Any]]) -> Section:
         costs["latency_ms"] = "ms of one photograph"
     figures = []
     for name, metric in _metrics(table):
-        for cost, told in costs.items():
-            points = [CostPoint(x=row[cost], y=row["scores"][name][metric]["mean"], label=row["label"]) for row in rows]
+        for kind, told in costs.items():
+            points = [CostPoint(x=row[kind], y=row["scores"][name][metric]["mean"], label=row["label"]) for row in rows]
             rising = _direction(metric).startswith("higher")
             ylabel = metric if rising else f"{metric} (lower is better)"
             front = pareto(points, lambda p: p.x, (lambda p: -p.y) if rising else (lambda p: p.y))
