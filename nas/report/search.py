@@ -157,8 +157,8 @@ def _worth(
     }
     # Of each edge the smaller of its rises; an edge without an alternative has none.
     known = {edge: min(there) for edge, gains in rows.items() if (there := [g for g in gains.values() if g == g])}
-    largest = max(map(abs, known.values()), default=0.0) or 1.0
-    marks = {edge: Mark(f"{loss:+.4f}", min(1.0, abs(loss) / largest)) for edge, loss in known.items()}
+    largest = max((0.0, *known.values())) or 1.0  # what falls without an edge is worth nothing: a thin arrow
+    marks = {edge: Mark(f"{loss:+.4f}", max(0.0, loss / largest)) for edge, loss in known.items()}
     order = sorted(rows, key=lambda edge: -known.get(edge, -math.inf))
     probabilities = choices[-1]["probabilities"] if choices else {}
     table = [_worth_row(edge, edges[edge], rows[edge], probabilities.get(edge, {})) for edge in order]

@@ -47,7 +47,7 @@ def test_its_commands_lead_from_a_folder_to_cut_outs(tmp_path, monkeypatch, caps
             assert told in COMMANDS  # the page's next command is the one that the search prints
     assert Path("sheet.jpg").is_file()
     table = Path("runs/scores/scores.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in table[1:]] == ["mine", "ours"]
+    assert [line.split(",")[0] for line in table[1:]] == ["mine", "sod_s"]
     cutouts = sorted(Path("cutouts/cutout").glob("*.png"))
     assert [path.stem for path in cutouts] == sorted(path.stem for path in Path("kept/images").iterdir())
     with Image.open(cutouts[0]) as picture:
