@@ -81,7 +81,7 @@ class Sandwich(Task):
 
         def smaller(member: Member) -> Tensor:
             side = member.genotype.input.size
-            return self.taught(member(at_size(x, side)), at_size(maps[0], side), at_size(y, side))
+            return self.taught(member(at_size(x, side)), at_size(maps[0], side), y)
 
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
             total = _Alone.apply(largest, *learnt)
@@ -90,7 +90,10 @@ class Sandwich(Task):
         return total / (1 + len(batch.members))
 
     def taught(self, outputs: Sequence[Tensor], maps: Tensor, masks: Tensor) -> Tensor:
-        """The loss of a smaller member that learns from the largest's maps float[B, 1, H, W]."""
+        """The loss of a smaller member that learns from the largest's maps float[B, 1, h, w]; masks: [B, 1 or 2, H, W].
+
+        The masks are not read here; `benchmarks/in_place.py` compares losses that do.
+        """
         return multi_output_loss(outputs, maps, self._loss)
 
     def _member(self, number: int) -> Member:
