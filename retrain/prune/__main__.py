@@ -1,23 +1,29 @@
 """`python -m retrain.prune`."""
 
 import json
+import math
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from torch import Tensor
 
 import genotypes
+from genotypes import Genotype
 from genotypes.errors import UserError, check_least
 from genotypes.files import check_folder, write_text
 from nas import cost
 from nas.command import Command, run_command
-from nas.network import Network, reestimate_norms
+from nas.network import Network, build, reestimate_norms
+from nas.run import progress_bar
+from nas.run.sizes import check_side
 from nas.task import AugmentConfig, Batches, LossConfig, PhotoOptions
 from nas.training import HeldOut
 from retrain.predictor import load, save
-from retrain.prune import THRESHOLD, prune_channels
+from retrain.prune import THRESHOLD, narrow_blocks, prune_channels
 from retrain.recipe import Recipe
 from retrain.train import TrainConfig, open_training
 
@@ -29,14 +35,20 @@ class PruneConfig(PhotoOptions):
     """Which network to prune, and what to estimate its norm statistics on.
 
     Attributes:
-        weights: weight file of a CSNet, trained with dynamic decay.
+        weights: weight file, or a name such as sod_s: a CSNet trained with dynamic decay, or with a budget a network
+            whose backbone's blocks can be narrowed (mobilenet_v2, efficientnet_lite0 to 2).
         out: folder for what is left.
-        threshold: the smallest norm scale that stays.
+        threshold: the smallest norm scale that stays, of a CSNet.
+        budget: what may be left of another network, in parameters or multiply-adds: its backbone's blocks are made
+            narrower or left out, step by step, as the held-out photographs allow. Needs data.
+        cost: what the budget counts.
+        size: input side of the network that is left within a budget, in pixels; default its own.
         data: photographs of the training, NAME=DIR or DIR: all norm statistics are estimated anew on those that it
             trained on, and the held-out ones are scored (default: neither).
         batches: batches for the statistics.
         batch_size: images at a time.
         held_out: share of the photographs that was held out.
+        held_out_limit: at most so many of them judge each step to a budget; at the end all are scored.
         data_seed: of the split, as in training.
         device: cpu, cuda or auto.
     """
@@ -44,31 +56,47 @@ class PruneConfig(PhotoOptions):
     weights: str = ""
     out: Path | None = None
     threshold: float = THRESHOLD
+    budget: float | None = None
+    cost: Literal["params", "macs"] = "macs"
+    size: int | None = None
     data: str = ""
     batches: int = 50
     batch_size: int = 16
     held_out: float = 0.1
+    held_out_limit: int = 300
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1:
             raise UserError(f"--threshold is a norm scale in 0..1, not {self.threshold}")
-        check_least(self, "--", batches=1, batch_size=1)
+        check_least(self, "--", batches=1, batch_size=1, held_out_limit=1)
+        if self.size is not None:
+            check_side(self.size)
+        if self.budget is None and self.size is not None:
+            raise UserError("--size is of the network within a --budget; a CSNet keeps its own")
+        if self.budget is not None and self.threshold != THRESHOLD:
+            raise UserError("--threshold is for a CSNet's norm scales, --budget for other networks; give one of them")
+        if self.budget is not None and not self.data:
+            raise UserError("--budget needs --data: photographs judge what can go")
 
 
 COMMAND = Command(
     config=PruneConfig,
     name="retrain.prune",
-    description="Drop the channels of a trained CSNet whose norm scales vanished (ECCV 2020, section 3.3).",
+    description="A trained network with less in it: a CSNet without the channels whose norm scales vanished (ECCV "
+    "2020, section 3.3), or another with a narrower backbone, within a budget.",
     examples="""\
   python -m retrain.train --genotype csnet_x1 --recipe csnet --data DUTS-TR --out runs/x1
   python -m retrain.prune --weights runs/x1/weights.safetensors --data DUTS-TR -o runs/l_x1
-  python -m retrain.train --genotype runs/l_x1/genotype.yaml --init runs/l_x1/weights.safetensors --data DUTS-TR""",
+  python -m retrain.train --genotype runs/l_x1/genotype.yaml --init runs/l_x1/weights.safetensors --data DUTS-TR
+
+  python -m retrain.prune --weights sod_m --budget 100e6 --size 144 --data DUTS-TR -o runs/small""",
     notes="""
-DIR/genotype.yaml and DIR/weights.safetensors are the network of the channels left; DIR/pruning.json holds all widths
-before and after. A channel that is dropped still sent its shift on. Without --data the norms that read it take that
-over, which is exact but at the borders of 3x3 convolutions. With --data all norm statistics are estimated anew.""",
-    first=("weights", "data", "out", "threshold", "batches"),
+DIR/genotype.yaml and DIR/weights.safetensors are what is left; DIR/pruning.json holds all widths before and after.
+Train on afterwards. A channel of a CSNet that is dropped still sent its shift on. Without --data the norms that read it
+take that over, which is exact but at the borders of 3x3 convolutions. With --data all norm statistics are estimated
+anew.""",
+    first=("weights", "data", "out", "threshold", "budget", "cost", "size", "batches"),
     required=("weights", "out"),
 )
 
@@ -78,21 +106,107 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = Path(options.out or "")
     check_folder(out, _FILES)
     net = load(options.weights, options.device).network
-    pruned = prune_channels(net, options.threshold)
-    document: dict[str, Any] = {"genotype": pruned.net.genotype.name, "threshold": options.threshold}
-    for stage, network in (("before", net), ("after", pruned.net)):
+    if options.budget is None:
+        small, before, after = prune_channels(net, options.threshold)
+        photographs = _Photographs(net.genotype, options) if options.data else None
+        by: dict[str, Any] = {"threshold": options.threshold}
+    else:
+        net = _at_size(net, options.size)
+        photographs = _Photographs(net.genotype, options)
+        small = _narrow(net, options, photographs)
+        before, after = _hidden(net.genotype), _hidden(small.genotype)
+        by = {"budget": options.budget, "cost": options.cost}
+    document: dict[str, Any] = {"genotype": small.genotype.name} | by
+    for stage, network in (("before", net), ("after", small)):
         counted = cost.count(network.genotype)
         document[stage] = {"params": counted.params, "macs": counted.macs, "size": list(counted.size)}
-    if options.data:
-        scores = _restate(net, pruned.net, options)
-        for stage, found in scores.items():
+    if photographs:
+        scores = {"before": photographs.scores(net), "dropped": photographs.scores(small)}
+        reestimate_norms(small, photographs.statistics(options.batches))
+        for stage, found in (scores | {"after": photographs.scores(small)}).items():
             document.setdefault(stage, {})["held_out"] = found
-    document["widths"] = {way: [width, pruned.after[way]] for way, width in pruned.before.items()}
-    genotypes.save(pruned.net.genotype, out / "genotype.yaml")
-    save(out / "weights.safetensors", pruned.net)
+    document["widths"] = {way: [width, after[way]] for way, width in before.items()}
+    genotypes.save(small.genotype, out / "genotype.yaml")
+    save(out / "weights.safetensors", small)
     write_text(out / "pruning.json", json.dumps(document, indent=1))
-    _report(document, options.threshold, out)
-    print(f"next    {_next(options, out, pruned.net)}")
+    _report(document, options, out)
+    print(f"next    {_next(options, out, small)}")
+
+
+class _Photographs:
+    """Those that a training with the same options trains on, and those that it holds out."""
+
+    def __init__(self, genotype: Genotype, options: PruneConfig) -> None:
+        shared = {name: getattr(options, name) for name in ("limit", "cache", "held_out", "data_seed", "device")}
+        recipe = Recipe(size=genotype.input.size[0])
+        setup = open_training(TrainConfig(recipe=recipe, data=options.data, **shared), genotype=genotype)
+        self.device, rows = setup.device, setup.held_out_rows
+        self._batches = Batches(
+            samples=setup.samples(setup.train_rows),
+            batch_size=options.batch_size,
+            augment=AugmentConfig(),
+            seed=options.data_seed,
+            stream="statistics",
+        )
+        some = rows[:: math.ceil(len(rows) / options.held_out_limit)]
+        self._all, self._some = (
+            HeldOut(samples=setup.samples(part), loss=LossConfig(), chunk=options.batch_size) for part in (rows, some)
+        )
+
+    def statistics(self, batches: int) -> Iterator[Tensor]:
+        """Inputs to estimate norm statistics from."""
+        return (self._batches(step)[0] for step in range(batches))
+
+    def scores(self, net: Network) -> dict[str, float]:
+        found = self._all.score(net.to(self.device).eval())
+        rounded = {name: round(found[name], 4) for name in ("maxF", "MAE_raw")}
+        return rounded | {"images": len(self._all.samples.rows)}
+
+    def loss(self, net: Network, batches: int) -> float:
+        """Of some held-out photographs, with norm statistics estimated anew."""
+        reestimate_norms(net.to(self.device), self.statistics(batches))
+        return self._some.score(net)["loss"]
+
+
+def _at_size(net: Network, side: int | None) -> Network:
+    """The same weights in a genotype of another input size."""
+    if side is None:
+        return net
+    again = build(net.genotype.replace(input=replace(net.genotype.input, size=(side, side))))
+    again.load_state_dict(net.state_dict())
+    return again.eval()
+
+
+def _hidden(genotype: Genotype) -> dict[str, int]:
+    backbone = genotype.backbone
+    return {f"backbone.widths.{block}": width for block, width in enumerate(backbone.hidden if backbone else ())}
+
+
+def _narrow(net: Network, options: PruneConfig, photographs: _Photographs) -> Network:
+    """The network within the budget; the bar counts what has gone of what must go."""
+    assert options.budget is not None
+    total = _spent(net.genotype, options)
+    over = max(0, total - options.budget)
+    with progress_bar(total=over, desc="pruned", unit=f" {options.cost}", unit_scale=True) as bar:
+
+        def told(genotype: Genotype, loss: float) -> None:
+            bar.set_postfix(loss=f"{loss:.4f}")
+            bar.update(min(over, total - _spent(genotype, options)) - bar.n)
+
+        small = narrow_blocks(
+            net,
+            options.budget,
+            lambda network: photographs.loss(network, min(16, options.batches)),
+            lambda genotype: _spent(genotype, options),
+            told=told,
+        )
+    name, why = f"{net.genotype.name}_narrow", f"{net.genotype.name} within {options.budget:,.10g} {options.cost}."
+    small.genotype = small.genotype.replace(name=name, description=why)
+    return small
+
+
+def _spent(genotype: Genotype, options: PruneConfig) -> float:
+    return float(getattr(cost.count(genotype), options.cost))
 
 
 def _next(options: PruneConfig, out: Path, net: Network) -> str:
@@ -107,42 +221,17 @@ def _next(options: PruneConfig, out: Path, net: Network) -> str:
     return shlex.join(words)
 
 
-def _restate(net: Network, pruned: Network, options: PruneConfig) -> dict[str, dict[str, float]]:
-    """Estimate the pruned network's statistics anew; the held-out scores before, without its channels, and after."""
-    recipe = Recipe(size=net.genotype.input.size[0])
-    shared = {name: getattr(options, name) for name in ("limit", "cache", "held_out", "data_seed", "device")}
-    setup = open_training(TrainConfig(recipe=recipe, data=options.data, **shared), genotype=net.genotype)
-    batches = Batches(
-        samples=setup.samples(setup.train_rows),
-        batch_size=options.batch_size,
-        augment=AugmentConfig(),
-        seed=options.data_seed,
-        stream="statistics",
-    )
-    held_out = HeldOut(samples=setup.samples(setup.held_out_rows), loss=LossConfig(), chunk=options.batch_size)
-
-    def scores(network: Network) -> dict[str, float]:
-        found = held_out.score(network.eval())
-        return {
-            "maxF": round(found["maxF"], 4),
-            "MAE_raw": round(found["MAE_raw"], 4),
-            "images": len(setup.held_out_rows),
-        }
-
-    pruned.to(setup.device)
-    found = {"before": scores(net), "dropped": scores(pruned)}
-    reestimate_norms(pruned, (batches(step)[0] for step in range(options.batches)))
-    return found | {"after": scores(pruned)}
-
-
-def _report(document: dict[str, Any], threshold: float, out: Path) -> None:
+def _report(document: dict[str, Any], options: PruneConfig, out: Path) -> None:
     before, after = document["before"], document["after"]
     channels = [sum(widths) for widths in zip(*document["widths"].values(), strict=True)]
     print(f"pruned  {channels[1]} of {channels[0]} channels left")
     for key in ("params", "macs"):
         print(f"        {after[key]:,} of {before[key]:,} {key} ({after[key] / before[key]:.0%})")
     if before["params"] == after["params"]:
-        print(f"note    no norm scale is below {threshold:g}: train longer, or with stronger dynamic_decay")
+        if options.budget is None:
+            print(f"note    no norm scale is below {options.threshold:g}: train longer, or with stronger dynamic_decay")
+        else:
+            print("note    the network was within the budget as it is")
     for name in ("before", "dropped", "after"):
         if s := document.get(name, {}).get("held_out"):
             print(f"scored  {name:<8}held-out ({s['images']}): maxF {s['maxF']:.4f}, MAE_raw {s['MAE_raw']:.4f}")

@@ -9,8 +9,9 @@ import genotypes
 import nas
 from genotypes import Cell, Genotype, UserError
 from nas.command import run_command
+from nas.cost import count
 from retrain import load, save
-from retrain.prune import prune_channels
+from retrain.prune import narrow_blocks, prune_channels
 from retrain.prune.__main__ import main
 from search_spaces.csnet import csnet_of_widths
 
@@ -143,6 +144,94 @@ def test_nothing_left_is_an_error():
         prune_channels(net)
     with pytest.raises(UserError, match="fpn_tiny has no cell of octave_block, octave_stage, cross_stage_fusion"):
         prune_channels(nas.build(genotypes.load("fpn_tiny")))
+
+
+SMALL = Genotype(  # six blocks: 32 (never narrower), 96, 144 (may be absent), 144, 192 and 192 (may be absent)
+    name="small",
+    input=genotypes.Input(size=(32, 32)),
+    backbone=genotypes.Backbone(name="mobilenet_v2", taps=("s8",)),
+    cells=(Cell.from_dict({"name": "head", "template": "head", "inputs": ["s8"]}),),
+    outputs=("head.logits",),
+)
+HIDDEN = (32, 96, 144, 144, 192, 192)
+
+
+def _macs(genotype: Genotype) -> float:
+    return float(count(genotype).macs)
+
+
+def _judge(prices: dict[int, float]):
+    """By widths alone: what it costs to be without a block, of the block's missing channels their share."""
+
+    def judge(net: nas.Network) -> float:
+        widths = enumerate(net.genotype.backbone.hidden)
+        return sum(prices.get(block, 1.0) * (1 - width / HIDDEN[block]) for block, width in widths)
+
+    return judge
+
+
+def test_blocks_that_matter_least_are_narrowed_first_until_the_budget_is_kept():
+    net, rounds = _net(SMALL), []
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    budget = _macs(SMALL) - 120_000
+    small = narrow_blocks(net, budget, _judge({3: 0.0}), _macs, told=lambda genotype, _: rounds.append(genotype))
+    assert _macs(small.genotype) <= budget < _macs(rounds[-2]) and rounds[0].backbone.hidden == HIDDEN
+    changed = {block for block, width in enumerate(small.genotype.backbone.hidden) if width != HIDDEN[block]}
+    assert changed == {3} and len(rounds) > 2
+    assert net.genotype == SMALL
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_a_block_may_go_at_once_though_half_of_it_is_dear():
+    def judge(net: nas.Network) -> float:
+        width = net.genotype.backbone.hidden[4]
+        return _judge({4: 0.0})(net) + {0: -1.0, 192: 0.0}.get(width, 5.0)
+
+    small = narrow_blocks(_net(SMALL), _macs(SMALL) - 1, judge, _macs)
+    assert small.genotype.backbone.hidden == (32, 96, 144, 144, 0, 192)
+
+
+@torch.no_grad()
+def test_the_hidden_channels_of_the_smallest_scales_go():
+    net, x = _net(SMALL), torch.randn(2, 3, 32, 32, dtype=torch.double, generator=torch.Generator().manual_seed(1))
+    (_, second, _) = [module for module in net.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)][-3:]
+    gone = torch.randperm(192, generator=torch.Generator().manual_seed(2))[:48]
+    second.weight[gone] = 0
+    second.bias[gone] = 0
+    small = narrow_blocks(net, _macs(SMALL) - 1, _judge({5: 0.0}), _macs)
+    assert small.genotype.backbone.hidden == (32, 96, 144, 144, 192, 144)
+    torch.testing.assert_close(small.double().eval()(x)[0], net.double()(x)[0])
+
+
+def test_what_cannot_be_narrowed_is_refused():
+    with pytest.raises(UserError, match="thin has no backbone with blocks that can be narrowed"):
+        narrow_blocks(_net(), 1, lambda net: 0.0, _macs)
+    with pytest.raises(UserError, match="budget 10: as narrow as can be, small costs"):
+        narrow_blocks(_net(SMALL), 10, lambda net: 0.0, _macs)
+
+
+def test_command_with_a_budget(tmp_path, capsys):
+    weights, out, budget = tmp_path / "w.safetensors", tmp_path / "out", 3.9 * _macs(SMALL)
+    save(weights, _net(SMALL))
+    data = ["--data", "synthetic:20", "--batches", "2", "--batch-size", "4", "--held_out_limit", "1"]
+    words = ["--weights", str(weights), "-o", str(out), "--size", "64", "--budget", f"{budget:.0f}"]
+    assert run_command(main, words + data) == 0
+    assert "--recipe.size 64 --data synthetic:20\n" in capsys.readouterr().out
+    document = json.loads((out / "pruning.json").read_text())
+    assert document["after"]["macs"] <= budget < document["before"]["macs"]
+    assert document["after"]["size"] == document["before"]["size"] == [64, 64]
+    assert document["after"]["held_out"]["images"] == 2
+    small = load(out / "weights.safetensors").network
+    assert small.genotype.name == "small_narrow" and small.genotype.input.size == (64, 64)
+    assert [kept for _, kept in document["widths"].values()] == list(small.genotype.backbone.hidden)
+
+    for more, message in (
+        (["--budget", "1e6"], "--budget needs --data"),
+        (["--size", "64"], "--size is of the network within a --budget"),
+        (["--budget", "1e6", "--threshold", "0.1", *data], "--threshold is for a CSNet's norm scales"),
+    ):
+        assert run_command(main, ["--weights", str(weights), "-o", str(tmp_path / "b"), *more]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_command(tmp_path, capsys):
