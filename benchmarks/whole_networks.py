@@ -1,18 +1,20 @@
-"""Does a search over whole networks beat uniform scaling? One supernet, two budgets, short trainings.
+"""Does a search over whole networks beat uniform scaling? One supernet, some budgets, short trainings.
 
 python benchmarks/whole_networks.py --data DUTS-TR --weights mobilenet_v2.pth --out runs/whole_networks
-python benchmarks/whole_networks.py --tables       # the tables and the figure again, from benchmarks/results
+python benchmarks/whole_networks.py --study five_budgets ...
+python benchmarks/whole_networks.py [--study NAME] --tables       # tables and figure again, from benchmarks/results
 
-The first searches (whole_networks.yaml: a sandwich supernet on `compact`, and a study by loss and multiply-adds), times
-some members, scores them with the supernet's weights, and trains them from the backbone's ImageNet weights, all alike.
-It may be stopped and started again: what is done lies in OUT. Half of the photographs that are held out selects (the
-study reads it), the other half judges.
+The first two search (NAME.yaml: a sandwich supernet on `compact`, and a study by loss and cost), time some members,
+score them with the supernet's weights, and train them from the backbone's ImageNet weights, all alike. They may be
+stopped and started again: what is done lies in OUT. Of the photographs that are held out some select (the study reads
+them), and the others judge.
 """
 
 import argparse
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,17 +43,41 @@ from nas.task import target
 from nas.training import HeldOut
 
 HERE = Path(__file__).parent
-FILE = HERE / "results" / "whole_networks.csv"
-PICTURE = HERE.parent / "docs" / "images" / "whole_networks.svg"
-BUDGETS = (64, 96)  # px: the multiply-adds of the line's points of these sides, with the widest decoder
-LINE = (64, 80, 96)  # the points that are trained
-RANDOM = 16  # members that take .8 to 1 of the smaller budget
 STEPS = 600
-SEEDS = {"line": 3, "found": 3, "random": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """budgets: sides in px; each is what uniform scaling costs there, with the widest decoder. cost: macs or ms.
+
+    line: sides of the points of uniform scaling. random: members that take .8 to 1 of the smallest budget, or (near
+    False) any. seeds: trainings of a member of each kind.
+    """
+
+    budgets: tuple[int, ...]
+    line: tuple[int, ...]
+    cost: str
+    random: int = 16
+    near: bool = True
+    seeds: Mapping[str, int]
+
+
+STUDIES = {
+    "whole_networks": Study(
+        budgets=(64, 96), line=(64, 80, 96), cost="macs", seeds={"line": 3, "found": 3, "random": 2}
+    ),
+    "five_budgets": Study(
+        budgets=(64, 96, 128, 160, 192),
+        line=(64, 96, 128, 160, 192),
+        cost="ms",
+        near=False,
+        seeds={"line": 3, "found": 3, "random": 0},
+    ),
+}
 LOOKS = {  # colours and markers that are told apart without colours, too
     "line": ("uniform scaling", "#0072b2", "^"),
     "found": ("found", "#d55e00", "*"),
-    "random": ("random, near the smaller budget", "#7a8594", "o"),
+    "random": ("random", "#7a8594", "o"),
 }
 
 
@@ -67,60 +93,79 @@ class Chosen:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--study", choices=STUDIES, default="whole_networks")
     parser.add_argument("--data", help="DUTS-TR, with DUTS-TR-Image and DUTS-TR-Mask in it")
     parser.add_argument("--weights", help="ImageNet weights of mobilenet_v2")
     parser.add_argument("--cache", help="folder that keeps decoded photographs")
     parser.add_argument("--out", type=Path, help="folder of the search and the trainings")
+    parser.add_argument(
+        "--line", action="store_true", help="only train uniform scaling: beside the search, if you like"
+    )
     parser.add_argument("--tables", action="store_true", help="only print the tables and draw the figure")
     given = parser.parse_args()
+    study = STUDIES[given.study]
     if not given.tables:
         if not (given.data and given.weights and given.out):
             parser.error("--data, --weights and --out are needed, or --tables")
-        run(given)
-    rows = read()
-    table(rows)
-    draw(rows)
+        run(given, study)
+    if not given.line:
+        rows = read(given.study)
+        table(rows, study)
+        draw(rows, given.study)
 
 
-def run(given: argparse.Namespace) -> None:
+def run(given: argparse.Namespace, study: Study) -> None:
     out, folder = given.out, given.out / "supernet"
+    files = ["--data", f"DUTS-TR={given.data}", "--backbone_weights", given.weights, "--out", str(folder)]
+    files += ["--cache", given.cache] if given.cache else []
+    new = ["--config", str(HERE / f"{given.study}.yaml"), *files]
     resume = ["--out", str(folder), "--resume"]
-    if not (folder / "config.yaml").is_file():
-        files = ["--data", f"DUTS-TR={given.data}", "--backbone_weights", given.weights, "--out", str(folder)]
-        cache = ["--cache", given.cache] if given.cache else []
-        search.main(["--config", str(HERE / "whole_networks.yaml"), *files, *cache])
-    elif not (folder / "scores.json").is_file():
-        search.main(resume)
-    cfg, _ = search.COMMAND.parse(resume)
-    setup = open_search(cfg, folder=folder)
-    setup.net.load_state_dict(load_checkpoint(find_checkpoint(folder))["net"])
-    members = chosen(setup.space, folder / "trials.csv")
-    ms = kept(out / "ms.json", lambda: times(setup.space, members))
-    inherited = MemberScores(setup.net, setup.weights, setup.held_out)
+    if not given.line and not (folder / "scores.json").is_file():
+        search.main(resume if (folder / "config.yaml").is_file() else new)
+    cfg, _ = search.COMMAND.parse(new)
+    setup = open_search(cfg)
 
-    def scores(member: Chosen, seed: int | None) -> dict[str, Any]:
-        if seed is None:
-            return judged(inherited.network(member.genotype), setup)
+    def trained(member: Chosen, seed: int) -> dict[str, Any]:
         batches = replace(setup.weights, seed=seed, stream="train")
         weights = cfg.backbone_weights
         return judged(
             train_member(member.genotype, batches, cfg.loss, cfg.optim, STEPS, backbone_weights=weights), setup
         )
 
-    rows: list[dict[str, Any]] = []
-    for member, seed in plan(members):
+    def scores(member: Chosen, seed: int | None) -> dict[str, Any]:
+        return judged(inherited.network(member.genotype), setup) if seed is None else trained(member, seed)
+
+    def known(member: Chosen, seed: int | None) -> dict[str, Any]:
         told = "inherited" if seed is None else seed
-        found = kept(out / f"scores/{member.kind}-{member.number}-{told}.json", partial(scores, member, seed))
+        return kept(out / f"scores/{member.kind}-{member.number}-{told}.json", partial(scores, member, seed))
+
+    line = line_points(setup.space, study)
+    if given.line:
+        for member, seed in plan(line, study):
+            if seed is not None:
+                known(member, seed)
+        return
+    setup.net.load_state_dict(load_checkpoint(find_checkpoint(folder))["net"])
+    inherited = MemberScores(setup.net, setup.weights, setup.held_out)
+    members, ms = chosen(setup.space, study, line, folder / "trials.csv", out)
+    rows: list[dict[str, Any]] = []
+    for member, seed in plan(members, study):
         cost = count(member.genotype)
-        about = {"kind": member.kind, "number": member.number, "seed": told, "params": cost.params, "macs": cost.macs}
-        rows.append(about | {"ms": ms[f"{member.kind}-{member.number}"]} | found | member.choices)
-        write_csv(FILE, rows)
+        about = {"kind": member.kind, "number": member.number, "seed": "inherited" if seed is None else seed}
+        about |= {"params": cost.params, "macs": cost.macs, "ms": ms[f"{member.kind}-{member.number}"]}
+        rows.append(about | known(member, seed) | member.choices)
+        write_csv(results(given.study), rows)
 
 
-def plan(members: Sequence[Chosen]) -> list[tuple[Chosen, int | None]]:
+def results(study: str) -> Path:
+    return HERE / "results" / f"{study}.csv"
+
+
+def plan(members: Sequence[Chosen], study: Study) -> list[tuple[Chosen, int | None]]:
     """What is scored, in this order: with the supernet's weights (None), then trained with a seed."""
-    more = [(member, seed) for seed in range(1, max(SEEDS.values())) for member in members if seed < SEEDS[member.kind]]
-    return [(member, seed) for seed in (None, 0) for member in members] + more
+    seeds = range(max(study.seeds.values()))
+    trained = [(member, seed) for seed in seeds for member in members if seed < study.seeds[member.kind]]
+    return [(member, None) for member in members] + trained
 
 
 def kept(file: Path, make: Callable[[], Any]) -> Any:
@@ -130,30 +175,48 @@ def kept(file: Path, make: Callable[[], Any]) -> Any:
     return json.loads(file.read_text())
 
 
-def chosen(space: Genotype, trials: Path) -> list[Chosen]:
-    """The line's points and what the study found at each budget, then random members near the smaller budget."""
+def line_points(space: Genotype, study: Study) -> list[Chosen]:
+    """Uniform scaling with the widest decoder."""
     points = scaled_line(space)
     widest = max(point["decoder.channels"] for point in points)
-    line = {p["input.size"]: p for p in points if p["decoder.channels"] == widest and p["input.size"] in LINE}
-    budgets = {side: count(space.decide(line[side])).macs for side in BUDGETS}
-    near, number = [], 0
-    while len(near) < RANDOM:
-        choices = random_choices(space.choices(), number, space.reaches_image)
-        if 0.8 <= count(space.decide(choices)).macs / min(budgets.values()) <= 1:
-            near.append(dict(choices))
-        number += 1
-    found = [("line", side, point) for side, point in line.items()]
-    found += [("found", side, best_tried(trials, space, budget)) for side, budget in budgets.items()]
-    found += [("random", place, choices) for place, choices in enumerate(near)]
-    return [Chosen(kind, number, choices, space.decide(choices)) for kind, number, choices in found]
+    line = {p["input.size"]: p for p in points if p["decoder.channels"] == widest and p["input.size"] in study.line}
+    return [Chosen("line", side, point, space.decide(point)) for side, point in line.items()]
 
 
-def best_tried(trials: Path, space: Genotype, budget: float) -> dict[str, Any]:
-    """The choices of the least selecting loss that the study tried within the budget."""
+def chosen(
+    space: Genotype, study: Study, line: Sequence[Chosen], trials: Path, out: Path
+) -> tuple[list[Chosen], dict[str, float]]:
+    """The line's points, what the study found at each budget, random members, and the milliseconds of all."""
+    at = {point.number: point for point in line}
     with open(trials, newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["state"] == "complete" and float(row["macs"]) <= budget]
-    best = min(rows, key=lambda row: float(row["loss"]))
-    return {way: {str(one): one for one in some}[best[way]] for way, some in space.choices().items()}
+        rows = [row for row in csv.DictReader(file) if row["state"] == "complete"]
+    rows.sort(key=lambda row: float(row["loss"]))
+    tried = [{way: {str(one): one for one in some}[row[way]] for way, some in space.choices().items()} for row in rows]
+    if study.cost == "macs":
+        spent = [float(row["macs"]) for row in rows]
+        budgets = {side: float(count(at[side].genotype).macs) for side in study.budgets}
+    else:  # the best that seemed to keep a budget, or nearly, are timed again, in turn with the line
+        rough = kept(out / "ms_line.json", lambda: times(space, line))
+        some = {}
+        for side in study.budgets:
+            within = [n for n, row in enumerate(rows) if float(row["latency"]) <= 1.1 * rough[f"line-{side}"]]
+            some |= {n: Chosen("tried", n, tried[n], space.decide(tried[n])) for n in within[:12]}
+        ms = kept(out / "ms_tried.json", lambda: times(space, [*line, *some.values()]))
+        spent = [ms.get(f"tried-{n}", math.inf) for n in range(len(rows))]
+        budgets = {side: ms[f"line-{side}"] for side in study.budgets}
+    members = list(line)
+    for side, budget in budgets.items():
+        best = tried[next(n for n, cost in enumerate(spent) if cost <= budget)]
+        members.append(Chosen("found", side, best, space.decide(best)))
+    number = drawn = 0
+    least = count(at[min(study.budgets)].genotype).macs
+    while drawn < study.random:
+        choices = dict(random_choices(space.choices(), number, space.reaches_image))
+        if not study.near or 0.8 <= count(space.decide(choices)).macs / least <= 1:
+            members.append(Chosen("random", drawn, choices, space.decide(choices)))
+            drawn += 1
+        number += 1
+    return members, kept(out / "ms.json", lambda: times(space, members))
 
 
 def times(space: Genotype, members: Iterable[Chosen]) -> dict[str, float]:
@@ -193,8 +256,8 @@ def judging(setup: SearchSetup) -> HeldOut:
     return replace(setup.held_out, samples=replace(setup.held_out.samples, rows=rows[~torch.isin(rows, read)]))
 
 
-def read() -> list[dict[str, str]]:
-    with open(FILE, newline="") as file:
+def read(study: str) -> list[dict[str, str]]:
+    with open(results(study), newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -208,7 +271,7 @@ def mean(rows: Iterable[dict[str, str]], column: str) -> float:
     return float(np.mean([float(row[column]) for row in rows]))
 
 
-def table(rows: list[dict[str, str]]) -> None:
+def table(rows: list[dict[str, str]], study: Study) -> None:
     print("| | MMACs | ms | inherited MAE | maxF | seeds | trained MAE | maxF |\n" + "|---" * 8 + "|")
     for first in (row for row in rows if row["seed"] == "inherited"):
         cells = [f"{first['kind']} {first['number']}", f"{float(first['macs']) / 1e6:.1f}", f"{float(first['ms']):.2f}"]
@@ -218,13 +281,13 @@ def table(rows: list[dict[str, str]]) -> None:
             cells += [f"{mean(some, f'judging_{name}'):.4f}" if some else "" for name in ("MAE_raw", "maxF")]
         print("| " + " | ".join(cells) + " |")
     for how in ("inherited", "trained"):
-        for side in BUDGETS:
-            beside_the_line(rows, side, how)
-    chance(rows)
-    ranks(rows)
+        for side in study.budgets:
+            beside_the_line(rows, study, side, how)
+    chance(rows, study)
+    ranks(rows, study)
 
 
-def beside_the_line(rows: list[dict[str, str]], side: int, how: str) -> None:
+def beside_the_line(rows: list[dict[str, str]], study: Study, side: int, how: str) -> None:
     """What was found within a budget less the line's point there, and what the line takes at an equal MAE."""
     found, line = ({row["seed"]: row for row in scored(rows, kind, side, how)} for kind in ("found", "line"))
     seeds = sorted(found.keys() & line.keys())
@@ -239,27 +302,37 @@ def beside_the_line(rows: list[dict[str, str]], side: int, how: str) -> None:
         f"{bootstrap(difference):.4f} ({'' if how == 'inherited' else f'seeds {len(seeds)}, '}"
         f"photographs {difference.shape[1]})"
     )
-    points = sorted((mean(some, "judging_MAE_raw"), some) for one in LINE if (some := scored(rows, "line", one, how)))
     MAE = mean(found.values(), "judging_MAE_raw")
     for cost in ("macs", "ms"):
-        dear = [np.log(mean(some, cost)) for _, some in points]
-        equal = np.exp(np.interp(MAE, [at for at, _ in points], dear)) / mean(found.values(), cost)
-        beyond = " or more: it has no such MAE" if points[0][0] > MAE else ""
-        print(f"  at equal MAE the line takes {equal:.2f}x its {cost}{beyond}")
+        dear, beyond = cost_at(rows, "line", study.line, how, cost, MAE)
+        print(f"  at equal MAE the line takes {dear / mean(found.values(), cost):.2f}x its {cost}{beyond}")
 
 
-def chance(rows: list[dict[str, str]]) -> None:
+def cost_at(
+    rows: list[dict[str, str]], kind: str, numbers: Iterable[int], how: str, cost: str, MAE: float
+) -> tuple[float, str]:
+    """What members of a kind take for this MAE, between their points; in words that they end before it."""
+    points = sorted((mean(some, "judging_MAE_raw"), some) for one in numbers if (some := scored(rows, kind, one, how)))
+    dear = [np.log(mean(some, cost)) for _, some in points]
+    beyond = " or more: it has no such MAE" if points[0][0] > MAE else " or less" if points[-1][0] < MAE else ""
+    return float(np.exp(np.interp(MAE, [at for at, _ in points], dear))), beyond
+
+
+def chance(rows: list[dict[str, str]], study: Study) -> None:
     """How far random members of one budget lie apart, over how far seeds of one do; which of them beat the line."""
+    if not study.near:
+        beside_random(rows, study)
+        return
     keys = dict.fromkeys((row["kind"], row["number"]) for row in rows)
     errors = {key: [float(row["judging_MAE_raw"]) for row in scored(rows, *key)] for key in keys}
     seeds = float(np.sqrt(np.mean([np.var(some, ddof=1) for some in errors.values() if len(some) > 1])))
     drawn = {number: some for (kind, number), some in errors.items() if kind == "random"}
-    line, found = (float(np.mean(errors[kind, str(BUDGETS[0])])) for kind in ("line", "found"))
+    line, found = (float(np.mean(errors[kind, str(study.budgets[0])])) for kind in ("line", "found"))
     print(
         f"\n{len(drawn)} random members: MAE {np.mean([some[0] for some in drawn.values()]):.4f} (first seed); "
         f"the line {line:.4f}, found {found:.4f}; seeds of one member lie {seeds:.4f} apart"
     )
-    for seed in range(SEEDS["random"]):
+    for seed in range(study.seeds["random"]):
         MAE = {number: some[seed] for number, some in drawn.items() if len(some) > seed}
         if len(MAE) < 3:
             continue
@@ -278,12 +351,27 @@ def chance(rows: list[dict[str, str]]) -> None:
     )
 
 
-def ranks(rows: list[dict[str, str]]) -> None:
+def beside_random(rows: list[dict[str, str]], study: Study) -> None:
+    """What random members take, with the supernet's weights, over what the found ones take at their MAE."""
+    drawn = [row for row in rows if (row["kind"], row["seed"]) == ("random", "inherited")]
+    for kind, numbers in (("found", study.budgets), ("line", study.line)):
+        ratios = []
+        for row in drawn:
+            dear, beyond = cost_at(rows, kind, numbers, "inherited", "ms", float(row["judging_MAE_raw"]))
+            ratios += [] if beyond else [float(row["ms"]) / dear]
+        if ratios:
+            print(
+                f"\n{len(ratios)} of {len(drawn)} random members within the range of {kind}: at equal MAE they take "
+                f"{min(ratios):.2f}x to {max(ratios):.2f}x its ms, mean {np.mean(ratios):.2f}x"
+            )
+
+
+def ranks(rows: list[dict[str, str]], study: Study) -> None:
     """Do inherited scores rank members as trained ones do? By the first seed, that all have."""
     pairs = [(row, scored(rows, row["kind"], row["number"], "inherited")[0]) for row in rows if row["seed"] == "0"]
-    budget = mean(scored(rows, "line", BUDGETS[0], "inherited"), "macs")
+    budget = mean(scored(rows, "line", study.budgets[0], "inherited"), "macs")
     near = [pair for pair in pairs if 0.8 <= float(pair[0]["macs"]) / budget <= 1.2]
-    for name, some in (("all", pairs), (f"within 20 % of the budget of {BUDGETS[0]} px", near)):
+    for name, some in (("all", pairs), (f"within 20 % of the budget of {study.budgets[0]} px", near)):
         if len(some) > 2:
             tau = kendall_tau(*([float(pair[n]["judging_MAE_raw"]) for pair in some] for n in (0, 1)))
             lost = mean([a for a, _ in some], "judging_maxF") - mean([b for _, b in some], "judging_maxF")
@@ -301,7 +389,7 @@ def bootstrap(differences: np.ndarray, repeats: int = 10_000) -> float:
     return float(np.std(means))
 
 
-def draw(rows: list[dict[str, str]]) -> None:
+def draw(rows: list[dict[str, str]], study: str) -> None:
     """MAE against milliseconds, trained and with the supernet's weights."""
     matplotlib.rcParams.update({"svg.hashsalt": "whole networks", "font.size": 9})
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -325,7 +413,7 @@ def draw(rows: list[dict[str, str]]) -> None:
         axes.set_axisbelow(True)
         axes.legend(frameon=False)
     figure.axes[0].set_ylabel("MAE on the half that judges")
-    figure.savefig(PICTURE, metadata={"Date": None})
+    figure.savefig(HERE.parent / "docs" / "images" / f"{study}.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":
