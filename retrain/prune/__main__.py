@@ -162,10 +162,13 @@ class _Photographs:
         rounded = {name: round(found[name], 4) for name in ("maxF", "MAE_raw")}
         return rounded | {"images": len(self._all.samples.rows)}
 
-    def loss(self, net: Network, batches: int) -> float:
-        """Of some held-out photographs, with norm statistics estimated anew."""
+    def error(self, net: Network, batches: int) -> float:
+        """MAE of some held-out photographs, with norm statistics estimated anew.
+
+        Not the loss: cross entropy falls where a network that is too sure of itself becomes unsure.
+        """
         reestimate_norms(net.to(self.device), self.statistics(batches))
-        return self._some.score(net)["loss"]
+        return self._some.score(net)["MAE_raw"]
 
 
 def _at_size(net: Network, side: int | None) -> Network:
@@ -188,18 +191,19 @@ def _narrow(net: Network, options: PruneConfig, photographs: _Photographs) -> Ne
     total = _spent(net.genotype, options)
     over = max(0, total - options.budget)
     with progress_bar(total=over, desc="pruned", unit=f" {options.cost}", unit_scale=True) as bar:
+        tried = 0
 
-        def told(genotype: Genotype, loss: float) -> None:
-            bar.set_postfix(loss=f"{loss:.4f}")
+        def judge(network: Network) -> float:
+            nonlocal tried
+            tried += 1
+            bar.set_postfix_str(f"{tried} tried")
+            return photographs.error(network, min(16, options.batches))
+
+        def told(genotype: Genotype, error: float) -> None:
+            bar.set_postfix_str(f"{tried} tried, MAE_raw {error:.4f}")
             bar.update(min(over, total - _spent(genotype, options)) - bar.n)
 
-        small = narrow_blocks(
-            net,
-            options.budget,
-            lambda network: photographs.loss(network, min(16, options.batches)),
-            lambda genotype: _spent(genotype, options),
-            told=told,
-        )
+        small = narrow_blocks(net, options.budget, judge, lambda genotype: _spent(genotype, options), told=told)
     name, why = f"{net.genotype.name}_narrow", f"{net.genotype.name} within {options.budget:,.10g} {options.cost}."
     small.genotype = small.genotype.replace(name=name, description=why)
     return small
