@@ -4,11 +4,12 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 import genotypes
@@ -40,7 +41,7 @@ class PruneConfig(PhotoOptions):
         out: folder for what is left.
         threshold: the smallest norm scale that stays, of a CSNet.
         budget: what may be left of another network, in parameters or multiply-adds: its backbone's blocks are made
-            narrower or left out, step by step, as the held-out photographs allow. Needs data.
+            narrower or left out, step by step, those first that change its maps least. Needs data.
         cost: what the budget counts.
         size: input side of the network that is left within a budget, in pixels; default its own.
         data: photographs of the training, NAME=DIR or DIR: all norm statistics are estimated anew on those that it
@@ -63,7 +64,7 @@ class PruneConfig(PhotoOptions):
     batches: int = 50
     batch_size: int = 16
     held_out: float = 0.1
-    held_out_limit: int = 300
+    held_out_limit: int = 100
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class PruneConfig(PhotoOptions):
         if self.budget is not None and self.threshold != THRESHOLD:
             raise UserError("--threshold is for a CSNet's norm scales, --budget for other networks; give one of them")
         if self.budget is not None and not self.data:
-            raise UserError("--budget needs --data: photographs judge what can go")
+            raise UserError("--budget needs --data: photographs show what can go")
 
 
 COMMAND = Command(
@@ -121,7 +122,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         counted = cost.count(network.genotype)
         document[stage] = {"params": counted.params, "macs": counted.macs, "size": list(counted.size)}
     if photographs:
-        scores = {"before": photographs.scores(net), "dropped": photographs.scores(small)}
+        scores = {"before": photographs.scores(net)}
+        if options.budget is None:  # else the steps have estimated them before
+            scores["dropped"] = photographs.scores(small)
         reestimate_norms(small, photographs.statistics(options.batches))
         for stage, found in (scores | {"after": photographs.scores(small)}).items():
             document.setdefault(stage, {})["held_out"] = found
@@ -148,27 +151,37 @@ class _Photographs:
             seed=options.data_seed,
             stream="statistics",
         )
-        some = rows[:: math.ceil(len(rows) / options.held_out_limit)]
-        self._all, self._some = (
-            HeldOut(samples=setup.samples(part), loss=LossConfig(), chunk=options.batch_size) for part in (rows, some)
-        )
+        self.samples, self.batch_size = setup.samples(rows), options.batch_size
+        self.some = rows[:: math.ceil(len(rows) / options.held_out_limit)]
+        self._held_out = HeldOut(samples=self.samples, loss=LossConfig(), chunk=options.batch_size)
 
     def statistics(self, batches: int) -> Iterator[Tensor]:
         """Inputs to estimate norm statistics from."""
         return (self._batches(step)[0] for step in range(batches))
 
     def scores(self, net: Network) -> dict[str, float]:
-        found = self._all.score(net.to(self.device).eval())
+        found = self._held_out.score(net.to(self.device).eval())
         rounded = {name: round(found[name], 4) for name in ("maxF", "MAE_raw")}
-        return rounded | {"images": len(self._all.samples.rows)}
+        return rounded | {"images": len(self.samples.rows)}
 
-    def error(self, net: Network, batches: int) -> float:
-        """MAE of some held-out photographs, with norm statistics estimated anew.
+    def change(self, net: Network) -> Callable[[Network, int], float]:
+        """How far another network's maps lie from this one's, on some held-out photographs, its norms estimated anew.
 
-        Not the loss: cross entropy falls where a network that is too sure of itself becomes unsure.
+        Not by how much its error grows: on a few hundred photographs that is mostly chance.
         """
-        reestimate_norms(net.to(self.device), self.statistics(batches))
-        return self._some.score(net)["MAE_raw"]
+        with torch.no_grad():
+            inputs = [self.samples.inputs(part)[0] for part in self.some.split(self.batch_size)]
+            maps = [net.to(self.device).eval()(x)[0].sigmoid() for x in inputs]
+
+        @torch.no_grad()
+        def mean(network: Network, batches: int) -> float:
+            reestimate_norms(network.to(self.device), self.statistics(batches))
+            pairs = zip(inputs, maps, strict=True)
+            return sum(float((network(x)[0].sigmoid() - y).abs().sum()) for x, y in pairs) / sum(
+                y.numel() for y in maps
+            )
+
+        return mean
 
 
 def _at_size(net: Network, side: int | None) -> Network:
@@ -191,16 +204,16 @@ def _narrow(net: Network, options: PruneConfig, photographs: _Photographs) -> Ne
     total = _spent(net.genotype, options)
     over = max(0, total - options.budget)
     with progress_bar(total=over, desc="pruned", unit=f" {options.cost}", unit_scale=True) as bar:
-        tried = 0
+        tried, change = 0, photographs.change(net)
 
         def judge(network: Network) -> float:
             nonlocal tried
             tried += 1
             bar.set_postfix_str(f"{tried} tried")
-            return photographs.error(network, min(16, options.batches))
+            return change(network, min(8, options.batches))
 
-        def told(genotype: Genotype, error: float) -> None:
-            bar.set_postfix_str(f"{tried} tried, MAE_raw {error:.4f}")
+        def told(genotype: Genotype, changed: float) -> None:
+            bar.set_postfix_str(f"{tried} tried, maps changed by {changed:.4f}")
             bar.update(min(over, total - _spent(genotype, options)) - bar.n)
 
         small = narrow_blocks(net, options.budget, judge, lambda genotype: _spent(genotype, options), told=told)

@@ -1,8 +1,8 @@
 """A trained network made narrower inside its backbone, until it keeps a budget.
 
-Greedily, by what each step does to the error on photographs (as NetAdapt: Yang et al., ECCV 2018): one at a time,
-blocks are tried a step narrower or absent, with the weights as they are; those steps are taken that raise the error
-least for what they save.
+Greedily, by what each step does to the maps of photographs (as NetAdapt, by accuracy: Yang et al., ECCV 2018): one at
+a time, blocks are tried a step narrower or absent, with the weights as they are; those steps are taken that change the
+maps least for what they save.
 """
 
 import copy
@@ -24,12 +24,12 @@ def narrow_blocks(
     judge: Callable[[Network], float],
     cost: Callable[[Genotype], float],
     *,
-    told: Callable[[Genotype, float], None] = lambda genotype, error: None,
+    told: Callable[[Genotype, float], None] = lambda genotype, change: None,
 ) -> Network:
     """The network with fewer hidden channels, or blocks, that costs at most `budget`.
 
-    net: is left as it is. judge: estimates a network's norm statistics anew, and gives its error; it is called
-    for every step that is tried. told: of the network of each round, from the first, and its error.
+    net: is left as it is. judge: estimates a network's norm statistics anew, and says how much is wrong
+    with it; called for every step that is tried. told: of the network of each round, from the first, and that.
 
     Raises UserError for a backbone without blocks that can be narrowed, and a budget that the narrowest network breaks.
     """
@@ -47,8 +47,8 @@ def narrow_blocks(
     if least > budget:
         raise UserError(f"budget {budget:,.10g}: as narrow as can be, {name} costs {least:,.10g}")
     left = whole
-    error = judge(left)
-    told(left.genotype, error)
+    change = judge(left)
+    told(left.genotype, change)
     while (spent := cost(left.genotype)) > budget:
         backbone = left.genotype.backbone
         assert backbone
@@ -56,7 +56,7 @@ def narrow_blocks(
         for block, width in _steps(backbone):
             tried = narrower(backbone, {block: width})
             if (saved := spent - cost(tried)) > 0:
-                steps.append(((judge(Member(whole, tried).copy()) - error) / saved, block, width))
+                steps.append(((judge(Member(whole, tried).copy()) - change) / saved, block, width))
         taken: dict[int, int] = {}
         for _, block, width in sorted(steps, key=lambda step: (step[0], -step[2])):
             further = taken | {block: min(width, taken.get(block, width))}
@@ -65,8 +65,8 @@ def narrow_blocks(
                 break
             taken = further
         left = Member(whole, narrower(backbone, taken)).copy()
-        error = judge(left)
-        told(left.genotype, error)
+        change = judge(left)
+        told(left.genotype, change)
     return left
 
 
