@@ -49,21 +49,25 @@ def narrow_blocks(
     left = whole
     change = judge(left)
     told(left.genotype, change)
-    while (spent := cost(left.genotype)) > budget:
+    excess = cost(left.genotype) - budget
+    while (over := (spent := cost(left.genotype)) - budget) > 0:
         backbone = left.genotype.backbone
         assert backbone
         steps = []
         for block, width in _steps(backbone):
             tried = narrower(backbone, {block: width})
-            if (saved := spent - cost(tried)) > 0:
-                steps.append(((judge(Member(whole, tried).copy()) - change) / saved, block, width))
+            if (less := spent - cost(tried)) > 0:
+                steps.append(((judge(Member(whole, tried).copy()) - change) / less, block, width))
         taken: dict[int, int] = {}
+        saved = 0.0
+        # Steps cost more together than one by one: half of the way at once, then all are tried again.
+        most = max(over / 2, excess / 8)
         for _, block, width in sorted(steps, key=lambda step: (step[0], -step[2])):
             further = taken | {block: min(width, taken.get(block, width))}
-            # Steps cost more together than one by one: half of the way at once, then all are tried again.
-            if taken and spent - cost(narrower(backbone, further)) > (spent - budget) / 2:
+            more = spent - cost(narrower(backbone, further))
+            if taken and (saved >= over or more > most):
                 break
-            taken = further
+            taken, saved = further, more
         left = Member(whole, narrower(backbone, taken)).copy()
         change = judge(left)
         told(left.genotype, change)
