@@ -1,7 +1,6 @@
 """`python -m retrain.prune`."""
 
 import json
-import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -47,9 +46,9 @@ class PruneConfig(PhotoOptions):
         data: photographs of the training, NAME=DIR or DIR: all norm statistics are estimated anew on those that it
             trained on, and the held-out ones are scored (default: neither).
         batches: batches for the statistics.
+        step_batches: batches that judge each step to a budget; each round of steps has others.
         batch_size: images at a time.
         held_out: share of the photographs that was held out.
-        held_out_limit: at most so many of them judge each step to a budget; at the end all are scored.
         data_seed: of the split, as in training.
         device: cpu, cuda or auto.
     """
@@ -62,15 +61,15 @@ class PruneConfig(PhotoOptions):
     size: int | None = None
     data: str = ""
     batches: int = 50
+    step_batches: int = 12
     batch_size: int = 16
     held_out: float = 0.1
-    held_out_limit: int = 100
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1:
             raise UserError(f"--threshold is a norm scale in 0..1, not {self.threshold}")
-        check_least(self, "--", batches=1, batch_size=1, held_out_limit=1)
+        check_least(self, "--", batches=1, step_batches=1, batch_size=1)
         if self.size is not None:
             check_side(self.size)
         if self.budget is None and self.size is not None:
@@ -151,9 +150,7 @@ class _Photographs:
             seed=options.data_seed,
             stream="statistics",
         )
-        self.samples, self.batch_size = setup.samples(rows), options.batch_size
-        self.some = rows[:: math.ceil(len(rows) / options.held_out_limit)]
-        self._held_out = HeldOut(samples=self.samples, loss=LossConfig(), chunk=options.batch_size)
+        self._held_out = HeldOut(samples=setup.samples(rows), loss=LossConfig(), chunk=options.batch_size)
 
     def statistics(self, batches: int) -> Iterator[Tensor]:
         """Inputs to estimate norm statistics from."""
@@ -162,26 +159,26 @@ class _Photographs:
     def scores(self, net: Network) -> dict[str, float]:
         found = self._held_out.score(net.to(self.device).eval())
         rounded = {name: round(found[name], 4) for name in ("maxF", "MAE_raw")}
-        return rounded | {"images": len(self.samples.rows)}
+        return rounded | {"images": len(self._held_out.samples.rows)}
 
-    def change(self, net: Network) -> Callable[[Network, int], float]:
-        """How far another network's maps lie from this one's, on some held-out photographs, its norms estimated anew.
+    def judge(self, whole: Network, count: int) -> Callable[[Network, int], float]:
+        """How far a network's maps lie from the whole one's, its norm statistics estimated anew.
 
-        Not by how much its error grows: on a few hundred photographs that is mostly chance.
+        On `count` batches of the training for each turn, others every time. (Not the growth of its error: of so few
+        photographs that is mostly chance.)
         """
-        with torch.no_grad():
-            inputs = [self.samples.inputs(part)[0] for part in self.some.split(self.batch_size)]
-            maps = [net.to(self.device).eval()(x)[0].sigmoid() for x in inputs]
+        known: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
         @torch.no_grad()
-        def mean(network: Network, batches: int) -> float:
-            reestimate_norms(network.to(self.device), self.statistics(batches))
-            pairs = zip(inputs, maps, strict=True)
-            return sum(float((network(x)[0].sigmoid() - y).abs().sum()) for x, y in pairs) / sum(
-                y.numel() for y in maps
-            )
+        def change(network: Network, turn: int) -> float:
+            if turn not in known:
+                inputs = [self._batches(turn * count + index)[0] for index in range(count)]
+                known.clear()
+                known[turn] = [(x, whole.to(self.device).eval()(x)[0].sigmoid()) for x in inputs]
+            reestimate_norms(network.to(self.device), (x for x, _ in known[turn]))
+            return sum(float((network(x)[0].sigmoid() - y).abs().mean()) for x, y in known[turn]) / count
 
-        return mean
+        return change
 
 
 def _at_size(net: Network, side: int | None) -> Network:
@@ -204,13 +201,13 @@ def _narrow(net: Network, options: PruneConfig, photographs: _Photographs) -> Ne
     total = _spent(net.genotype, options)
     over = max(0, total - options.budget)
     with progress_bar(total=over, desc="pruned", unit=f" {options.cost}", unit_scale=True) as bar:
-        tried, change = 0, photographs.change(net)
+        tried, change = 0, photographs.judge(net, options.step_batches)
 
-        def judge(network: Network) -> float:
+        def judge(network: Network, turn: int) -> float:
             nonlocal tried
             tried += 1
             bar.set_postfix_str(f"{tried} tried")
-            return change(network, min(8, options.batches))
+            return change(network, turn)
 
         def told(genotype: Genotype, changed: float) -> None:
             bar.set_postfix_str(f"{tried} tried, maps changed by {changed:.4f}")

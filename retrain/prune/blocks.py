@@ -21,15 +21,16 @@ _PARTS = 4  # a step is a quarter of a block's published width
 def narrow_blocks(
     net: Network,
     budget: float,
-    judge: Callable[[Network], float],
+    judge: Callable[[Network, int], float],
     cost: Callable[[Genotype], float],
     *,
-    told: Callable[[Genotype, float], None] = lambda genotype, change: None,
+    told: Callable[[Genotype, float], None] = lambda genotype, wrong: None,
 ) -> Network:
     """The network with fewer hidden channels, or blocks, that costs at most `budget`.
 
-    net: is left as it is. judge: estimates a network's norm statistics anew, and says how much is wrong
-    with it; called for every step that is tried. told: of the network of each round, from the first, and that.
+    net: is left as it is. judge: estimates a network's norm statistics anew, and says how much is wrong with it; called
+    for every step that is tried, with the number of the round: each should have photographs of its own, since what few
+    have chosen is good for those alone. told: of the network of each round, from the first, and what was wrong.
 
     Raises UserError for a backbone without blocks that can be narrowed, and a budget that the narrowest network breaks.
     """
@@ -46,18 +47,18 @@ def narrow_blocks(
     least = cost(narrower(backbone, dict(sorted(_steps(backbone, every=True), reverse=True))))
     if least > budget:
         raise UserError(f"budget {budget:,.10g}: as narrow as can be, {name} costs {least:,.10g}")
-    left = whole
-    change = judge(left)
-    told(left.genotype, change)
+    left, turn = whole, 0
     excess = cost(left.genotype) - budget
     while (over := (spent := cost(left.genotype)) - budget) > 0:
+        wrong = judge(left, turn)
+        told(left.genotype, wrong)
         backbone = left.genotype.backbone
         assert backbone
         steps = []
         for block, width in _steps(backbone):
             tried = narrower(backbone, {block: width})
             if (less := spent - cost(tried)) > 0:
-                steps.append(((judge(Member(whole, tried).copy()) - change) / less, block, width))
+                steps.append(((judge(Member(whole, tried).copy(), turn) - wrong) / less, block, width))
         taken: dict[int, int] = {}
         saved = 0.0
         # Steps cost more together than one by one: half of the way at once, then all are tried again.
@@ -68,9 +69,8 @@ def narrow_blocks(
             if taken and (saved >= over or more > most):
                 break
             taken, saved = further, more
-        left = Member(whole, narrower(backbone, taken)).copy()
-        change = judge(left)
-        told(left.genotype, change)
+        left, turn = Member(whole, narrower(backbone, taken)).copy(), turn + 1
+    told(left.genotype, judge(left, turn))
     return left
 
 

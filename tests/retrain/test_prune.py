@@ -163,7 +163,7 @@ def _macs(genotype: Genotype) -> float:
 def _judge(prices: dict[int, float]):
     """By widths alone: what it costs to be without a block, of the block's missing channels their share."""
 
-    def judge(net: nas.Network) -> float:
+    def judge(net: nas.Network, turn: int) -> float:
         widths = enumerate(net.genotype.backbone.hidden)
         return sum(prices.get(block, 1.0) * (1 - width / HIDDEN[block]) for block, width in widths)
 
@@ -183,9 +183,9 @@ def test_blocks_that_matter_least_are_narrowed_first_until_the_budget_is_kept():
 
 
 def test_a_block_may_go_at_once_though_half_of_it_is_dear():
-    def judge(net: nas.Network) -> float:
+    def judge(net: nas.Network, turn: int) -> float:
         width = net.genotype.backbone.hidden[4]
-        return _judge({4: 0.0})(net) + {0: -1.0, 192: 0.0}.get(width, 5.0)
+        return _judge({4: 0.0})(net, turn) + {0: -1.0, 192: 0.0}.get(width, 5.0)
 
     small = narrow_blocks(_net(SMALL), _macs(SMALL) - 1, judge, _macs)
     assert small.genotype.backbone.hidden == (32, 96, 144, 144, 0, 192)
@@ -205,15 +205,15 @@ def test_the_hidden_channels_of_the_smallest_scales_go():
 
 def test_what_cannot_be_narrowed_is_refused():
     with pytest.raises(UserError, match="thin has no backbone with blocks that can be narrowed"):
-        narrow_blocks(_net(), 1, lambda net: 0.0, _macs)
+        narrow_blocks(_net(), 1, lambda net, turn: 0.0, _macs)
     with pytest.raises(UserError, match="budget 10: as narrow as can be, small costs"):
-        narrow_blocks(_net(SMALL), 10, lambda net: 0.0, _macs)
+        narrow_blocks(_net(SMALL), 10, lambda net, turn: 0.0, _macs)
 
 
 def test_command_with_a_budget(tmp_path, capsys):
     weights, out, budget = tmp_path / "w.safetensors", tmp_path / "out", 3.9 * _macs(SMALL)
     save(weights, _net(SMALL))
-    data = ["--data", "synthetic:20", "--batches", "2", "--batch-size", "4", "--held_out_limit", "1"]
+    data = ["--data", "synthetic:20", "--batches", "2", "--batch-size", "4", "--step_batches", "1"]
     words = ["--weights", str(weights), "-o", str(out), "--size", "64", "--budget", f"{budget:.0f}"]
     assert run_command(main, words + data) == 0
     assert "--recipe.size 64 --data synthetic:20\n" in capsys.readouterr().out
