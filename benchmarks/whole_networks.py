@@ -108,7 +108,7 @@ def main() -> None:
         if not (given.data and given.weights and given.out):
             parser.error("--data, --weights and --out are needed, or --tables")
         run(given, study)
-    if not given.line:
+    if not (given.line or given.found):
         rows = read(given.study)
         table(rows, study)
         draw(rows, given.study)
@@ -150,11 +150,13 @@ def run(given: argparse.Namespace, study: Study) -> None:
     members, ms = chosen(setup.space, study, line, folder / "trials.csv", out)
     rows: list[dict[str, Any]] = []
     for member, seed in plan(members, study):
+        if given.found and member.kind == "line" and seed is not None:
+            continue
         cost = count(member.genotype)
         about = {"kind": member.kind, "number": member.number, "seed": "inherited" if seed is None else seed}
         about |= {"params": cost.params, "macs": cost.macs, "ms": ms[f"{member.kind}-{member.number}"]}
         rows.append(about | known(member, seed) | member.choices)
-        write_csv(results(given.study), rows)
+        write_csv(out / "scores.csv" if given.found else results(given.study), rows)
 
 
 def results(study: str) -> Path:
