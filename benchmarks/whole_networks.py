@@ -98,9 +98,8 @@ def main() -> None:
     parser.add_argument("--weights", help="ImageNet weights of mobilenet_v2")
     parser.add_argument("--cache", help="folder that keeps decoded photographs")
     parser.add_argument("--out", type=Path, help="folder of the search and the trainings")
-    parser.add_argument(
-        "--line", action="store_true", help="only train uniform scaling: beside the search, if you like"
-    )
+    parser.add_argument("--line", action="store_true", help="only train uniform scaling, beside the search or --found")
+    parser.add_argument("--found", action="store_true", help="all but that")
     parser.add_argument("--tables", action="store_true", help="only print the tables and draw the figure")
     given = parser.parse_args()
     study = STUDIES[given.study]
