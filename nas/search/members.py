@@ -32,7 +32,7 @@ from nas.search.setup import SearchSetup
 from nas.strategies import SandwichSearch, derivable
 from nas.task import Batches
 from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners
-from nas.trials import Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials, tell_apart
+from nas.trials import POPULATION, Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials, tell_apart
 from nas.visualize import draw
 from nas.visualize.charts import save_figure
 
@@ -127,6 +127,7 @@ def study_members(
 ) -> Trials:
     """Try members one after another (NSGA-II, TPE, ...): trials of (loss, cost), smaller is better.
 
+    The first are points of uniform scaling, half of the first population: random members seldom come near it.
     choices: what may be tried, default all that the space leaves open. options: as `run_trials` has them.
     """
 
@@ -145,8 +146,17 @@ def study_members(
 
     objectives = ("loss", cost.kind)
     choices = space.choices() if choices is None else choices
+    line = scaled_line(space, max(1, (cfg.population or POPULATION) // 2)) if cfg.sampler != "random" else []
+    first = [point for point in line if all(point[way] in choices[way] for way in choices)]
     return run_trials(
-        choices, values, cfg, objectives=objectives, accept=space.reaches_image, identify=identify, **options
+        choices,
+        values,
+        cfg,
+        objectives=objectives,
+        accept=space.reaches_image,
+        identify=identify,
+        first=first,
+        **options,
     )
 
 

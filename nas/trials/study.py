@@ -109,6 +109,7 @@ def run_trials(
     identify: Identify = tell_apart,
     objectives: Sequence[str] = ("loss",),
     scored: Mapping[str, Any] = MappingProxyType({}),
+    first: Sequence[Mapping[str, Any]] = (),
     folder: Path | None = None,
     until: float | None = None,
     to_continue: str = "run the same command again",
@@ -125,6 +126,7 @@ def run_trials(
     objectives: names of the values: the loss, perhaps a cost.
     scored: what tells these scores from others of the same space: configurations and plain values. All that is not at
         its default goes into the study's name, so a version with further options finds the study again.
+    first: choices that a new study tries first; the sampler learns from them as from its own.
     folder: of the run, for study.journal (see `TrialsConfig.storage`) and trials.csv; none: nothing is written.
     until: the `nas.run.deadline` at which it is interrupted.
     to_continue: what an interrupted user is told to do.
@@ -162,7 +164,9 @@ def run_trials(
                 pruner=pruner,
                 load_if_exists=True,
             )
-            _check(study, searched, f"study {name!r} in {shown}")
+            if _check(study, searched, f"study {name!r} in {shown}"):
+                for choices in first[: cfg.count]:
+                    study.enqueue_trial(dict(choices))
             with Interrupts(until=until) as caught:
                 worker = _Worker(study, storage, parameters, score, identify, cfg, objectives, folder, caught)
                 return worker.run(to_continue)
@@ -303,8 +307,8 @@ def _name(searched: dict[str, Any], cfg: TrialsConfig, seed: int) -> str:
     return f"{cfg.sampler or 'tpe'}{pruner}-seed{seed}-{digest}"
 
 
-def _check(study: optuna.Study, searched: dict[str, Any], shown: str) -> None:
-    """UserError if the study that is there is about something else; a new one is told what it is about."""
+def _check(study: optuna.Study, searched: dict[str, Any], shown: str) -> bool:
+    """Whether it is new; it is told what it is about. UserError if the study that is there is about something else."""
     has_trials = bool(study.get_trials(deepcopy=False))  # asked first: another worker may be making the study now
     there = study.user_attrs.get(_SEARCHED)
     if there is None:
@@ -312,7 +316,7 @@ def _check(study: optuna.Study, searched: dict[str, Any], shown: str) -> None:
             raise UserError(f"{shown} was made by another program; choose another --study")
         study.set_user_attr(_SEARCHED, searched)
         study.set_metric_names(searched["objectives"])
-        return
+        return True
     if there["objectives"] != searched["objectives"]:
         raise UserError(f"{shown} is about other objectives: {there['objectives']!r}, here {searched['objectives']!r}")
     # In full: a default may have another value than in the version that made the study.
@@ -324,6 +328,7 @@ def _check(study: optuna.Study, searched: dict[str, Any], shown: str) -> None:
         before, now = there["space"].get(edge), searched["space"].get(edge)
         if before != now:
             raise UserError(f"{shown} is about another space: candidates of {edge} are {before} there, {now} here")
+    return False
 
 
 @contextmanager

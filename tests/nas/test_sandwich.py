@@ -180,6 +180,18 @@ def test_a_study_finds_the_front_and_keeps_the_budget(photos, tmp_path):
         trials.best_within(1.0, cost.unit)
 
 
+def test_a_study_begins_with_uniform_scaling_and_learns_from_it(tmp_path):
+    cfg = TrialsConfig(count=12, sampler="nsga2", population=6)
+    score = {"loss": 1.0}
+    trials = study_members(SPACE, lambda genotype: score, MemberCost("macs"), cfg, folder=tmp_path).trials
+    points = scaled_line(SPACE, 3)
+    assert [trial.choices for trial in trials[:3]] == points and points[0] != points[-1]
+    again = study_members(SPACE, lambda genotype: score, MemberCost("macs"), replace(cfg, count=14), folder=tmp_path)
+    assert again.trials[:12] == trials and len(again.trials) == 14
+    random = study_members(SPACE, lambda genotype: score, MemberCost("macs"), TrialsConfig(count=3, sampler="random"))
+    assert [trial.choices for trial in random.trials] != points
+
+
 @pytest.mark.parametrize("sampler", ["nsga2", "tpe"])
 def test_a_study_tries_another_member_each_time(sampler):
     """An operation on a tap that is left out makes no other member, and once took a trial all the same."""
