@@ -26,12 +26,12 @@ run() { # NAME GENOTYPE OPTIONS...
 }
 
 further=(--recipe.optim.lr 0.0015 --recipe.optim.backbone_lr 0.3 --recipe.optim.warmup 0.03 --recipe.augment.crop 0.2 --recipe.augment.colour 0.2)
-run s1 sod_m --recipe photos_s --backbone_weights "$WEIGHTS" "$@"
+run s1 sod_m --recipe photos_s --recipe.size 120 --backbone_weights "$WEIGHTS" "$@"
 run m1 sod_m --recipe photos_m --init "$runs/s1/weights.safetensors" "$@"
 run m2 sod_m --recipe photos_m --recipe.steps 5600 "${further[@]}" --init "$runs/m1/weights.safetensors" "$@"
 maps=$runs/maps # of photographs that m2 was trained on: a teacher that has seen them, which is less than one that has not
 [ -d "$maps" ] || "$python" -m retrain.predict --weights "$runs/m2/weights.safetensors" "$DUTS/DUTS-TR-Image" -o "$maps"
-run s2 sod_m --recipe photos_s --recipe.steps 9000 --recipe.augment.crop 0.2 --recipe.augment.colour 0.2 \
+run s2 sod_m --recipe photos_s --recipe.size 120 --recipe.steps 9000 --recipe.augment.crop 0.2 --recipe.augment.colour 0.2 \
     --recipe.loss.teacher 0.5 --teacher "$maps" --init "$runs/m2/weights.safetensors" "$@"
 
 gpu=(--recipe photos_gpu --recipe.epochs 0)
@@ -51,7 +51,7 @@ done
 "$python" -m retrain.predict --weights "$runs/t0/weights.safetensors" "$runs/folds/held_out/images" -o "$runs/unseen" --resume
 [ -e "$runs/cut/pruning.json" ] || "$python" -m retrain.prune --weights "$runs/gs/weights.safetensors" --size 144 --budget 100e6 \
     --data "DUTS-TR=$DUTS" --cache "$runs/cache" -o "$runs/cut"
-small=("$runs/cut/genotype.yaml" --recipe photos_s --recipe.size 144 --recipe.augment.crop 0.2 --recipe.augment.colour 0.2
+small=("$runs/cut/genotype.yaml" --recipe photos_s --recipe.augment.crop 0.2 --recipe.augment.colour 0.2
     --recipe.augment.scales '[0.888888889, 1.0, 1.111111111]')
 run s3 "${small[@]}" --recipe.steps 4500 --recipe.loss.teacher 0.5 --teacher "$runs/unseen" --init "$runs/cut/weights.safetensors" "$@"
 run s4 "${small[@]}" --recipe.steps 4000 --recipe.optim.lr 0.0015 --seed 1 --init "$runs/s3/weights.safetensors" "$@"
