@@ -108,7 +108,8 @@ file are ours (MIT, as the code). A tenth of {data} (seed 0) was held out and de
 
 ## Scores
 
-By pysodmetrics, on 8-bit maps at the masks' own size, masks cut at > 127. maxF (beta² 0.3): precision and recall
+By pysodmetrics, on 8-bit maps at the masks' own size (held-out ones: as training reads them, at the network's), masks
+cut at > 127. maxF (beta² 0.3): precision and recall
 averaged over the set, best of 256 thresholds; maxF_img: the images' F averaged first; avgF: at twice each map's mean;
 MAE_stretched: of maps stretched to 0..1, as are all but MAE_raw.
 
