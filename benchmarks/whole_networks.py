@@ -12,6 +12,7 @@ them), and the others judge.
 
 import argparse
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -98,8 +99,6 @@ def main() -> None:
     parser.add_argument("--weights", help="ImageNet weights of mobilenet_v2")
     parser.add_argument("--cache", help="folder that keeps decoded photographs")
     parser.add_argument("--out", type=Path, help="folder of the search and the trainings")
-    parser.add_argument("--line", action="store_true", help="only train uniform scaling, beside the search or --found")
-    parser.add_argument("--found", action="store_true", help="all but that")
     parser.add_argument("--tables", action="store_true", help="only print the tables and draw the figure")
     given = parser.parse_args()
     study = STUDIES[given.study]
@@ -107,10 +106,9 @@ def main() -> None:
         if not (given.data and given.weights and given.out):
             parser.error("--data, --weights and --out are needed, or --tables")
         run(given, study)
-    if not (given.line or given.found):
-        rows = read(given.study)
-        table(rows, study)
-        draw(rows, given.study)
+    rows = read(given.study)
+    table(rows, study)
+    draw(rows, given.study)
 
 
 def run(given: argparse.Namespace, study: Study) -> None:
@@ -119,43 +117,32 @@ def run(given: argparse.Namespace, study: Study) -> None:
     files += ["--cache", given.cache] if given.cache else []
     new = ["--config", str(HERE / f"{given.study}.yaml"), *files]
     resume = ["--out", str(folder), "--resume"]
-    if not given.line and not (folder / "scores.json").is_file():
+    if not (folder / "scores.json").is_file():
         search.main(resume if (folder / "config.yaml").is_file() else new)
     cfg, _ = search.COMMAND.parse(new)
     setup = open_search(cfg)
 
-    def trained(member: Chosen, seed: int) -> dict[str, Any]:
+    setup.net.load_state_dict(load_checkpoint(find_checkpoint(folder))["net"])
+    inherited = MemberScores(setup.net, setup.weights, setup.held_out)
+
+    def scores(member: Chosen, seed: int | None) -> dict[str, Any]:
+        if seed is None:
+            return judged(inherited.network(member.genotype), setup)
         batches = replace(setup.weights, seed=seed, stream="train")
         weights = cfg.backbone_weights
         return judged(
             train_member(member.genotype, batches, cfg.loss, cfg.optim, STEPS, backbone_weights=weights), setup
         )
 
-    def scores(member: Chosen, seed: int | None) -> dict[str, Any]:
-        return judged(inherited.network(member.genotype), setup) if seed is None else trained(member, seed)
-
-    def known(member: Chosen, seed: int | None) -> dict[str, Any]:
-        told = "inherited" if seed is None else seed
-        return kept(out / f"scores/{member.kind}-{member.number}-{told}.json", partial(scores, member, seed))
-
-    line = line_points(setup.space, study)
-    if given.line:
-        for member, seed in plan(line, study):
-            if seed is not None:
-                known(member, seed)
-        return
-    setup.net.load_state_dict(load_checkpoint(find_checkpoint(folder))["net"])
-    inherited = MemberScores(setup.net, setup.weights, setup.held_out)
-    members, ms = chosen(setup.space, study, line, folder / "trials.csv", out)
+    members, ms = chosen(setup.space, study, folder / "trials.csv", out)
     rows: list[dict[str, Any]] = []
     for member, seed in plan(members, study):
-        if given.found and member.kind == "line" and seed is not None:
-            continue
+        told = "inherited" if seed is None else seed
+        found = kept(out / f"scores/{digest([member])}-{told}.json", partial(scores, member, seed))
         cost = count(member.genotype)
-        about = {"kind": member.kind, "number": member.number, "seed": "inherited" if seed is None else seed}
-        about |= {"params": cost.params, "macs": cost.macs, "ms": ms[f"{member.kind}-{member.number}"]}
-        rows.append(about | known(member, seed) | member.choices)
-        write_csv(out / "scores.csv" if given.found else results(given.study), rows)
+        about = {"kind": member.kind, "number": member.number, "seed": told, "params": cost.params, "macs": cost.macs}
+        rows.append(about | {"ms": ms[f"{member.kind}-{member.number}"]} | found | member.choices)
+        write_csv(results(given.study), rows)
 
 
 def results(study: str) -> Path:
@@ -176,19 +163,23 @@ def kept(file: Path, make: Callable[[], Any]) -> Any:
     return json.loads(file.read_text())
 
 
-def line_points(space: Genotype, study: Study) -> list[Chosen]:
-    """Uniform scaling with the widest decoder."""
+def digest(members: Iterable[Chosen]) -> str:
+    """Of who they are: what a file keeps belongs to these members, whatever the search finds next."""
+    text = " ".join(f"{member.kind}-{member.number}-{member.genotype.identity}" for member in members)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def chosen(space: Genotype, study: Study, trials: Path, out: Path) -> tuple[list[Chosen], dict[str, float]]:
+    """The line's points, what the study found at each budget, random members, and the milliseconds of all."""
     points = scaled_line(space)
     widest = max(point["decoder.channels"] for point in points)
-    line = {p["input.size"]: p for p in points if p["decoder.channels"] == widest and p["input.size"] in study.line}
-    return [Chosen("line", side, point, space.decide(point)) for side, point in line.items()]
+    sides = {p["input.size"]: p for p in points if p["decoder.channels"] == widest and p["input.size"] in study.line}
+    at = {side: Chosen("line", side, point, space.decide(point)) for side, point in sides.items()}
+    line = list(at.values())
 
+    def ms_of(some: list[Chosen]) -> dict[str, float]:
+        return kept(out / f"ms-{digest(some)}.json", lambda: times(space, some))
 
-def chosen(
-    space: Genotype, study: Study, line: Sequence[Chosen], trials: Path, out: Path
-) -> tuple[list[Chosen], dict[str, float]]:
-    """The line's points, what the study found at each budget, random members, and the milliseconds of all."""
-    at = {point.number: point for point in line}
     with open(trials, newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["state"] == "complete"]
     rows.sort(key=lambda row: float(row["loss"]))
@@ -197,12 +188,12 @@ def chosen(
         spent = [float(row["macs"]) for row in rows]
         budgets = {side: float(count(at[side].genotype).macs) for side in study.budgets}
     else:  # the best that seemed to keep a budget, or nearly, are timed again, in turn with the line
-        rough = kept(out / "ms_line.json", lambda: times(space, line))
+        rough = ms_of(line)
         some = {}
         for side in study.budgets:
             within = [n for n, row in enumerate(rows) if float(row["latency"]) <= 1.1 * rough[f"line-{side}"]]
             some |= {n: Chosen("tried", n, tried[n], space.decide(tried[n])) for n in within[:12]}
-        ms = kept(out / "ms_tried.json", lambda: times(space, [*line, *some.values()]))
+        ms = ms_of([*line, *some.values()])
         spent = [ms.get(f"tried-{n}", math.inf) for n in range(len(rows))]
         budgets = {side: ms[f"line-{side}"] for side in study.budgets}
     members = list(line)
@@ -217,7 +208,7 @@ def chosen(
             members.append(Chosen("random", drawn, choices, space.decide(choices)))
             drawn += 1
         number += 1
-    return members, kept(out / "ms.json", lambda: times(space, members))
+    return members, ms_of(members)
 
 
 def times(space: Genotype, members: Iterable[Chosen]) -> dict[str, float]:

@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         photographs = _Photographs(net.genotype, options) if options.data else None
         by: dict[str, Any] = {"threshold": options.threshold}
     else:
-        net = _at_size(net, options.size)
+        net = _for_size(net, options.size)
         photographs = _Photographs(net.genotype, options)
         small = _narrow(net, options, photographs)
         before, after = _hidden(net.genotype), _hidden(small.genotype)
@@ -181,7 +181,7 @@ class _Photographs:
         return change
 
 
-def _at_size(net: Network, side: int | None) -> Network:
+def _for_size(net: Network, side: int | None) -> Network:
     """The same weights in a genotype of another input size."""
     if side is None:
         return net

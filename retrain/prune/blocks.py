@@ -6,7 +6,7 @@ maps least for what they save.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from genotypes import BACKBONES, Backbone, Genotype, UserError
@@ -44,8 +44,8 @@ def narrow_blocks(
         hidden = tuple(widths.get(block, width) for block, width in enumerate(backbone.hidden))
         return net.genotype.replace(backbone=replace(backbone, widths=hidden))
 
-    least = cost(narrower(backbone, dict(sorted(_steps(backbone, every=True), reverse=True))))
-    if least > budget:
+    narrowest = {block: widths[-1] for block in range(len(backbone.hidden)) if (widths := _below(backbone, block))}
+    if (least := cost(narrower(backbone, narrowest))) > budget:
         raise UserError(f"budget {budget:,.10g}: as narrow as can be, {name} costs {least:,.10g}")
     left, turn = whole, 0
     excess = cost(left.genotype) - budget
@@ -55,16 +55,18 @@ def narrow_blocks(
         backbone = left.genotype.backbone
         assert backbone
         steps = []
-        for block, width in _steps(backbone):
-            tried = narrower(backbone, {block: width})
-            if (less := spent - cost(tried)) > 0:
-                steps.append(((judge(Member(whole, tried).copy(), turn) - wrong) / less, block, width))
+        for block in range(len(backbone.hidden)):
+            widths = _below(backbone, block)
+            for width in {*widths[:1], *(width for width in widths if width == 0)}:
+                tried = narrower(backbone, {block: width})
+                price = (judge(Member(whole, tried).copy(), turn) - wrong) / (spent - cost(tried))
+                steps.append((price, -width, block))
         taken: dict[int, int] = {}
         saved = 0.0
         # Steps cost more together than one by one: half of the way at once, then all are tried again.
         most = max(over / 2, excess / 8)
-        for _, block, width in sorted(steps, key=lambda step: (step[0], -step[2])):
-            further = taken | {block: min(width, taken.get(block, width))}
+        for _, width, block in sorted(steps):
+            further = taken | {block: min(-width, taken.get(block, -width))}
             more = spent - cost(narrower(backbone, further))
             if taken and (saved >= over or more > most):
                 break
@@ -74,14 +76,11 @@ def narrow_blocks(
     return left
 
 
-def _steps(backbone: Backbone, *, every: bool = False) -> Iterator[tuple[int, int]]:
-    """(block, width): of each block its next width, or every one below its own, and 0 where it may be absent."""
-    for block, width in enumerate(backbone.hidden):
-        record = BACKBONES[backbone.name].blocks[block]
-        if record.least == record.width:
-            continue
-        parts = {max(8, 8 * round(record.width * part / _PARTS / 8)) for part in range(1, _PARTS)}
-        narrower = sorted((part for part in parts if part < width), reverse=True)
-        yield from ((block, part) for part in (narrower if every else narrower[:1]))
-        if record.least == 0 and width:
-            yield block, 0
+def _below(backbone: Backbone, block: int) -> list[int]:
+    """The widths that a block may have below its own, the widest first; the last is 0 where it may be absent."""
+    record, own = BACKBONES[backbone.name].blocks[block], backbone.hidden[block]
+    if record.least == record.width:
+        return []
+    widths = {max(8, 8 * round(record.width * part / _PARTS / 8)) for part in range(1, _PARTS)}
+    widths |= {0} if record.least == 0 else set()
+    return sorted((width for width in widths if width < own), reverse=True)
