@@ -35,6 +35,8 @@ class Recipe:
         loss: terms and the outputs' weights.
         optim: how weights are updated.
         augment: how batches are varied.
+        plain: share of the training, at its end, whose photographs are only flipped: as a network sees them later. Crops
+            make objects larger than they will be (FixRes: Touvron et al., NeurIPS 2019).
         ema: decay of the moving average of weights that is scored and saved; 0 takes the weights themselves.
         freeze_backbone_norms: keep statistics, scales and shifts of the backbone's norms as they came.
         masks: how those trained on are resized: bilinear with graded edges, or nearest. The held-out ones are always
@@ -61,6 +63,7 @@ class Recipe:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-3))
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    plain: float = 0.0
     ema: float = 0.98
     freeze_backbone_norms: bool = False
     masks: Literal["bilinear", "nearest"] = "bilinear"
@@ -73,6 +76,8 @@ class Recipe:
     def __post_init__(self) -> None:
         check_side(self.size)
         check_least(self, "recipe: ", batch_size=1, least_steps=0)
+        if not 0 <= self.plain <= 1:
+            raise UserError(f"recipe: plain is a share of the training in 0..1, not {self.plain}")
         if not 0.1 <= self.first_size <= 1:
             raise UserError(f"recipe: first_size is a share of size in 0.1..1, not {self.first_size}")
         if self.passes < 1 or self.batch_size % self.passes or (self.passes > 1 and self.dynamic_decay):

@@ -32,7 +32,7 @@ from nas.search.setup import SearchSetup
 from nas.strategies import SandwichSearch, derivable
 from nas.task import Batches
 from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners
-from nas.trials import POPULATION, Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials, tell_apart
+from nas.trials import Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials, tell_apart
 from nas.visualize import draw
 from nas.visualize.charts import save_figure
 
@@ -127,7 +127,8 @@ def study_members(
 ) -> Trials:
     """Try members one after another (NSGA-II, TPE, ...): trials of (loss, cost), smaller is better.
 
-    The first are points of uniform scaling, half of the first population: random members seldom come near it.
+    The first are the points of uniform scaling, half of the trials at most: random members seldom come near it, and
+    what is found must not be worse.
     choices: what may be tried, default all that the space leaves open. options: as `run_trials` has them.
     """
 
@@ -146,7 +147,7 @@ def study_members(
 
     objectives = ("loss", cost.kind)
     choices = space.choices() if choices is None else choices
-    line = scaled_line(space, max(1, (cfg.population or POPULATION) // 2)) if cfg.sampler != "random" else []
+    line = scaled_line(space, max(1, cfg.count // 2)) if cfg.sampler != "random" else []
     first = [point for point in line if all(point[way] in choices[way] for way in choices)]
     return run_trials(
         choices,

@@ -78,7 +78,8 @@ class Batches:
     """A stream of batches.
 
     stream: its name, so that two of one seed are independent. first_size: what share of the images' size the first
-    batch has; sizes grow evenly and are whole from step `grown_at` on.
+    batch has; sizes grow evenly and are whole from step `grown_at` on. plain_from: from this step on images are only
+    flipped, left to right.
     """
 
     samples: Samples
@@ -88,6 +89,7 @@ class Batches:
     stream: str
     first_size: float = 1.0
     grown_at: int = 0
+    plain_from: int | None = None
 
     def __post_init__(self) -> None:
         constants(self.samples.convention, self.samples.device)
@@ -98,19 +100,23 @@ class Batches:
         images, masks = self.samples.photos.batch(self._picked(step), device, train=True)
         height, width = images.shape[-2:]
         grown = 1.0 if step >= self.grown_at else self.first_size + (1 - self.first_size) * step / self.grown_at
-        change = draw(len(images), (height, width), self._random(step), self.augment, grown=grown)
+        change = draw(len(images), (height, width), self._random(step), self._augment(step), grown=grown)
         return Batch(images, masks, change.to(device))
 
     def draw_each(self, step: int) -> tuple[Batch, ...]:
         """The same of a `NativeSet`: batches of one photograph at its own size."""
         device = self.samples.device
         found = [self.samples.photos.batch(row[None], device, train=True) for row in self._picked(step)]
-        changes = draw_each([(x.shape[-2], x.shape[-1]) for x, _ in found], self._random(step), self.augment)
+        changes = draw_each([(x.shape[-2], x.shape[-1]) for x, _ in found], self._random(step), self._augment(step))
         return tuple(Batch(*pair, change.to(device)) for pair, change in zip(found, changes, strict=True))
 
     def _picked(self, step: int) -> Tensor:
         rows = self.samples.rows
         return rows[batch_indices(len(rows), self.batch_size, step, self.seed, self.stream)]
+
+    def _augment(self, step: int) -> AugmentConfig:
+        plain = self.plain_from is not None and step >= self.plain_from
+        return AugmentConfig(flip=self.augment.flip) if plain else self.augment
 
     def _random(self, step: int) -> torch.Generator:
         return generator(self.seed, f"{self.stream}/augment", step)

@@ -1,12 +1,11 @@
 """Black-box search: Optuna studies over the choices of an open genotype."""
 
 from nas.trials.records import Trial, Trials, draw_front, export_front, pareto_front, write_trials
-from nas.trials.samplers import POPULATION, tell_apart
+from nas.trials.samplers import tell_apart
 from nas.trials.storage import anchor_storage
 from nas.trials.study import Report, Score, TrialsConfig, check_trials, comparable, run_trials
 
 __all__ = [
-    "POPULATION",
     "Report",
     "Score",
     "Trial",

@@ -138,6 +138,7 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
         stream="train",
         first_size=recipe.first_size,
         grown_at=steps // 2,
+        plain_from=steps - round(recipe.plain * steps),
     )
     kind = SupervisedAlone if recipe.native else Supervised
     trainer = Trainer(

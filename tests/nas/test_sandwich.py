@@ -184,8 +184,10 @@ def test_a_study_begins_with_uniform_scaling_and_learns_from_it(tmp_path):
     cfg = TrialsConfig(count=12, sampler="nsga2", population=6)
     score = {"loss": 1.0}
     trials = study_members(SPACE, lambda genotype: score, MemberCost("macs"), cfg, folder=tmp_path).trials
-    points = scaled_line(SPACE, 3)
-    assert [trial.choices for trial in trials[:3]] == points and points[0] != points[-1]
+    points = scaled_line(SPACE)
+    assert [trial.choices for trial in trials[: len(points)]] == points and points[0] != points[-1]
+    few = study_members(SPACE, lambda genotype: score, MemberCost("macs"), replace(cfg, count=6))
+    assert [trial.choices for trial in few.trials[:3]] == scaled_line(SPACE, 3)
     again = study_members(SPACE, lambda genotype: score, MemberCost("macs"), replace(cfg, count=14), folder=tmp_path)
     assert again.trials[:12] == trials and len(again.trials) == 14
     random = study_members(SPACE, lambda genotype: score, MemberCost("macs"), TrialsConfig(count=3, sampler="random"))

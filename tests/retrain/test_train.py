@@ -21,7 +21,7 @@ from nas.command import run_command
 from nas.network.weights import load_weights
 from nas.options import to_yaml
 from nas.run import Interrupted, RunFolder, load_checkpoint
-from nas.task import AugmentConfig, LossConfig, batches, synthetic_set
+from nas.task import AugmentConfig, LossConfig, batches, network_input, synthetic_set
 from nas.training import Diverged, HeldOut, MovingAverage, OptimConfig, Supervised, loop, precision
 from retrain import Recipe, load
 from retrain.predict.__main__ import main as predict
@@ -58,6 +58,21 @@ def test_first_size_grows_in_steps_of_16_until_half_of_the_steps(small_file) -> 
     assert sizes == [(side, side) for side in (32, 32, 48, 64, 64, 64, 64, 64)]
     with pytest.raises(UserError, match=r"first_size is a share of size in 0\.1\.\.1, not 1\.5"):
         Recipe(first_size=1.5)
+
+
+def test_the_last_share_of_the_steps_sees_photographs_as_they_are(small_file) -> None:
+    augment = AugmentConfig(flip=0.0, crop=0.5, colour=0.5, rotate=20.0, scales=(1.5,))
+    recipe = {"size": 64, "steps": 8, "augment": augment, "plain": 0.25}
+    cfg = config(genotype=str(small_file), recipe=recipe)
+    stream = training.training_of(cfg, open_training(cfg))[0].task.batches
+    assert [stream(step)[0].shape[-1] for step in range(8)] == [96] * 6 + [64] * 2
+    batch = stream.draw(7)
+    assert torch.equal(stream(7)[1], (batch.masks > 127).float())
+    assert torch.equal(stream(7)[0], network_input(batch.images, stream.samples.convention))
+    flipped = replace(stream, augment=replace(augment, flip=1.0, vertical=1.0))
+    assert torch.equal(flipped(7)[0], stream(7)[0].flip(-1)), "left to right alone"
+    with pytest.raises(UserError, match=r"plain is a share of the training in 0\.\.1, not 1\.5"):
+        Recipe(plain=1.5)
 
 
 def test_precision_auto_is_settled_by_the_device_and_what_a_run_writes_down(tmp_path, monkeypatch) -> None:
