@@ -1,9 +1,11 @@
 """Where a command may write, and how: files are replaced in one step, what the system refuses is said with a name."""
 
 import csv
+import glob
 import io
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +20,7 @@ __all__ = [
     "check_writable",
     "file_name",
     "is_temporary",
+    "replacing",
     "write_atomically",
     "write_csv",
     "write_text",
@@ -127,6 +130,27 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def is_temporary(name: str) -> bool:
     """Whether a file is what a killed `write_atomically` left."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder that, once the work inside is done, takes the place of `folder` and of all that it held.
+
+    Where the work fails nothing has changed.
+    """
+    scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):  # by one that was killed
+        shutil.rmtree(left)
+    try:
+        with writing(folder):
+            scratch.mkdir(parents=True)
+        yield scratch
+        with writing(folder):
+            if folder.exists():
+                shutil.rmtree(folder)
+            scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager

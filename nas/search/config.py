@@ -58,7 +58,7 @@ class SearchConfig(LoopOptions, PhotoOptions):
             the share by which it is exceeded. For one_shot and optuna the cost is an objective of its own instead.
         budget: what the exported genotype may cost: parameters, multiply-adds, or milliseconds. A run of sandwich takes
             another with --resume, and more trials (trials.count): it chooses anew, and trains nothing again.
-        start_from: folder of a search or training whose weights the supernet starts from (--from RUN).
+        start_from: folder of a search or training whose weights the supernet starts from.
         guard: when a collapsing search is stopped.
         optim: how weights are updated.
         loss: terms and the outputs' weights.

@@ -3,12 +3,13 @@
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from genotypes.errors import UserError, check_least
-from genotypes.files import check_folder
+from genotypes.files import check_folder, replacing
 from nas.command import Command, run_command
 from nas.task import PROTOCOLS, Protocol, get_protocol
 from nas.task.protocol import Cut
@@ -115,18 +116,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.out is not None:
         _check_kept(saliency, options.out / "maps")
     maps = options.out / "maps" if options.maps and options.out else None
-    scored, sets = score(
-        networks,
-        options.data,
-        saliency=saliency,
-        protocols=protocols,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        limit=options.limit,
-        quick=options.quick_scores,
-        maps=maps,
-        latency=options.latency,
-    )
+    with nullcontext() if maps is None else replacing(maps) as kept:
+        scored, sets = score(
+            networks,
+            options.data,
+            saliency=saliency,
+            protocols=protocols,
+            batch_size=options.batch_size,
+            workers=options.workers,
+            limit=options.limit,
+            quick=options.quick_scores,
+            maps=kept,
+            latency=options.latency,
+        )
     print(markdown(scored))
     if options.out is not None:
         if maps is None:

@@ -1,6 +1,5 @@
 """Every network, and every other tool's maps, on every set."""
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -92,7 +91,7 @@ def score(
         protocols: a row each; wF, Sm and Em are computed under the first of those that read photographs alike. A
             network that was loaded with `antialias=False` is read so under every protocol.
         batch_size, workers, limit, quick: see `nas.task.evaluate_protocols`.
-        maps: folder that gets every map under the first protocol, as LABEL/SET/NAME.png, and loses what it held.
+        maps: folder that gets every map under the first protocol, as LABEL/SET/NAME.png.
         latency: measure what one photograph takes, see `nas.cost.latencies`.
 
     Returns:
@@ -110,7 +109,6 @@ def score(
     if maps is not None:
         _check_folders(networks)
         _check_folders(sets)
-        shutil.rmtree(maps, ignore_errors=True)
     times = _times(networks) if latency else {}
     shared: dict[str, Any] = {"workers": workers, "quick": quick}
     scored = []

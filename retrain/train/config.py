@@ -54,7 +54,7 @@ class TrainConfig(LoopOptions, TrainingOptions):
             search's folder takes its data, backbone weights, size and a recipe for them along, unless options differ.
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weights of the same network to start from: a name such as sod_s, or a file.
-        start_from: folder of a search whose genotype is trained, starting from the supernet's weights (--from RUN).
+        start_from: folder of a search whose genotype is trained, starting from the supernet's weights.
         teacher: folder of another network's maps, NAME.png for each photograph, as `retrain.predict IMAGES -o DIR`
             writes them: a further target; the recipe's loss.teacher is its share.
         unlabelled: folder of photographs without masks, to train on as well; the teacher's maps stand for the masks.
@@ -80,6 +80,8 @@ class TrainConfig(LoopOptions, TrainingOptions):
             raise UserError(
                 "give one of --backbone_weights, --init (the whole network's weights) and --from (a search's)"
             )
+        if self.teacher and not self.recipe.loss.teacher:
+            raise UserError("--teacher: its maps have no share in the loss, as recipe.loss.teacher is 0")
         check_least(self, minutes=0, held_out_limit=1, evaluate_every=0, workers=0, data_seed=0)
         if self.recipe.precision == "auto":  # config.yaml says what it came to, so that a resumed run goes on in it
             chosen = replace(self.recipe, precision=fastest_precision(open_device(self.device)))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from openpyxl import load_workbook
 from PIL import Image
 
+from genotypes import UserError
 from nas.command import run_command
 from nas.run.sizes import parse_size
 from retrain import Predictor, load, save
@@ -63,6 +65,21 @@ def test_an_earlier_report_is_replaced_whole(trained, pictures, tmp_path) -> Non
     assert not (tmp_path / "report/maps").exists() and not (tmp_path / "report/scores.xlsx").exists()
     (row,) = read_csv(tmp_path / "report/scores.csv")
     assert row["images"] == "2" and row["wF"] == ""
+
+
+def test_a_report_that_fails_leaves_the_earlier_one(trained, pictures, tmp_path, monkeypatch) -> None:
+    words = ("--weights", trained / "weights.safetensors", "--data", pictures, "-o", tmp_path / "report", "--maps")
+    assert evaluate(*words) == 0
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+    def fails(*_args, save_dir, **_options):
+        save_dir.mkdir(parents=True)
+        (save_dir / "a.png").touch()
+        raise UserError("no more")
+
+    monkeypatch.setattr(sys.modules["retrain.evaluate.score"], "evaluate_protocols", fails)
+    assert evaluate(*words) == 2
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
 def test_networks_side_by_side(trained, small, pictures, tmp_path) -> None:

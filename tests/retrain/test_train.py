@@ -341,6 +341,8 @@ def test_a_teacher_is_learned_from(tmp_path, small_file) -> None:
     _write_maps(tmp_path / "opposite", masks)
     with pytest.raises(UserError, match="another set of photographs"):
         run_training(tmp_path / "taught", taught, resume=True)
+    with pytest.raises(UserError, match=r"--teacher: its maps have no share in the loss"):
+        config(genotype=str(small_file), recipe={"loss": LossConfig(teacher=0.0)}, teacher=str(tmp_path / "opposite"))
 
 
 def test_an_interrupted_training_with_a_teacher_ends_as_if_never_interrupted(tmp_path, monkeypatch, small_file) -> None:
