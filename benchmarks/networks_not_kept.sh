@@ -2,7 +2,8 @@
 # Trainings that gave nothing better than what the package has (docs/results.md); kept so that nobody needs to try them again.
 # borrowed_s, borrowed_m: from backbones that know the photographs already, taught by sod_l's maps, 80 minutes on two busy
 # cores (ours of borrowed_s from the sod_s before, which had sod_m's genotype). lite0_m: EfficientNet-Lite0 less two deep
-# blocks, in sod_m's place, from ImageNet's weights, 54 minutes on two cores.
+# blocks, in sod_m's place, from ImageNet's weights, 54 minutes on two cores. The others went on from the networks that the
+# package had before: plain_s, as_before_s and taught_s on sod_s; narrow_m, narrow_l by retrain.prune; varied_m on sod_m.
 #
 #     DUTS=DUTS-TR ECSSD=ECSSD bash benchmarks/networks_not_kept.sh [OPTIONS OF retrain.train]
 set -euo pipefail
@@ -27,3 +28,38 @@ run borrowed_m "${borrowed[@]}" retrain/networks/sod_l.safetensors --recipe.size
 run lite0_m --recipe photos_cpu --recipe.size 224 --recipe.first_size 0.571 --recipe.steps 4800 --recipe.ema 0.999 \
     --recipe.loss.side_weights '[1.0, 0.5, 0.3]' --recipe.optim.warmup 0.03 --recipe.augment.crop 0.25 \
     --recipe.augment.rotate 5 --recipe.augment.colour 0.2 --backbone_weights package "$@"
+
+further() { # NAME GENOTYPE INIT OPTIONS...
+    local out=$runs/$1 genotype=$2 init=$3
+    shift 3
+    if [ -e "$out/config.yaml" ]; then "$python" -m retrain.train --out "$out" --resume; return; fi
+    "$python" -m retrain.train --genotype "$genotype" --init "$init" --recipe photos_s --data "DUTS-TR=$DUTS" \
+        --quick_scores true --cache "$runs/cache" --out "$out" "$@"
+}
+
+cut() { # NAME NETWORK SIZE BUDGET
+    [ -e "$runs/$1/pruning.json" ] || "$python" -m retrain.prune --weights "$2" --size "$3" --budget "$4" --step_batches 4 \
+        --data "DUTS-TR=$DUTS" --cache "$runs/cache" -o "$runs/$1"
+}
+
+usual=(--recipe.augment.crop 0.2 --recipe.augment.colour 0.2)
+varied=(--recipe.augment.crop 0.4 --recipe.augment.colour 0.4 --recipe.augment.rotate 15 --recipe.ema 0.998 --recipe.plain 0.3)
+three=(--recipe.augment.scales '[0.888888889, 1.0, 1.111111111]')
+further plain_s sod_s sod_s --recipe.steps 600 --recipe.optim.lr 0.0003 --recipe.ema 0.99 --recipe.plain 1 "$@"
+further as_before_s sod_s sod_s "${usual[@]}" "${three[@]}" --recipe.steps 900 --recipe.optim.lr 0.0015 "$@"
+further taught_s sod_s sod_s "${usual[@]}" "${three[@]}" --recipe.steps 4800 --recipe.optim.lr 0.001 --recipe.plain 0.25 \
+    --recipe.loss.teacher 0.5 --teacher "$runs/maps" "$@"
+further varied_m sod_m sod_m "${varied[@]}" --recipe.size 224 --recipe.steps 1600 --recipe.optim.lr 0.0012 --seed 5 \
+    --recipe.augment.scales '[0.714285714, 0.857142857, 1.0]' "$@"
+cut narrow_m sod_m 256 343e6
+cut narrow_l sod_l 208 345e6
+# Taught by maps of photographs that the teachers have not seen: RUNS/unseen of benchmarks/train_networks.sh.
+taught=("${usual[@]}" --recipe.augment.scales '[0.9230769, 1.0, 1.0769230]' --recipe.steps 600 --recipe.ema 0.99
+    --recipe.plain 0.25 --recipe.loss.teacher 0.5 --teacher "${UNSEEN:?maps of benchmarks/train_networks.sh}")
+further narrow_l1 "$runs/narrow_l/genotype.yaml" "$runs/narrow_l/weights.safetensors" "${taught[@]}" --recipe.size 208 "$@"
+further narrow_m1 "$runs/narrow_m/genotype.yaml" "$runs/narrow_m/weights.safetensors" "${taught[@]}" --recipe.size 256 "$@"
+further narrow_m2 "$runs/narrow_m/genotype.yaml" "$runs/narrow_m1/weights.safetensors" "${usual[@]}" --recipe.size 256 \
+    --recipe.augment.scales '[0.9230769, 1.0, 1.0769230]' --recipe.steps 1300 --recipe.plain 0.3 --recipe.optim.lr 0.0012 \
+    --recipe.ema 0.998 --seed 1 "$@"
+further narrow_m3 "$runs/narrow_m/genotype.yaml" "$runs/narrow_m2/weights.safetensors" "${varied[@]}" --recipe.size 256 \
+    --recipe.augment.scales '[0.75, 0.875, 1.0, 1.125]' --recipe.steps 1800 --recipe.optim.lr 0.0015 --seed 3 "$@"
