@@ -260,19 +260,28 @@ def _check_finite(value: Any, name: str) -> None:
         raise UserError(f"{name}: expected a finite number, not {value}")
 
 
-def type_text(kind: Any) -> str:
-    """A type as a user reads it."""
+def type_text(kind: Any, *, several: bool = False) -> str:
+    """A type as a user reads it; several: of more values than one."""
     origin, args = get_origin(kind), get_args(kind)
     if origin in (typing.Union, UnionType):
-        return " or ".join(type_text(arg) for arg in args if arg is not NoneType)
+        return " or ".join(type_text(arg, several=several) for arg in args if arg is not NoneType)
     if origin is Literal:
         return " or ".join(map(str, args))
     if origin is tuple:
-        return f"several {type_text(args[0])}" if args[-1] is ... else f"{len(args)} {type_text(args[0])}"
+        return f"{'several' if args[-1] is ... else len(args)} {type_text(args[0], several=True)}"
     if origin in (dict, Mapping):
-        return f"names with {type_text(args[1])}, such as {{a: b}}"
-    plain = {int: "int", float: "float", str: "text", bool: "true or false", Path: "a path"}
-    return plain.get(kind, getattr(kind, "__name__", str(kind)))
+        return f"names with {type_text(args[1], several=True)}, such as {{a: b}}"
+    one, more = _WORDS.get(kind, (getattr(kind, "__name__", str(kind)),) * 2)
+    return more if several else one
+
+
+_WORDS: dict[Any, tuple[str, str]] = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("text", "texts"),
+    bool: ("true or false", "true or false"),
+    Path: ("a path", "paths"),
+}
 
 
 def read_file(path: str | Path) -> Values:

@@ -102,8 +102,8 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     [
         ("optim:\n", "optim: expected keys with values; the key has no value"),
         ("strategy:\n", "strategy: expected keys with values; the key has no value"),
-        ("seed:\n", "seed: the key has no value; expected int"),
-        ("steps: many\n", "steps: expected int, not 'many'"),
+        ("seed:\n", "seed: the key has no value; expected a whole number"),
+        ("steps: many\n", "steps: expected a whole number, not 'many'"),
         ("- a\n", "expected keys with values"),
         ("channels: 4\n", "unknown key 'channels'"),
         ("architecture: {lr: 1}\n", "an earlier version is not read"),

@@ -45,7 +45,7 @@ def test_what_may_be_tried() -> None:
         (("size=64", "size=96"), "each field once"),
         (("size=64,8",), "size must be 32"),
         (("optim.speed=1,2",), "unknown key 'optim.speed'"),
-        (("optim.lr=fast",), "expected float"),
+        (("optim.lr=fast",), "expected a number"),
     ):
         with pytest.raises(UserError, match=message):
             tune.candidates(wrong, Recipe())
