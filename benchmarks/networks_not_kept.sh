@@ -2,64 +2,59 @@
 # Trainings that gave nothing better than what the package has (docs/results.md); kept so that nobody needs to try them again.
 # borrowed_s, borrowed_m: from backbones that know the photographs already, taught by sod_l's maps, 80 minutes on two busy
 # cores (ours of borrowed_s from the sod_s before, which had sod_m's genotype). lite0_m: EfficientNet-Lite0 less two deep
-# blocks, in sod_m's place, from ImageNet's weights, 54 minutes on two cores. The others went on from the networks that the
-# package had before: plain_s, as_before_s and taught_s on sod_s; narrow_m, narrow_l by retrain.prune; varied_m on sod_m.
+# blocks, in sod_m's place, from ImageNet's weights, 54 minutes on two cores. The others go on from the package's networks,
+# ours from those that it had before: plain_s, as_before_s and taught_s from sod_s, varied_m from sod_m; narrow_l and narrow_m
+# from what retrain.prune leaves, first with maps of photographs that the teachers have not seen (UNSEEN: the folder
+# `unseen` of benchmarks/train_networks.sh).
 #
-#     DUTS=DUTS-TR ECSSD=ECSSD bash benchmarks/networks_not_kept.sh [OPTIONS OF retrain.train]
+#     DUTS=DUTS-TR ECSSD=ECSSD UNSEEN=runs/networks/unseen bash benchmarks/networks_not_kept.sh [OPTIONS OF retrain.train]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${PYTHON:-.venv/bin/python} runs=${RUNS:-runs/not_kept}
+python=${PYTHON:-.venv/bin/python} runs=${RUNS:-runs/not_kept} unseen=${UNSEEN:?folder of maps, see above}
 
-run() { # NAME OPTIONS...
-    local out=$runs/$1 name=$1
-    shift
+run() { # NAME GENOTYPE OPTIONS...
+    local out=$runs/$1 genotype=$2
+    shift 2
     if [ -e "$out/config.yaml" ]; then "$python" -m retrain.train --out "$out" --resume; return; fi
-    "$python" -m retrain.train --genotype "benchmarks/$name.yaml" --recipe.epochs 0 --data "DUTS-TR=$DUTS" \
-        --test "ECSSD=$ECSSD" --quick_scores true --cache "$runs/cache" --out "$out" "$@"
+    "$python" -m retrain.train --genotype "$genotype" --data "DUTS-TR=$DUTS" --quick_scores true --cache "$runs/cache" --out "$out" "$@"
 }
 
-borrowed=(--recipe photos_gpu --recipe.loss.teacher 0.5 --teacher "$runs/maps" --backbone_weights)
+test=(--recipe.epochs 0 --test "ECSSD=$ECSSD")
+borrowed=("${test[@]}" --recipe photos_gpu --recipe.loss.teacher 0.5 --teacher "$runs/maps" --backbone_weights)
 [ -d "$runs/maps" ] || "$python" -m retrain.predict --weights sod_l "$DUTS/DUTS-TR-Image" -o "$runs/maps"
-run borrowed_s "${borrowed[@]}" retrain/networks/sod_m.safetensors --recipe.size 128 --recipe.steps 2700 --recipe.optim.lr 0.002 \
-    --recipe.augment.scales '[0.875, 1, 1.125]' "$@"
-run borrowed_m "${borrowed[@]}" retrain/networks/sod_l.safetensors --recipe.size 192 --recipe.steps 2500 \
-    --recipe.batch_size 16 --recipe.optim.backbone_lr 0.3 --recipe.precision fp32 \
+run borrowed_s benchmarks/borrowed_s.yaml "${borrowed[@]}" retrain/networks/sod_m.safetensors --recipe.size 128 \
+    --recipe.steps 2700 --recipe.optim.lr 0.002 --recipe.augment.scales '[0.875, 1, 1.125]' "$@"
+run borrowed_m benchmarks/borrowed_m.yaml "${borrowed[@]}" retrain/networks/sod_l.safetensors --recipe.size 192 \
+    --recipe.steps 2500 --recipe.batch_size 16 --recipe.optim.backbone_lr 0.3 --recipe.precision fp32 \
     --recipe.augment.scales '[0.833333333, 1, 1.166666667]' "$@"
-run lite0_m --recipe photos_cpu --recipe.size 224 --recipe.first_size 0.571 --recipe.steps 4800 --recipe.ema 0.999 \
-    --recipe.loss.side_weights '[1.0, 0.5, 0.3]' --recipe.optim.warmup 0.03 --recipe.augment.crop 0.25 \
-    --recipe.augment.rotate 5 --recipe.augment.colour 0.2 --backbone_weights package "$@"
+run lite0_m benchmarks/lite0_m.yaml "${test[@]}" --recipe photos_cpu --recipe.size 224 --recipe.first_size 0.571 \
+    --recipe.steps 4800 --recipe.ema 0.999 --recipe.loss.side_weights '[1.0, 0.5, 0.3]' --recipe.optim.warmup 0.03 \
+    --recipe.augment.crop 0.25 --recipe.augment.rotate 5 --recipe.augment.colour 0.2 --backbone_weights package "$@"
 
-further() { # NAME GENOTYPE INIT OPTIONS...
-    local out=$runs/$1 genotype=$2 init=$3
-    shift 3
-    if [ -e "$out/config.yaml" ]; then "$python" -m retrain.train --out "$out" --resume; return; fi
-    "$python" -m retrain.train --genotype "$genotype" --init "$init" --recipe photos_s --data "DUTS-TR=$DUTS" \
-        --quick_scores true --cache "$runs/cache" --out "$out" "$@"
-}
-
-cut() { # NAME NETWORK SIZE BUDGET
-    [ -e "$runs/$1/pruning.json" ] || "$python" -m retrain.prune --weights "$2" --size "$3" --budget "$4" --step_batches 4 \
-        --data "DUTS-TR=$DUTS" --cache "$runs/cache" -o "$runs/$1"
-}
-
-usual=(--recipe.augment.crop 0.2 --recipe.augment.colour 0.2)
-varied=(--recipe.augment.crop 0.4 --recipe.augment.colour 0.4 --recipe.augment.rotate 15 --recipe.ema 0.998 --recipe.plain 0.3)
+usual=(--recipe photos_s --recipe.augment.crop 0.2 --recipe.augment.colour 0.2)
+varied=(--recipe photos_s --recipe.augment.crop 0.4 --recipe.augment.colour 0.4 --recipe.augment.rotate 15 --recipe.ema 0.998
+    --recipe.plain 0.3)
 three=(--recipe.augment.scales '[0.888888889, 1.0, 1.111111111]')
-further plain_s sod_s sod_s --recipe.steps 600 --recipe.optim.lr 0.0003 --recipe.ema 0.99 --recipe.plain 1 "$@"
-further as_before_s sod_s sod_s "${usual[@]}" "${three[@]}" --recipe.steps 900 --recipe.optim.lr 0.0015 "$@"
-further taught_s sod_s sod_s "${usual[@]}" "${three[@]}" --recipe.steps 4800 --recipe.optim.lr 0.001 --recipe.plain 0.25 \
-    --recipe.loss.teacher 0.5 --teacher "$runs/maps" "$@"
-further varied_m sod_m sod_m "${varied[@]}" --recipe.size 224 --recipe.steps 1600 --recipe.optim.lr 0.0012 --seed 5 \
-    --recipe.augment.scales '[0.714285714, 0.857142857, 1.0]' "$@"
-cut narrow_m sod_m 256 343e6
-cut narrow_l sod_l 208 345e6
-# Taught by maps of photographs that the teachers have not seen: RUNS/unseen of benchmarks/train_networks.sh.
-taught=("${usual[@]}" --recipe.augment.scales '[0.9230769, 1.0, 1.0769230]' --recipe.steps 600 --recipe.ema 0.99
-    --recipe.plain 0.25 --recipe.loss.teacher 0.5 --teacher "${UNSEEN:?maps of benchmarks/train_networks.sh}")
-further narrow_l1 "$runs/narrow_l/genotype.yaml" "$runs/narrow_l/weights.safetensors" "${taught[@]}" --recipe.size 208 "$@"
-further narrow_m1 "$runs/narrow_m/genotype.yaml" "$runs/narrow_m/weights.safetensors" "${taught[@]}" --recipe.size 256 "$@"
-further narrow_m2 "$runs/narrow_m/genotype.yaml" "$runs/narrow_m1/weights.safetensors" "${usual[@]}" --recipe.size 256 \
-    --recipe.augment.scales '[0.9230769, 1.0, 1.0769230]' --recipe.steps 1300 --recipe.plain 0.3 --recipe.optim.lr 0.0012 \
-    --recipe.ema 0.998 --seed 1 "$@"
-further narrow_m3 "$runs/narrow_m/genotype.yaml" "$runs/narrow_m2/weights.safetensors" "${varied[@]}" --recipe.size 256 \
-    --recipe.augment.scales '[0.75, 0.875, 1.0, 1.125]' --recipe.steps 1800 --recipe.optim.lr 0.0015 --seed 3 "$@"
+run plain_s sod_s --recipe photos_s --recipe.steps 600 --recipe.optim.lr 0.0003 --recipe.ema 0.99 --recipe.plain 1 --init sod_s "$@"
+run as_before_s sod_s "${usual[@]}" "${three[@]}" --recipe.steps 900 --recipe.optim.lr 0.0015 --init sod_s "$@"
+run taught_s sod_s "${usual[@]}" "${three[@]}" --recipe.steps 4800 --recipe.optim.lr 0.001 --recipe.plain 0.25 \
+    --recipe.loss.teacher 0.5 --teacher "$runs/maps" --init sod_s "$@"
+run varied_m sod_m "${varied[@]}" --recipe.size 224 --recipe.steps 1600 --recipe.optim.lr 0.0012 --seed 5 \
+    --recipe.augment.scales '[0.714285714, 0.857142857, 1.0]' --init sod_m "$@"
+
+narrow() { # NAME NETWORK SIZE BUDGET OPTIONS...: cut to the budget, then 600 steps with maps
+    local name=$1 network=$2 size=$3 budget=$4 left=$runs/$1
+    shift 4
+    [ -e "$left/pruning.json" ] || "$python" -m retrain.prune --weights "$network" --size "$size" --budget "$budget" \
+        --step_batches 4 --data "DUTS-TR=$DUTS" --cache "$runs/cache" -o "$left"
+    run "${name}1" "$left/genotype.yaml" "${usual[@]}" "${near[@]}" --recipe.size "$size" --recipe.steps 600 --recipe.ema 0.99 \
+        --recipe.plain 0.25 --recipe.loss.teacher 0.5 --teacher "$unseen" --init "$left/weights.safetensors" "$@"
+}
+
+near=(--recipe.augment.scales '[0.9230769, 1.0, 1.0769230]')
+narrow narrow_l sod_l 208 345e6 "$@"
+narrow narrow_m sod_m 256 343e6 "$@"
+run narrow_m2 "$runs/narrow_m/genotype.yaml" "${usual[@]}" "${near[@]}" --recipe.size 256 --recipe.steps 1300 --recipe.ema 0.998 \
+    --recipe.plain 0.3 --recipe.optim.lr 0.0012 --seed 1 --init "$runs/narrow_m1/weights.safetensors" "$@"
+run narrow_m3 "$runs/narrow_m/genotype.yaml" "${varied[@]}" --recipe.size 256 --recipe.steps 1800 --recipe.optim.lr 0.0015 --seed 3 \
+    --recipe.augment.scales '[0.75, 0.875, 1.0, 1.125]' --init "$runs/narrow_m2/weights.safetensors" "$@"

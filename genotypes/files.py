@@ -136,7 +136,7 @@ def is_temporary(name: str) -> bool:
 def replacing(folder: Path) -> Iterator[Path]:
     """An empty folder that, once the work inside is done, takes the place of `folder` and of all that it held.
 
-    Where the work fails nothing has changed.
+    Where the work fails, what `folder` held stays.
     """
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):  # by one that was killed

@@ -19,7 +19,6 @@ from optuna.trial import FrozenTrial, TrialState
 from genotypes import Record, Registry, UserError
 
 __all__ = [
-    "POPULATION",
     "PRUNERS",
     "SAMPLERS",
     "Identify",
@@ -61,7 +60,7 @@ def make_sampler(
     if name == "evolution" and objectives > 1:
         raise UserError("sampler evolution has one objective; for a front of loss against cost take nsga2 or tpe")
     # Of 10 and 20, 10 is better for evolution at 20 to 60 trials on both tables of nas.benchmark, and for tpe no worse.
-    return SeededSampler(space, seed, lambda draw_seed: make(draw_seed, population or POPULATION), accept, identify)
+    return SeededSampler(space, seed, lambda draw_seed: make(draw_seed, population or _POPULATION), accept, identify)
 
 
 class SeededSampler(BaseSampler):
@@ -166,7 +165,7 @@ def change_one(
     return dict(params) | {name: others[rng.integers(len(others))]}
 
 
-POPULATION = 10  # where a study names none
+_POPULATION = 10  # where a study names none
 SAMPLERS = Registry("sampler", Record)  # each makes Optuna's of (seed, population)
 SAMPLERS.add(
     Record(
