@@ -5,7 +5,8 @@ python benchmarks/whole_networks.py --study five_budgets ...
 python benchmarks/whole_networks.py [--study NAME] --tables       # tables and figure again, from benchmarks/results
 
 The first two search (NAME.yaml: a sandwich supernet on `compact`, and a study by loss and cost), time some members,
-score them with the supernet's weights, and train them from the backbone's ImageNet weights, all alike. They may be
+score them with the supernet's weights, and train them, all alike: whole_networks from the backbone's ImageNet
+weights, five_budgets from the supernet's. They may be
 stopped and started again: what is done lies in OUT. Of the photographs that are held out some select (the study reads
 them), and the others judge.
 """
@@ -33,8 +34,8 @@ from nas.benchmark import kendall_tau
 from nas.benchmark.gate import time_members, train_member
 from nas.benchmark.judging import Trained
 from nas.cost import count
-from nas.network import Network
-from nas.run import find_checkpoint, load_checkpoint
+from nas.network import Network, build
+from nas.run import find_checkpoint, load_checkpoint, seeded
 from nas.search import __main__ as search
 from nas.search.members import MemberScores, scaled_line
 from nas.search.sandwich import at_size
@@ -52,7 +53,7 @@ class Study:
     """budgets: sides in px; each is what uniform scaling costs there, with the widest decoder. cost: macs or ms.
 
     line: sides of the points of uniform scaling. random: members that take .8 to 1 of the smallest budget, or (near
-    False) any. seeds: trainings of a member of each kind.
+    False) any. seeds: trainings of a member of each kind. further: they go on from the supernet's weights.
     """
 
     budgets: tuple[int, ...]
@@ -61,6 +62,7 @@ class Study:
     random: int = 16
     near: bool = True
     seeds: Mapping[str, int]
+    further: bool = False
 
 
 STUDIES = {
@@ -72,7 +74,8 @@ STUDIES = {
         line=(64, 96, 128, 160, 192),
         cost="ms",
         near=False,
-        seeds={"line": 0, "found": 0, "random": 0},  # judged with the supernet's weights alone
+        seeds={"line": 3, "found": 3, "random": 0},
+        further=True,
     ),
 }
 LOOKS = {  # colours and markers that are told apart without colours, too
@@ -126,19 +129,20 @@ def run(given: argparse.Namespace, study: Study) -> None:
     inherited = MemberScores(setup.net, setup.weights, setup.held_out)
 
     def scores(member: Chosen, seed: int | None) -> dict[str, Any]:
-        if seed is None:
-            return judged(inherited.network(member.genotype), setup)
-        batches = replace(setup.weights, seed=seed, stream="train")
-        weights = cfg.backbone_weights
-        return judged(
-            train_member(member.genotype, batches, cfg.loss, cfg.optim, STEPS, backbone_weights=weights), setup
-        )
+        with seeded(seed or 0):
+            further = seed is None or study.further
+            net = inherited.network(member.genotype) if further else build(member.genotype, cfg.backbone_weights)
+        if seed is not None:
+            batches = replace(setup.weights, seed=seed, stream="train")
+            net = train_member(net, batches, cfg.loss, cfg.optim, STEPS)
+        return judged(net, setup)
 
     members, ms = chosen(setup.space, study, folder / "trials.csv", out)
     rows: list[dict[str, Any]] = []
     for member, seed in plan(members, study):
         told = "inherited" if seed is None else seed
-        found = kept(out / f"scores/{digest([member])}-{told}.json", partial(scores, member, seed))
+        file = out / f"scores/{member.genotype.hash[:12]}@{member.genotype.input.size[0]}-{told}.json"
+        found = kept(file, partial(scores, member, seed))
         cost = count(member.genotype)
         about = {"kind": member.kind, "number": member.number, "seed": told, "params": cost.params, "macs": cost.macs}
         rows.append(about | {"ms": ms[f"{member.kind}-{member.number}"]} | found | member.choices)

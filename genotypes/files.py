@@ -136,11 +136,12 @@ def is_temporary(name: str) -> bool:
 def replacing(folder: Path) -> Iterator[Path]:
     """An empty folder that, once the work inside is done, takes the place of `folder` and of all that it held.
 
-    Where the work fails, what `folder` held stays.
+    Where the work fails, what `folder` held stays. Of two at once the one that ends last stays.
     """
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):  # by one that was killed
-        shutil.rmtree(left)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
+        if is_temporary(left.name) and not _at_work(int(left.name.split(".")[-2])):
+            shutil.rmtree(left)
     try:
         with writing(folder):
             scratch.mkdir(parents=True)
@@ -151,6 +152,17 @@ def replacing(folder: Path) -> Iterator[Path]:
             scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _at_work(process: int) -> bool:
+    """Whether another process of this number runs: what it writes is not what a killed one left."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return process != os.getpid()
 
 
 @contextmanager

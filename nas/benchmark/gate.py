@@ -220,24 +220,16 @@ def _trainer(cfg: GateConfig, space: Genotype, photos: PhotoSet, device: torch.d
 
     def train(genotype: Genotype, seed: int) -> Mapping[str, float]:
         shown = batches(samples=samples(rows=rows), seed=seed)
-        net = train_member(genotype, shown, cfg.loss, cfg.optim, cfg.steps, backbone_weights=cfg.backbone_weights)
-        return score_network(net, held_out)
+        with seeded(seed):
+            net = build(genotype, cfg.backbone_weights)
+        return score_network(train_member(net, shown, cfg.loss, cfg.optim, cfg.steps), held_out)
 
     return train
 
 
-def train_member(
-    genotype: Genotype,
-    batches: Batches,
-    loss: LossConfig,
-    optim: OptimConfig,
-    steps: int,
-    *,
-    backbone_weights: str | None = None,
-) -> Network:
-    """A network of its own, trained on the batches at the genotype's size; their seed draws its weights, too."""
-    with seeded(batches.seed):
-        net = to_device(build(genotype, backbone_weights), batches.samples.device)
+def train_member(net: Network, batches: Batches, loss: LossConfig, optim: OptimConfig, steps: int) -> Network:
+    """The network, trained on the batches at its genotype's size."""
+    net = to_device(net, batches.samples.device)
     fit(Trainer(_AtSize(net, batches, loss), optim, steps), lambda: {}, at=lambda step: False)
     return net
 

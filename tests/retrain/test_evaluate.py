@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ from openpyxl import load_workbook
 from PIL import Image
 
 from genotypes import UserError
+from genotypes.files import replacing
 from nas.command import run_command
 from nas.run.sizes import parse_size
 from retrain import Predictor, load, save
@@ -80,6 +82,15 @@ def test_a_report_that_fails_leaves_the_earlier_one(trained, pictures, tmp_path,
     monkeypatch.setattr(sys.modules["retrain.evaluate.score"], "evaluate_protocols", fails)
     assert evaluate(*words) == 2
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_only_what_ended_processes_left_is_cleared(tmp_path) -> None:
+    left, written = (tmp_path / f".maps.{process}.tmp" for process in (2**30, os.getppid()))  # no system counts to 2^30
+    for folder in (left, written):
+        folder.mkdir()
+    with replacing(tmp_path / "maps") as kept:
+        (kept / "a.png").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [written.name, "maps"]
 
 
 def test_networks_side_by_side(trained, small, pictures, tmp_path) -> None:
