@@ -41,5 +41,5 @@ class SandwichSearch(OneShot):
             """The largest network, with affine norms in all candidates: it is never run as a mixture."""
             return build(supernet_genotype(space), weights, affine=True)
 
-    sampler = "nsga2"
+    sampler = "gp"
     whole_networks = True

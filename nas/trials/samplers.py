@@ -31,6 +31,7 @@ __all__ = [
 
 _LONGEST_WALK = 10_000  # steps; after them all that is left to try may be what is refused
 _ATTEMPTS = 20  # draws that are thrown away because their genotype has been tried
+_DEAR_ATTEMPTS = 2  # of gp, whose draws take long and hardly differ
 
 
 Identify: TypeAlias = Callable[[Mapping[str, Any]], Hashable]
@@ -58,9 +59,12 @@ def make_sampler(
     """
     make = SAMPLERS[name].load()
     if name == "evolution" and objectives > 1:
-        raise UserError("sampler evolution has one objective; for a front of loss against cost take nsga2 or tpe")
+        raise UserError("sampler evolution has one objective; for a front of loss against cost take gp, nsga2 or tpe")
     # Of 10 and 20, 10 is better for evolution at 20 to 60 trials on both tables of nas.benchmark, and for tpe no worse.
-    return SeededSampler(space, seed, lambda draw_seed: make(draw_seed, population or _POPULATION), accept, identify)
+    attempts = _DEAR_ATTEMPTS if name == "gp" else _ATTEMPTS
+    return SeededSampler(
+        space, seed, lambda draw_seed: make(draw_seed, population or _POPULATION), accept, identify, attempts
+    )
 
 
 class SeededSampler(BaseSampler):
@@ -78,6 +82,7 @@ class SeededSampler(BaseSampler):
         make: Callable[[int], BaseSampler],
         accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
         identify: Identify = tell_apart,
+        attempts: int = _ATTEMPTS,
     ) -> None:
         self._fixed = {name: choices.choices[0] for name, choices in space.items() if choices.single()}
         self._refuse = lambda params: not accept({**self._fixed, **params})
@@ -86,6 +91,7 @@ class SeededSampler(BaseSampler):
         self._seed = seed
         self._make = make
         self._identify = identify
+        self._attempts = attempts
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         return self._space
@@ -96,7 +102,7 @@ class SeededSampler(BaseSampler):
             other for other in others if other.number != trial.number and self._space.keys() <= other.params.keys()
         )
         tried = {self._key(other.params) for other in whole}
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(self._attempts):
             seeds = np.random.SeedSequence([self._seed % 2**63, trial.number, attempt]).generate_state(2)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # options that Optuna calls experimental
@@ -174,6 +180,12 @@ SAMPLERS.add(
         paper="Real et al., AAAI 2019",
         source=RegularisedEvolution,
         arguments={"tournament": 0.8},
+    ),
+    Record(
+        name="gp",
+        summary="where a Gaussian process expects the most gain; a second or more for each trial",
+        paper="Ament et al., NeurIPS 2023",
+        source=lambda seed, population: optuna.samplers.GPSampler(seed=seed, n_startup_trials=population),
     ),
     Record(
         name="nsga2",

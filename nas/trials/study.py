@@ -45,7 +45,7 @@ class TrialsConfig:
 
     Attributes:
         count: trials of the study, of all its workers together.
-        sampler: what to try next: evolution, nsga2, random or tpe; none: the strategy's own.
+        sampler: what to try next: evolution, gp, nsga2, random or tpe; none: the strategy's own.
         population: random trials first; then the size of evolution's and nsga2's population; none: 10.
         pruner: which short trainings end early: none, median, hyperband or successive_halving (for one objective).
         storage: where the study lies: sqlite:///FILE, postgresql://..., mysql+pymysql://..., or a file ending in

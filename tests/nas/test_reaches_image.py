@@ -59,7 +59,7 @@ def test_random_choices_are_drawn_again(space) -> None:
     assert all(new == old for old, new in zip(free, kept, strict=True) if space.reaches_image(old))
 
 
-@pytest.mark.parametrize("sampler", ["random", "evolution", "tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["random", "evolution", "tpe", "gp", "nsga2"])
 def test_no_trial_is_spent_on_it(space, sampler: str) -> None:
     def score(choices, report) -> tuple[float]:
         space.decide(choices)

@@ -194,7 +194,7 @@ def test_a_study_begins_with_uniform_scaling_and_learns_from_it(tmp_path):
     assert [trial.choices for trial in random.trials] != points
 
 
-@pytest.mark.parametrize("sampler", ["nsga2", "tpe"])
+@pytest.mark.parametrize("sampler", ["gp", "nsga2", "tpe"])
 def test_a_study_tries_another_member_each_time(sampler):
     """An operation on a tap that is left out makes no other member, and once took a trial all the same."""
     way = "decoder.inputs"

@@ -45,7 +45,7 @@ def learning(score):
 
 
 CASES = [(sampler, 1, "none") for sampler in ("tpe", "nsga2", "random", "evolution")]
-CASES += [("nsga2", 2, "none"), ("tpe", 2, "none")]
+CASES += [("nsga2", 2, "none"), ("tpe", 2, "none"), ("gp", 2, "none")]
 CASES += [("tpe", 1, pruner) for pruner in ("median", "successive_halving", "hyperband")]
 
 
@@ -158,10 +158,10 @@ def test_no_genotype_is_scored_twice():
             assert (first.values, first.choices, first.repeat_of) == (trial.values, trial.choices, None)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "evolution", "nsga2"])
-def test_a_sampler_beats_random(sampler):
+@pytest.mark.parametrize(("sampler", "count"), [("tpe", 60), ("evolution", 60), ("gp", 20), ("nsga2", 60)])
+def test_a_sampler_beats_random(sampler, count):
     def mean(name):
-        found = [run(*toy(seed=seed), count=60, population=10, sampler=name, seed=seed) for seed in range(6)]
+        found = [run(*toy(seed=seed), count=count, population=10, sampler=name, seed=seed) for seed in range(6)]
         return sum(trials.best.values[0] for trials in found) / len(found)
 
     assert mean(sampler) < mean("random") - 1.0  # of a standard deviation of about 2.8
@@ -169,7 +169,7 @@ def test_a_sampler_beats_random(sampler):
 
 def test_a_diverged_training_is_the_worst_and_no_error(tmp_path):
     space, score = toy()
-    for sampler in ("tpe", "evolution", "nsga2"):
+    for sampler in ("tpe", "evolution", "gp", "nsga2"):
         calls = []
 
         def sometimes(choices, report, calls=calls):
@@ -267,7 +267,7 @@ def test_mistakes_are_told(tmp_path, monkeypatch):
     own.write_text("step 1\nstep 2")
     (tmp_path / "text.db").write_text("this is no database, however long one reads it" * 40)
     for options, message in [
-        ({"sampler": "cma"}, "unknown sampler 'cma'; known: evolution, nsga2"),
+        ({"sampler": "cma"}, "unknown sampler 'cma'; known: evolution, gp, nsga2"),
         ({"pruner": "axe"}, "unknown pruner 'axe'; known: hyperband"),
         ({"count": 0}, "count must be at least 1"),
         ({"storage": "redis://here"}, "unknown kind 'redis'; expected sqlite:///FILE"),
