@@ -140,10 +140,10 @@ def _macs_by_module(net: Network, counter: FlopCounterMode) -> dict[nn.Module, i
 
 
 def check_decided(genotype: Genotype) -> None:
-    """UserError for a genotype with open edges."""
+    """UserError for a genotype with open choices."""
     if not genotype.is_decided:
         raise UserError(
-            f"{genotype.name} has {len(genotype.open_edges())} open edges: what it costs depends on what they become; "
+            f"{genotype.name} has {len(genotype.choices())} open choices: what it costs depends on what they become; "
             "decide them first (a search does, or genotype.decide)"
         )
 

@@ -52,13 +52,13 @@ def read_entries(texts: tuple[str, ...], space: str | None = None) -> list[Entry
         elif seed is None:
             entry = Entry(label="fpn", genotype=_pyramid(reference))
         elif opened is None:
-            raise UserError(f"{text} is drawn from a space: give --space FILE, a genotype with open edges")
+            raise UserError(f"{text} is drawn from a space: give --space FILE, a genotype with open choices")
         else:
-            choices = random_choices(opened.open_edges(), seed, opened.reaches_image)
+            choices = random_choices(opened.choices(), seed, opened.reaches_image)
             genotype = opened.decide(choices, name=f"{opened.name}_random{seed}")
             entry = Entry(label=text, genotype=genotype)
         if not entry.genotype.is_decided:
-            raise UserError(f"{text}: {len(entry.genotype.open_edges())} edges are open; search first, or use random:0")
+            raise UserError(f"{text}: {len(entry.genotype.choices())} choices are open; search first, or use random:0")
         entries.append(entry)
     for attribute in ("label", "folder"):
         values = [getattr(entry, attribute) for entry in entries]

@@ -13,6 +13,7 @@ import genotypes
 import nas
 import nas.cost
 from genotypes import UserError
+from search_spaces import compact
 from search_spaces.fusion_cells import fusion_cells
 
 OPERATORS = ("conv", "linear", "addmm", "matmul", "bmm")
@@ -104,8 +105,12 @@ def test_counting_leaves_no_trace() -> None:
 
 
 def test_a_supernet_has_no_cost() -> None:
-    with pytest.raises(UserError, match="open edges"):
+    with pytest.raises(UserError, match="open choices"):
         nas.cost.count(fusion_cells("tiny"))
+    members = compact("tiny", (4, 8))
+    edges = {edge: ops[0] for edge, ops in members.open_edges().items()}
+    with pytest.raises(UserError, match=f"has {len(members.choices()) - len(edges)} open choices"):
+        nas.cost.count(members.decide(edges))
 
 
 def test_a_size_too_small() -> None:

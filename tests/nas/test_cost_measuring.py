@@ -142,7 +142,7 @@ def test_the_command_measures_a_file_by_cell(tmp_path: Path, capsys: pytest.Capt
     ("argv", "words"),
     [
         (["fpn_tinny"], "fpn_tiny"),
-        (["fpn_tiny", "OPEN"], "open edges"),
+        (["fpn_tiny", "OPEN"], "open choices"),
         (["fpn_tiny", "--size", "8", "8"], "size must be 32 to 8192 pixels, not 8"),
         (["fpn_tiny", "--size", "64,64,64"], "H,W such as 224,320, not 64,64,64"),
         (["fpn_tiny", "--repeats", "0"], "repeats"),

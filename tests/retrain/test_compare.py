@@ -21,7 +21,7 @@ from retrain.compare import CompareConfig, Entry, Training, read_entries, rows, 
 from retrain.compare.__main__ import main
 from retrain.compare.config import starts
 from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown
-from search_spaces import fpn
+from search_spaces import compact, fpn
 
 TINY = ("--data", "synthetic:24", "--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3")
 
@@ -143,6 +143,15 @@ def test_entries(space_file, small_file) -> None:
     pyramid = entries[3].genotype
     assert pyramid.backbone == space.backbone and pyramid.input == space.input and len(pyramid.outputs) == 3
     assert next(cell for cell in pyramid.cells if cell.template == "lateral").params["channels"] == 8
+
+
+def test_random_members_of_a_space_of_whole_networks(tmp_path) -> None:
+    space = compact("tiny", (4, 8), taps=("s16", "s8", "s4"), sizes=(32, 48))
+    genotypes.save(space, tmp_path / "space.yaml")
+    [drawn] = read_entries(("random:0",), str(tmp_path / "space.yaml"))
+    assert drawn.genotype == space.decide(random_choices(space.choices(), 0, space.reaches_image))
+    with pytest.raises(UserError, match=f"{len(space.choices())} choices are open"):
+        read_entries((str(tmp_path / "space.yaml"),))
 
 
 def test_the_space_lies_beside_a_searched_genotype(space_file, tmp_path) -> None:
