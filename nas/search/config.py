@@ -110,7 +110,9 @@ class SearchConfig(LoopOptions, PhotoOptions):
             raise UserError(f"budget {self.budget} needs --cost params, macs or latency, and must be positive")
         if self.runtime is not None and self.cost != "latency":
             raise UserError(f"runtime {self.runtime} needs --cost latency")
-        check_side(self.size)
+        for side in (self.size, self.export_size):
+            if side is not None:
+                check_side(side)
 
     @property
     def whole_networks(self) -> bool:

@@ -79,8 +79,8 @@ class OptimConfig:
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.backbone_lr < 0 or self.weight_decay < 0 or self.clip < 0:
             raise UserError("optimiser: lr must be positive; backbone_lr, weight_decay and clip not negative")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise UserError(f"optimiser: betas are decays in 0..1, not {self.betas}")
+        if not all(0 <= decay < 1 for decay in (*self.betas, self.momentum)):
+            raise UserError(f"optimiser: betas and momentum are decays in 0..1, not {self.betas} and {self.momentum}")
         if not 0 <= self.warmup < 1:
             raise UserError(f"optimiser: warmup is a share of the steps in 0..1, not {self.warmup}")
         if self.stairs < 0:

@@ -82,7 +82,7 @@ class TrainConfig(LoopOptions, TrainingOptions):
             )
         if self.teacher and not self.recipe.loss.teacher:
             raise UserError("--teacher: its maps have no share in the loss, as recipe.loss.teacher is 0")
-        check_least(self, minutes=0, held_out_limit=1, evaluate_every=0, workers=0, data_seed=0)
+        check_least(self, minutes=0, test_limit=1, held_out_limit=1, evaluate_every=0, workers=0, data_seed=0)
         if self.recipe.precision == "auto":  # config.yaml says what it came to, so that a resumed run goes on in it
             chosen = replace(self.recipe, precision=fastest_precision(open_device(self.device)))
             object.__setattr__(self, "recipe", chosen)

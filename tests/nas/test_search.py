@@ -109,6 +109,7 @@ def test_a_space_can_be_a_file(tmp_path):
         (["--strategy", "optuna", "--cost", "macs", "--trials.pruner", "median"], "pruner median goes with one"),
         (["--size", "8"], "size must be 32 to 8192"),
         (["--size", "100000000"], "size must be 32 to 8192"),
+        (["--export_size", "8"], "size must be 32 to 8192"),
         (["--cost", "params", "--budget", ".nan"], "budget: expected a finite number, not nan"),
         (["--strategy", "gdas", "--temperature", "[.nan, 1]"], "strategy.temperature.0: expected a finite number"),
         (["--strategy", "drnas", "--strategy.anchor", ".inf"], "strategy.anchor: expected a finite number"),

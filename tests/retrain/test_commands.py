@@ -83,6 +83,8 @@ WRONG = [
     ("train", (*TRAIN, "--test", "nothing"), "no such folder: nothing"),
     ("train", (*TRAIN, "--test", "a=pictures", "a=pictures"), "two sets are called a"),
     ("train", (*TRAIN, "--held_out", "1.5"), "held_out is a share"),
+    ("train", (*TRAIN, "--test", "pictures", "--test_limit", "0"), "test_limit must be at least 1"),
+    ("train", (*TRAIN, "--recipe.optim.name", "sgd", "--recipe.optim.momentum", "-1"), "momentum are decays in 0..1"),
     ("train", (*TRAIN, "--device", "toaster"), "device 'toaster'"),
     ("train", (*TRAIN, "--device", "mps"), "device 'mps', which keeps no float64"),
     ("train", (*TRAIN, "--minutes", "-1"), "minutes must be at least 0"),
