@@ -98,7 +98,8 @@ def from_search(run: Path) -> dict[str, Any]:
     if kind_of(run) != "search" or not genotype.is_file():
         return {}
     cfg = from_dict(SearchConfig(), read_file(config), str(config))
-    recipe = "default" if is_synthetic(cfg.data) else "photos_cpu" if cfg.device == "cpu" else "photos_gpu"
+    device = open_device("auto").type if cfg.device == "auto" else cfg.device
+    recipe = "default" if is_synthetic(cfg.data) else "photos_cpu" if device == "cpu" else "photos_gpu"
     shared = ("data", "limit", "cache", "data_seed", "device", "backbone_weights")
     values = {name: getattr(cfg, name) for name in shared if getattr(cfg, name) is not None}
     size = genotypes.load(genotype).input.size[0]

@@ -17,7 +17,7 @@ from nas.search import SearchConfig, open_space, search
 from retrain.compare import read_entries
 from retrain.compare.__main__ import COMMAND as COMPARE
 from retrain.recipe import load_recipe
-from retrain.train import open_training
+from retrain.train import from_search, open_training
 from retrain.train.__main__ import COMMAND, main
 from search_spaces.spaces import FusionCells
 
@@ -58,6 +58,16 @@ def test_a_searchs_folder_takes_what_it_was_searched_on_along(searched):
     cfg, _ = COMMAND.parse(["--genotype", str(searched.path), *words])
     assert (cfg.data, cfg.recipe.steps, cfg.recipe.size) == ("synthetic:9", 3, load_recipe("quick").size)
     assert COMMAND.parse(["--genotype", "fpn_tiny"])[0].data == "synthetic"
+
+
+@pytest.mark.parametrize(("device", "there", "recipe"), [
+    ("cpu", True, "photos_cpu"), ("cuda", False, "photos_gpu"), ("auto", False, "photos_cpu"),
+])  # fmt: skip
+def test_photographs_take_the_recipe_of_the_device(tmp_path, small_file, monkeypatch, device, there, recipe):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    shutil.copy(small_file, tmp_path / "genotype.yaml")
+    (tmp_path / "config.yaml").write_text(to_yaml(SearchConfig(data="photographs", device=device)))
+    assert from_search(tmp_path)["recipe"]["name"] == recipe
 
 
 def test_a_comparison_takes_a_searchs_folder(searched):
