@@ -17,9 +17,7 @@ __all__ = ["PLUGIN_HELP", "load_plugin", "with_hint"]
 
 PLUGIN_HELP = "a Python file of yours that registers operations, strategies, ...; may be repeated"
 
-_WORDS = re.compile(
-    r"unknown (operation|post|resampling|template|backbone|space|strategy|sampler|loss|metric|listener) "
-)
+_WORDS = re.compile(r"unknown (operation|post|resampling|template|backbone|space|strategy|sampler|loss) ")
 
 
 def load_plugin(file: str) -> None:

@@ -214,5 +214,5 @@ def space_named(name: str) -> Space:
     if name in SPACES:
         return SPACES[name].make()
     if name not in names() and not Path(name).is_file():
-        raise UserError(f"space {name!r}: expected {', '.join(SPACES)}, or a genotype file with open edges")
+        raise UserError(f"unknown space {name!r}: expected {', '.join(SPACES)}, or a genotype file with choices")
     return GenotypeFile(name=name)

@@ -99,7 +99,8 @@ def test_a_space_can_be_a_file(tmp_path):
         (["--operations", "[conv_3x3, conv_9x9]"], "conv_9x9"),
         (["--data", "absent_folder"], "absent_folder"),
         (["--space", "fpn_tiny"], "every edge is decided"),
-        (["--space", "absent.yaml"], "space 'absent.yaml': expected fusion_cells, minet, "),
+        (["--space", "absent.yaml"], "unknown space 'absent.yaml': expected fusion_cells, minet, "),
+        (["--space", "my_space"], "a word of your own? give the file that registers it: --plugin FILE"),
         (
             ["--space", "minet", "--wiring", "figure7"],
             "--wiring; it belongs to space fusion_cells, which is not chosen",
