@@ -179,14 +179,14 @@ def charts(name: str, figures: Sequence[Figure], *, caption: str = "", size: str
 
 def curves(history: Sequence[Mapping[str, Any]], shown: Mapping[str, Mapping[str, str]]) -> Section | None:
     """The columns of a history, a chart each; shown: title -> label -> column. What nobody measured is left out."""
+    if not history:
+        return None
     figures = []
     for title, columns in shown.items():
         series = {label: [row.get(key, math.nan) for row in history] for label, key in columns.items()}
         series = {label: values for label, values in series.items() if any(value == value for value in values)}
         if series:
             figures.append(lines([row["step"] for row in history], series, title=title))
-    if not history:
-        return None
     return Section("curves", "Curves", [charts("curves", figures, caption="One point an evaluation (history.csv).")])
 
 

@@ -92,13 +92,15 @@ def _latest(rows: Sequence[dict[str, Any]], history: Sequence[Mapping[str, Any]]
 def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: Mapping[str, Any]) -> Section:
     facts = []
     if space:
-        open_edges = space.open_edges()
-        members = math.prod(len(ops) for ops in open_edges.values())
+        open_edges, choices = space.open_edges(), space.choices()
+        members = math.prod(map(len, choices.values()))
+        others = len(choices) - len(open_edges)
+        more = f", and {others} widths, inputs and sizes" if others else ""
         names = list(dict.fromkeys(op for ops in open_edges.values() for op in ops))
         backbone = f", backbone {space.backbone.name}" if space.backbone else ""
         facts += [
             ("space", f"{space.name}{backbone}, {len(space.cells)} cells"),
-            ("open edges", f"{len(open_edges)}, so {float(members):.3g} genotypes"),
+            ("open edges", f"{len(open_edges)}{more}, so {float(members):.3g} genotypes"),
             ("candidates", ", ".join(names)),
         ]
     size = run.setting("size")

@@ -12,10 +12,12 @@ import made_runs
 import pytest
 import yaml
 
+import genotypes
 from genotypes import UserError
 from nas.command import run_command
 from nas.report import ReportWarning, report_at_the_end, write_report
 from nas.report.__main__ import main
+from search_spaces import compact
 
 ROOT = Path(__file__).resolve().parents[3]
 SECTIONS = {
@@ -136,6 +138,13 @@ def test_an_interrupted_run_has_a_page_that_says_so(tmp_path, kind, state):
 def test_a_run_that_has_only_begun_has_a_page(tmp_path):
     (tmp_path / "config.yaml").write_text("strategy: darts\n")
     assert read(tmp_path).ids("section") == ["summary", "origin"]
+
+
+def test_genotypes_are_counted_over_all_that_a_space_leaves_open(tmp_path) -> None:
+    run = made_runs.search(tmp_path / "run", finished=False)
+    genotypes.save(compact("tiny", (4, 8), ("conv_3x3", "skip_connect"), sizes=(64, 96)), run / "space.yaml")
+    # Operations of the edges; of the decoder a width and which features it reads; the size.
+    assert "4, and 3 widths, inputs and sizes, so 128 genotypes" in write_report(run).read_text()
 
 
 def test_the_command_makes_pages_again_and_names_what_is_no_run(tmp_path, capsys):
