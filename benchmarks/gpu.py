@@ -262,7 +262,7 @@ def timed(bench: Bench, case: Case, capture: str, seconds: float) -> Timing:
         if done == 0 and bench.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(bench.device)
     bench.wait()
-    begun, first = time.perf_counter() - began, trainer.step
+    begun = time.perf_counter() - began
     began = time.perf_counter()
     for done in itertools.count(1):
         trainer.advance()

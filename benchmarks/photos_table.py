@@ -13,7 +13,7 @@ import numpy as np
 from nas.report.runs import read_table
 
 RESULTS = Path(__file__).parent / "results" / "photos.csv"
-COLUMNS = [(images, score) for images in ("held_out", "ECSSD") for score in ("maxF", "MAE")]
+COLUMNS = [(images, score) for images in ("held_out", "ECSSD") for score in ("maxF", "MAE_stretched")]
 SEARCHED = ("darts", "gdas", "one_shot")
 
 
@@ -47,7 +47,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     found: dict = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     sizes: dict = defaultdict(dict)
     for row in read_table(path):
-        for score in ("maxF", "MAE"):
+        for score in ("maxF", "MAE_stretched"):
             found[row["group"]][row["label"]][row["set"], score].append(row[score])
         sizes[row["group"]][row["label"]] = row["params"], row["macs"]
     scores = {
