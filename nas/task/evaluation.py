@@ -24,6 +24,7 @@ from genotypes.errors import UserError
 from genotypes.files import write_atomically
 from nas.allocator import keep_freed_memory
 from nas.run.progress import progress_bar
+from nas.task.augmentation import pixels
 from nas.task.batches import SEEDS_APART
 from nas.task.cache import blank_kind, open_photos, spread, tell_blank
 from nas.task.folders import Pair, check_sizes, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
@@ -111,7 +112,6 @@ def evaluate_protocols(
     logits: Callable[[Tensor], Tensor] | None = None,
     batch_size: int = 16,
     workers: int = 2,
-    limit: int | None = None,
     save_dir: Path | None = None,
     quick: bool = False,
     name: str | None = None,
@@ -129,7 +129,6 @@ def evaluate_protocols(
         logits: the network before its sigmoid, for protocols that resize logits; it is then called instead.
         batch_size: images the network sees at a time; 1 where photographs keep their own sizes.
         workers: processes that resize and score; 0 works in this one. The result does not depend on it.
-        limit: only so many images, evenly spread.
         save_dir: write every map of the first protocol there as 8-bit PNG at the mask's size.
         quick: no wF, Sm and Em at all.
         name: what to call the set; default: its own name.
@@ -146,12 +145,12 @@ def evaluate_protocols(
     if any(protocol.upsize == "logits" for protocol in protocols) and logits is None:
         raise ValueError("a protocol resizes logits, but only probabilities are given")
     shape = (size, size) if isinstance(size, int) else size
-    name, count, batches = _batches(data, None if protocols[0].native else shape, batch_size, limit, name, protocols[0])
+    name, count, batches = _batches(data, None if protocols[0].native else shape, batch_size, name, protocols[0])
 
     def tasks() -> Iterator[list[_Task]]:
         for batch in batches:
             assert batch.images is not None
-            x = batch.images.float() / 255
+            x = pixels(batch.images)
             if logits is not None and any(protocol.upsize == "logits" for protocol in protocols):
                 out = logits(x).float()
                 values = {
@@ -280,7 +279,6 @@ def _batches(
     data: str | PhotoSet | Sequence[Pair],
     shape: tuple[int, int] | None,
     batch_size: int,
-    limit: int | None,
     name: str | None,
     protocol: Protocol,
 ) -> tuple[str, int, Iterator[_Batch]]:
@@ -296,26 +294,24 @@ def _batches(
     if isinstance(data, NativeSet) and shape:
         raise ValueError(f"{data.name}: photographs at their own sizes are scored under a protocol that is native")
     if isinstance(data, PhotoSet):
-        rows = spread(list(range(len(data))), limit)
-        return name or data.name, len(rows), _from_photos(data, rows, shape, batch_size, protocol.antialias)
-    pairs = spread(list(data), limit)
-    return name or "pairs", len(pairs), _from_pairs(pairs, shape, batch_size, protocol.antialias)
+        return name or data.name, len(data), _from_photos(data, shape, batch_size, protocol.antialias)
+    return name or "pairs", len(data), _from_pairs(data, shape, batch_size, protocol.antialias)
 
 
-def _from_photos(
-    photos: PhotoSet, rows: list[int], shape: tuple[int, int] | None, batch_size: int, antialias: bool
-) -> Iterator[_Batch]:
-    for start in range(0, len(rows), batch_size):
-        chosen = rows[start : start + batch_size]
-        images, masks = photos.batch(torch.tensor(chosen))
+def _from_photos(photos: PhotoSet, shape: tuple[int, int] | None, batch_size: int, antialias: bool) -> Iterator[_Batch]:
+    for start in range(0, len(photos), batch_size):
+        names = photos.names[start : start + batch_size]
+        images, masks = photos.batch(torch.arange(start, start + len(names)))
         if shape and tuple(images.shape[-2:]) != shape:
-            pixels = images.permute(0, 2, 3, 1).cpu().numpy()
-            images = _stack([resize(one, shape, antialias=antialias) for one in pixels])
-        items = [_Item(photos.names[i], mask) for i, mask in zip(chosen, masks[:, 0].cpu().numpy(), strict=True)]
+            pictures = images.permute(0, 2, 3, 1).cpu().numpy()
+            images = _stack([resize(one, shape, antialias=antialias) for one in pictures])
+        items = [_Item(name, mask) for name, mask in zip(names, masks[:, 0].cpu().numpy(), strict=True)]
         yield _Batch(items, images)
 
 
-def _from_pairs(pairs: list[Pair], shape: tuple[int, int] | None, batch_size: int, antialias: bool) -> Iterator[_Batch]:
+def _from_pairs(
+    pairs: Sequence[Pair], shape: tuple[int, int] | None, batch_size: int, antialias: bool
+) -> Iterator[_Batch]:
     def load(chosen: Sequence[Pair]) -> _Batch:
         items, images = [], []
         for pair in chosen:  # one at its full size at a time

@@ -90,7 +90,8 @@ def score(
         saliency: folders of maps that any tool wrote, by label: DIR/SET/NAME.png, or DIR/NAME.png.
         protocols: a row each; wF, Sm and Em are computed under the first of those that read photographs alike. A
             network that was loaded with `antialias=False` is read so under every protocol.
-        batch_size, workers, limit, quick: see `nas.task.evaluate_protocols`.
+        limit: only so many of each set, evenly spread.
+        batch_size, workers, quick: see `nas.task.evaluate_protocols`.
         maps: folder that gets every map under the first protocol, as LABEL/SET/NAME.png.
         latency: measure what one photograph takes, see `nas.cost.latencies`.
 
@@ -125,7 +126,6 @@ def score(
                     protocols=group,
                     logits=predictor.logits,
                     batch_size=batch_size,
-                    limit=limit,
                     save_dir=folder if chosen[0] in group else None,
                     name=name,
                     **shared,
