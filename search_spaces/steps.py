@@ -11,12 +11,12 @@ from torch.autograd import Function
 
 from genotypes import POSTS, UserError
 
-__all__ = ["PReLU", "avg_pool", "avg_pool_ceil", "build_post", "max_pool", "norm_act", "resize"]
+__all__ = ["PICTURE_SIDES", "PReLU", "avg_pool", "avg_pool_ceil", "build_post", "max_pool", "norm_act", "resize"]
 
 Sides = tuple[int, int]  # (H, W) of the destination
 
 # Of pictures: from the smallest on, a period of the coarsest stride, halved once more. Then all repeats.
-_SIDES = range(32, 32 + 2 * 64)
+PICTURE_SIDES = range(32, 32 + 2 * 64)
 
 
 def resize(x_BCHW: Tensor, size: Sides, *, mode: str) -> Tensor:
@@ -74,7 +74,7 @@ def _always(expression: Any) -> bool:
     symbols = expression.free_symbols
     if len(symbols) > 1:
         return False
-    return all(bool(expression.xreplace(dict.fromkeys(symbols, Integer(side)))) for side in _SIDES)
+    return all(bool(expression.xreplace(dict.fromkeys(symbols, Integer(side)))) for side in PICTURE_SIDES)
 
 
 def build_post(name: str, channels: int, *, affine: bool = True) -> nn.Module:

@@ -19,9 +19,11 @@ from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges
 
 from genotypes import UserError
+from nas.deploy.folding import RESIZES
 from nas.run.sizes import SMALLEST
+from search_spaces.steps import PICTURE_SIDES
 
-__all__ = ["OLDEST", "SMALLEST", "capture", "program"]
+__all__ = ["OLDEST", "capture", "program"]
 
 OLDEST = "2.9"  # torch that leaves what it does not know of free sizes open
 
@@ -29,9 +31,6 @@ OLDEST = "2.9"  # torch that leaves what it does not know of free sizes open
 # odd however often it is halved, so that sizes which are not always equal differ here.
 _TRACED = (2, 3, 127, 191)
 _FREE = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
-# How features' sizes relate repeats with the period of the coarsest stride, halved once more: 64.
-_SIDES = range(SMALLEST, SMALLEST + 2 * 64)
-_RESIZES = (torch.ops.aten.upsample_bilinear2d.vec, torch.ops.aten.upsample_nearest2d.vec)
 
 
 def capture(module: nn.Module, size: tuple[int, int] | None = None) -> fx.GraphModule:
@@ -114,7 +113,7 @@ def _changes_nothing(node: fx.Node) -> bool:
     arguments: tuple[Any, ...] = node.args
     if node.target is torch.ops.aten.avg_pool2d.default and list(arguments[1]) != [1, 1]:
         return False
-    if node.target not in (*_RESIZES, torch.ops.aten.avg_pool2d.default):
+    if node.target not in (*RESIZES, torch.ops.aten.avg_pool2d.default):
         return False
     before, after = (each.meta["val"].shape[2:] for each in (arguments[0], node))
     return all(_sides(here) == _sides(there) for here, there in zip(before, after, strict=True))
@@ -122,10 +121,10 @@ def _changes_nothing(node: fx.Node) -> bool:
 
 def _sides(size: int | torch.SymInt) -> tuple[int, ...]:
     """A feature's height (or width) for pictures of different heights (or widths)."""
-    return (size,) * len(_SIDES) if isinstance(size, int) else _values(size.node.expr)
+    return (size,) * len(PICTURE_SIDES) if isinstance(size, int) else _values(size.node.expr)
 
 
 @lru_cache(maxsize=1024)
 def _values(expression: sympy.Expr) -> tuple[int, ...]:
     (symbol,) = expression.free_symbols
-    return tuple(int(expression.xreplace({symbol: sympy.Integer(side)})) for side in _SIDES)
+    return tuple(int(expression.xreplace({symbol: sympy.Integer(side)})) for side in PICTURE_SIDES)

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import fx
 
-__all__ = ["fold"]
+__all__ = ["RESIZES", "fold"]
 
 _ATEN = torch.ops.aten
 _CONV, _NORM = _ATEN.conv2d.default, _ATEN.batch_norm.default
-_RESIZES = (_ATEN.upsample_bilinear2d.vec, _ATEN.upsample_nearest2d.vec)
+RESIZES = (_ATEN.upsample_bilinear2d.vec, _ATEN.upsample_nearest2d.vec)
 # What a node's arguments are where they are left out (schema of aten.conv2d).
 _CONV_DEFAULTS: dict[str, Any] = {"bias": None, "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}
 
@@ -144,7 +144,7 @@ def _terms_alike(total: fx.Node) -> bool:
 def _averages(node: fx.Node) -> bool:
     """Whether each value is an average of values of its channel, with weights that sum to 1."""
     if node.target is not _ATEN.avg_pool2d.default:
-        return node.target in _RESIZES
+        return node.target in RESIZES
     padding = _arguments(node)[3:4] or ([0, 0],)
     return not any(padding[0]) and len(node.args) < 7  # the seventh is a divisor of its own
 
