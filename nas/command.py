@@ -482,7 +482,7 @@ def _clause(text: str) -> str:
 
 
 def _summary(described: type) -> str:
-    return (described.__doc__ or "").strip().splitlines()[0] if described.__doc__ else ""
+    return described.__doc__.strip().splitlines()[0] if described.__doc__ else ""
 
 
 def _entry(left: str, text: str, width: int) -> str:

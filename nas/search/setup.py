@@ -20,7 +20,7 @@ from nas.task import Batches, PhotoSet, Samples, evenly, split
 from nas.training import HeldOut, check_compile
 from nas.trials import TrialsConfig, anchor_storage, check_trials
 
-__all__ = ["SearchSetup", "open_search", "warm_start"]
+__all__ = ["SearchSetup", "open_search"]
 
 _LEAST = 0.1  # of the cells' numbers: a few small tensors fit any width
 
@@ -72,7 +72,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     if cfg.batch_size == 1:
         check_single_image(net, cfg.size)
     if cfg.start_from and not find_checkpoint(folder):
-        warm_start(net, cfg.start_from)
+        _warm_start(net, cfg.start_from)
     # Whole networks are counted and measured one by one: their cost is no sum over edges.
     needed = not cfg.whole_networks and is_first()  # one process measures: two would find two costs
     objective = from_first(open_objective(cfg, export, Path(folder) if folder else None) if needed else None)
@@ -174,11 +174,11 @@ def _check_schedule(cfg: SearchConfig) -> None:
 
 
 @torch.no_grad()
-def warm_start(net: Network, run: str) -> tuple[int, int]:
+def _warm_start(net: Network, run: str) -> None:
     """Copy what fits from a search's supernet, or from a training's network to the operations that it chose.
 
-    What fits: tensors of the same name and shape. Returns how many of the supernet's tensors were filled, and how many
-    it has. Raises UserError for a folder without weights, and where next to nothing of the cells fits.
+    What fits: tensors of the same name and shape. Raises UserError for a folder without weights, and where next to
+    nothing of the cells fits.
     """
     trained, checkpoint = Path(run) / "weights.safetensors", find_checkpoint(run)
     source: Any
@@ -201,4 +201,3 @@ def warm_start(net: Network, run: str) -> tuple[int, int]:
         )
     for name in fitting:
         own[name].copy_(source[name])
-    return len(fitting), len(own)

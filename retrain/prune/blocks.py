@@ -60,13 +60,13 @@ def narrow_blocks(
             for width in {*widths[:1], *(width for width in widths if width == 0)}:
                 tried = narrower(backbone, {block: width})
                 price = (judge(Member(whole, tried).copy(), turn) - wrong) / (spent - cost(tried))
-                steps.append((price, -width, block))
+                steps.append((price, width, block))
         taken: dict[int, int] = {}
         saved = 0.0
         # Steps cost more together than one by one: half of the way at once, then all are tried again.
         most = max(over / 2, excess / 8)
-        for _, width, block in sorted(steps):
-            further = taken | {block: min(-width, taken.get(block, -width))}
+        for _, width, block in sorted(steps, key=lambda step: (step[0], -step[1], step[2])):
+            further = taken | {block: min(width, taken.get(block, width))}
             more = spent - cost(narrower(backbone, further))
             if taken and (saved >= over or more > most):
                 break
