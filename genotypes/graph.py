@@ -79,7 +79,7 @@ class Node:
     """A feature map: how wide, at which stride and size, and how its incoming edges are combined.
 
     combine: "sum" or "concat" (in the order of the edges); post: a word of `vocabulary.POSTS`.
-    size: None, only in a template, stands for "like the first source that has this stride".
+    size: None, only in a template, stands for "like the first source that arrives without resampling".
     In a graph: name is "cell.node", "image" or a backbone's tap; kind "cell", "image" or "backbone"; cell the cell's
     name, "" for image and taps, which have no edges.
     """

@@ -73,7 +73,7 @@ def _parsed(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> Genoty
 
 
 def check_lender(path: str | os.PathLike[str], genotype: Genotype) -> None:
-    """Whether the trained network in a file, if it is one of ours, can lend its backbone to a genotype.
+    """Check that the trained network in a file, if it is one of ours, can lend its backbone to a genotype.
 
     Raises UserError where its backbone has other options, or sees pictures of another mean and std: the weights would
     load, and mean something else.

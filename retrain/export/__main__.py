@@ -26,8 +26,8 @@ class ExportConfig:
         calibrate: photographs for int8, DIR or synthetic:COUNT; those with masks that calibrate nothing are scored.
         limit: photographs that calibrate, at most.
         test: photographs with masks on which what rounding costs is printed, DIR or NAME=DIR (default: those of
-            --calibrate that calibrate nothing).
-        test_limit: at most so many of them, evenly spread.
+            --calibrate that calibrate nothing, all of them).
+        test_limit: at most so many of --test, evenly spread.
         target: write only rembg.onnx, for rembg's u2net_custom (--for rembg).
         size: input side, or H,W, to time and calibrate at (default: what the genotype says).
         threads: of each runtime, while it is timed.

@@ -82,7 +82,7 @@ def export(
             where there is something to calibrate with.
         calibrate: photographs for int8, see `open_photographs`; limit: how many of them at most.
         test: photographs with masks on which files that round numbers are scored beside the network, see `open_scored`;
-            None: those of `calibrate` that calibrated nothing. test_limit: how many of them at most.
+            None: those of `calibrate` that calibrated nothing. test_limit: how many of `test` at most.
         size: (H, W) that is timed and calibrated; None: what the genotype says. The files take any sides from 32 up.
         threads: of the runtimes while they are timed.
         tell: is told what is being done.
