@@ -51,6 +51,7 @@ def test_genotypes_need_networkx_and_yaml_and_nothing_else() -> None:
     [
         "import genotypes; [genotypes.load(name).hash for name in genotypes.names()]",
         "import nas.command",
+        "import nas.report",
         "from search_spaces import SPACES; [SPACES[name].make().build((64, 64)).hash for name in SPACES]",
         "import genotypes; [genotypes.TEMPLATES[name].load() for name in genotypes.TEMPLATES]",
     ],
