@@ -34,7 +34,7 @@ def csnet(expand: float = 1, *, name: str | None = None) -> Genotype:
 
 
 def csnet_of_widths(
-    stages: Sequence[Widths], fuse: Sequence[int], dilated: Widths, channels: int, *, name: str, description: str = ""
+    stages: Sequence[Widths], fuse: Sequence[int], dilated: Widths, channels: int, *, name: str
 ) -> Genotype:
     """CSNet with its widths written out, as pruning leaves them.
 
@@ -57,7 +57,6 @@ def csnet_of_widths(
     cells.append({"name": "head", "template": "head", "inputs": ["fusion.out"], "kernel": 1})
     return Genotype(
         name=name,
-        description=description,
         input=Input(size=(224, 224)),
         cells=tuple(Cell.from_dict(cell) for cell in cells),
         outputs=("head.logits",),

@@ -27,8 +27,8 @@ def thin_line(rng: np.random.Generator) -> Shape:
     return lambda u, v: np.abs(v - bend * u * u) - width
 
 
-def _ellipse(u: Array, v: Array, a: float, b: float, x: float = 0.0, y: float = 0.0) -> Array:
-    return (np.hypot((u - x) / a, (v - y) / b) - 1) * min(a, b)
+def _ellipse(u: Array, v: Array, a: float, b: float, x: float = 0.0) -> Array:
+    return (np.hypot((u - x) / a, v / b) - 1) * min(a, b)
 
 
 def _box(u: Array, v: Array, a: float, b: float, corner: float, x: float = 0.0, y: float = 0.0) -> Array:
