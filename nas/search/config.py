@@ -106,6 +106,7 @@ class SearchConfig(LoopOptions, PhotoOptions):
     def __post_init__(self) -> None:
         check_least(self, steps=1, architecture_every=1, batch_size=1, evaluate_every=1, select=1, held_out_limit=1)
         check_least(self, score_steps=1, data_seed=0, rivals=0, worth_seconds=0, minutes=0, cost_weight=0)
+        check_least(self, warmup_steps=0, export_channels=1)
         if self.budget is not None and (self.cost is None or self.budget <= 0):
             raise UserError(f"budget {self.budget} needs --cost params, macs or latency, and must be positive")
         if self.runtime is not None and self.cost != "latency":
