@@ -196,14 +196,14 @@ def pictures_in(folder: Path, *, without: Path | None = None) -> tuple[list[Path
 def find_maps(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], str]:
     """Name -> FOLDER/NAME.png (or another picture's ending, case does not matter), as `retrain.predict` writes maps.
 
-    Also, in words, which names have none; "" where all have one.
+    Also, in words, that there is no such folder, or which names have none; "" where all have one.
     """
     files, _ = pictures_in(folder) if folder.is_dir() else ([], [])
     there = {file.relative_to(folder).with_suffix("").as_posix().casefold(): file for file in files}
     found = {name: there[name.casefold()] for name in names if name.casefold() in there}
     missing = [name for name in names if name not in found]
     problem = f"{folder} lacks the maps of {len(missing)} of {len(names)} images: {few(missing)}" if missing else ""
-    return found, problem
+    return found, problem if folder.is_dir() else f"no such folder of maps: {folder}"
 
 
 def _files(folder: Path, seen: set[Path]) -> Iterator[Path]:
@@ -352,7 +352,7 @@ def _from_list(file: Path) -> Survey:
         raise DataError(f"{file} is a file, not a folder or a .lst file\n{_LAYOUTS}")
     pairs, missing, problems = [], [], []
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()  # Windows may write a mark before the text
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {file}: {error}") from error
     for number, line in enumerate(lines, 1):
@@ -363,8 +363,10 @@ def _from_list(file: Path) -> Survey:
             problems.append(f'{file}, line {number}: expected "image mask", got {line!r}')
             continue
         image, mask = (file.parent / part for part in parts)
-        missing += [str(f) for f in (image, mask) if not f.is_file()]
-        pairs.append(Pair(image.stem, image, mask))
+        if gone := [str(f) for f in (image, mask) if not f.is_file()]:
+            missing += gone
+        else:
+            pairs.append(Pair(image.stem, image, mask))
     if missing:
         problems.append(f"{file} names {len(missing)} files that do not exist: {few(missing)}")
     if not pairs and not problems:

@@ -59,6 +59,14 @@ def test_all_that_would_be_refused_is_told_at_once(ten, capsys) -> None:
     assert "can be used" not in shown.out
 
 
+def test_a_file_that_a_list_names_and_is_not_there_is_one_problem(ten, capsys) -> None:
+    (ten / "some.lst").write_text("images/1.png masks/1.png\nimages/2.png masks/none.png\n")
+    assert run_command(main, [str(ten / "some.lst")]) == 2
+    shown = capsys.readouterr()
+    assert "error: 1 problem that" in shown.err
+    assert "some: 1 pairs" in shown.out and shown.out.count("none.png") == 1
+
+
 def test_the_sheet_shows_each_photograph_with_its_mask(ten) -> None:
     sheet = contact_sheet(inspect(str(ten)).pairs[4:5])
     assert sheet.shape == (160, 4 * 320, 3)

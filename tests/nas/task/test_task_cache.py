@@ -231,6 +231,8 @@ def test_maps_that_are_missing_or_do_not_fit_are_told_together(folder, taught):
     assert "2.png is 40 x 30" in str(error.value) and "2.png is 30 x 40" in str(error.value)
     for name in ("4", "sub/1"):
         Image.new("L", (40, 30)).save(taught / f"{name}.png")
+    with pytest.raises(DataError, match=r"no such folder of maps: .*/none$"):
+        open_(folder, teacher=str(taught / "none"))
     (taught / "5.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"2 of 6 pairs .*(?s:.*)2\.png is 30 x 40") as error:
         open_(folder, teacher=str(taught))

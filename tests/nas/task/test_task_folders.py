@@ -49,6 +49,8 @@ def test_a_list_file(tmp_path):
     put(tmp_path / "y" / "1_gt.png")
     (tmp_path / "train.lst").write_text("x/1.jpg y/1_gt.png\n\n")
     assert find_pairs(tmp_path / "train.lst")[0].mask == tmp_path / "y" / "1_gt.png"
+    (tmp_path / "windows.lst").write_text("x/1.jpg y/1_gt.png\r\n", encoding="utf-8-sig", newline="")
+    assert find_pairs(tmp_path / "windows.lst")[0].image == tmp_path / "x" / "1.jpg"
     (tmp_path / "bad.lst").write_text("x/1.jpg\n")
     with pytest.raises(DataError, match=r"bad\.lst, line 1"):
         find_pairs(tmp_path / "bad.lst")
