@@ -5,6 +5,7 @@ import glob
 import io
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ __all__ = [
     "check_writable",
     "file_name",
     "is_temporary",
+    "quoted",
     "replacing",
     "write_atomically",
     "write_csv",
@@ -78,6 +80,15 @@ def file_name(text: str) -> str:
     ('_.._etc_x y', 'ours (v2)', '_')
     """
     return re.sub(r"^\.+", "", re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", text)) or "_"
+
+
+def quoted(path: str | os.PathLike[str]) -> str:
+    """A path as a shell takes it: commands that we tell a user are pasted.
+
+    >>> quoted("runs/a"), quoted("my runs/a")
+    ('runs/a', "'my runs/a'")
+    """
+    return shlex.quote(os.fspath(path))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import yaml
 
 import genotypes
 from genotypes import Genotype, UserError
+from genotypes.files import quoted
 from nas.command import Command, run_command
 from nas.options import difference, from_dict, owner, read_file, to_dict, to_yaml
 from nas.report import report_at_the_end
@@ -245,7 +246,7 @@ def tune(cfg: TuneConfig, run: RunFolder | None = None, *, opened: _Opened | Non
         objectives=(_OBJECTIVES[cfg.objective][0],),
         scored=scored,
         folder=run.path if run else None,
-        to_continue=f"python -m retrain.tune --out {run.path}" if run else "the same call",
+        to_continue=f"python -m retrain.tune --out {quoted(run.path)}" if run else "the same call",
     )
 
 

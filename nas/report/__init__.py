@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from genotypes import UserError, UserNote
-from genotypes.files import write_text
+from genotypes.files import quoted, write_text
 from nas.report.comparison import comparison_page
 from nas.report.parts import render
 from nas.report.runs import read_run
@@ -50,8 +50,8 @@ def report_at_the_end(path: str | Path) -> Path | None:
         return write_report(path)
     except Exception as error:  # a page is not worth a failed run
         warnings.warn(
-            f"{path}: report.html could not be made ({type(error).__name__}: {error}); `python -m nas.report {path}` "
-            "tries again",
+            f"{path}: report.html could not be made ({type(error).__name__}: {error}); "
+            f"`python -m nas.report {quoted(path)}` tries again",
             ReportWarning,
             stacklevel=2,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import genotypes
+from genotypes.files import quoted
 from nas.report.parts import (
     Facts,
     Link,
@@ -46,7 +47,7 @@ def comparison_page(run: Run) -> Page:
         _trainings(folders),
         _networks(run),
         _predictions(folders),
-        origin(run, f"python -m retrain.compare --out {run.path}      # continue"),
+        origin(run, f"python -m retrain.compare --out {quoted(run.path)}      # continue"),
     ]
     return Page(
         title=f"Comparison: {run.path.name}",

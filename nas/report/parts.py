@@ -14,6 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from genotypes import Genotype
+from genotypes.files import quoted
 from nas.report.runs import Run
 from nas.visualize import render_svg
 from nas.visualize.charts import GRID, INK, MUTED, PAPER, lines, to_svg
@@ -233,7 +234,7 @@ def origin(run: Run, *commands: str) -> Section:
         ("code", environment.get("commit") or "not in a git checkout"),
         ("device", environment.get("gpu") or f"CPU, {environment.get('threads', '?')} threads"),
     ]
-    again = f"python -m nas.report {run.path}      # this page again"
+    again = f"python -m nas.report {quoted(run.path)}      # this page again"
     files = sorted(path.name + "/" * path.is_dir() for path in run.path.iterdir() if not path.name.startswith("."))
     return Section(
         "origin",

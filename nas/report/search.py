@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from genotypes import Genotype
+from genotypes.files import quoted
 from nas.report.parts import (
     Facts,
     Keys,
@@ -60,9 +61,9 @@ def search_page(run: Run) -> Page:
         predictions(run, "Held-out photographs, their masks, and maps of the result with inherited weights."),
         origin(
             run,
-            f"python -m nas.search --config {run.path}/config.yaml --out NEW      # the same search again",
-            *([f"python -m retrain.train --genotype {run.path}/genotype.yaml"] if found else []),
-            *([] if complete else [f"python -m nas.search --out {run.path} --resume"]),
+            f"python -m nas.search --config {quoted(run.path / 'config.yaml')} --out NEW      # the same search again",
+            *([f"python -m retrain.train --genotype {quoted(run.path / 'genotype.yaml')}"] if found else []),
+            *([] if complete else [f"python -m nas.search --out {quoted(run.path)} --resume"]),
         ),
     ]
     return Page(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from genotypes.files import quoted
 from nas.report.parts import Facts, Page, Part, Section, Table, curves, drawing, number, origin, predictions
 from nas.report.runs import Run
 
@@ -37,7 +38,8 @@ def training_page(run: Run) -> Page:
             ("parameters", f"{scores['params']:,}"),
         ]
     native = " --native" if run.setting("recipe.native") else ""
-    next_step = f"python -m retrain.predict{native} --weights {run.path}/weights.safetensors PHOTO -o maps"
+    config, weights = (quoted(run.path / name) for name in ("config.yaml", "weights.safetensors"))
+    next_step = f"python -m retrain.predict{native} --weights {weights} PHOTO -o maps"
     sections = [
         Section("summary", "What was trained", [Facts(facts)]),
         _scores(scores) if scores else None,
@@ -48,8 +50,8 @@ def training_page(run: Run) -> Page:
         else None,
         origin(
             run,
-            f"python -m retrain.train --config {run.path}/config.yaml --out NEW      # the same training again",
-            next_step if scores else f"python -m retrain.train --out {run.path} --resume",
+            f"python -m retrain.train --config {config} --out NEW      # the same training again",
+            next_step if scores else f"python -m retrain.train --out {quoted(run.path)} --resume",
         ),
     ]
     step = int(run.history[-1]["step"]) if run.history else 0

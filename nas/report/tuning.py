@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from genotypes.files import quoted
 from nas.report.parts import Facts, Page, Section, Table, charts, number, origin
 from nas.report.runs import Run, done_of, read_table
 from nas.visualize.charts import Dots, dots, lines
@@ -35,7 +36,7 @@ def tuning_page(run: Run) -> Page:
         *(_trials(trials) if trials else []),
         origin(
             run,
-            f"python -m retrain.tune --out {run.path} --trials.count {wanted + 20}      # continue, or extend",
+            f"python -m retrain.tune --out {quoted(run.path)} --trials.count {wanted + 20}      # continue, or extend",
             _training(run),
         ),
     ]

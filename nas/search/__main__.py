@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from genotypes.files import quoted
 from nas.command import Command, run_command
 from nas.cost import COST_KINDS
 from nas.options import to_yaml
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"ran     {result.ran}")
     print(f"saved   {result.path / 'genotype.yaml'} (drawn: {result.path / 'cells.svg'})")
     print(f"page    {result.path / 'report.html'}")
-    print(f"next    python -m retrain.train --genotype {result.path}")
+    print(f"next    python -m retrain.train --genotype {quoted(result.path)}")
     if is_synthetic(cfg.data):
         print("note    searched on pictures that the program makes: for photographs, give --data NAME=DIR")
 

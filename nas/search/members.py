@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from genotypes import OPERATIONS, Genotype, save
-from genotypes.files import write_csv
+from genotypes.files import quoted, write_csv
 from nas.cost.clock import told_if_busy
 from nas.network import Member, Network, extreme, reestimate_norms
 from nas.network.member import by_parameters
@@ -211,7 +211,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
             scored=what_is_scored(cfg, setup),
             folder=run.path,
             until=run.until,
-            to_continue=f"--out {run.path} --resume",
+            to_continue=f"--out {quoted(run.path)} --resume",
         )
         line = _score_line(setup.space, scores, cost)
     name = f"{setup.space.name}_{cfg.strategy.name}"

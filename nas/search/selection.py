@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genotypes import Genotype, save
+from genotypes.files import quoted
 from nas.guard import CollapseGuard, Stop
 from nas.report import report_at_the_end
 from nas.run import RunFolder
@@ -183,7 +184,7 @@ class _Study:
             scored=what_is_scored(self.cfg, self.setup) | within,
             folder=where,
             until=self.run_folder.until,
-            to_continue=f"--out {self.run_folder.path} --resume",
+            to_continue=f"--out {quoted(self.run_folder.path)} --resume",
         )
 
     def show_front(self, trials: Trials) -> tuple[Path, ...]:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from genotypes import UserError
+from genotypes.files import quoted
 from nas.network import Network, norms_counted_at_once
 from nas.run import Interrupted, Interrupts, RunFolder, memory_told
 from nas.run.distributed import agreed, from_first, is_first, over_processes, share
@@ -431,7 +432,7 @@ def fit(
                 if run is not None and signum and trainer.step < trainer.steps:
                     if not due and is_first():
                         run.save(trainer.state_dict())
-                    message = f"saved at step {trainer.step}; continue: --out {run.path} --resume"
+                    message = f"saved at step {trainer.step}; continue: --out {quoted(run.path)} --resume"
                     raise Interrupted(signum, message)
         finally:
             for listener in listeners:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from genotypes.files import quoted
 from nas.command import Command, run_command
 from nas.options import to_yaml
 from nas.run import RunFolder, check_free, deadline
@@ -65,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"best    {path}: of step {best['step']}, held-out MAE_raw {score:.4f}")
     print(f"page    {result.path / 'report.html'}")
     native = " --native" if cfg.recipe.native else ""
-    print(f"next    python -m retrain.predict{native} --weights {result.path / 'weights.safetensors'} PHOTO -o maps")
+    weights = quoted(result.path / "weights.safetensors")
+    print(f"next    python -m retrain.predict{native} --weights {weights} PHOTO -o maps")
     if native:
         print("note    trained and scored at the photographs' own sizes: give --native to retrain.evaluate, too")
     if is_synthetic(cfg.data):

@@ -10,6 +10,7 @@ from torch import nn
 
 import genotypes
 from genotypes import Genotype, UserError
+from genotypes.files import quoted
 from nas.network import Network, build, check_single_image
 from nas.network.member import fill_from_supernet
 from nas.network.weights import load_weights
@@ -150,7 +151,7 @@ def _decided(cfg: TrainConfig, genotype: Genotype) -> Genotype:
     if not genotype.is_decided:
         raise UserError(
             f"{cfg.genotype}: {len(genotype.choices())} choices are open ({next(iter(genotype.choices()))}, ...), "
-            f"so there is no one network to train; search first: python -m nas.search --space {cfg.genotype}"
+            f"so there is no one network to train; search first: python -m nas.search --space {quoted(cfg.genotype)}"
         )
     size = (cfg.recipe.size, cfg.recipe.size)
     return genotype.replace(input=dataclasses.replace(genotype.input, size=size))

@@ -2,6 +2,7 @@
 
 import html.parser
 import re
+import shlex
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -197,3 +198,15 @@ def test_what_was_trained_at_native_sizes_predicts_so(tmp_path: Path) -> None:
     config["recipe"] = config.get("recipe", {}) | {"native": True}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     assert "retrain.predict --native --weights" in write_report(run).read_text()
+
+
+@pytest.mark.parametrize(
+    ("make", "finished"),
+    [(made_runs.search, True), (made_runs.training, True), (made_runs.training, False), (made_runs.comparison, True)],
+)
+def test_commands_can_be_pasted_where_a_folder_has_a_space_in_its_name(tmp_path: Path, make, finished: bool) -> None:
+    run = make(tmp_path / "my run", finished=finished)
+    shown = html.unescape(write_report(run).read_text())
+    words = [shlex.split(line, comments=True) for line in shown.splitlines() if line.startswith("python -m ")]
+    named = [word for line in words for word in line if str(tmp_path) in word]
+    assert len(named) >= 2 and all(Path(word) == run or Path(word).parent == run for word in named)
