@@ -84,10 +84,11 @@ class Command(Generic[Config]):
         `--plugin FILE`s are run first and are no part of the configuration. With `--resume` the run's own config.yaml
         takes the place of the defaults, and an option that contradicts it is an error. `--help` prints and exits.
         """
-        words = list(sys.argv[1:] if argv is None else argv)
+        words = _from_home(list(sys.argv[1:] if argv is None else argv))
+        words, plain = _split(words)
         for file in _take(words, "plugin", "a file, such as my_operations.py"):
             load_plugin(file)
-        sources = [(file, read_file(file)) for file in _take(words, "config", "a YAML file")]
+        sources = [(file, _from_home(read_file(file))) for file in _take(words, "config", "a YAML file")]
         topic = _take_help(words)
         default = self.config()
         if topic is not None:
@@ -99,9 +100,9 @@ class Command(Generic[Config]):
             words.remove("--resume")
             sources.insert(0, _saved(next(iter(_peek(words, "out", "o")), "")))
         elif self.base:
-            _, given = self._read(default, sources, words)
+            _, given = self._read(default, sources, words, plain)
             sources.insert(0, self.base(merged_sources(default, [*(values for _, values in sources), given])))
-        chosen, given = self._read(default, sources, words)
+        chosen, given = self._read(default, sources, words, plain)
         config = self._build(default, chosen, [*sources, ("", given)])
         if resume:
             _check_same(self._build(default, chosen, sources[:1]), config)
@@ -117,10 +118,12 @@ class Command(Generic[Config]):
         own = ("help", "config", "plugin", *(("resume",) if self.resume else ()))
         return [f"--{name}" for name in (*options, *own) if name != self.positional]
 
-    def _read(self, default: Config, sources: Sequence[_Source], words: Sequence[str]) -> tuple[Config, Values]:
+    def _read(
+        self, default: Config, sources: Sequence[_Source], words: Sequence[str], plain: Sequence[str]
+    ) -> tuple[Config, Values]:
         """(The defaults of the chosen owners, the values that words give): owners decide which options there are."""
         chosen = self._choose(default, sources, words)
-        return chosen, _Words(chosen, self.positional, self._elsewhere(chosen)).read(words)
+        return chosen, _Words(chosen, self.positional, self._elsewhere(chosen)).read(words, plain)
 
     def _build(self, default: Config, chosen: Config, sources: Sequence[_Source]) -> Config:
         for where, values in sources:  # each alone, so that a message names the file
@@ -187,6 +190,27 @@ def _check_same(before: Any, after: Any) -> None:
         raise UserError(f"--resume continues the run as it is: {name} was {was!r}, now {now!r}")
 
 
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """(The words before `--`, those after it), as every command line has them."""
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
+
+
+def _from_home(value: Any) -> Any:
+    """A value, or words, with the home folder in place of `~` before a path: a shell does so only where a word begins.
+
+    What a file says, or `--out=~/runs`, would lead into a folder that is called `~`.
+    """
+    if isinstance(value, dict):
+        return {key: _from_home(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_from_home(item) for item in value]
+    return _HOME.sub(lambda found: found[1] + os.path.expanduser("~"), value) if isinstance(value, str) else value
+
+
+_HOME = re.compile(r"^((?:[^/=]*=)*)~(?=/)")  # ~/x, NAME=~/x, --out=~/x, --data=NAME=~/x
+
+
 def _peek(words: Sequence[str], *names: str) -> list[str]:
     """The values that top-level options of these names are given, either spelling."""
     values = []
@@ -231,21 +255,27 @@ class _Words:
         self.options = options_of(config)
         self.positional, self.elsewhere = positional, elsewhere
 
-    def read(self, words: Sequence[str]) -> Values:
+    def read(self, words: Sequence[str], plain: Sequence[str]) -> Values:
+        """plain: what came after `--`, so no options whatever they begin with."""
         values: Values = {}
         left = list(words)
         while left:
             word = left.pop(0)
             if not _is_option(word):
-                if self.positional is None:
-                    raise UserError(f"{word!r}: expected an option, such as --{next(iter(self.options))} (--help)")
-                self._give(values, self.options[self.positional], [word])
+                self._give_positional(values, word)
                 continue
             spelled, equals, value = word.partition("=")
             option, inner, negated = self._resolve(spelled)
             given = [value] if equals else self._take(option, left, negated, spelled)
             self._give(values, option, given, inner)
+        for word in plain:
+            self._give_positional(values, word)
         return values
+
+    def _give_positional(self, values: Values, word: str) -> None:
+        if self.positional is None:
+            raise UserError(f"{word!r}: expected an option, such as --{next(iter(self.options))} (--help)")
+        self._give(values, self.options[self.positional], [word])
 
     def _take(self, option: Option, left: list[str], negated: bool, spelled: str) -> list[str]:
         """The words after an option that are its values."""

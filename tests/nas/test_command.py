@@ -81,6 +81,24 @@ def test_options_with_several_values_and_positional_words() -> None:
     assert cfg.loss.terms == {"bce": 2.0}
 
 
+def test_words_after_two_dashes_are_no_options() -> None:
+    cfg = PREDICT.parse(["a.jpg", "--size", "64", "--", "-b.jpg", "--help", "5"])[0]
+    assert cfg.photos == ("a.jpg", "-b.jpg", "--help", "5") and cfg.size == (64,)
+    with pytest.raises(UserError, match="'-x': expected an option"):
+        search("--", "-x")
+
+
+def test_the_home_folder_is_meant_where_a_shell_leaves_it_alone(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = tmp_path / "config.yaml"
+    config.write_text("weights: [~/a.safetensors, b=~/b.safetensors]\n")
+    cfg = EVALUATE.parse(["--config=~/config.yaml", "--data=DUTS=~/DUTS", "--data", "./~/x", "a~/y", "--out=~/report"])[
+        0
+    ]
+    assert cfg.weights == (f"{tmp_path}/a.safetensors", f"b={tmp_path}/b.safetensors")
+    assert cfg.data == (f"DUTS={tmp_path}/DUTS", "./~/x", "a~/y") and cfg.out == tmp_path / "report"
+
+
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
     cfg = search("--strategy", "drnas", "--anchor", "1e-5", "--space", "minet", "--optim.lr", "0.1")
     (tmp_path / "config.yaml").write_text(to_yaml(cfg))
