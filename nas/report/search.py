@@ -62,7 +62,7 @@ def search_page(run: Run) -> Page:
         origin(
             run,
             f"python -m nas.search --config {quoted(run.path / 'config.yaml')} --out NEW      # the same search again",
-            *([f"python -m retrain.train --genotype {quoted(run.path / 'genotype.yaml')}"] if found else []),
+            *([f"python -m retrain.train --genotype {quoted(run.path)}"] if found else []),
             *([] if complete else [f"python -m nas.search --out {quoted(run.path)} --resume"]),
         ),
     ]

@@ -208,5 +208,7 @@ def test_commands_can_be_pasted_where_a_folder_has_a_space_in_its_name(tmp_path:
     run = make(tmp_path / "my run", finished=finished)
     shown = html.unescape(write_report(run).read_text())
     words = [shlex.split(line, comments=True) for line in shown.splitlines() if line.startswith("python -m ")]
+    if make is made_runs.search:  # its folder, which says on which photographs: the file alone does not
+        assert ["python", "-m", "retrain.train", "--genotype", str(run)] in words
     named = [word for line in words for word in line if str(tmp_path) in word]
     assert len(named) >= 2 and all(Path(word) == run or Path(word).parent == run for word in named)
