@@ -136,7 +136,12 @@ class Command(Generic[Config]):
             from_dict(chosen, values, where)
         except UserError as error:
             if "unknown key" in str(error) and Path(where).name == "config.yaml":
+                from nas.report.runs import KINDS, kind_of  # loads Matplotlib
+
+                kind = kind_of(Path(where).parent)
                 hint = "a config.yaml of an earlier version is not read; give its options anew"
+                if kind and KINDS[kind] not in {f.name for f in fields(cast(Any, chosen))}:
+                    hint = f"it is the config.yaml of a {kind}"
                 raise UserError(f"{error} ({hint})") from None
             raise
 

@@ -113,7 +113,11 @@ def start_normal(net: Network, stds: dict[str, float]) -> None:
 
 def _load(cfg: TrainConfig) -> Genotype:
     """The run's own copy where there is one (a run is continued as it began), else what the configuration names."""
-    named = cfg.genotype or (cfg.start_from and str(Path(cfg.start_from) / "genotype.yaml"))
+    named = cfg.genotype
+    if not named and cfg.start_from:
+        named = str(Path(cfg.start_from) / "genotype.yaml")
+        if not Path(named).is_file():
+            raise UserError(f"--from {cfg.start_from}: no search that has come to its end (no genotype.yaml in it)")
     if not named:
         raise UserError(f"give --genotype NAME or FILE; names: {', '.join(genotypes.names())}")
     own = Path(cfg.out) / "genotype.yaml" if cfg.out else None

@@ -125,6 +125,8 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
         ("- a\n", "expected keys with values"),
         ("channels: 4\n", "unknown key 'channels'"),
         ("architecture: {lr: 1}\n", "an earlier version is not read"),
+        ("strategy: darts\narchitecture: {lr: 1}\n", "an earlier version is not read"),
+        ("genotype: fpn_tiny\n", "(it is the config.yaml of a training)"),
         ("strategy: {name: gdas, anchor: 1}\n", "unknown key 'strategy.anchor'"),
         ("space: {class_path: os.system}\n", "unknown key 'space.class_path'"),
         (

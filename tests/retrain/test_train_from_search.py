@@ -80,6 +80,8 @@ def test_a_comparison_takes_a_searchs_folder(searched):
 def test_mistakes(searched, small_file, tmp_path):
     with pytest.raises(UserError, match="no search with a trained supernet"):
         open_training(config(genotype=str(small_file), start_from=str(tmp_path)))
+    with pytest.raises(UserError, match=r"no search that has come to its end"):
+        open_training(config(start_from=str(tmp_path)))
     with pytest.raises(UserError, match="is not a genotype of the space"):
         open_training(config(genotype=str(small_file), start_from=str(searched.path)))
     with pytest.raises(UserError, match="give one of --backbone_weights"):
