@@ -17,8 +17,8 @@ import sys
 import textwrap
 import typing
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
@@ -47,7 +47,7 @@ from nas.options import (
     type_text,
 )
 
-__all__ = ["Command", "aligned", "run_command"]
+__all__ = ["Command", "aligned", "as_started", "run_command", "started_as"]
 
 _Source = tuple[str, Values]  # a file and what it says
 
@@ -550,6 +550,24 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
 # ---------------------------------------------------------------------------------------------------- running
 
 
+_STARTED: dict[str, str] = {}  # module -> its command, where that is not `python -m MODULE`
+
+
+@contextmanager
+def started_as(commands: Mapping[str, str]) -> Iterator[None]:
+    """Inside, commands that are told are these, by module: `pipx` leaves no Python that finds the modules."""
+    _STARTED.update(commands)
+    try:
+        yield
+    finally:
+        _STARTED.clear()
+
+
+def as_started(text: str) -> str:
+    """A text for the user, with every `python -m MODULE` as commands are started here."""
+    return re.sub(r"python -m ([\w.]+)", lambda found: _STARTED.get(found[1], found[0]), text)
+
+
 def run_command(
     main: Callable[[Sequence[str] | None], None],
     argv: Sequence[str] | None = None,
@@ -584,7 +602,8 @@ def run_command(
     except KeyboardInterrupt as error:  # nas.run.Interrupted is one that says what was saved
         with suppress(ValueError):  # of a thread that is not the main one
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a further one ends the process without a word
-        print(f"\n{str(error) or 'interrupted; a run that had begun continues with --resume'}", file=sys.stderr)
+        told = as_started(str(error)) or "interrupted; a run that had begun continues with --resume"
+        print(f"\n{told}", file=sys.stderr)
         return getattr(error, "code", 130)
     except SystemExit as leave:  # after --help
         return leave.code if isinstance(leave.code, int) else 0
@@ -617,11 +636,11 @@ def _show_warning(
     """A note in one line; other warnings as Python shows them."""
     note = issubclass(category, UserNote)
     text = f"note: {message}\n" if note else warnings.formatwarning(message, category, filename, lineno, line)
-    print(text, end="", file=sys.stderr)
+    print(as_started(text), end="", file=sys.stderr)
 
 
 def _refused(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {as_started(message)}", file=sys.stderr)
     return 2
 
 

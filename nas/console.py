@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genotypes import UserError
-from nas.command import aligned, run_command
+from nas.command import aligned, run_command, started_as
 
 __all__ = ["COMMANDS", "main"]
 
@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run_command(lambda _: print(f"sod-nas {name}: {line}\n\n{inspect.getdoc(here)}"), words)
         return run_command(lambda _: here(words), words)
     if name in COMMANDS:
-        return run_command(_module(name).main, words)
+        with started_as({module: f"sod-nas {command}" for command, (module, _) in COMMANDS.items()}):
+            return run_command(_module(name).main, words)
     return run_command(lambda _: _unknown(name), words)
 
 

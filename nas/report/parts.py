@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from genotypes import Genotype
 from genotypes.files import quoted
+from nas.command import as_started
 from nas.report.runs import Run
 from nas.visualize import render_svg
 from nas.visualize.charts import GRID, INK, MUTED, PAPER, lines, to_svg
@@ -240,7 +241,7 @@ def origin(run: Run, *commands: str) -> Section:
         "origin",
         "Commands and versions",
         [
-            Code("\n".join([*([shlex.join(argv)] if argv else []), *commands, again])),
+            Code("\n".join([*([shlex.join(argv)] if argv else []), *map(as_started, (*commands, again))])),
             Facts(facts),
             Facts([("files", ", ".join(files))]),
             Code((run.path / "config.yaml").read_text(encoding="utf-8"), "config.yaml: every setting"),

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from genotypes.files import quoted
-from nas.command import Command, run_command
+from nas.command import Command, as_started, run_command
 from nas.cost import COST_KINDS
 from nas.options import to_yaml
 from nas.run import RunFolder, check_free, deadline
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"ran     {result.ran}")
     print(f"saved   {result.path / 'genotype.yaml'} (drawn: {result.path / 'cells.svg'})")
     print(f"page    {result.path / 'report.html'}")
-    print(f"next    python -m retrain.train --genotype {quoted(result.path)}")
+    print(as_started(f"next    python -m retrain.train --genotype {quoted(result.path)}"))
     if is_synthetic(cfg.data):
         print("note    searched on pictures that the program makes: for photographs, give --data NAME=DIR")
 

@@ -16,7 +16,7 @@ from genotypes import Genotype
 from genotypes.errors import UserError, check_least
 from genotypes.files import check_folder, write_text
 from nas import cost
-from nas.command import Command, run_command
+from nas.command import Command, as_started, run_command
 from nas.network import Network, build, reestimate_norms
 from nas.run import progress_bar
 from nas.run.sizes import check_side
@@ -232,7 +232,7 @@ def _next(options: PruneConfig, out: Path, net: Network) -> str:
         for name in ("data", "limit", "cache", "data_seed", "held_out", "device"):
             if (value := getattr(options, name)) != getattr(usual, name):
                 words += [f"--{name}", str(value)]
-    return shlex.join(words)
+    return as_started(shlex.join(words))
 
 
 def _report(document: dict[str, Any], options: PruneConfig, out: Path) -> None:

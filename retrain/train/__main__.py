@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from genotypes.files import quoted
-from nas.command import Command, run_command
+from nas.command import Command, as_started, run_command
 from nas.options import to_yaml
 from nas.run import RunFolder, check_free, deadline
 from nas.run.distributed import joined
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"page    {result.path / 'report.html'}")
     native = " --native" if cfg.recipe.native else ""
     weights = quoted(result.path / "weights.safetensors")
-    print(f"next    python -m retrain.predict{native} --weights {weights} PHOTO -o maps")
+    print(as_started(f"next    python -m retrain.predict{native} --weights {weights} PHOTO -o maps"))
     if native:
         print("note    trained and scored at the photographs' own sizes: give --native to retrain.evaluate, too")
     if is_synthetic(cfg.data):

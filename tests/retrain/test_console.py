@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.command import as_started
 from nas.console import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
@@ -151,3 +152,14 @@ def test_what_is_half_done_is_not_finished(trained, tmp_path, capsys):
     (training / "config.yaml").write_text("genotype: small\nrecipe: {steps: 6}\n")
     (training / "scores.json").unlink()  # interrupted while it scored
     assert "at step 6 of 6" in state(training)
+
+
+@pytest.mark.usefixtures("pages_made")
+def test_commands_that_are_told_are_this_one(tmp_path, capsys):
+    """After `pipx install` no Python at hand knows the modules."""
+    words = ["train", "--genotype", "fpn_tiny", "--data", "synthetic:8", "--size", "32", "--steps", "2"]
+    assert main([*words, "--out", str(tmp_path / "a")]) == 0
+    assert "next    sod-nas predict --weights " in capsys.readouterr().out
+    page = (tmp_path / "a/report.html").read_text()
+    assert "sod-nas report " in page and "python -m nas.report" not in page
+    assert as_started("python -m nas.report a") == "python -m nas.report a"
