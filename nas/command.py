@@ -26,6 +26,7 @@ from typing import Any, Generic, Literal, TextIO, cast, get_args, get_origin
 
 import nas
 from genotypes import UserError, UserNote
+from genotypes.files import quoted
 from genotypes.plugins import PLUGIN_HELP, load_plugin, with_hint
 from genotypes.yaml_io import parse_yaml
 from nas.allocator import keep_freed_memory
@@ -86,7 +87,8 @@ class Command(Generic[Config]):
         """
         words = _from_home(list(sys.argv[1:] if argv is None else argv))
         words, plain = _split(words)
-        for file in _take(words, "plugin", "a file, such as my_operations.py"):
+        _PLUGINS[:] = _take(words, "plugin", "a file, such as my_operations.py")
+        for file in _PLUGINS:
             load_plugin(file)
         sources = [(file, _from_home(read_file(file))) for file in _take(words, "config", "a YAML file")]
         topic = _take_help(words)
@@ -551,6 +553,7 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
 
 
 _STARTED: dict[str, str] = {}  # module -> its command, where that is not `python -m MODULE`
+_PLUGINS: list[str] = []  # that this command was given: the next one needs them, too
 
 
 @contextmanager
@@ -564,8 +567,9 @@ def started_as(commands: Mapping[str, str]) -> Iterator[None]:
 
 
 def as_started(text: str) -> str:
-    """A text for the user, with every `python -m MODULE` as commands are started here."""
-    return re.sub(r"python -m ([\w.]+)", lambda found: _STARTED.get(found[1], found[0]), text)
+    """A text for the user, with every `python -m MODULE` as commands are started here, and with the plugins."""
+    plugins = "".join(f" --plugin {quoted(file)}" for file in _PLUGINS)
+    return re.sub(r"python -m ([\w.]+)", lambda found: _STARTED.get(found[1], found[0]) + plugins, text)
 
 
 def run_command(

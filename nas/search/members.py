@@ -125,7 +125,7 @@ def study_members(
     choices: Mapping[str, Sequence[Any]] | None = None,
     **options: Any,
 ) -> Trials:
-    """Try members one after another (NSGA-II, TPE, ...): trials of (loss, cost), smaller is better.
+    """Try members one after another (a Gaussian process, TPE, ...): trials of (loss, cost), smaller is better.
 
     The first are the points of uniform scaling, half of the trials at most: random members seldom come near it, and
     what is found must not be worse.

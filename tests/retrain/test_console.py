@@ -157,9 +157,12 @@ def test_what_is_half_done_is_not_finished(trained, tmp_path, capsys):
 @pytest.mark.usefixtures("pages_made")
 def test_commands_that_are_told_are_this_one(tmp_path, capsys):
     """After `pipx install` no Python at hand knows the modules."""
+    plugin = tmp_path / "mine.py"
+    plugin.touch()
     words = ["train", "--genotype", "fpn_tiny", "--data", "synthetic:8", "--size", "32", "--steps", "2"]
-    assert main([*words, "--out", str(tmp_path / "a")]) == 0
-    assert "next    sod-nas predict --weights " in capsys.readouterr().out
+    assert main([*words, "--plugin", str(plugin), "--out", str(tmp_path / "a")]) == 0
+    assert f"next    sod-nas predict --plugin {plugin} --weights " in capsys.readouterr().out
     page = (tmp_path / "a/report.html").read_text()
-    assert "sod-nas report " in page and "python -m nas.report" not in page
+    assert f"sod-nas report --plugin {plugin} " in page and "python -m nas.report" not in page
+    assert main([*words, "--out", str(tmp_path / "b")]) == 0 and "--plugin" not in capsys.readouterr().out
     assert as_started("python -m nas.report a") == "python -m nas.report a"
