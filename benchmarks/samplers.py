@@ -94,6 +94,8 @@ def study(model: Model, sampler: str, seed: int, count: int) -> list[float]:
 
 
 def table() -> None:
+    loss, ms = Model().error
+    print(f"ten-fold error of the model: {loss:.1%} of the loss, {ms:.1%} of the ms\n")
     with open(STUDIES, newline="") as file:
         rows = list(csv.DictReader(file))
     groups = defaultdict(list)
@@ -128,7 +130,7 @@ def main() -> None:
         write_csv(
             TRIALS, [{name: row[name] for name in row if name in ("loss", "latency") or "." in name} for row in rows]
         )
-        print(f"{len(rows)} trials; errors of log loss and log ms, ten-fold: {Model().error.round(3)}")
+        print(f"{len(rows)} trials kept")
     elif given.action == "run":
         model, began = Model(), time.perf_counter()
         row = dict(zip(BUDGETS, study(model, given.sampler, given.seed, given.count), strict=True))

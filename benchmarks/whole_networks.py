@@ -128,13 +128,13 @@ def run(given: argparse.Namespace, study: Study) -> None:
     inherited = MemberScores(setup.net, setup.weights, setup.held_out)
 
     def scores(member: Chosen, seed: int | None) -> dict[str, Any]:
-        with seeded(seed or 0):
-            further = seed is None or study.further
-            net = inherited.network(member.genotype) if further else build(member.genotype, cfg.backbone_weights)
-        if seed is not None:
-            batches = replace(setup.weights, seed=seed, stream="train")
-            net = train_member(net, batches, cfg.loss, cfg.optim, STEPS)
-        return judged(net, setup)
+        if seed is None:
+            return judged(inherited.network(member.genotype), setup)
+        with seeded(seed):
+            genotype, lent = member.genotype, cfg.backbone_weights
+            net = inherited.network(genotype) if study.further else build(genotype, lent)
+        batches = replace(setup.weights, seed=seed, stream="train")
+        return judged(train_member(net, batches, cfg.loss, cfg.optim, STEPS), setup)
 
     members, ms = chosen(setup.space, study, folder / "trials.csv", out)
     rows: list[dict[str, Any]] = []
