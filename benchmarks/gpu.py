@@ -199,9 +199,18 @@ CASES = {
         ">= 3 x if launch-bound",
     ),
     "gdas": Case("search, gdas, C = 32, 160 px", search_of("gdas", 32, 160), 32),
+    "gdas_32": Case(
+        "search, gdas, C = 32, 160 px, a path stays 32 steps", search_of("gdas", 32, 160, redraw=32), 32, ">= 3 x"
+    ),
     "one_shot": Case(
         "search, one_shot, C = 32, 160 px, a path stays 16 steps",
         search_of("one_shot", 32, 160, redraw=16),
+        16,
+        ">= 3 x",
+    ),
+    "one_shot_32": Case(
+        "search, one_shot, C = 32, 160 px, a path stays 32 steps",
+        search_of("one_shot", 32, 160, redraw=32),
         16,
         ">= 3 x",
     ),
@@ -412,7 +421,7 @@ def strategies_row(bench: Bench) -> list[str]:
         drawn = " (draws of its own on each device)" if strategy == "drnas" else ""
         lines.append(f"{strategy}, 3 steps, device against CPU: losses {distance(here[0], there[0]):.1e}{drawn}")
     cases = {name: search_of(name, 4, 32) for name in ("darts", "darts_2nd", "pc_darts", "drnas")}
-    cases["one_shot"] = search_of("one_shot", 4, 32, redraw=5)
+    cases |= {name: search_of(name, 4, 32, redraw=5) for name in ("gdas", "one_shot")}
     for name, make in (cases | {"training": training("fpn_tiny", RECIPE)}).items():
         captured, plain, again = (after(make(small, capture), 20) for capture in ("auto", "off", "off"))
         losses, weights = (distance(captured[i], plain[i]) for i in (0, 1))

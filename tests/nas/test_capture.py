@@ -112,12 +112,35 @@ def test_a_search_is_replayed_to_the_same_bits(space, strategy, options, changes
     assert captured.capture.replayed >= 10 and plain.capture.replayed == 0
 
 
-def test_a_path_that_stays_for_some_steps_is_captured(space):
-    plain, _ = a_search(space, "one_shot", "off", options={"redraw": 5})
-    captured, _ = a_search(space, "one_shot", "on", options={"redraw": 5})
+@pytest.mark.parametrize(
+    "strategy, redraw, seed, graphs, replayed",
+    [
+        # Four paths, two of them alike: two steps of the first run as they are, and one of each other.
+        ("one_shot", 5, 0, 3, 16),
+        # Seven, the last with the fifth's candidates, but other noise. The second stays while alpha begins to move.
+        ("gdas", 3, 2, 6, 12),
+        ("gdas", 5, 0, 4, 15),
+    ],
+)
+def test_a_path_that_stays_for_some_steps_is_captured(space, strategy, redraw, seed, graphs, replayed):
+    plain, _ = a_search(space, strategy, "off", options={"redraw": redraw}, seed=seed)
+    captured, _ = a_search(space, strategy, "on", options={"redraw": redraw}, seed=seed)
     assert same(after(plain, 20), after(captured, 20))
-    # Four paths, two of them alike: two steps of the first run as they are, and one of each other.
-    assert captured.capture.graphs == 3 and captured.capture.replayed == 16
+    assert (captured.capture.graphs, captured.capture.replayed) == (graphs, replayed)
+
+
+def test_a_search_interrupted_while_a_path_stays_goes_on_to_the_same_bits(space, tmp_path):
+    """By then alpha, fast here, would decide for another path."""
+    options = {"redraw": 8, "lr": 1.0}
+    whole = after(a_search(space, "gdas", "on", options=options)[0])
+    run = RunFolder.open(str(tmp_path / "run"), "search", "")
+    first, found = a_search(space, "gdas", "on", options=options)
+    after(first, 13)
+    assert found._draw(found.alpha.detach(), 13, "architecture").active != found._kept["architecture"].active
+    run.save(first.state_dict())
+    second, _ = a_search(space, "gdas", "on", options=options)
+    second.resume(run)
+    assert second.step == 13 and same(whole, after(second))
 
 
 @pytest.mark.parametrize("strategy", ["gdas", "one_shot"])

@@ -6,6 +6,7 @@ from torch.distributions import Dirichlet, kl_divergence
 from torch.func import functional_call
 
 import nas
+from genotypes import UserError
 from nas.benchmark import space as benchmark_space
 from nas.network import Mixture, norm_statistics_frozen
 from nas.run import seeded
@@ -65,6 +66,66 @@ def test_gdas_runs_one_path_and_differentiates_its_weights_and_those_of_its_prob
     c = torch.zeros_like(s).scatter_(1, index, slopes)
     torch.testing.assert_close(gradient, s * (c - (c * s).sum(-1, keepdim=True)) / 2.0)
     assert all(len(row) == 1 for row in strategy.relax(alpha, 4, "weights").active)
+
+
+def test_gdas_draws_in_each_step_unless_a_path_is_to_stay():
+    """Bit for bit what it did before paths could stay."""
+    net = supernet(Gdas)
+    strategy = Gdas(net, Gdas.Config(), seed=3, steps=10)
+    for step in range(12):
+        assert not strategy.prepare(step) and strategy.fixed(step) is None
+        alpha = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(step)).requires_grad_()
+        for stream, computed in (("weights", 1), ("architecture", 2)):
+            noise = torch.empty(alpha.shape).exponential_(generator=generator(3, f"gumbel/{stream}", step))
+            logits = strategy.parameters.logits(alpha) - noise.clamp_min(1e-20).log().to(alpha)
+            soft = (logits / (10.0 + (0.1 - 10.0) * min(1.0, step / 10))).softmax(-1)
+            order = logits.detach().argsort(-1, descending=True)[:, :computed]
+            weights = torch.zeros_like(soft).scatter_(-1, order[:, :1], 1.0) + soft - soft.detach()
+            mixture = strategy.relax(alpha, step, stream)
+            assert torch.equal(mixture.weights, weights) and mixture.active == order.tolist()
+            slopes = torch.randn(weights.shape, generator=torch.Generator().manual_seed(99))
+            ours, theirs = (torch.autograd.grad((slopes * w).sum(), alpha)[0] for w in (mixture.weights, weights))
+            assert torch.equal(ours, theirs)
+
+
+def test_gdas_keeps_a_path_while_its_soft_weights_follow_alpha_and_the_temperature():
+    """Resumed from a state within the block, or not."""
+    cfg, streams = Gdas.Config(redraw=4), ("weights", "architecture")
+    strategy = Gdas(uneven(), cfg, seed=3, steps=20)
+    alphas = [torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(step)) for step in range(9)]
+    slopes = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(99))
+    paths = {}
+    for step, alpha in enumerate(alphas):
+        with torch.no_grad():
+            strategy.alpha.copy_(alpha)
+        if step == 6:
+            state, strategy = strategy.state_dict(), Gdas(strategy.net, cfg, seed=3, steps=20)
+            strategy.load_state_dict(state)
+        strategy.prepare(step)
+        first = step - step % 4
+        alpha.requires_grad_()
+        for stream in streams:
+            noise = torch.empty(alpha.shape).exponential_(generator=generator(3, f"gumbel/{stream}", first)).log()
+            logits = strategy.parameters.logits(alphas[first].detach()) - noise
+            mixture = strategy.relax(alpha, step, stream)
+            assert [row[0] for row in mixture.active] == logits.argmax(-1).tolist()
+            assert mixture.weights.argmax(-1).tolist() == logits.argmax(-1).tolist()
+            soft = ((strategy.parameters.logits(alpha) - noise) / (10.0 - 9.9 * step / 20)).softmax(-1)
+            ours, theirs = (torch.autograd.grad((slopes * w).sum(), alpha)[0] for w in (mixture.weights, soft))
+            torch.testing.assert_close(ours, theirs)
+        paths.setdefault(first, set()).add(strategy.fixed(step))
+    assert [len(kept) for kept in paths.values()] == [1, 1, 1] and len(set.union(*paths.values())) == 3
+
+
+def test_gdas_goes_on_from_a_state_of_before_paths_could_stay():
+    net = supernet(Gdas)
+    first, second = (Gdas(net, Gdas.Config(), seed=seed, steps=10) for seed in (3, 4))
+    state = first.state_dict()
+    del state["kept"]
+    second.load_state_dict(state)
+    assert torch.equal(first.alpha, second.alpha)
+    with pytest.raises(UserError, match="redraw must be at least 1"):
+        Gdas.Config(redraw=0)
 
 
 def test_gdas_never_probes_what_an_edge_does_not_have():
