@@ -37,6 +37,8 @@ class Recipe:
         augment: how batches are varied.
         plain: share of the training, at its end, whose photographs are only flipped: as a network sees them later.
             Crops make objects larger than they will be (FixRes: Touvron et al., NeurIPS 2019).
+        blend: share of the photographs before that which are blended with another one of their batch. Such pictures
+            have no mask: a teacher's network labels them, with loss.teacher 1 (Beyer et al., CVPR 2022).
         ema: decay of the moving average of weights that is scored and saved; 0 takes the weights themselves.
         freeze_backbone_norms: keep statistics, scales and shifts of the backbone's norms as they came.
         masks: how those trained on are resized: bilinear with graded edges, or nearest. The held-out ones are always
@@ -64,6 +66,7 @@ class Recipe:
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-3))
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     plain: float = 0.0
+    blend: float = 0.0
     ema: float = 0.98
     freeze_backbone_norms: bool = False
     masks: Literal["bilinear", "nearest"] = "bilinear"
@@ -78,6 +81,10 @@ class Recipe:
         check_least(self, "recipe: ", batch_size=1, least_steps=0)
         if not 0 <= self.plain <= 1:
             raise UserError(f"recipe: plain is a share of the training in 0..1, not {self.plain}")
+        if not 0 <= self.blend <= 1:
+            raise UserError(f"recipe: blend is a share of the photographs in 0..1, not {self.blend}")
+        if self.blend and self.loss.teacher != 1:
+            raise UserError(f"recipe: blended pictures have no mask: loss.teacher must be 1, not {self.loss.teacher}")
         if not 0.1 <= self.first_size <= 1:
             raise UserError(f"recipe: first_size is a share of size in 0.1..1, not {self.first_size}")
         if self.passes < 1 or self.batch_size % self.passes or (self.passes > 1 and self.dynamic_decay):

@@ -68,18 +68,20 @@ class Draw(NamedTuple):
 
     flipped: bool[B]. theta: float[B, 2, 3], from output to input coordinates (-1..1), or None where nothing but flips
     is asked for. colour: float[B, 3], factors of brightness, contrast and saturation, or None. shape: (h, w) of the
-    result.
+    result. blend: float[B], see `Batches`; `augment` leaves it to a teacher.
     """
 
     flipped: Tensor
     theta: Tensor | None
     colour: Tensor | None
     shape: tuple[int, int]
+    blend: Tensor | None = None
 
     def to(self, device: torch.device) -> Draw:
-        theta = None if self.theta is None else sent(self.theta, device)
-        colour = None if self.colour is None else sent(self.colour, device)
-        return Draw(sent(self.flipped, device), theta, colour, self.shape)
+        def there(drawn: Tensor | None) -> Tensor | None:
+            return None if drawn is None else sent(drawn, device)
+
+        return Draw(sent(self.flipped, device), there(self.theta), there(self.colour), self.shape, there(self.blend))
 
 
 def draw(
@@ -111,7 +113,7 @@ def draw_each(shapes: Sequence[tuple[int, int]], generator: torch.Generator, cfg
     """
     if cfg.rotate or cfg.scales != (1.0,):
         raise ValueError(f"images of many sizes are not rotated or scaled: {cfg}")
-    flipped, theta, colour, _ = draw(len(shapes), shapes[0], generator, cfg)
+    flipped, theta, colour, *_ = draw(len(shapes), shapes[0], generator, cfg)
 
     def of(drawn: Tensor | None, i: int) -> Tensor | None:
         return None if drawn is None else drawn[i : i + 1]

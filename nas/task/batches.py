@@ -1,6 +1,7 @@
 """What step k sees: a pure function of (seed, stream, step), so that a resumed run sees the same."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,7 +80,8 @@ class Batches:
 
     stream: its name, so that two of one seed are independent. first_size: what share of the images' size the first
     batch has; sizes grow evenly and are whole from step `grown_at` on. plain_from: from this step on images are only
-    flipped, left to right.
+    flipped, left to right. teacher: makes x in 0..1 and y of a batch in place of `augment`: the masks, and its own maps
+    behind them. blend: share of the pictures, until then, half of which or less the teacher is to take from another.
     """
 
     samples: Samples
@@ -90,6 +92,8 @@ class Batches:
     first_size: float = 1.0
     grown_at: int = 0
     plain_from: int | None = None
+    teacher: Callable[[Batch], tuple[Tensor, Tensor]] | None = None
+    blend: float = 0.0
 
     def __post_init__(self) -> None:
         constants(self.samples.convention, self.samples.device)
@@ -100,7 +104,11 @@ class Batches:
         images, masks = self.samples.photos.batch(self._picked(step), device, train=True)
         height, width = images.shape[-2:]
         grown = 1.0 if step >= self.grown_at else self.first_size + (1 - self.first_size) * step / self.grown_at
-        change = draw(len(images), (height, width), self._random(step), self._augment(step), grown=grown)
+        random = self._random(step)
+        change = draw(len(images), (height, width), random, self._augment(step), grown=grown)
+        if self.blend and not self._plain(step):
+            chance, share = torch.rand(2, len(images), generator=random)
+            change = change._replace(blend=torch.where(chance < self.blend, share / 2, 0.0))
         return Batch(images, masks, change.to(device))
 
     def draw_each(self, step: int) -> tuple[Batch, ...]:
@@ -115,15 +123,17 @@ class Batches:
         return rows[batch_indices(len(rows), self.batch_size, step, self.seed, self.stream)]
 
     def _augment(self, step: int) -> AugmentConfig:
-        plain = self.plain_from is not None and step >= self.plain_from
-        return AugmentConfig(flip=self.augment.flip) if plain else self.augment
+        return AugmentConfig(flip=self.augment.flip) if self._plain(step) else self.augment
+
+    def _plain(self, step: int) -> bool:
+        return self.plain_from is not None and step >= self.plain_from
 
     def _random(self, step: int) -> torch.Generator:
         return generator(self.seed, f"{self.stream}/augment", step)
 
     def make(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """x float[B, 3, h, w], normalised, channels last; y float[B, 1 or 2, h, w], see `augment`. Reads no value."""
-        x, y = augment(*batch)
+        x, y = augment(*batch) if self.teacher is None else self.teacher(batch)
         return network_input(x, self.samples.convention), y
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from nas.task import PhotoOptions
 from nas.task.folders import is_synthetic
 from nas.training import LoopOptions, fastest_precision
 from retrain.recipe import Recipe, load_recipe, recipe_names
+from retrain.train.teaching import teaches
 
 __all__ = ["TrainConfig", "TrainingOptions", "from_search", "search_base"]
 
@@ -55,8 +56,9 @@ class TrainConfig(LoopOptions, TrainingOptions):
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weights of the same network to start from: a name such as sod_s, or a file.
         start_from: folder of a search whose genotype is trained, starting from the supernet's weights.
-        teacher: folder of another network's maps, NAME.png for each photograph, as `retrain.predict IMAGES -o DIR`
-            writes them: a further target; the recipe's loss.teacher is its share.
+        teacher: another network as a further target: its name, its weight file, or a folder of its maps. The recipe's
+            loss.teacher is its share. A network labels each batch as it was varied, at recipe.size, before
+            augment.scales; maps are NAME.png for each photograph, as `retrain.predict IMAGES -o DIR` writes them.
         unlabelled: folder of photographs without masks, to train on as well; the teacher's maps stand for the masks.
         limit: use only so many photographs with masks of `data`.
         seed: of initial weights, order and augmentation.
@@ -82,6 +84,8 @@ class TrainConfig(LoopOptions, TrainingOptions):
             )
         if self.teacher and not self.recipe.loss.teacher:
             raise UserError("--teacher: its maps have no share in the loss, as recipe.loss.teacher is 0")
+        if self.recipe.blend and not teaches(self.teacher):
+            raise UserError("recipe.blend: blends are labelled by a network: --teacher must name one, or a weight file")
         check_least(self, minutes=0, test_limit=1, held_out_limit=1, evaluate_every=0, workers=0, data_seed=0)
         if self.recipe.precision == "auto":  # config.yaml says what it came to, so that a resumed run goes on in it
             chosen = replace(self.recipe, precision=fastest_precision(open_device(self.device)))

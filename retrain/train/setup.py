@@ -20,13 +20,18 @@ from nas.task import NativeSet, Pair, PhotoSet, Samples, open_test_sets, split
 from nas.training import METRICS, check_compile, check_patterns
 from retrain.networks import find_weights
 from retrain.train.config import TrainConfig
+from retrain.train.teaching import Teacher, teaches
 
 __all__ = ["TrainSetup", "open_training", "training_photos"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSetup:
-    """net: with its initial weights; train_rows, held_out_rows: LongTensors, rows of `photos`; tests: sets by name."""
+    """What there is to train with.
+
+    net: with its initial weights; train_rows, held_out_rows: LongTensors, rows of `photos`; tests: sets by name;
+    teacher: where it is a network.
+    """
 
     genotype: Genotype
     net: Network
@@ -35,6 +40,7 @@ class TrainSetup:
     held_out_rows: torch.Tensor
     tests: dict[str, PhotoSet | list[Pair]]
     device: torch.device
+    teacher: Teacher | None = None
 
     def samples(self, rows: torch.Tensor) -> Samples:
         """These rows of the photographs, as the network takes them."""
@@ -60,6 +66,7 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
     if cfg.start_from and not find_checkpoint(cfg.out):
         _inherit(net, Path(cfg.start_from))
     check_split(cfg.recipe.batch_size, device)
+    teacher = _teacher(cfg, device)
     tests = open_test_sets(cfg.test, cfg.recipe.size, seed=cfg.data_seed, taken=("held_out",), limit=cfg.test_limit)
     if photos is None:
         photos = training_photos(cfg)
@@ -80,13 +87,15 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
         held_out_rows=held_out_rows,
         tests=tests,
         device=device,
+        teacher=teacher,
     )
 
 
 def training_photos(cfg: TrainConfig) -> PhotoSet:
     """The photographs as the recipe wants them, on the device; DataError for what cannot be read."""
     recipe = cfg.recipe
-    taught = {"teacher": cfg.teacher, "unlabelled": cfg.unlabelled}
+    maps = None if teaches(cfg.teacher) else cfg.teacher
+    taught = {"teacher": maps, "unlabelled": cfg.unlabelled}
     photos = cfg.open_photos(recipe.size, masks=recipe.masks, native=recipe.native, **taught)
     return photos.to(open_device(cfg.device))
 
@@ -100,6 +109,20 @@ def _check_native(cfg: TrainConfig) -> None:
         raise UserError("recipe.native: one training in several processes takes pictures of one size")
     if more := [name for name in METRICS if METRICS[name].source]:
         raise UserError(f"recipe.native: {', '.join(more)} of a plugin takes all maps at one size")
+
+
+def _teacher(cfg: TrainConfig, device: torch.device) -> Teacher | None:
+    if cfg.teacher is None or not teaches(cfg.teacher):
+        return None
+    if cfg.recipe.native or cfg.unlabelled:
+        what = "recipe.native" if cfg.recipe.native else "--unlabelled"
+        raise UserError(f"{what}: --teacher must be a folder of maps, one for each photograph, not a network")
+    if cfg.recipe.blend and processes() > 1:
+        raise UserError("recipe.blend: one training in several processes blends nothing: each has a part of a batch")
+    try:
+        return Teacher(cfg.teacher, device, cfg.recipe.precision)
+    except UserError as error:
+        raise UserError(f"--teacher: no folder of maps, and {error}") from None
 
 
 def start_normal(net: Network, stds: dict[str, float]) -> None:

@@ -139,14 +139,19 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
         first_size=recipe.first_size,
         grown_at=steps // 2,
         plain_from=steps - round(recipe.plain * steps),
+        teacher=setup.teacher,
+        blend=recipe.blend,
     )
+    identity = {"genotype": setup.genotype.hash, "set of photographs": setup.photos.fingerprint}
+    if setup.teacher is not None:
+        identity["teacher"] = setup.teacher.fingerprint
     kind = SupervisedAlone if recipe.native else Supervised
     trainer = Trainer(
         kind(net, batches, recipe.loss, recipe.precision, recipe.passes),
         recipe.optim,
         steps,
         changes=changes,
-        identity={"genotype": setup.genotype.hash, "set of photographs": setup.photos.fingerprint},
+        identity=identity,
         blame="--recipe.optim.lr",
         capture=cfg.capture,
         compile="off" if recipe.native else cfg.compile,  # a shape each would be compiled each

@@ -126,6 +126,13 @@ def test_a_training_step(name, precision):
     take_a_step(training_of(cfg, open_training(cfg))[0])
 
 
+def test_a_training_step_that_a_network_teaches():
+    hard = HARD | {"loss": replace(HARD["loss"], teacher=1.0)}
+    recipe = Recipe(size=64, batch_size=2, steps=4, blend=1.0, precision="bf16", **hard)
+    cfg = TrainConfig(genotype="fpn_tiny", data="synthetic:20", recipe=recipe, teacher="sod_s")
+    take_a_step(training_of(cfg, open_training(cfg))[0])
+
+
 def test_a_training_step_with_dynamic_decay():
     recipe = Recipe(size=64, batch_size=2, steps=4, dynamic_decay=0.1)
     cfg = TrainConfig(genotype="csnet_l_x2", data="synthetic:20", recipe=recipe)

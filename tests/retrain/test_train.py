@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from tiny_training import config, run_training
 
@@ -22,6 +23,7 @@ from nas.network.weights import load_weights
 from nas.options import to_yaml
 from nas.run import Interrupted, RunFolder, load_checkpoint
 from nas.task import AugmentConfig, LossConfig, batches, network_input, synthetic_set
+from nas.task import augment as augment_batch
 from nas.training import Diverged, HeldOut, MovingAverage, OptimConfig, Supervised, loop, precision
 from retrain import Recipe, load
 from retrain.predict.__main__ import main as predict
@@ -345,10 +347,55 @@ def test_a_teacher_is_learned_from(tmp_path, small_file) -> None:
         config(genotype=str(small_file), recipe={"loss": LossConfig(teacher=0.0)}, teacher=str(tmp_path / "opposite"))
 
 
-def test_an_interrupted_training_with_a_teacher_ends_as_if_never_interrupted(tmp_path, monkeypatch, small_file) -> None:
+def test_a_network_labels_what_the_student_sees(small_file, trained) -> None:
+    """The whole picture as it was varied and blended, though the student gets it smaller."""
+    augment = AugmentConfig(crop=0.3, colour=0.3, scales=(0.5,))
+    recipe = {"augment": augment, "blend": 0.5, "plain": 0.5, "steps": 4, "size": 64, "loss": LossConfig(teacher=1.0)}
+    weights = str(trained / "weights.safetensors")
+    cfg = config(genotype=str(small_file), recipe=recipe, teacher=weights)
+    setup = open_training(cfg)
+    task = training.training_of(cfg, setup)[0].task
+    batch = task.draw(0)
+    x, y = task.make(batch)
+    assert 0 < (batch.change.blend > 0).sum() < len(x) and batch.change.blend.max() <= 0.5
+    whole, masks = augment_batch(batch.images, batch.masks, batch.change._replace(shape=(64, 64)))
+    share = batch.change.blend[:, None, None, None]
+    whole = (1 - share) * whole + share * whole.roll(1, 0)
+    small, masks = (F.interpolate(some, size=(32, 32), mode="bilinear", antialias=True) for some in (whole, masks))
+    maps = np.stack(load(weights).probabilities(small))  # 32 px are the teacher's own size, too
+    torch.testing.assert_close(x, network_input(small, setup.genotype.input))
+    torch.testing.assert_close(y[:, 1:], torch.from_numpy(maps), atol=1e-5, rtol=0)
+    assert torch.equal(y[:, :1], (masks > 0.5).float())
+    as_it_is = task.draw(2)  # of the plain half
+    assert as_it_is.change.blend is None and task.make(as_it_is)[0].shape[-1] == 64
+
+
+def test_a_network_that_teaches_is_checked(tmp_path, small_file, trained) -> None:
+    weights, taught = str(trained / "weights.safetensors"), {"loss": LossConfig(teacher=1.0)}
+    with pytest.raises(UserError, match=r"--teacher: no folder of maps, and no weight file at .*none, and no network"):
+        open_training(config(genotype=str(small_file), recipe=taught, teacher=str(tmp_path / "none")))
+    with pytest.raises(UserError, match=r"recipe\.blend: blends are labelled by a network"):
+        config(genotype=str(small_file), recipe=taught | {"blend": 0.5}, teacher=str(tmp_path))
+    with pytest.raises(UserError, match=r"blended pictures have no mask: loss\.teacher must be 1, not 0\.5"):
+        config(genotype=str(small_file), recipe={"blend": 0.5}, teacher=weights)
+    with pytest.raises(UserError, match=r"blend is a share .* not 1\.5"):
+        config(genotype=str(small_file), recipe=taught | {"blend": 1.5}, teacher=weights)
+    with pytest.raises(UserError, match=r"--unlabelled: --teacher must be a folder of maps"):
+        open_training(config(genotype=str(small_file), recipe=taught, teacher=weights, unlabelled=str(tmp_path)))
+    run_training(tmp_path / "run", config(genotype=str(small_file), recipe=taught, teacher=weights))
+    with pytest.raises(UserError, match="its checkpoint belongs to another teacher"):
+        run_training(tmp_path / "run", config(genotype=str(small_file), recipe=taught, teacher="sod_s"), resume=True)
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.5])
+def test_an_interrupted_training_with_a_teacher_ends_as_if_never_interrupted(
+    tmp_path, monkeypatch, small_file, trained, blend
+) -> None:
     _write_maps(tmp_path / "maps", synthetic_set(40, 32, 7).images[:, 0].numpy())
     augment = AugmentConfig(crop=0.2, rotate=10.0, scales=(1.0, 1.5))
-    cfg = config(genotype=str(small_file), recipe={"augment": augment}, teacher=str(tmp_path / "maps"))
+    recipe = {"augment": augment, "blend": blend, "loss": LossConfig(teacher=1.0 if blend else 0.5)}
+    teacher = trained / "weights.safetensors" if blend else tmp_path / "maps"
+    cfg = config(genotype=str(small_file), recipe=recipe, teacher=str(teacher))
     run_training(tmp_path / "whole", cfg)
     loss, calls = loop.multi_output_loss, []
 
