@@ -218,7 +218,7 @@ CASES = {
     "drnas": Case("search, drnas, C = 32, 160 px", search_of("drnas", 32, 160), 32, "", 14),
     "darts_2nd": Case("search, darts_2nd, C = 32, 160 px", search_of("darts_2nd", 32, 160), 32, "", 25),
     "sandwich": Case("search, sandwich, 192 px, members stay 20 steps", sandwich, 16, "", 15),
-    **package("sod_s", 144, 64),
+    **package("sod_s", 128, 64),
     **package("sod_m", 224, 32),
     **package("sod_l", 256, 32),
     "darts_32_compiled": Case(

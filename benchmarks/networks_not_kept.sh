@@ -5,7 +5,9 @@
 # blocks, in sod_m's place, from ImageNet's weights, 54 minutes on two cores. The others go on from the package's networks,
 # ours from those that it had before: plain_s, as_before_s and taught_s from sod_s, varied_m from sod_m; narrow_l and narrow_m
 # from what retrain.prune leaves, first with maps of photographs that the teachers have not seen (UNSEEN: the folder
-# `unseen` of benchmarks/train_networks.sh).
+# `unseen` of benchmarks/train_networks.sh). lite2_l (EfficientNet-Lite2 in sod_l's place) and lite0_g (lite0_m for longer) took two and
+# a half minutes beside each other on a lent GPU, lite2_l2 one and a half; the teacher of ours was the mean of sod_l and lite2_l.
+# live_s and blend_s: sod_s taught by sod_l at hand, half an hour on a core each.
 #
 #     DUTS=DUTS-TR ECSSD=ECSSD UNSEEN=runs/networks/unseen bash benchmarks/networks_not_kept.sh [OPTIONS OF retrain.train]
 set -euo pipefail
@@ -41,6 +43,23 @@ run taught_s sod_s "${usual[@]}" "${three[@]}" --recipe.steps 4800 --recipe.opti
     --recipe.loss.teacher 0.5 --teacher "$runs/maps" --init sod_s "$@"
 run varied_m sod_m "${varied[@]}" --recipe.size 224 --recipe.steps 1600 --recipe.optim.lr 0.0012 --seed 5 \
     --recipe.augment.scales '[0.714285714, 0.857142857, 1.0]' --init sod_m "$@"
+
+much=(--recipe.augment.crop 0.4 --recipe.augment.colour 0.4 --recipe.augment.rotate 15)
+gpu=(--recipe photos_gpu --recipe.epochs 0 "${much[@]}")
+run lite2_l benchmarks/lite2_l.yaml "${gpu[@]}" --recipe.steps 3560 --recipe.plain 0.2 --recipe.augment.scales '[0.75, 0.875, 1.0]' \
+    --seed 21 --backbone_weights package "$@"
+run lite2_l2 benchmarks/lite2_l.yaml "${gpu[@]}" --recipe.steps 1200 --recipe.augment.scales '[0.75, 0.875, 1.0]' --recipe.optim.lr 0.0012 \
+    --teacher sod_l --recipe.loss.teacher 1 --recipe.blend 0.5 --seed 31 --init "$runs/lite2_l/weights.safetensors" "$@"
+run lite0_g benchmarks/lite0_m.yaml "${gpu[@]}" --recipe.steps 4150 --recipe.plain 0.2 --recipe.size 224 \
+    --recipe.augment.scales '[0.78571, 0.857142857, 1.0]' --seed 22 --backbone_weights package "$@"
+live=(sod_s --recipe photos_s "${much[@]}" --recipe.size 256 --recipe.augment.scales '[0.5, 0.5625, 0.625]' --recipe.optim.lr 0.0015
+    --recipe.ema 0.998 --recipe.steps 1800 --teacher sod_l --init sod_s --seed 11)
+run live_s "${live[@]}" --recipe.loss.teacher 0.5 "$@"
+run blend_s "${live[@]}" --recipe.loss.teacher 1 --recipe.blend 0.6 "$@"
+for name in live blend; do
+    run "${name}_s2" sod_s --recipe photos_s --recipe.steps 500 --recipe.optim.lr 0.0003 --recipe.ema 0.99 --recipe.plain 1 --seed 12 \
+        --init "$runs/${name}_s/weights.safetensors" "$@"
+done
 
 narrow() { # NAME NETWORK SIZE BUDGET OPTIONS...: cut to the budget, then 600 steps with maps
     local name=$1 network=$2 size=$3 budget=$4 left=$runs/$1

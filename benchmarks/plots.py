@@ -66,7 +66,7 @@ def front(path: Path) -> None:
         point = (ms[name], error[name])
         axes.annotate(others.get(name, name), point, xytext=place, ha=side, textcoords="offset points")
     axes.set(xscale="log", xlabel="ms of one picture, OpenVINO, one thread", ylabel="MAE on ECSSD", ylim=(0.03, 0.075))
-    axes.set(xlim=(2, 80), xticks=[2, 3, 5, 10, 20, 40], xticklabels=["2", "3", "5", "10", "20", "40"])
+    axes.set(xlim=(1.3, 80), xticks=[2, 3, 5, 10, 20, 40], xticklabels=["2", "3", "5", "10", "20", "40"])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", frameon=False)

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# The networks of the package, made again: eight hours on one CPU core; with a GPU for the runs that had one, six.
+# The networks of the package, made again: five hours on one CPU core; with a GPU for the runs that had one, four.
 #
 #     DUTS=DUTS-TR ECSSD=ECSSD WEIGHTS=mobilenet_v2_imagenet.pth LITE1=efficientnet_lite1.pth \
 #         bash benchmarks/train_networks.sh [--device cuda]
 #
-# Weights fit any size, so every network starts from the one before: sod_m's genotype at 120 px from ImageNet's weights (s1),
-# then at 224 px (m1, m2), and back to 120 px with the maps of m2 as a teacher (s2). g and its letter ran on a GPU by
-# `photos_gpu`; what is published is the mean of runs that grew from one another. sod_s is cut from gs: narrower, at 144 px,
-# taught by two networks that have each seen the other half of the photographs (s3), then by masks alone (s4, s5), and at
-# last with photographs that vary much, and end as they are (s6, s7). m5 and l3 see them as they are from the start.
+# Weights fit any size: sod_m's genotype is trained at 120 px from ImageNet's weights (s1), then at 224 px (m1, m2). gm, gl, x1 and x2
+# ran on a GPU by `photos_gpu`. m5 and l3 see photographs as they are from the start. sod_s is what a search over whole networks
+# found within the time that uniform scaling takes at 128 px (1.84 ms, benchmarks/whole_networks.py), from its supernet's weights: x1 by
+# the masks, x2 by the maps of sod_l alone, and from both, by the masks, with photographs that vary much and end as they are. What
+# is published of it is the mean of runs that grew from one another. The search takes two hours; what it finds depends on the
+# machine's times, so its genotype is kept.
 #
 # Ours of sod_m and sod_l were stopped on the GPU at step 3,225 and 2,475, when its time was up, and ended on a CPU with a
-# rate that falls to zero: here they run to their end. Ours began from the means of s1 and s2, of m1 and m2, and of s2 and gs,
-# here from s2, m2 and gs; and s6, m5 and l3 from what was published before, the means of s4 and s5, of m1, m2 and gm, and gl,
-# here from s5, gm and gl. And the widths of ours were chosen by hand, by trying as `retrain.prune` does, which chooses here.
+# rate that falls to zero: here they run to their end. Ours of gm began from the mean of m1 and m2, here from m2; m5 and l3 from the
+# means of m1, m2, gm and m4, and of gl and l2, here from gm and gl. Ours of x2 was taught by the mean of sod_l and another (lite2_l of
+# networks_not_kept.sh).
 # Runs that are there are continued.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,40 +32,31 @@ further=(--recipe.optim.lr 0.0015 --recipe.optim.backbone_lr 0.3 --recipe.optim.
 run s1 sod_m --recipe photos_s --recipe.size 120 --backbone_weights "$WEIGHTS" "$@"
 run m1 sod_m --recipe photos_m --init "$runs/s1/weights.safetensors" "$@"
 run m2 sod_m --recipe photos_m --recipe.steps 5600 "${further[@]}" --init "$runs/m1/weights.safetensors" "$@"
-maps=$runs/maps # of photographs that m2 was trained on: a teacher that has seen them, which is less than one that has not
-[ -d "$maps" ] || "$python" -m retrain.predict --weights "$runs/m2/weights.safetensors" "$DUTS/DUTS-TR-Image" -o "$maps"
-run s2 sod_m --recipe photos_s --recipe.size 120 --recipe.steps 9000 --recipe.augment.crop 0.2 --recipe.augment.colour 0.2 \
-    --recipe.loss.teacher 0.5 --teacher "$maps" --init "$runs/m2/weights.safetensors" "$@"
-
 gpu=(--recipe photos_gpu --recipe.epochs 0)
-run gs sod_m "${gpu[@]}" --recipe.steps 4300 --recipe.size 120 --recipe.batch_size 64 --recipe.augment.scales '[0.8, 1.0, 1.2]' \
-    --init "$runs/s2/weights.safetensors" "$@"
 run gm sod_m "${gpu[@]}" --recipe.steps 4200 --recipe.size 224 --recipe.optim.lr 0.0012 --recipe.optim.backbone_lr 0.25 \
     --init "$runs/m2/weights.safetensors" "$@"
 run gl sod_l "${gpu[@]}" --recipe.steps 4300 --backbone_weights "$LITE1" "$@"
-plain=(--recipe photos_s --recipe.plain 1 --recipe.optim.lr 0.0003 --recipe.ema 0.99 --seed 1)
-run m5 sod_m "${plain[@]}" --recipe.size 224 --recipe.steps 500 --init "$runs/gm/weights.safetensors" "$@"
-run l3 sod_l "${plain[@]}" --recipe.size 256 --recipe.steps 400 --init "$runs/gl/weights.safetensors" "$@"
+plain=(--recipe photos_s --recipe.plain 1 --recipe.optim.lr 0.0003 --recipe.ema 0.99)
+run m5 sod_m "${plain[@]}" --recipe.size 224 --recipe.steps 500 --seed 1 --init "$runs/gm/weights.safetensors" "$@"
+run l3 sod_l "${plain[@]}" --recipe.size 256 --recipe.steps 400 --seed 1 --init "$runs/gl/weights.safetensors" "$@"
 
-[ -d "$runs/folds" ] || "$python" benchmarks/folds.py "$DUTS" "$runs/folds" --count 2
-for fold in 0 1; do # teachers of photographs that they have not seen; those that are held out need maps, too, that nobody reads
-    [ -e "$runs/t$fold/scores.json" ] || "$python" -m retrain.train --genotype benchmarks/searched_efficientnet_lite1.yaml \
-        --recipe photos_cpu --recipe.epochs 4 --recipe.augment.crop 0.15 --recipe.augment.colour 0.15 --backbone_weights package \
-        --data "all_but$fold=$runs/folds/all_but$fold" --held_out 0.02 --quick_scores true --cache "$runs/cache" --out "$runs/t$fold" "$@"
-    "$python" -m retrain.predict --weights "$runs/t$fold/weights.safetensors" "$runs/folds/fold$fold/images" -o "$runs/unseen" --resume
-done
-"$python" -m retrain.predict --weights "$runs/t0/weights.safetensors" "$runs/folds/held_out/images" -o "$runs/unseen" --resume
-[ -e "$runs/cut/pruning.json" ] || "$python" -m retrain.prune --weights "$runs/gs/weights.safetensors" --size 144 --budget 100e6 \
-    --data "DUTS-TR=$DUTS" --cache "$runs/cache" -o "$runs/cut"
-start=("$runs/cut/genotype.yaml" --recipe photos_s)
-small=("${start[@]}" --recipe.augment.crop 0.2 --recipe.augment.colour 0.2 --recipe.augment.scales '[0.888888889, 1.0, 1.111111111]')
-run s3 "${small[@]}" --recipe.steps 4500 --recipe.loss.teacher 0.5 --teacher "$runs/unseen" --init "$runs/cut/weights.safetensors" "$@"
-run s4 "${small[@]}" --recipe.steps 4000 --recipe.optim.lr 0.0015 --seed 1 --init "$runs/s3/weights.safetensors" "$@"
-run s5 "${small[@]}" --recipe.steps 3600 --recipe.optim.lr 0.0015 --seed 2 --init "$runs/s4/weights.safetensors" "$@"
-varied=("${start[@]}" --recipe.augment.crop 0.4 --recipe.augment.colour 0.4 --recipe.augment.rotate 15 --recipe.optim.lr 0.0015
-    --recipe.augment.scales '[0.777777778, 0.888888889, 1.0, 1.111111111]' --recipe.ema 0.998)
-run s6 "${varied[@]}" --recipe.steps 2400 --recipe.plain 0.3 --seed 3 --init "$runs/s5/weights.safetensors" "$@"
-run s7 "${varied[@]}" --recipe.steps 3000 --recipe.plain 0.25 --seed 4 --init "$runs/s6/weights.safetensors" "$@"
-"$python" benchmarks/publish.py "$runs/s7" "$runs/s6" --name sod_s --test "ECSSD=$ECSSD"
+[ -e "$runs/search/scores.json" ] || "$python" -m nas.search --config benchmarks/five_budgets.yaml --data "DUTS-TR=$DUTS" \
+    --backbone_weights "$WEIGHTS" --cache "$runs/cache" --out "$runs/search"
+much=(--recipe.augment.crop 0.4 --recipe.augment.colour 0.4 --recipe.augment.rotate 15)
+run x1 sod_s "${gpu[@]}" "${much[@]}" --recipe.steps 3000 --recipe.size 128 --recipe.batch_size 64 --recipe.plain 0.2 \
+    --recipe.augment.scales '[0.875, 1.0, 1.125]' --seed 23 --held_out 0.1 --from "$runs/search" "$@"
+run x2 sod_s "${gpu[@]}" "${much[@]}" --recipe.steps 2000 --recipe.size 256 --recipe.batch_size 64 --recipe.optim.lr 0.0012 --seed 31 \
+    --recipe.augment.scales '[0.4375, 0.5, 0.5625]' --teacher sod_l --recipe.loss.teacher 1 --recipe.blend 0.5 \
+    --init "$runs/x1/weights.safetensors" "$@"
+plain_s=(sod_s "${plain[@]}" --recipe.size 128 --recipe.steps 600)
+varied_s=(sod_s --recipe photos_s "${much[@]}" --recipe.augment.scales '[0.75, 0.875, 1.0, 1.125]' --recipe.size 128
+    --recipe.optim.lr 0.0015 --recipe.ema 0.998 --recipe.plain 0.3)
+run x3 "${plain_s[@]}" --init "$runs/x1/weights.safetensors" --seed 42 "$@"
+run x4 "${plain_s[@]}" --init "$runs/x2/weights.safetensors" --seed 41 "$@"
+run x5 "${varied_s[@]}" --recipe.steps 2400 --init "$runs/x3/weights.safetensors" --seed 51 "$@"
+run x6 "${varied_s[@]}" --recipe.steps 2400 --init "$runs/x4/weights.safetensors" --seed 51 "$@"
+run x7 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x6/weights.safetensors" --seed 52 "$@"
+run x8 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x6/weights.safetensors" --seed 53 "$@"
+"$python" benchmarks/publish.py "$runs/x7" "$runs/x8" --name sod_s --test "ECSSD=$ECSSD"
 "$python" benchmarks/publish.py "$runs/m5" --name sod_m --test "ECSSD=$ECSSD"
 "$python" benchmarks/publish.py "$runs/l3" --name sod_l --test "ECSSD=$ECSSD"

@@ -90,7 +90,7 @@ COMMAND = Command(
   python -m retrain.prune --weights runs/x1/weights.safetensors --data DUTS-TR -o runs/l_x1
   python -m retrain.train --genotype runs/l_x1/genotype.yaml --init runs/l_x1/weights.safetensors --data DUTS-TR
 
-  python -m retrain.prune --weights sod_m --budget 100e6 --size 144 --data DUTS-TR -o runs/small""",
+  python -m retrain.prune --weights sod_m --budget 100e6 --size 128 --data DUTS-TR -o runs/small""",
     notes="""
 DIR/genotype.yaml and DIR/weights.safetensors are what is left; DIR/pruning.json holds all widths before and after.
 Train on afterwards. A channel of a CSNet that is dropped still sent its shift on. Without --data the norms that read it
