@@ -5,14 +5,15 @@
 # blocks, in sod_m's place, from ImageNet's weights, 54 minutes on two cores. The others go on from the package's networks,
 # ours from those that it had before: plain_s, as_before_s and taught_s from sod_s, varied_m from sod_m; narrow_l and narrow_m
 # from what retrain.prune leaves, first with maps of photographs that the teachers have not seen (UNSEEN: the folder
-# `unseen` of benchmarks/train_networks.sh). lite2_l (EfficientNet-Lite2 in sod_l's place) and lite0_g (lite0_m for longer) took two and
-# a half minutes beside each other on a lent GPU, lite2_l2 one and a half; the teacher of ours was the mean of sod_l and lite2_l.
-# live_s and blend_s: sod_s taught by sod_l at hand, half an hour on a core each.
+# `unseen` of benchmarks/train_networks.sh in commit 3927520). lite2_l (EfficientNet-Lite2 in sod_l's place) and lite0_g (lite0_m for longer) took two and
+# a half minutes beside each other on a lent GPU, lite2_l2 one and a half; the teacher of ours
+# of lite2_l2 was the mean of sod_l and lite2_l. live_s and blend_s: sod_s taught by sod_l at hand, half an hour on a core each.
+# Ours of sod_s were of the sod_s before, whose sizes, for 144 px, they keep.
 #
 #     DUTS=DUTS-TR ECSSD=ECSSD UNSEEN=runs/networks/unseen bash benchmarks/networks_not_kept.sh [OPTIONS OF retrain.train]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${PYTHON:-.venv/bin/python} runs=${RUNS:-runs/not_kept} unseen=${UNSEEN:?folder of maps, see above}
+python=${PYTHON:-.venv/bin/python} runs=${RUNS:-runs/not_kept}
 
 run() { # NAME GENOTYPE OPTIONS...
     local out=$runs/$1 genotype=$2
@@ -33,13 +34,14 @@ run lite0_m benchmarks/lite0_m.yaml "${test[@]}" --recipe photos_cpu --recipe.si
     --recipe.steps 4800 --recipe.ema 0.999 --recipe.loss.side_weights '[1.0, 0.5, 0.3]' --recipe.optim.warmup 0.03 \
     --recipe.augment.crop 0.25 --recipe.augment.rotate 5 --recipe.augment.colour 0.2 --backbone_weights package "$@"
 
+small=(--recipe.size 144)
 usual=(--recipe photos_s --recipe.augment.crop 0.2 --recipe.augment.colour 0.2)
 varied=(--recipe photos_s --recipe.augment.crop 0.4 --recipe.augment.colour 0.4 --recipe.augment.rotate 15 --recipe.ema 0.998
     --recipe.plain 0.3)
 three=(--recipe.augment.scales '[0.888888889, 1.0, 1.111111111]')
-run plain_s sod_s --recipe photos_s --recipe.steps 600 --recipe.optim.lr 0.0003 --recipe.ema 0.99 --recipe.plain 1 --init sod_s "$@"
-run as_before_s sod_s "${usual[@]}" "${three[@]}" --recipe.steps 900 --recipe.optim.lr 0.0015 --init sod_s "$@"
-run taught_s sod_s "${usual[@]}" "${three[@]}" --recipe.steps 4800 --recipe.optim.lr 0.001 --recipe.plain 0.25 \
+run plain_s sod_s --recipe photos_s "${small[@]}" --recipe.steps 600 --recipe.optim.lr 0.0003 --recipe.ema 0.99 --recipe.plain 1 --init sod_s "$@"
+run as_before_s sod_s "${usual[@]}" "${small[@]}" "${three[@]}" --recipe.steps 900 --recipe.optim.lr 0.0015 --init sod_s "$@"
+run taught_s sod_s "${usual[@]}" "${small[@]}" "${three[@]}" --recipe.steps 4800 --recipe.optim.lr 0.001 --recipe.plain 0.25 \
     --recipe.loss.teacher 0.5 --teacher "$runs/maps" --init sod_s "$@"
 run varied_m sod_m "${varied[@]}" --recipe.size 224 --recipe.steps 1600 --recipe.optim.lr 0.0012 --seed 5 \
     --recipe.augment.scales '[0.714285714, 0.857142857, 1.0]' --init sod_m "$@"
@@ -57,12 +59,12 @@ live=(sod_s --recipe photos_s "${much[@]}" --recipe.size 256 --recipe.augment.sc
 run live_s "${live[@]}" --recipe.loss.teacher 0.5 "$@"
 run blend_s "${live[@]}" --recipe.loss.teacher 1 --recipe.blend 0.6 "$@"
 for name in live blend; do
-    run "${name}_s2" sod_s --recipe photos_s --recipe.steps 500 --recipe.optim.lr 0.0003 --recipe.ema 0.99 --recipe.plain 1 --seed 12 \
+    run "${name}_s2" sod_s --recipe photos_s "${small[@]}" --recipe.steps 500 --recipe.optim.lr 0.0003 --recipe.ema 0.99 --recipe.plain 1 --seed 12 \
         --init "$runs/${name}_s/weights.safetensors" "$@"
 done
 
 narrow() { # NAME NETWORK SIZE BUDGET OPTIONS...: cut to the budget, then 600 steps with maps
-    local name=$1 network=$2 size=$3 budget=$4 left=$runs/$1
+    local name=$1 network=$2 size=$3 budget=$4 left=$runs/$1 unseen=${UNSEEN:?folder of maps, see above}
     shift 4
     [ -e "$left/pruning.json" ] || "$python" -m retrain.prune --weights "$network" --size "$size" --budget "$budget" \
         --step_batches 4 --data "DUTS-TR=$DUTS" --cache "$runs/cache" -o "$left"

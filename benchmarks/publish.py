@@ -85,7 +85,7 @@ def _card(options, genotype: Genotype, config: TrainConfig, rows: list[tuple[str
         minutes = f"{done['train_seconds'] / 60:.0f} minutes"
         where = "one GPU" if training.device.startswith("cuda") else "one CPU core, shared"
         trained.append(f"{done['steps']:,} steps of {recipe.batch_size} at {recipe.size} px, {minutes} on {where}")
-    mean = "the mean of runs that went on from one another: " if len(trained) > 1 else ""
+    mean = "the mean of runs from one start, or from one another: " if len(trained) > 1 else ""
     return f"""# {options.name}
 
 {options.note or "The genotype is genotypes/" + options.name + ".yaml."}

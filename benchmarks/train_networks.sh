@@ -7,14 +7,15 @@
 # Weights fit any size: sod_m's genotype is trained at 120 px from ImageNet's weights (s1), then at 224 px (m1, m2). gm, gl, x1 and x2
 # ran on a GPU by `photos_gpu`. m5 and l3 see photographs as they are from the start. sod_s is what a search over whole networks
 # found within the time that uniform scaling takes at 128 px (1.84 ms, benchmarks/whole_networks.py), from its supernet's weights: x1 by
-# the masks, x2 by the maps of sod_l alone, and from both, by the masks, with photographs that vary much and end as they are. What
-# is published of it is the mean of runs that grew from one another. The search takes two hours; what it finds depends on the
-# machine's times, so its genotype is kept.
+# the masks, x2 by what a teacher says of blends, without masks, and then by the masks, with photographs that vary much and end as they are.
+# What is published of it is the mean of two runs from one start. The search takes two hours; what it finds depends on the machine's
+# times, so its genotype is kept.
 #
 # Ours of sod_m and sod_l were stopped on the GPU at step 3,225 and 2,475, when its time was up, and ended on a CPU with a
 # rate that falls to zero: here they run to their end. Ours of gm began from the mean of m1 and m2, here from m2; m5 and l3 from the
-# means of m1, m2, gm and m4, and of gl and l2, here from gm and gl. Ours of x2 was taught by the mean of sod_l and another (lite2_l of
-# networks_not_kept.sh).
+# means of m1, m2, gm and m4, and of gl and l2, here from gm and gl. Ours of x2 was taught by the mean of two networks, sod_l and
+# lite2_l (networks_not_kept.sh), here by sod_l; x7 and x8 began from the mean of x4, x6 and x5, which is what x6 is, but from x1
+# without a teacher; here from x6.
 # Runs that are there are continued.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,20 +41,18 @@ plain=(--recipe photos_s --recipe.plain 1 --recipe.optim.lr 0.0003 --recipe.ema 
 run m5 sod_m "${plain[@]}" --recipe.size 224 --recipe.steps 500 --seed 1 --init "$runs/gm/weights.safetensors" "$@"
 run l3 sod_l "${plain[@]}" --recipe.size 256 --recipe.steps 400 --seed 1 --init "$runs/gl/weights.safetensors" "$@"
 
-[ -e "$runs/search/scores.json" ] || "$python" -m nas.search --config benchmarks/five_budgets.yaml --data "DUTS-TR=$DUTS" \
-    --backbone_weights "$WEIGHTS" --cache "$runs/cache" --out "$runs/search"
+search=(--config benchmarks/five_budgets.yaml --data "DUTS-TR=$DUTS" --backbone_weights "$WEIGHTS" --cache "$runs/cache")
+if [ -e "$runs/search/config.yaml" ]; then search=(--resume); fi
+[ -e "$runs/search/scores.json" ] || "$python" -m nas.search "${search[@]}" --out "$runs/search"
 much=(--recipe.augment.crop 0.4 --recipe.augment.colour 0.4 --recipe.augment.rotate 15)
 run x1 sod_s "${gpu[@]}" "${much[@]}" --recipe.steps 3000 --recipe.size 128 --recipe.batch_size 64 --recipe.plain 0.2 \
     --recipe.augment.scales '[0.875, 1.0, 1.125]' --seed 23 --held_out 0.1 --from "$runs/search" "$@"
 run x2 sod_s "${gpu[@]}" "${much[@]}" --recipe.steps 2000 --recipe.size 256 --recipe.batch_size 64 --recipe.optim.lr 0.0012 --seed 31 \
     --recipe.augment.scales '[0.4375, 0.5, 0.5625]' --teacher sod_l --recipe.loss.teacher 1 --recipe.blend 0.5 \
     --init "$runs/x1/weights.safetensors" "$@"
-plain_s=(sod_s "${plain[@]}" --recipe.size 128 --recipe.steps 600)
 varied_s=(sod_s --recipe photos_s "${much[@]}" --recipe.augment.scales '[0.75, 0.875, 1.0, 1.125]' --recipe.size 128
     --recipe.optim.lr 0.0015 --recipe.ema 0.998 --recipe.plain 0.3)
-run x3 "${plain_s[@]}" --init "$runs/x1/weights.safetensors" --seed 42 "$@"
-run x4 "${plain_s[@]}" --init "$runs/x2/weights.safetensors" --seed 41 "$@"
-run x5 "${varied_s[@]}" --recipe.steps 2400 --init "$runs/x3/weights.safetensors" --seed 51 "$@"
+run x4 sod_s "${plain[@]}" --recipe.size 128 --recipe.steps 600 --init "$runs/x2/weights.safetensors" --seed 41 "$@"
 run x6 "${varied_s[@]}" --recipe.steps 2400 --init "$runs/x4/weights.safetensors" --seed 51 "$@"
 run x7 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x6/weights.safetensors" --seed 52 "$@"
 run x8 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x6/weights.safetensors" --seed 53 "$@"

@@ -85,6 +85,8 @@ class Recipe:
             raise UserError(f"recipe: blend is a share of the photographs in 0..1, not {self.blend}")
         if self.blend and self.loss.teacher != 1:
             raise UserError(f"recipe: blended pictures have no mask: loss.teacher must be 1, not {self.loss.teacher}")
+        if self.blend and (self.plain == 1 or self.batch_size == 1):
+            raise UserError("recipe: blend has no effect with plain 1, nor with batch_size 1")
         if not 0.1 <= self.first_size <= 1:
             raise UserError(f"recipe: first_size is a share of size in 0.1..1, not {self.first_size}")
         if self.passes < 1 or self.batch_size % self.passes or (self.passes > 1 and self.dynamic_decay):

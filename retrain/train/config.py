@@ -85,7 +85,9 @@ class TrainConfig(LoopOptions, TrainingOptions):
         if self.teacher and not self.recipe.loss.teacher:
             raise UserError("--teacher: its maps have no share in the loss, as recipe.loss.teacher is 0")
         if self.recipe.blend and not teaches(self.teacher):
-            raise UserError("recipe.blend: blends are labelled by a network: --teacher must name one, or a weight file")
+            raise UserError(
+                "recipe.blend: a network labels the blends, the --teacher of retrain.train: a name or a weight file"
+            )
         check_least(self, minutes=0, test_limit=1, held_out_limit=1, evaluate_every=0, workers=0, data_seed=0)
         if self.recipe.precision == "auto":  # config.yaml says what it came to, so that a resumed run goes on in it
             chosen = replace(self.recipe, precision=fastest_precision(open_device(self.device)))

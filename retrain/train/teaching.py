@@ -15,15 +15,15 @@ from nas.search.sandwich import at_size
 from nas.task import Batch, augment, network_input
 from nas.task.augmentation import constants
 from nas.training import run_in
-from retrain.networks import find_weights
+from retrain.networks import find_weights, network_names
 from retrain.predictor import load
 
 __all__ = ["Teacher", "teaches"]
 
 
 def teaches(teacher: str | None) -> bool:
-    """Whether this is a network, and not a folder of maps."""
-    return teacher is not None and not Path(teacher).is_dir()
+    """Whether this is a network, and not a folder of maps: a folder called sod_l is ./sod_l."""
+    return teacher is not None and (teacher in network_names() or not Path(teacher).is_dir())
 
 
 class Teacher:

@@ -374,12 +374,15 @@ def test_a_network_that_teaches_is_checked(tmp_path, small_file, trained) -> Non
     weights, taught = str(trained / "weights.safetensors"), {"loss": LossConfig(teacher=1.0)}
     with pytest.raises(UserError, match=r"--teacher: no folder of maps, and no weight file at .*none, and no network"):
         open_training(config(genotype=str(small_file), recipe=taught, teacher=str(tmp_path / "none")))
-    with pytest.raises(UserError, match=r"recipe\.blend: blends are labelled by a network"):
+    with pytest.raises(UserError, match=r"recipe\.blend: a network labels the blends"):
         config(genotype=str(small_file), recipe=taught | {"blend": 0.5}, teacher=str(tmp_path))
     with pytest.raises(UserError, match=r"blended pictures have no mask: loss\.teacher must be 1, not 0\.5"):
         config(genotype=str(small_file), recipe={"blend": 0.5}, teacher=weights)
     with pytest.raises(UserError, match=r"blend is a share .* not 1\.5"):
         config(genotype=str(small_file), recipe=taught | {"blend": 1.5}, teacher=weights)
+    for nothing in ({"plain": 1.0}, {"batch_size": 1}):
+        with pytest.raises(UserError, match=r"recipe: blend has no effect with"):
+            config(genotype=str(small_file), recipe=taught | {"blend": 0.5} | nothing, teacher=weights)
     with pytest.raises(UserError, match=r"--unlabelled: --teacher must be a folder of maps"):
         open_training(config(genotype=str(small_file), recipe=taught, teacher=weights, unlabelled=str(tmp_path)))
     run_training(tmp_path / "run", config(genotype=str(small_file), recipe=taught, teacher=weights))
