@@ -22,10 +22,10 @@ from nas.benchmark import kendall_tau
 from nas.run import RunFolder
 from nas.search import __main__ as search
 from nas.search.members import MemberScores
-from nas.search.sandwich import Sandwich, at_size
+from nas.search.sandwich import Sandwich
 from nas.search.setup import open_search
 from nas.strategies import SandwichSearch
-from nas.task import LossConfig, multi_output_loss, split
+from nas.task import LossConfig, at_size, multi_output_loss, split
 from nas.training import Progress, Trainer, fit
 
 HERE = Path(__file__).parent

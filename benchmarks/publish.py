@@ -2,6 +2,8 @@
 
     python benchmarks/publish.py runs/m2 runs/m1 --name sod_m --test ECSSD=../shared/data/ECSSD
 
+    python benchmarks/publish.py runs/m2 runs/m1 --into runs/mean.safetensors
+
 Each RUN is a folder of retrain.train of the same genotype. The mean of their weights is published (Wortsman et al.,
 ICML 2022, "Model soups"): runs that went on from one another, or from one start, are better together than alone. The
 first one's settings are the card's. Written are retrain/networks/NAME.safetensors, retrain/networks/NAME.md and, for
@@ -38,16 +40,24 @@ _METRICS = ("maxF", "maxF_img", "avgF", "wF", "Sm", "Em_mean", "MAE_stretched", 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--test", nargs="+", required=True, metavar="NAME=DIR")
+    parser.add_argument("--into", type=Path, help="write the mean there and publish nothing: a start of further runs")
+    parser.add_argument("--name")
+    parser.add_argument("--test", nargs="+", metavar="NAME=DIR")
     parser.add_argument("--note", default="", help="a paragraph for the card: where the genotype comes from")
     parser.add_argument("--time", default="", help="of the card: what one picture takes, in which runtime, beside what")
     options = parser.parse_args()
     config = from_dict(TrainConfig(), read_file(options.runs[0] / "config.yaml"))
-    genotype = load_weights(options.runs[0] / "weights.safetensors")[0].replace(name=options.name)
+    states = [load_weights(run / "weights.safetensors")[1] for run in options.runs]
+    genotype = load_weights(options.runs[0] / "weights.safetensors")[0]
+    if options.into:
+        save_weights(options.into, _mean(states), genotype)
+        return
+    if not (options.name and options.test):
+        parser.error("give --name and --test, or --into")
+    genotype = genotype.replace(name=options.name)
     training = open_training(config)  # whatever is wrong with it shows before a file is replaced
     target = ROOT / "retrain" / "networks" / f"{options.name}.safetensors"
-    save_weights(target, _mean([load_weights(run / "weights.safetensors")[1] for run in options.runs]), genotype)
+    save_weights(target, _mean(states), genotype)
     genotypes.save(genotype, ROOT / "genotypes" / f"{options.name}.yaml")
     held_out = training.photos.subset(training.held_out_rows, name=f"{training.photos.name}, held out")
     rows = [_score(target, genotype, data) for data in (held_out, *options.test)]

@@ -12,10 +12,9 @@
 # times, so its genotype is kept.
 #
 # Ours of sod_m and sod_l were stopped on the GPU at step 3,225 and 2,475, when its time was up, and ended on a CPU with a
-# rate that falls to zero: here they run to their end. Ours of gm began from the mean of m1 and m2, here from m2; m5 and l3 from the
+# rate that falls to zero: here they run to their end. Ours of m5 and l3 began from the
 # means of m1, m2, gm and m4, and of gl and l2, here from gm and gl. Ours of x2 was taught by the mean of two networks, sod_l and
-# lite2_l (networks_not_kept.sh), here by sod_l; x7 and x8 began from the mean of x4, x6 and x5, which is what x6 is, but from x1
-# without a teacher, here from x6; x9 and x10 from the mean of x7 and x8, here from x8.
+# lite2_l (networks_not_kept.sh), here by sod_l.
 # Runs that are there are continued.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,13 +28,18 @@ run() { # NAME GENOTYPE OPTIONS...
     "$python" -m retrain.train --genotype "$genotype" --data "DUTS-TR=$DUTS" --quick_scores true --cache "$runs/cache" --out "$out" "$@"
 }
 
+mean() { # NAME RUN...: their mean, a start for further runs
+    [ -e "$runs/$1.safetensors" ] || "$python" benchmarks/publish.py "${@:2}" --into "$runs/$1.safetensors"
+}
+
 further=(--recipe.optim.lr 0.0015 --recipe.optim.backbone_lr 0.3 --recipe.optim.warmup 0.03 --recipe.augment.crop 0.2 --recipe.augment.colour 0.2)
 run s1 sod_m --recipe photos_s --recipe.size 120 --backbone_weights "$WEIGHTS" "$@"
 run m1 sod_m --recipe photos_m --init "$runs/s1/weights.safetensors" "$@"
 run m2 sod_m --recipe photos_m --recipe.steps 5600 "${further[@]}" --init "$runs/m1/weights.safetensors" "$@"
 gpu=(--recipe photos_gpu --recipe.epochs 0)
+mean m12 "$runs/m1" "$runs/m2"
 run gm sod_m "${gpu[@]}" --recipe.steps 4200 --recipe.size 224 --recipe.optim.lr 0.0012 --recipe.optim.backbone_lr 0.25 \
-    --init "$runs/m2/weights.safetensors" "$@"
+    --init "$runs/m12.safetensors" "$@"
 run gl sod_l "${gpu[@]}" --recipe.steps 4300 --backbone_weights "$LITE1" "$@"
 plain=(--recipe photos_s --recipe.plain 1 --recipe.optim.lr 0.0003 --recipe.ema 0.99)
 run m5 sod_m "${plain[@]}" --recipe.size 224 --recipe.steps 500 --seed 1 --init "$runs/gm/weights.safetensors" "$@"
@@ -52,12 +56,17 @@ run x2 sod_s "${gpu[@]}" "${much[@]}" --recipe.steps 2000 --recipe.size 256 --re
     --init "$runs/x1/weights.safetensors" "$@"
 varied_s=(sod_s --recipe photos_s "${much[@]}" --recipe.augment.scales '[0.75, 0.875, 1.0, 1.125]' --recipe.size 128
     --recipe.optim.lr 0.0015 --recipe.ema 0.998 --recipe.plain 0.3)
-run x4 sod_s "${plain[@]}" --recipe.size 128 --recipe.steps 600 --init "$runs/x2/weights.safetensors" --seed 41 "$@"
+plain_s=(sod_s "${plain[@]}" --recipe.size 128 --recipe.steps 600)
+run x3 "${plain_s[@]}" --init "$runs/x1/weights.safetensors" --seed 42 "$@"
+run x4 "${plain_s[@]}" --init "$runs/x2/weights.safetensors" --seed 41 "$@"
+run x5 "${varied_s[@]}" --recipe.steps 2400 --init "$runs/x3/weights.safetensors" --seed 51 "$@"
 run x6 "${varied_s[@]}" --recipe.steps 2400 --init "$runs/x4/weights.safetensors" --seed 51 "$@"
-run x7 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x6/weights.safetensors" --seed 52 "$@"
-run x8 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x6/weights.safetensors" --seed 53 "$@"
-run x9 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x8/weights.safetensors" --seed 55 "$@"
-run x10 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x8/weights.safetensors" --seed 56 "$@"
+mean x456 "$runs/x4" "$runs/x5" "$runs/x6"
+run x7 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x456.safetensors" --seed 52 "$@"
+run x8 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x456.safetensors" --seed 53 "$@"
+mean x78 "$runs/x7" "$runs/x8"
+run x9 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x78.safetensors" --seed 55 "$@"
+run x10 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x78.safetensors" --seed 56 "$@"
 "$python" benchmarks/publish.py "$runs/x9" "$runs/x10" "$runs/x7" "$runs/x8" --name sod_s --test "ECSSD=$ECSSD"
 "$python" benchmarks/publish.py "$runs/m5" --name sod_m --test "ECSSD=$ECSSD"
 "$python" benchmarks/publish.py "$runs/l3" --name sod_l --test "ECSSD=$ECSSD"

@@ -37,10 +37,9 @@ from nas.network import Network, build
 from nas.run import find_checkpoint, load_checkpoint, seeded
 from nas.search import __main__ as search
 from nas.search.members import MemberScores, scaled_line
-from nas.search.sandwich import at_size
 from nas.search.setup import SearchSetup, open_search
 from nas.strategies import random_choices
-from nas.task import target
+from nas.task import at_size, target
 from nas.training import HeldOut
 
 HERE = Path(__file__).parent

@@ -30,9 +30,8 @@ from nas.network import Network, build, to_device
 from nas.options import owner, to_yaml
 from nas.run import RunFolder, check_free, open_device, progress_bar, seeded
 from nas.search.members import scaled_line, score_network
-from nas.search.sandwich import at_size
 from nas.strategies import member_choices
-from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoOptions, PhotoSet, Samples, evenly, split
+from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoOptions, PhotoSet, Samples, at_size, evenly, split
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 from search_spaces.spaces import SPACES, Space, space_named
 

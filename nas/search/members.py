@@ -25,12 +25,12 @@ from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
 from nas.search.objective import MemberCost, time_found
-from nas.search.sandwich import Sandwich, at_size
+from nas.search.sandwich import Sandwich
 from nas.search.scoring import NORM_BATCHES, what_is_scored
 from nas.search.selection import SearchResult
 from nas.search.setup import SearchSetup
 from nas.strategies import SandwichSearch, derivable
-from nas.task import Batches
+from nas.task import Batches, at_size
 from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners
 from nas.trials import Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials, tell_apart
 from nas.visualize import draw

@@ -11,16 +11,15 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from genotypes import Genotype
 from nas.network import Member, Network, extreme
 from nas.strategies import SandwichSearch, member_choices
-from nas.task import Batch, Batches, LossConfig, multi_output_loss
+from nas.task import Batch, Batches, LossConfig, at_size, multi_output_loss
 from nas.training import Task
 
-__all__ = ["Sandwich", "at_size"]
+__all__ = ["Sandwich"]
 
 _POOL = 64  # members kept built; each is a skeleton without tensors
 
@@ -122,10 +121,3 @@ class _Alone(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return None, *(None if found is None else gradient * found for found in ctx.saved_tensors)
-
-
-def at_size(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """[B, C, H, W] resized to `size`, antialiased; the tensor itself where it has that size."""
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)

@@ -1,6 +1,15 @@
 """The task: photographs with masks, batches of them, losses and scores."""
 
-from nas.task.augmentation import AugmentConfig, augment, draw, network_input, normalise, pixels, target
+from nas.task.augmentation import (
+    AugmentConfig,
+    at_size,
+    augment,
+    draw,
+    network_input,
+    normalise,
+    pixels,
+    target,
+)
 from nas.task.batches import SEEDS_APART, Batch, Batches, Samples, batch_indices, generator
 from nas.task.cache import PhotoOptions, open_photos
 from nas.task.evaluation import Evaluation, evaluate, evaluate_maps, evaluate_protocols, open_test_sets
@@ -42,6 +51,7 @@ __all__ = [
     "batch_indices",
     "AugmentConfig",
     "draw",
+    "at_size",
     "augment",
     "network_input",
     "normalise",

@@ -19,6 +19,7 @@ from nas.run.sizes import SMALLEST
 __all__ = [
     "AugmentConfig",
     "Draw",
+    "at_size",
     "augment",
     "constants",
     "draw",
@@ -207,3 +208,10 @@ def network_input(x: Tensor, convention: Input) -> Tensor:
     """Photographs as a network takes them: normalised, channels last. x: uint8 or float32[B, 3, H, W], in 0..1."""
     x = pixels(x) if x.dtype == torch.uint8 else x
     return normalise(x, convention.mean, convention.std).contiguous(memory_format=torch.channels_last)
+
+
+def at_size(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """[B, C, H, W] resized to `size`, antialiased; the tensor itself where it has that size."""
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)

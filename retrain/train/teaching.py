@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from nas.network import to_device
-from nas.search.sandwich import at_size
-from nas.task import Batch, augment, network_input
+from nas.task import Batch, at_size, augment, network_input
 from nas.task.augmentation import constants
 from nas.training import run_in
 from retrain.networks import find_weights, network_names

@@ -21,10 +21,10 @@ from nas.search import SearchConfig, members, objective, open_search, scoring
 from nas.search.__main__ import main
 from nas.search.members import MemberScores, scaled_line, score_network, study_members
 from nas.search.objective import MemberCost
-from nas.search.sandwich import Sandwich, at_size
+from nas.search.sandwich import Sandwich
 from nas.search.scoring import what_is_scored
 from nas.strategies import SandwichSearch
-from nas.task import AugmentConfig, Batches, LossConfig, Samples, multi_output_loss, synthetic_set
+from nas.task import AugmentConfig, Batches, LossConfig, Samples, at_size, multi_output_loss, synthetic_set
 from nas.training import HeldOut, OptimConfig, Trainer, fit
 from nas.trials import TrialsConfig
 from search_spaces import compact, open_csnet

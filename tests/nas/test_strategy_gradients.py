@@ -124,6 +124,10 @@ def test_gdas_goes_on_from_a_state_of_before_paths_could_stay():
     del state["kept"]
     second.load_state_dict(state)
     assert torch.equal(first.alpha, second.alpha)
+    staying = Gdas(net, Gdas.Config(redraw=4), seed=3, steps=10)
+    staying.prepare(0)
+    second.load_state_dict(staying.state_dict())  # whose paths go on staying only where they are to
+    assert second.fixed(1) is None and staying.fixed(1) is not None
     with pytest.raises(UserError, match="redraw must be at least 1"):
         Gdas.Config(redraw=0)
 

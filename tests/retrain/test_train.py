@@ -370,7 +370,7 @@ def test_a_network_labels_what_the_student_sees(small_file, trained) -> None:
     assert as_it_is.change.blend is None and task.make(as_it_is)[0].shape[-1] == 64
 
 
-def test_a_network_that_teaches_is_checked(tmp_path, small_file, trained) -> None:
+def test_a_network_that_teaches_is_checked(tmp_path, small_file, trained, monkeypatch) -> None:
     weights, taught = str(trained / "weights.safetensors"), {"loss": LossConfig(teacher=1.0)}
     with pytest.raises(UserError, match=r"--teacher: no folder of maps, and no weight file at .*none, and no network"):
         open_training(config(genotype=str(small_file), recipe=taught, teacher=str(tmp_path / "none")))
@@ -385,6 +385,11 @@ def test_a_network_that_teaches_is_checked(tmp_path, small_file, trained) -> Non
             config(genotype=str(small_file), recipe=taught | {"blend": 0.5} | nothing, teacher=weights)
     with pytest.raises(UserError, match=r"--unlabelled: --teacher must be a folder of maps"):
         open_training(config(genotype=str(small_file), recipe=taught, teacher=weights, unlabelled=str(tmp_path)))
+    (tmp_path / "sod_s").mkdir()
+    monkeypatch.chdir(tmp_path)  # a folder of a network's name does not hide it
+    assert open_training(config(genotype=str(small_file), recipe=taught, teacher="sod_s")).teacher is not None
+    with pytest.raises(UserError, match="sod_s lacks the maps of"):
+        open_training(config(genotype=str(small_file), recipe=taught, teacher="./sod_s"))
     run_training(tmp_path / "run", config(genotype=str(small_file), recipe=taught, teacher=weights))
     with pytest.raises(UserError, match="its checkpoint belongs to another teacher"):
         run_training(tmp_path / "run", config(genotype=str(small_file), recipe=taught, teacher="sod_s"), resume=True)
