@@ -69,7 +69,7 @@ def main() -> None:
             size = genotype.input.size
             run = open_file(exported(genotype, options.runtime, Path(folder)), size=size)
             picture = np.random.default_rng(0).random((1, 3, *size), np.float32)
-            measured.append(milliseconds({"": partial(run, picture)}, repeats=30, quantile=0.25)[""])
+            measured.append(milliseconds({"": partial(run, picture)}, repeats=30, seconds=0.5, quantile=0.25)[""])
     errors = []
     for number, (genotype, ms) in enumerate(zip(members, measured, strict=True)):
         errors.append(promised[number] / ms - 1)

@@ -105,12 +105,13 @@ def latencies(
     networks: Mapping[str, tuple[Network, tuple[int, int]]],
     *,
     repeats: int = 10,
+    seconds: float = 0.0,
     quantile: float = 0.0,
     runtime: str | None = None,
 ) -> dict[str, float]:
     """Milliseconds of one image of (H, W) through each network, in turn.
 
-    The networks are in evaluation mode. repeats, quantile: see `nas.cost.clock.milliseconds`. runtime: one of
+    The networks are in evaluation mode. repeats, seconds, quantile: see `nas.cost.clock.milliseconds`. runtime: one of
     `nas.deploy.RUNTIMES`, in which the deployed form of networks on the CPU is timed, on one thread; None: the networks
     as they are, on their device, with torch's threads. Raises UserError for a runtime that is not installed, and for a
     network that cannot be deployed.
@@ -118,7 +119,7 @@ def latencies(
     if runtime is not None:
         with torch_threads(1):
             deployed = {label: _deployed(net, size, runtime) for label, (net, size) in networks.items()}
-            return milliseconds(deployed, repeats=repeats, quantile=quantile)
+            return milliseconds(deployed, repeats=repeats, seconds=seconds, quantile=quantile)
 
     def call(net: Network, size: tuple[int, int]) -> Callable[[], object]:
         device = next(net.parameters()).device
@@ -134,7 +135,7 @@ def latencies(
     on_cpu = all(next(net.parameters()).device.type == "cpu" for net, _ in networks.values())
     threads = torch.get_num_threads() if on_cpu else 0
     with torch.inference_mode():
-        return milliseconds(calls, repeats=repeats, threads=threads, quantile=quantile)
+        return milliseconds(calls, repeats=repeats, seconds=seconds, threads=threads, quantile=quantile)
 
 
 def _deployed(net: Network, size: tuple[int, int], runtime: str) -> Callable[[], object]:

@@ -357,17 +357,19 @@ class _Normalise(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, var = ctx.saved_tensors
         scale = torch.ones_like(mean) if weight is None else weight
-        # As if the statistics were constants; what they depend on comes below.
-        through, by_scale, by_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, x, scale, mean, var, None, None, False, ctx.eps, [True, True, True]
+        # The sums over these rows alone; what this operator would make of x belongs to one process.
+        _, by_scale, by_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, x, scale, mean, var, None, None, False, ctx.eps, [False, True, True]
         )
         sums = _precise(torch.stack([by_scale, by_bias])) / (x.numel() // x.shape[1] * processes())
         dist.all_reduce(sums)
-        shape = [1, -1, *[1] * (x.ndim - 2)]
         inverse = (var + ctx.eps).rsqrt()
-        slope = scale * inverse * inverse * sums[0]
-        offset = scale * inverse * sums[1] - slope * mean
-        through = _precise(through).addcmul_(_precise(x), slope.view(shape), value=-1).sub_(offset.view(shape))
+        factor = scale * inverse
+        slope = factor * inverse * sums[0]
+        offset = factor * sums[1] - slope * mean
+        # factor * gradient - slope * x - offset: a norm of x is one pass over memory for the last two.
+        through = F.batch_norm(_precise(x), torch.zeros_like(mean), torch.ones_like(var), -slope, -offset, eps=0.0)
+        through.addcmul_(_precise(gradient), factor.view(1, -1, *[1] * (x.ndim - 2)))
         return (
             through.to(x.dtype),
             None if weight is None else by_scale,

@@ -188,7 +188,7 @@ def time_network(genotype: Genotype, device: torch.device | str, runtime: str | 
     size = genotype.input.size
     net, _ = prepare(genotype, timed_on(device, runtime)[0], size)
     # The lower quartile, as a table of candidates holds it: the shortest time is 5 to 10 % below.
-    return latencies({"": (net, size)}, repeats=30, quantile=0.25, runtime=runtime)[""]
+    return latencies({"": (net, size)}, repeats=30, seconds=0.5, quantile=0.25, runtime=runtime)[""]
 
 
 def time_found(cfg: SearchConfig, genotype: Genotype, device: torch.device) -> Timed | None:

@@ -95,3 +95,13 @@ def test_a_quantile_of_the_times_in_place_of_the_shortest(monkeypatch):
         ticking = iter([now for call, seconds in enumerate(took) for now in (100 * call, 100 * call + seconds)])
         monkeypatch.setattr(time, "process_time", lambda ticking=ticking: next(ticking))
         assert milliseconds({"a": lambda: None}, repeats=5, quantile=quantile) == {"a": pytest.approx(ms)}
+
+
+def test_short_calls_are_timed_until_the_seconds_have_passed(monkeypatch):
+    ticks = iter(range(1000))  # each look at the clock takes a second, so each call does
+    monkeypatch.setattr(time, "process_time", lambda: next(ticks))
+    calls = {"a": lambda: None, "b": lambda: None}
+    for seconds, looks in ((0.0, 20), (19.5, 40), (20.5, 44)):  # five rounds at least, warm-up and all
+        before = next(ticks)
+        milliseconds(calls, repeats=3, seconds=seconds)
+        assert next(ticks) - before - 1 == looks, seconds
