@@ -18,8 +18,7 @@ import torch
 from nas.options import from_dict
 from nas.run import RunFolder
 from nas.search import SearchConfig, search
-from nas.training import Trainer
-from nas.training.listeners import LISTENERS, Listener
+from nas.training import LISTENERS, Listener, Trainer
 from retrain import Recipe
 from retrain.train import TrainConfig, train
 

@@ -4,10 +4,11 @@ from nas.training.average import MovingAverage
 from nas.training.capture import Capture, CaptureMode
 from nas.training.compiled import Compiled, CompileMode, check_compile
 from nas.training.evaluation import METRICS, HeldOut
-from nas.training.listeners import LISTENERS, Events, History, Listener, Progress, registered_listeners
+from nas.training.listeners import LISTENERS, Events, History, Progress, registered_listeners
 from nas.training.loop import (
     Change,
     Diverged,
+    Listener,
     LoopOptions,
     Number,
     Supervised,

@@ -2,38 +2,16 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from genotypes import Record, Registry
 from genotypes.files import writing
 from nas.run import RunFolder, progress_bar
+from nas.training.loop import Listener, Trainer
 
-if TYPE_CHECKING:
-    from nas.training.loop import Trainer
-
-__all__ = ["LISTENERS", "Events", "History", "Listener", "Progress", "registered_listeners"]
-
-
-class Listener:
-    """Is told of a training's steps and rows, in the order of the loop's docstring; it changes neither.
-
-    A row of the history holds `step`, and a number for each column.
-    """
-
-    def begin(self, trainer: "Trainer") -> None:
-        """Before the first step, also of a resumed training: `trainer.step` are done already."""
-
-    def step(self, trainer: "Trainer") -> None:
-        """After each step; whoever reads a tensor here makes the device wait."""
-
-    def row(self, trainer: "Trainer", row: Mapping[str, Any]) -> None:
-        """After each evaluation, before the checkpoint."""
-
-    def end(self, trainer: "Trainer") -> None:
-        """After the last step, and when the training is interrupted or fails."""
-
+__all__ = ["LISTENERS", "Events", "History", "Progress", "registered_listeners"]
 
 LISTENERS = Registry("listener", Record)  # what plugins add: each is made from the run's folder, for every run
 
@@ -49,7 +27,7 @@ class History(Listener):
     def __init__(self, run: RunFolder) -> None:
         self._run = run
 
-    def row(self, trainer: "Trainer", row: Mapping[str, Any]) -> None:
+    def row(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
         self._run.record(dict(row))
 
 
@@ -62,7 +40,7 @@ class Events(Listener):
     def __init__(self, run: RunFolder, group: str, pictures: Callable[[], Mapping[str, np.ndarray]]) -> None:
         self._run, self._group, self._pictures = run, group, pictures
 
-    def row(self, trainer: "Trainer", row: Mapping[str, Any]) -> None:
+    def row(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
         pictures = self._pictures()
         with writing(self._run.path / "events"):
             events = self._run.events(trainer.step)
@@ -79,15 +57,15 @@ class Progress(Listener):
     def __init__(self, description: str, shown: Mapping[str, str]) -> None:
         self._description, self._shown = description, shown
 
-    def begin(self, trainer: "Trainer") -> None:
+    def begin(self, trainer: Trainer) -> None:
         self._bar = progress_bar(total=trainer.steps, initial=trainer.step, desc=self._description, unit="step")
 
-    def step(self, trainer: "Trainer") -> None:
+    def step(self, trainer: Trainer) -> None:
         self._bar.update()
 
-    def row(self, trainer: "Trainer", row: Mapping[str, Any]) -> None:
+    def row(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
         values = {name: row[key] for name, key in self._shown.items() if not math.isnan(row[key])}
         self._bar.set_postfix({name: f"{v:.3f}" if isinstance(v, float) else str(v) for name, v in values.items()})
 
-    def end(self, trainer: "Trainer") -> None:
+    def end(self, trainer: Trainer) -> None:
         self._bar.close()

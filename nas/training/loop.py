@@ -14,7 +14,7 @@ The order of the calls, for a trainer with a task, changes and listeners:
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -32,13 +32,13 @@ from nas.run.graphs import capturable
 from nas.task import Batch, Batches, LossConfig, multi_output_loss
 from nas.training.capture import Capture, CaptureMode
 from nas.training.compiled import Compiled, CompileMode
-from nas.training.listeners import Listener
 from nas.training.optim import OptimConfig, load_optimizer, make_optimizer, set_progress
 from nas.training.precision import run_in
 
 __all__ = [
     "Change",
     "Diverged",
+    "Listener",
     "LoopOptions",
     "Number",
     "Supervised",
@@ -177,6 +177,25 @@ class Change:
 
     def load_state_dict(self, state: Any) -> None:
         """Continue from `state_dict()`."""
+
+
+class Listener:
+    """Is told of a training's steps and rows, in the order that the file's docstring gives; it changes neither.
+
+    A row of the history holds `step`, and a number for each column.
+    """
+
+    def begin(self, trainer: "Trainer") -> None:
+        """Before the first step, also of a resumed training: `trainer.step` are done already."""
+
+    def step(self, trainer: "Trainer") -> None:
+        """After each step; whoever reads a tensor here makes the device wait."""
+
+    def row(self, trainer: "Trainer", row: Mapping[str, Any]) -> None:
+        """After each evaluation, before the checkpoint."""
+
+    def end(self, trainer: "Trainer") -> None:
+        """After the last step, and when the training is interrupted or fails."""
 
 
 class Number:
