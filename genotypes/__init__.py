@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 
 from genotypes.errors import GenotypeError, UserError, UserNote
-from genotypes.genotype import Backbone, Cell, Genotype, Input
+from genotypes.genotype import Genotype
 from genotypes.graph import Edge, Graph, Node, Size
+from genotypes.parts import Backbone, Cell, Input
 from genotypes.registry import Record, Registry
 from genotypes.templates import TEMPLATES
 from genotypes.vocabulary import BACKBONES, OPERATIONS, POSTS, RESAMPLINGS, Feature

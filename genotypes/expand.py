@@ -7,50 +7,40 @@ A graph that comes out of here describes a network that can be built. Errors car
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import networkx
 
 from genotypes._checks import at, freeze, show
-from genotypes.choices import find_widths, largest_widths
+from genotypes._open_values import find_widths, largest_widths
 from genotypes.errors import GenotypeError
 from genotypes.graph import Edge, Graph, Node, Size
+from genotypes.parts import Backbone, Cell, check_operation
 from genotypes.templates import build_template
 from genotypes.vocabulary import BACKBONES, OPERATIONS, POSTS, RESAMPLINGS, Feature
 
-if TYPE_CHECKING:
-    from genotypes.genotype import Cell, Genotype
-
 T = TypeVar("T")
 
-__all__ = ["check_operation", "expand"]
+__all__ = ["expand"]
 
 _LARGEST = 1_000_000  # channels, or pixels of stride: no network is built with more
 
 
-def expand(genotype: "Genotype") -> Graph:
-    """The flat graph of a genotype; GenotypeError, with the place, for anything that is not a network."""
+def expand(backbone: Backbone | None, cells: Sequence[Cell], outputs: tuple[str, ...]) -> Graph:
+    """The flat graph of a genotype's parts; GenotypeError, with the place, for anything that is not a network."""
     nodes = {"image": Node(name="image", stride=1, width=3, kind="image")}
-    if genotype.backbone is not None:
-        for tap in genotype.backbone.taps:
-            feature = BACKBONES[genotype.backbone.name].feature(tap)
+    if backbone is not None:
+        for tap in backbone.taps:
+            feature = BACKBONES[backbone.name].feature(tap)
             nodes[tap] = Node(name=tap, stride=feature.stride, width=feature.width, kind="backbone")
-    for index in _cell_order(genotype.cells, nodes):
-        nodes |= at(("cells", index), _expand_cell, nodes, genotype.cells[index])
-    graph = Graph(nodes, genotype.outputs)
-    _check_outputs(graph, genotype)
+    for index in _cell_order(cells, nodes):
+        nodes |= at(("cells", index), _expand_cell, nodes, cells[index])
+    graph = Graph(nodes, outputs)
+    _check_outputs(graph, cells)
     return graph
 
 
-def check_operation(op: Any) -> None:
-    """Accept a known operation or a tuple of different known candidates; GenotypeError otherwise."""
-    for candidate in op if isinstance(op, tuple) else (op,):
-        OPERATIONS[candidate]
-    if isinstance(op, tuple) and (len(op) < 2 or len(set(op)) < len(op)):
-        raise GenotypeError(f"an open edge needs two or more different candidates, not {show(op)}")
-
-
-def _cell_order(cells: Sequence["Cell"], known: Mapping[str, Node]) -> list[int]:
+def _cell_order(cells: Sequence[Cell], known: Mapping[str, Node]) -> list[int]:
     """Cells in an order in which each comes after those it reads; the document's own order where it can be."""
     rank: dict[str, int] = {}
     for index, cell in enumerate(cells):
@@ -76,7 +66,7 @@ def _cell_order(cells: Sequence["Cell"], known: Mapping[str, Node]) -> list[int]
         raise GenotypeError(message, ("cells", cycle[0])) from None
 
 
-def _expand_cell(known: Mapping[str, Node], cell: "Cell") -> dict[str, Node]:
+def _expand_cell(known: Mapping[str, Node], cell: Cell) -> dict[str, Node]:
     """Full name -> node of a cell; known: the nodes before it."""
     features = {}
     for alias, reference in cell.inputs.items():
@@ -103,7 +93,7 @@ def _expand_cell(known: Mapping[str, Node], cell: "Cell") -> dict[str, Node]:
     return {names[node.name]: complete(node) for node in nodes}
 
 
-def _assign_operations(nodes: Sequence[Node], cell: "Cell") -> list[Node]:
+def _assign_operations(nodes: Sequence[Node], cell: Cell) -> list[Node]:
     """Give every edge its operation: the cell's own word, else its candidates (choice edges), else the default."""
     names = Counter(edge.name for node in nodes for edge in node.edges)
     for name, count in names.items():
@@ -126,8 +116,8 @@ def _assign_operations(nodes: Sequence[Node], cell: "Cell") -> list[Node]:
     return [replace(node, edges=tuple(map(assign, node.edges))) for node in nodes]
 
 
-def _check_outputs(graph: Graph, genotype: "Genotype") -> None:
-    outputs = genotype.outputs
+def _check_outputs(graph: Graph, cells: Sequence[Cell]) -> None:
+    outputs = graph.outputs
     if not outputs or len(set(outputs)) < len(outputs):
         raise GenotypeError(f"expected different features, at least one, not {show(outputs)}", ("outputs",))
     cell_nodes = [name for name, node in graph.nodes.items() if node.kind == "cell"]
@@ -142,8 +132,8 @@ def _check_outputs(graph: Graph, genotype: "Genotype") -> None:
     useful = set(outputs).union(*(networkx.ancestors(read, output) for output in outputs))
     dead = [node for name, node in graph.nodes.items() if node.kind != "image" and name not in useful]
     if dead:
-        cells = [cell.name for cell in genotype.cells]
-        place = ("cells", cells.index(dead[0].cell)) if dead[0].cell else ("backbone", "taps")
+        order = [cell.name for cell in cells]
+        place = ("cells", order.index(dead[0].cell)) if dead[0].cell else ("backbone", "taps")
         names = ", ".join(node.name for node in dead)
         raise GenotypeError(f"no output is reached from {names}: remove what is unused", place)
     if not graph.reaches_image():
