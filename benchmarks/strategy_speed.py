@@ -10,6 +10,8 @@ made, as torch's CPU allocator counts them (on a GPU: torch.cuda.max_memory_allo
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.func import functional_call
@@ -48,7 +50,7 @@ def main() -> None:
             if repeat:  # the first warms up
                 seconds[name].append(time.perf_counter() - began)
     first = args.strategies[0]
-    memory = {name: peak_memory(step, device) for name, step in steps.items()}
+    memory = {name: peak_memory(partial(step, 1), device) for name, step in steps.items()}
     print(
         f"{args.backbone}, C = {args.channels}, {args.size} px, batch {args.batch_size}, {device}, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}"
@@ -88,15 +90,15 @@ def make_step(name: str, args: argparse.Namespace, device: torch.device):
     return step
 
 
-def peak_memory(step, device: torch.device) -> int:
+def peak_memory(step: Callable[[], object], device: torch.device) -> int:
     """Bytes: the largest growth of allocated memory during a step."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        step(1)
+        step()
         return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        step(1)
+        step()
     now = peak = 0
     events = recorded.profiler.kineto_results.events()
     for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):

@@ -25,7 +25,7 @@ from contextlib import contextmanager, nullcontext
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="sod-nas-compiled-")
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from strategy_speed import peak_memory as peak_memory_of
 
 from nas import allocator
 from nas.network.edge import OpenEdge
@@ -166,14 +166,8 @@ def cpu_time() -> float:
 
 
 def peak_memory(trainer: Trainer | Edge, context) -> int:
-    with context(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        trainer.advance()
-    now = peak = 0
-    events = (event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]")
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
-    return peak
+    with context():
+        return peak_memory_of(trainer.advance, torch.device("cpu"))
 
 
 def gradients(trainer: Trainer | Edge, context) -> dict[str, list[torch.Tensor]]:
