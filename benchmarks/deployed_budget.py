@@ -10,7 +10,6 @@ of other runtimes in the table are kept.
 """
 
 import argparse
-import csv
 import random
 import statistics
 import tempfile
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 
 import genotypes
-from genotypes.files import write_csv
+from genotypes.files import read_csv, write_csv
 from nas.cost.clock import milliseconds, told_if_busy
 from nas.cost.measuring import prepare
 from nas.deploy import deploy, onnx_model, open_file, program, save_openvino
@@ -57,10 +56,8 @@ def main() -> None:
     options = parser.parse_args()
     space = compact(options.backbone)
     members = [member(space, number) for number in range(options.members)]
-    rows: list[dict[str, str]] = []
-    if options.o.exists():
-        with options.o.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["runtime"] != options.runtime]
+    rows = read_csv(options.o) if options.o.exists() else []
+    rows = [row for row in rows if row["runtime"] != options.runtime]
     with tempfile.TemporaryDirectory() as folder, told_if_busy(), torch_threads(1):
         cost = MemberCost("latency", runtime=options.runtime)
         promised = [cost(genotype) for genotype in members]

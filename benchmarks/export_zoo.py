@@ -9,7 +9,6 @@ turn.
 """
 
 import argparse
-import csv
 import tempfile
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from torch import nn
 
 import genotypes
 import nas
-from genotypes.files import write_csv
+from genotypes.files import read_csv, write_csv
 from nas.run import seeded
 from retrain.export import export
 
@@ -55,10 +54,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             made = export(network(name), Path(folder), formats=options.formats)
         eager = made.rows[0].ms
-        rows: list[dict[str, str]] = []
-        if options.o.exists():
-            with options.o.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if row["genotype"] != name]
+        rows = read_csv(options.o) if options.o.exists() else []
+        rows = [row for row in rows if row["genotype"] != name]
         for row in made.rows[1:]:
             rows.append(
                 {

@@ -8,7 +8,6 @@ with its weights on the photographs that judge there, beside what those members 
 """
 
 import argparse
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genotypes.files import write_csv
+from genotypes.files import read_csv, write_csv
 from nas.benchmark import kendall_tau
 from nas.run import RunFolder
 from nas.search import __main__ as search
@@ -84,21 +83,15 @@ def train(given: argparse.Namespace) -> None:
 
 
 def members() -> list[dict[str, str]]:
-    with open(MEMBERS, newline="") as file:
-        return [row for row in csv.DictReader(file) if row["seed"] == "0"]
+    return [row for row in read_csv(MEMBERS) if row["seed"] == "0"]
 
 
 def collect(out: Path) -> None:
-    rows = []
-    for file in sorted(out.glob("*/scores.csv")):
-        with open(file, newline="") as opened:
-            rows += list(csv.DictReader(opened))
-    write_csv(FILE, rows)
+    write_csv(FILE, [row for file in sorted(out.glob("*/scores.csv")) for row in read_csv(file)])
 
 
 def table() -> None:
-    with open(FILE, newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(FILE)
     trained = {(row["kind"], row["number"]): row for row in members()}
     beside = [("found", "64"), ("line", "64"), ("found", "96"), ("line", "96")]
     print("| arm | steps | seed | MAE | maxF | maxF lost | tau, all | tau, near one budget | MAE of ", end="")

@@ -9,7 +9,6 @@ a table: kind, runs, kills, and runs that were equal. Ends with 1 if one was not
 """
 
 import argparse
-import csv
 import json
 import math
 import os
@@ -29,6 +28,7 @@ from safetensors.torch import load_file
 import nas.search.__main__ as search
 import retrain.compare.__main__ as compare
 import retrain.train.__main__ as train
+from genotypes.files import read_csv
 from nas.command import run_command
 
 _SPACE = "--space.channels 4 --space.operations [none,skip_connect,channel_attention] --guard.iterations 0"
@@ -111,15 +111,10 @@ def same(first: Path, second: Path) -> bool:
         ours, theirs = load_file(first), load_file(second)
         return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
     if first.suffix == ".csv":
-        return rows(first) == rows(second)
+        return unmeasured(read_csv(first)) == unmeasured(read_csv(second))
     if first.suffix == ".json":
         return unmeasured(json.loads(first.read_text())) == unmeasured(json.loads(second.read_text()))
     return first.read_bytes() == second.read_bytes()
-
-
-def rows(file: Path) -> object:
-    with file.open(newline="") as text:
-        return unmeasured(list(csv.DictReader(text)))
 
 
 def unmeasured(value: object) -> object:

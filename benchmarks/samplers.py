@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from genotypes.files import write_csv
+from genotypes.files import read_csv, write_csv
 from nas.run import quiet
 from nas.trials import TrialsConfig, run_trials
 
@@ -37,8 +37,7 @@ class Model:
     """Loss and milliseconds of any member, as those that were tried tell."""
 
     def __init__(self) -> None:
-        with open(TRIALS, newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(TRIALS)
         ways = [name for name in rows[0] if "." in name]
         self.space = {way: sorted({row[way] for row in rows}, key=lambda one: (len(one), one)) for way in ways}
         self.line = [{way: row[way] for way in ways} for row in rows[:LINE]]
@@ -96,10 +95,8 @@ def study(model: Model, sampler: str, seed: int, count: int) -> list[float]:
 def table() -> None:
     loss, ms = Model().error
     print(f"ten-fold error of the model: {loss:.1%} of the loss, {ms:.1%} of the ms\n")
-    with open(STUDIES, newline="") as file:
-        rows = list(csv.DictReader(file))
     groups = defaultdict(list)
-    for row in rows:
+    for row in read_csv(STUDIES):
         groups[row["sampler"], int(row["count"])].append(row)
     print(
         "| sampler | trials | studies | " + " | ".join(f"{size} px" for size in BUDGETS) + " | mean ± between studies |"
@@ -123,10 +120,7 @@ def main() -> None:
     actions.add_parser("table")
     given = parser.parse_args()
     if given.action == "model":
-        rows = []
-        for path in given.trials:
-            with open(path, newline="") as file:
-                rows += [row for row in csv.DictReader(file) if row["state"] == "complete"]
+        rows = [row for path in given.trials for row in read_csv(path) if row["state"] == "complete"]
         write_csv(
             TRIALS, [{name: row[name] for name in row if name in ("loss", "latency") or "." in name} for row in rows]
         )

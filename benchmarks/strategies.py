@@ -24,6 +24,7 @@ import torch
 import yaml
 
 import nas.benchmark
+from genotypes.files import read_csv
 from nas.run import RunFolder, quiet
 from nas.search import SearchConfig, open_search, search
 from nas.search.scoring import score_genotype
@@ -55,7 +56,7 @@ def main() -> None:
         parser.error(f"the table's masks are of teacher {table.teacher}, not {args.teacher}")
     args.out.mkdir(parents=True, exist_ok=True)
     rows = args.out / "ranks.csv"
-    done = {(row["strategy"], int(row["seed"])) for row in read(rows)}
+    done = {(row["strategy"], int(row["seed"])) for row in (read_csv(rows) if rows.exists() else ())}
     photos = photographs(args.teacher)
     for seed in range(args.seeds):  # seed by seed, so that an early end leaves a fair comparison
         for strategy in args.strategies:
@@ -65,7 +66,7 @@ def main() -> None:
             row = one(cfg, photos, table, teacher=args.teacher, tau=seed < args.tau_seeds)
             append(rows, row)
             print({key: row[key] for key in FIELDS[:-1]}, flush=True)
-    summarise(read(rows))
+    summarise(read_csv(rows))
 
 
 def summarise(rows: list[dict[str, str]]) -> None:
@@ -159,13 +160,6 @@ def one(cfg: SearchConfig, photos, table, *, teacher: int | None, tau: bool) -> 
         "seconds": round(seconds, 1),
         "genotype": " ".join(found.values()),
     }
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def append(path: Path, row: dict) -> None:

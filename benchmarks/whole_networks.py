@@ -11,7 +11,6 @@ that are held out some select (the study reads them), and the others judge.
 """
 
 import argparse
-import csv
 import hashlib
 import json
 import math
@@ -28,7 +27,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from genotypes import Genotype
-from genotypes.files import write_csv, write_text
+from genotypes.files import read_csv, write_csv, write_text
 from nas.benchmark import kendall_tau
 from nas.benchmark.gate import time_members, train_member
 from nas.benchmark.judging import Trained
@@ -107,7 +106,7 @@ def main() -> None:
         if not (given.data and given.weights and given.out):
             parser.error("--data, --weights and --out are needed, or --tables")
         run(given, study)
-    rows = read(given.study)
+    rows = read_csv(results(given.study))
     table(rows, study)
     draw(rows, given.study)
 
@@ -182,8 +181,7 @@ def chosen(space: Genotype, study: Study, trials: Path, out: Path) -> tuple[list
     def ms_of(some: list[Chosen]) -> dict[str, float]:
         return kept(out / f"ms-{digest(some)}.json", lambda: times(space, some))
 
-    with open(trials, newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["state"] == "complete"]
+    rows = [row for row in read_csv(trials) if row["state"] == "complete"]
     rows.sort(key=lambda row: float(row["loss"]))
     tried = [{way: {str(one): one for one in some}[row[way]] for way, some in space.choices().items()} for row in rows]
     if study.cost == "macs":
@@ -248,11 +246,6 @@ def judging(setup: SearchSetup) -> HeldOut:
     rows = torch.arange(len(setup.photos))
     read = torch.cat([setup.weights.samples.rows, setup.held_out.samples.rows])
     return replace(setup.held_out, samples=replace(setup.held_out.samples, rows=rows[~torch.isin(rows, read)]))
-
-
-def read(study: str) -> list[dict[str, str]]:
-    with open(results(study), newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def scored(rows: Iterable[dict[str, str]], kind: str, number: int | str, how: str = "trained") -> list[dict[str, str]]:

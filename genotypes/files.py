@@ -22,6 +22,7 @@ __all__ = [
     "file_name",
     "is_temporary",
     "quoted",
+    "read_csv",
     "replacing",
     "write_atomically",
     "write_csv",
@@ -130,6 +131,12 @@ def write_csv(path: str | os.PathLike[str], rows: Sequence[Any]) -> None:
     else:
         writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file below its head: column -> text."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

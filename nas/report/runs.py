@@ -1,6 +1,5 @@
 """What lies in a run's folder, as plain data: pages are made from files alone, of finished and interrupted runs."""
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 import genotypes
 from genotypes import Genotype, UserError
+from genotypes.files import read_csv
 from genotypes.yaml_io import parse_yaml, read_text
 
 __all__ = ["Run", "done_of", "kind_of", "read_run", "read_table"]
@@ -110,10 +110,8 @@ def done_of(run: Run) -> tuple[int, int] | None:
 
 def read_table(path: Path) -> list[Row]:
     """The rows of a CSV file, numbers as numbers and empty cells as NaN; none where there is no file."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{key: _value(text) for key, text in row.items() if key} for row in csv.DictReader(file)]
+    rows = read_csv(path) if path.is_file() else []
+    return [{key: _value(text) for key, text in row.items() if key} for row in rows]
 
 
 def _value(text: str | None) -> Any:
