@@ -142,6 +142,11 @@ class BackboneRecord(Record):
         known = ", ".join(self.features)
         raise GenotypeError(f"backbone {self.name!r} has no feature {show(name)}; it has: {known}")
 
+    def coarse_to_fine(self, taps: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Names of features (default: the four coarsest), coarsest first; GenotypeError for an unknown one."""
+        features = [self.feature(tap) for tap in (list(self.features)[-4:] if taps is None else taps)]
+        return tuple(feature.name for feature in sorted(features, key=lambda feature: -feature.stride))
+
     def depth(self, taps: Iterable[str]) -> int:
         """How many of the blocks lead to the deepest of these features."""
         wanted = set(taps)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Literal
 
 from genotypes import BACKBONES, Backbone, Cell, Genotype, Input
-from search_spaces.fusion_cells import coarse_to_fine
 
 __all__ = ["COMPACT_OPERATIONS", "compact"]
 
@@ -45,7 +44,7 @@ def compact(
     (15, (0, 480, 720, 960), ('s32 s16 s8 s4', 's16 s8 s4'))
     """
     record = BACKBONES[backbone]
-    taps = coarse_to_fine(backbone, taps)
+    taps = record.coarse_to_fine(taps)
     blocks = record.blocks[: record.depth(taps)]
     widths = []
     for number, block in enumerate(blocks):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from genotypes import BACKBONES, Backbone, Cell, Genotype, Input
-from search_spaces.fusion_cells import coarse_to_fine
 
 __all__ = ["fpn"]
 
@@ -22,8 +21,9 @@ def fpn(
 
     outputs: how many of the finest levels are heads (default: all but the coarsest, as in `fusion_cells`).
     """
-    taps = coarse_to_fine(backbone, taps)
-    strides = [BACKBONES[backbone].feature(tap).stride for tap in taps]
+    record = BACKBONES[backbone]
+    taps = record.coarse_to_fine(taps)
+    strides = [record.feature(tap).stride for tap in taps]
     outputs = outputs or max(1, len(taps) - 1)
     finest = strides[-outputs:][::-1]
     cells = [

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from genotypes import BACKBONES, Backbone, Cell, Genotype, GenotypeError, Input
 
-__all__ = ["AUTO_MSFNET_OPERATIONS", "coarse_to_fine", "fusion_cells"]
+__all__ = ["AUTO_MSFNET_OPERATIONS", "fusion_cells"]
 
 AUTO_MSFNET_OPERATIONS = (
     "none",
@@ -42,7 +42,7 @@ def fusion_cells(
     >>> len(fusion_cells("tiny").open_edges())
     31
     """
-    taps = coarse_to_fine(backbone, taps)
+    taps = BACKBONES[backbone].coarse_to_fine(taps)
     if len(taps) < 2:
         raise GenotypeError(f"fusion needs two or more taps, not {', '.join(taps) or 'none'}", ("taps",))
     tapped = [BACKBONES[backbone].feature(tap).stride for tap in taps]
@@ -76,10 +76,3 @@ def fusion_cells(
         cells=(*cells, *heads),
         outputs=tuple(f"{head.name}.logits" for head in heads),
     )
-
-
-def coarse_to_fine(backbone: str, taps: Sequence[str] | None) -> tuple[str, ...]:
-    """The given taps (default: the four coarsest features), coarsest first; GenotypeError for an unknown one."""
-    record = BACKBONES[backbone]
-    features = [record.feature(tap) for tap in (list(record.features)[-4:] if taps is None else taps)]
-    return tuple(feature.name for feature in sorted(features, key=lambda feature: -feature.stride))

@@ -5,7 +5,6 @@ from typing import Any
 
 from genotypes import BACKBONES, OPERATIONS, Backbone, Cell, Genotype, Input
 from genotypes.vocabulary import conv2d
-from search_spaces.fusion_cells import coarse_to_fine
 
 __all__ = ["MINET_OPERATIONS", "minet"]
 
@@ -45,10 +44,11 @@ def minet(
     >>> len(minet("tiny").open_edges())
     56
     """
-    taps = coarse_to_fine(backbone, taps or list(BACKBONES[backbone].features))[::-1]
-    strides = [BACKBONES[backbone].feature(tap).stride for tap in taps]
+    record = BACKBONES[backbone]
+    taps = record.coarse_to_fine(taps or record.features)[::-1]
+    strides = [record.feature(tap).stride for tap in taps]
     # The pools round odd sizes as the backbone does.
-    pool = {"pool": "avg2_ceil"} if BACKBONES[backbone].rounds_up else {}
+    pool = {"pool": "avg2_ceil"} if record.rounds_up else {}
     width = {stride: channels // 2 if stride == 1 else channels for stride in strides}
     cells: list[dict[str, Any]] = []
     for k, stride in enumerate(strides):
