@@ -103,8 +103,7 @@ class Backbone:
     def canonical(self) -> list[Any]:
         """What a genotype's hash is made of: what is spelt out though it is the default changes nothing."""
         record = BACKBONES[self.name]
-        defaults = {key: values[0] for key, values in record.options.items()}
-        document = [self.name, sorted(self.taps), defaults | dict(self.options)]
+        document = [self.name, sorted(self.taps), record.all_options(self.options)]
         full = [block.width for block in record.blocks[: len(self.hidden)]]
         return document + ([list(self.hidden)] if list(self.hidden) != full else [])
 

@@ -142,6 +142,10 @@ class BackboneRecord(Record):
         known = ", ".join(self.features)
         raise GenotypeError(f"backbone {self.name!r} has no feature {show(name)}; it has: {known}")
 
+    def all_options(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The options that are given, and the defaults of those that are not."""
+        return {key: values[0] for key, values in self.options.items()} | dict(given)
+
     def coarse_to_fine(self, taps: Iterable[str] | None = None) -> tuple[str, ...]:
         """Names of features (default: the four coarsest), coarsest first; GenotypeError for an unknown one."""
         features = [self.feature(tap) for tap in (list(self.features)[-4:] if taps is None else taps)]

@@ -100,6 +100,6 @@ def _seen_by_backbone(genotype: Genotype) -> dict[str, object]:
     if genotype.backbone is None:
         return {"backbone": "none"}
     name = genotype.backbone.name
-    options = {key: values[0] for key, values in BACKBONES[name].options.items()} | dict(genotype.backbone.options)
+    options = BACKBONES[name].all_options(genotype.backbone.options)
     levels = {key: [round(value, 2) for value in getattr(genotype.input, key)] for key in ("mean", "std")}
     return {"backbone": name, **options, **levels}

@@ -52,7 +52,8 @@ def build_backbone(
         raise UserError(f"backbone {name!r}: taps must be one or more different feature names, got {taps!r}")
     for tap in taps:
         record.feature(tap)
-    chosen = _resolve_options(name, record.options, options)
+    _check_options(name, record.options, options)
+    chosen = record.all_options(options)
     factory = record.load()
     if widths and weights is not None:
         published = build_backbone(name, taps, weights=weights, widths=(), **options)
@@ -74,7 +75,7 @@ def build_backbone(
     return net
 
 
-def _resolve_options(name: str, declared: Mapping[str, tuple[str, ...]], given: Mapping[str, str]) -> dict[str, str]:
+def _check_options(name: str, declared: Mapping[str, tuple[str, ...]], given: Mapping[str, str]) -> None:
     for key, value in given.items():
         if key not in declared:
             known = ", ".join(declared) or "it has none"
@@ -83,7 +84,6 @@ def _resolve_options(name: str, declared: Mapping[str, tuple[str, ...]], given: 
             raise UserError(
                 f"backbone {name!r}: option {key!r} must be one of {', '.join(declared[key])}, got {value!r}"
             )
-    return {key: given.get(key, values[0]) for key, values in declared.items()}
 
 
 def _load_weights(net: nn.Module, path: Path, owner: str, expected: str, skippable: Iterable[str]) -> None:
