@@ -65,7 +65,9 @@ class Command(Generic[Config]):
     config: the class of its configuration, all of whose fields have defaults; name: after `python -m`.
     first: the options that `--help` shows first. positional: the option that words without one are for.
     required: options that must be given. base: what the options given so far imply, as values of a configuration file
-    (a run that is gone on with, say); options and `--config` go before it. resume: whether there is `--resume`.
+    (a search's folder, say); options and `--config` go before it. resume: whether there is `--resume`.
+    continues: (kind, noun) of the runs that are gone on with wherever --out names one, asked or not; their config.yaml
+    is then the base. kind: as in `nas.report.runs.KINDS`; noun: what messages call it.
     """
 
     config: Callable[[], Config]
@@ -77,13 +79,15 @@ class Command(Generic[Config]):
     required: tuple[str, ...] = ()
     base: Callable[[Values], tuple[str, Values]] | None = None
     resume: bool = False
+    continues: tuple[str, str] | None = None
     notes: str = ""
 
     def parse(self, argv: Sequence[str] | None = None) -> tuple[Config, bool]:
-        """(The configuration, whether `--resume` was given): the defaults, then `--config FILE`s, then options.
+        """(The configuration, whether a run is gone on with): the defaults, then `--config FILE`s, then options.
 
         `--plugin FILE`s are run first and are no part of the configuration. With `--resume` the run's own config.yaml
-        takes the place of the defaults, and an option that contradicts it is an error. `--help` prints and exits.
+        takes the place of the defaults, and an option that contradicts it is an error; where the command `continues`
+        runs, options change it. `--help` prints and exits.
         """
         words = _from_home(list(sys.argv[1:] if argv is None else argv))
         words, plain = _split(words)
@@ -97,28 +101,47 @@ class Command(Generic[Config]):
             chosen = self._choose(default, sources, words)
             print(_Help(self, chosen, explicit=chosen != default).text(topic))
             raise SystemExit(0)
-        resume = self.resume and "--resume" in words
-        if resume:
+        asked = bool(self.resume or self.continues) and "--resume" in words
+        if asked:
             words.remove("--resume")
+        goes_on = asked
+        if self.resume and asked:
             sources.insert(0, _saved(next(iter(_peek(words, "out", "o")), "")))
-        elif self.base:
+        elif self.base or self.continues:
             _, given = self._read(default, sources, words, plain)
-            sources.insert(0, self.base(merged_sources(default, [*(values for _, values in sources), given])))
+            given = merged_sources(default, [*(values for _, values in sources), given])
+            goes_on = self._goes_on(given.get("out"), asked)
+            if goes_on:
+                sources.insert(0, _saved(str(given["out"])))
+            elif self.base:
+                sources.insert(0, self.base(given))
         chosen, given = self._read(default, sources, words, plain)
         config = self._build(default, chosen, [*sources, ("", given)])
-        if resume:
+        if self.resume and asked:
             _check_same(self._build(default, chosen, sources[:1]), config)
         for name in self.required:
             if getattr(config, name) in (None, "", ()):
                 what = f"--{name}" if name != self.positional else name.upper()
                 raise UserError(f"give {what}: {help_texts(type(config))[name]} (--help shows examples)")
-        return config, resume
+        return config, goes_on
 
     def words(self) -> list[str]:
         """Every option as it is spelled, the owners chosen by default."""
         options = options_of(self.config())
         own = ("help", "config", "plugin", *(("resume",) if self.resume else ()))
         return [f"--{name}" for name in (*options, *own) if name != self.positional]
+
+    def _goes_on(self, out: str | None, asked: bool) -> bool:
+        """Whether this folder holds a run that the command continues; UserError where that was asked for and is not."""
+        if self.continues is None:
+            return False
+        from nas.report.runs import kind_of  # loads Matplotlib
+
+        kind, noun = self.continues
+        found = kind_of(out) == kind
+        if asked and not found:
+            raise UserError(f"{out or '--resume needs --out'}: no {noun} to continue")
+        return found
 
     def _read(
         self, default: Config, sources: Sequence[_Source], words: Sequence[str], plain: Sequence[str]

@@ -18,7 +18,6 @@ from genotypes.files import quoted
 from nas.command import Command, run_command
 from nas.options import difference, from_dict, owner, read_file, to_dict, to_yaml
 from nas.report import report_at_the_end
-from nas.report.runs import kind_of
 from nas.run import RunFolder, check_free, quiet
 from nas.task import PhotoOptions, PhotoSet, Protocol, evaluate
 from nas.training import Diverged, fit
@@ -306,15 +305,6 @@ def _markdown(trials: Trials, space: Mapping[str, Sequence[Any]]) -> str:
     return markdown_table(["trial", "state", trials.objectives[0], *space], rows)
 
 
-def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The study that --out names is continued; else what a search's folder implies."""
-    out = given.get("out")
-    if out and kind_of(out) == "tuning":
-        config = Path(out) / "config.yaml"
-        return str(config), read_file(config)
-    return search_base(given)
-
-
 COMMAND = Command(
     config=TuneConfig,
     name="retrain.tune",
@@ -343,16 +333,13 @@ recipes: {", ".join(recipe_names())}; or your own YAML file""",
         "out",
     ],
     required=("genotype",),
-    base=_base,
+    base=search_base,
+    continues=("tuning", "study"),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    words = list(sys.argv[1:] if argv is None else argv)
-    cfg, _ = COMMAND.parse([word for word in words if word != "--resume"])
-    going_on = kind_of(cfg.out) == "tuning"
-    if "--resume" in words and not going_on:
-        raise UserError(f"{cfg.out or '--resume needs --out'}: no study to continue")
+    cfg, going_on = COMMAND.parse(argv)
     check_free(cfg.out, resume=going_on)
     if going_on:
         _check_extended(cfg)

@@ -11,9 +11,8 @@ from typing import Any
 from genotypes import UserError, UserNote
 from genotypes.files import write_csv
 from nas.command import Command, run_command
-from nas.options import read_file, to_yaml
+from nas.options import to_yaml
 from nas.report import report_at_the_end
-from nas.report.runs import kind_of
 from nas.run import RunFolder, check_free
 from nas.visualize.charts import save_figure
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
@@ -31,17 +30,13 @@ from retrain.tables import check_spreadsheets, write_spreadsheet
 from retrain.train import from_search
 
 
-def _base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The comparison that --out names is continued; else what the first search's folder among the genotypes implies."""
-    out = given.get("out")
-    if not out or kind_of(out) != "comparison":
-        runs = (text.rpartition("=")[2] for text in given.get("genotypes", ()))
-        run, values = next(((run, values) for run in runs if (values := from_search(Path(run)))), ("", {}))
-        if "backbone_weights" in values:
-            values["backbone_weights"] = [values["backbone_weights"]]
-        return run, values
-    config = Path(out) / "config.yaml"
-    return str(config), read_file(config)
+def _first_search(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What the first search's folder among the genotypes implies."""
+    runs = (text.rpartition("=")[2] for text in given.get("genotypes", ()))
+    run, values = next(((run, values) for run in runs if (values := from_search(Path(run)))), ("", {}))
+    if "backbone_weights" in values:
+        values["backbone_weights"] = [values["backbone_weights"]]
+    return run, values
 
 
 COMMAND = Command(
@@ -70,16 +65,13 @@ recipes: {", ".join(recipe_names())}; or your own YAML file""",
         "device",
         "out",
     ],
-    base=_base,
+    base=_first_search,
+    continues=("comparison", "comparison"),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    words = list(sys.argv[1:] if argv is None else argv)
-    cfg, _ = COMMAND.parse([word for word in words if word != "--resume"])
-    going_on = kind_of(cfg.out) == "comparison"
-    if "--resume" in words and not going_on:
-        raise UserError(f"{cfg.out or '--resume needs --out'}: no comparison to continue")
+    cfg, going_on = COMMAND.parse(argv)
     if cfg.xlsx:
         check_spreadsheets()
     check_free(cfg.out, resume=going_on)
