@@ -15,7 +15,7 @@ import yaml
 import genotypes
 from genotypes import Genotype, UserError
 from genotypes.files import quoted
-from nas.command import Command, run_command
+from nas.command import Command, as_started, run_command
 from nas.options import difference, from_dict, owner, read_file, to_dict, to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder, check_free, quiet
@@ -372,7 +372,7 @@ def _next(cfg: TuneConfig, recipe: Path) -> str:
     for name in ("limit", "cache", "data_seed", "held_out", "backbone_weights", "init", "device"):
         if (value := getattr(cfg, name)) != getattr(usual, name):
             words += [f"--{name}", str(value)]
-    return shlex.join(words)
+    return as_started(shlex.join(words))
 
 
 def _check_extended(cfg: TuneConfig) -> None:
