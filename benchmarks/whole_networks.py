@@ -35,7 +35,8 @@ from nas.cost import count
 from nas.network import Network, build
 from nas.run import find_checkpoint, load_checkpoint, seeded
 from nas.search import __main__ as search
-from nas.search.members import MemberScores, scaled_line
+from nas.search.members import MemberScores
+from nas.search.scaling import scaled_line
 from nas.search.setup import SearchSetup, open_search
 from nas.strategies import random_choices
 from nas.task import at_size, target

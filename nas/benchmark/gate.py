@@ -3,7 +3,7 @@
 `python -m nas.benchmark.gate` answers three questions before a search is paid for:
 
 - R: how far members of one cost lie apart, over how far two seeds of one member do. About 1: chance is as good.
-- What do members cost against uniform scaling (`nas.search.members.scaled_line`) at an equal score, in multiply-adds
+- What do members cost against uniform scaling (`nas.search.scaling.scaled_line`) at an equal score, in multiply-adds
   and in milliseconds of the deployed form? Where none is cheaper, the space is no better than a smaller picture and a
   narrower decoder.
 - Which choice explains how much of what is left?
@@ -29,7 +29,8 @@ from nas.cost.measuring import prepare
 from nas.network import Network, build, to_device
 from nas.options import owner, to_yaml
 from nas.run import RunFolder, check_free, open_device, progress_bar, seeded
-from nas.search.members import scaled_line, score_network
+from nas.search.members import score_network
+from nas.search.scaling import scaled_line
 from nas.strategies import member_choices
 from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoOptions, PhotoSet, Samples, at_size, evenly, split
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit

@@ -1,7 +1,6 @@
 """What a trained supernet's members are worth: each scored with the supernet's weights, and a study of many.
 
-Beside what is found stands *uniform scaling*: the whole backbone and a plain mix of operations, with input size and
-cell widths scaled together. It is the rival that a search over whole networks must beat.
+Beside what is found stands uniform scaling, see `nas.search.scaling`.
 """
 
 import json
@@ -15,17 +14,17 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from genotypes import OPERATIONS, Genotype, save
+from genotypes import Genotype, save
 from genotypes.files import quoted, write_csv
 from nas.cost.clock import told_if_busy
-from nas.network import Member, Network, extreme, reestimate_norms
-from nas.network.member import by_parameters
+from nas.network import Member, Network, reestimate_norms
 from nas.network.weights import save_weights
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
 from nas.search.objective import MemberCost, time_found
 from nas.search.sandwich import Sandwich
+from nas.search.scaling import scaled_line
 from nas.search.scoring import NORM_BATCHES, what_is_scored
 from nas.search.selection import SearchResult
 from nas.search.setup import SearchSetup
@@ -36,7 +35,7 @@ from nas.trials import Trial, Trials, TrialsConfig, export_front, pareto_front, 
 from nas.visualize import draw
 from nas.visualize.charts import save_figure
 
-__all__ = ["MemberScores", "scaled_line", "score_network", "search_members", "study_members"]
+__all__ = ["MemberScores", "score_network", "search_members", "study_members"]
 
 
 class MemberScores:
@@ -73,47 +72,6 @@ def score_network(net: Network, held_out: HeldOut) -> dict[str, float]:
         return [at_size(logits, whole) for logits in net(at_size(x, size))]
 
     return held_out.score(forward)
-
-
-def scaled_line(space: Genotype, points: int | None = None) -> list[dict[str, Any]]:
-    """The choices of uniform scaling, from the smallest to the largest: cell widths and input size grow together.
-
-    Everything else is at its largest, but an edge's operation: there it is the middle one by its parameters. No width
-    is 0, which leaves a part out. points: at most so many, evenly spaced; by default one for each pair of a size and a
-    width, of eight widths at most.
-    """
-    choices = space.choices()
-    fixed = extreme(space, "largest") | _middle_operations(space)
-    widths = [way for way in choices if way not in space.graph.edges and way.partition(".")[0] not in _WHOLE]
-    widths = [way for way in widths if not isinstance(choices[way][0], str)]
-    sizes: list[Any] = sorted(choices.get("input.size", ())) or [None]
-    ladders = {way: sorted(width for width in choices[way] if width) for way in widths}
-    most = min(_LEVELS, max((len(ladder) for ladder in ladders.values()), default=1))
-    line = []
-    for size in sizes:
-        for level in range(most):
-            point = dict(fixed)
-            for way, ladder in ladders.items():
-                point[way] = ladder[round(level * (len(ladder) - 1) / max(1, most - 1))]
-            if size is not None:
-                point["input.size"] = size
-            line.append(point)
-    if points is not None and points < len(line):
-        line = [line[round(index * (len(line) - 1) / max(1, points - 1))] for index in range(points)]
-    return line
-
-
-_WHOLE = ("backbone", "input")
-_LEVELS = 8
-
-
-def _middle_operations(space: Genotype) -> dict[str, Any]:
-    """A plain mix: on every edge the candidate in the middle by its parameters, of those that carry anything."""
-    chosen = {}
-    for edge, candidates in space.open_edges().items():
-        carrying = [op for op in by_parameters(space, edge, candidates) if not OPERATIONS[op].zero]
-        chosen[edge] = carrying[len(carrying) // 2]
-    return chosen
 
 
 def study_members(

@@ -19,9 +19,10 @@ from nas.network import extreme, inherit, supernet_genotype
 from nas.network.weights import load_weights
 from nas.search import SearchConfig, members, objective, open_search, scoring
 from nas.search.__main__ import main
-from nas.search.members import MemberScores, scaled_line, score_network, study_members
+from nas.search.members import MemberScores, score_network, study_members
 from nas.search.objective import MemberCost
 from nas.search.sandwich import Sandwich
+from nas.search.scaling import scaled_line
 from nas.search.scoring import what_is_scored
 from nas.strategies import SandwichSearch
 from nas.task import AugmentConfig, Batches, LossConfig, Samples, at_size, multi_output_loss, synthetic_set
