@@ -21,7 +21,7 @@ import torch
 
 import genotypes
 from genotypes.files import read_csv, write_csv
-from nas.cost.clock import milliseconds, told_if_busy
+from nas.cost.clock import milliseconds, warn_if_busy
 from nas.cost.measuring import prepare
 from nas.deploy import deploy, onnx_model, open_file, program, save_openvino
 from nas.run import torch_threads
@@ -58,7 +58,7 @@ def main() -> None:
     members = [member(space, number) for number in range(options.members)]
     rows = read_csv(options.o) if options.o.exists() else []
     rows = [row for row in rows if row["runtime"] != options.runtime]
-    with tempfile.TemporaryDirectory() as folder, told_if_busy(), torch_threads(1):
+    with tempfile.TemporaryDirectory() as folder, warn_if_busy(), torch_threads(1):
         cost = MemberCost("latency", runtime=options.runtime)
         promised = [cost(genotype) for genotype in members]
         measured = []

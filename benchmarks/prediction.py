@@ -28,7 +28,7 @@ import nas
 from genotypes.files import write_csv
 from nas.allocator import keep_freed_memory
 from nas.cost import count
-from nas.cost.clock import Others, milliseconds
+from nas.cost.clock import OtherPrograms, milliseconds
 from nas.deploy import bf16_here
 from nas.run import seeded
 from nas.task import read_image
@@ -67,7 +67,7 @@ def print_plain(names: list[str], repeats: int) -> None:
 
 
 def time_networks(names: list[str], repeats: int, out: Path) -> None:
-    others = Others()
+    others = OtherPrograms()
     before = plain_times(names, repeats)
     keep_freed_memory()
     calls: dict[tuple[str, str, int], Callable[[], object]] = {}

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from genotypes.files import write_csv
-from nas.cost.clock import Others
+from nas.cost.clock import OtherPrograms
 
 _TRAININGS = ["fpn_mobilenet_v2,160,32", "fpn_mobilenet_v2,160,128", "sod_s,120,32"]
 _WARM_UP = 2
@@ -62,7 +62,7 @@ def round_of(
     out = folder / "times.json"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command += [__file__, "--work", genotype, str(size), str(batch), str(steps), str(out)]
-    others = Others()
+    others = OtherPrograms()
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
     wall, processor = (
         min(sum(times[start : start + steps]) for start in range(len(times) - steps + 1))

@@ -13,11 +13,11 @@ import torch
 from torch.torch_version import TorchVersion
 
 import nas.report
-from nas.cost.clock import Others
+from nas.cost.clock import OtherPrograms
 from nas.deploy.capture import OLDEST
 from nas.run import quiet
 
-_BUSY = Others.busy
+_BUSY = OtherPrograms.busy
 _WRITE_REPORT = nas.report.write_report
 SHARED = Path(os.environ.get("SOD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -37,7 +37,7 @@ def _one_thread() -> None:
 def _quiet_machine():
     """Whatever else computes here: notes, and what is kept of measurements, do not depend on it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Others, "busy", lambda self: None)
+        patch.setattr(OtherPrograms, "busy", lambda self: None)
         yield
 
 

@@ -24,7 +24,7 @@ from genotypes.errors import check_least
 from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, write_members
 from nas.command import Command, run_command
 from nas.cost import count, latencies
-from nas.cost.clock import told_if_busy
+from nas.cost.clock import warn_if_busy
 from nas.cost.measuring import prepare
 from nas.network import Network, build, to_device
 from nas.options import owner, to_yaml
@@ -99,7 +99,7 @@ def time_members(space: Genotype, rows: Sequence[Trained], runtime: str) -> list
         genotype = space.decide(row.choices)
         size = genotype.input.size
         networks[f"{row.kind} {row.number}"] = prepare(genotype, torch.device("cpu"), size)[0], size
-    with told_if_busy():
+    with warn_if_busy():
         ms = latencies(networks, repeats=30, runtime=runtime)
     return [replace(row, ms=ms[f"{row.kind} {row.number}"]) for row in rows]
 

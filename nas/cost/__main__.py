@@ -15,7 +15,7 @@ from genotypes.errors import check_least
 from genotypes.files import check_file, write_csv
 from nas.command import Command, aligned, run_command
 from nas.cost import count, measure
-from nas.cost.clock import told_if_busy
+from nas.cost.clock import warn_if_busy
 from nas.cost.counting import Cost, check_decided
 from nas.cost.measuring import Measurement
 from nas.run import open_device
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows: list[Row] = []
     measured = None
     settings: dict[str, Any] = {"device": device, "size": size, "repeats": options.repeats, "by": options.by}
-    with told_if_busy() if timed else nullcontext():
+    with warn_if_busy() if timed else nullcontext():
         for genotype in tqdm(chosen, desc="measure", unit="net", disable=not timed or len(chosen) == 1):
             cost = count(genotype, size)
             if timed:

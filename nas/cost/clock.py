@@ -11,29 +11,29 @@ import numpy as np
 
 from genotypes import UserNote
 
-__all__ = ["Others", "milliseconds", "told_if_busy"]
+__all__ = ["OtherPrograms", "milliseconds", "warn_if_busy"]
 
 _WARM_UP = 2
 _SHARE = 0.1  # of the processors, that others may take
 _LEAST_SECONDS = 0.3  # the kernel counts in hundredths of a second
 
 
-class Others:
-    """What other programs take of this machine's processors, from the making of this object on.
+class OtherPrograms:
+    """What share of this machine's processors other programs use, from when this object is made.
 
-    The load average won't do: it lags by a minute, and holds what this program itself did before.
+    The load average would not do: it lags by a minute, and includes what this program itself did before.
     """
 
     def __init__(self) -> None:
         self._start, self._began = _ticks(), time.perf_counter()
         self._own = _own_seconds()
-        self.told: str | None = None  # what `told_if_busy` has told
+        self.warning: str | None = None  # what `warn_if_busy` warned of, once the work is done
 
     def busy(self) -> str | None:
-        """In words, that they took more than a tenth, so that times mislead; None where they did not.
+        """A clause that says how busy they were, if they took more than a tenth, so that times mislead; else None.
 
-        Waits until there has been enough time to tell. Where the kernel does not count (it does on Linux), the load
-        average of the last minute is all there is.
+        Waits until enough time has passed to tell. Where the kernel does not count processor time (it does on Linux),
+        the load average of the last minute is taken instead.
         """
         if self._start is None:
             cores = os.cpu_count() or 1
@@ -49,13 +49,13 @@ class Others:
 
 
 @contextmanager
-def told_if_busy(consequence: str = "times mislead") -> Iterator[Others]:
-    """Watches the others while something is timed, and tells, in one line, if they were busy."""
-    others = Others()
+def warn_if_busy(consequence: str = "times mislead") -> Iterator[OtherPrograms]:
+    """Watch other programs while something is timed inside; warn, in one line, if they kept the processors busy."""
+    others = OtherPrograms()
     yield others
-    others.told = others.busy()
-    if others.told:
-        warnings.warn(UserNote(f"{others.told}: {consequence}"), stacklevel=3)
+    others.warning = others.busy()
+    if others.warning:
+        warnings.warn(UserNote(f"{others.warning}: {consequence}"), stacklevel=3)
 
 
 def _ticks() -> tuple[int, int] | None:

@@ -19,7 +19,7 @@ import torch
 
 from genotypes import Genotype, UserError
 from genotypes.files import write_text
-from nas.cost.measuring import now, prepare, told_of_too_little_memory
+from nas.cost.measuring import explain_too_little_memory, now, prepare
 from nas.cost.places import Place, PlacedOperation, find_places
 from nas.network import Network, to_device
 from nas.run import seeded
@@ -51,7 +51,7 @@ def measure_latencies(
         ms = {kind: time / queued for kind, time in zip(timed, times, strict=True)}
         return {edge: {op: ms[op, places[edge]] for op in candidates} for edge, candidates in open_edges.items()}
 
-    with told_of_too_little_memory(space, size), torch.inference_mode():
+    with explain_too_little_memory(space, size), torch.inference_mode():
         timed = _candidates(sorted(kinds, key=repr), device, queued)
         # Which networks are cheap must be known before they are built: a first, short look at the candidates.
         references = _references(space, by_edge(_lower_quartiles(timed.values(), _FIRST_LOOK, device)))

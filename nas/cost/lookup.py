@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from genotypes import OPERATIONS, Genotype, Graph, UserError
-from nas.cost.clock import told_if_busy
+from nas.cost.clock import warn_if_busy
 from nas.cost.counting import check_size, count
 from nas.cost.latency import LatencyCache, measure_latencies
 from nas.cost.places import Place, PlacedOperation, find_places, some_choices
@@ -202,9 +202,9 @@ def _latencies(
     known = kept.get(key, space.open_edges()) if kept else None
     if known is not None:
         return known
-    with told_if_busy("latencies mislead, and are not kept for other runs") as others:
+    with warn_if_busy("latencies mislead, and are not kept for other runs") as others:
         found = measure_latencies(space, size, device, repeats)[:2]
-    if kept is not None and not others.told:
+    if kept is not None and not others.warning:
         kept.put(key, *found)
     return found
 

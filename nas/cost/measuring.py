@@ -24,7 +24,7 @@ from nas.cost.counting import BY, check_decided, check_size, parts
 from nas.network import Network, build, to_device
 from nas.run import open_device, seeded, torch_threads
 
-__all__ = ["Measurement", "latencies", "measure", "now", "prepare", "told_of_too_little_memory"]
+__all__ = ["Measurement", "latencies", "measure", "now", "prepare", "explain_too_little_memory"]
 
 _WARM_UP = 3
 _CHILD = "import sys; from nas.cost.measuring import _print_peak_memory; _print_peak_memory(sys.argv[1:])"
@@ -79,7 +79,7 @@ def measure(
     peak = None
     if memory and device.type == "cpu":
         peak = _cpu_peak_memory(genotype, size, torch.get_num_threads())
-    with told_of_too_little_memory(genotype, size), torch.inference_mode():
+    with explain_too_little_memory(genotype, size), torch.inference_mode():
         watch = memory and device.type == "cuda"
         before = torch.cuda.memory_allocated(device) if watch else 0
         net, x = prepare(genotype, device, size)
@@ -213,8 +213,8 @@ def _device_name(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def told_of_too_little_memory(genotype: Genotype, size: tuple[int, int]) -> Iterator[None]:
-    """Inside, torch's want of memory is a UserError."""
+def explain_too_little_memory(genotype: Genotype, size: tuple[int, int]) -> Iterator[None]:
+    """Inside, running out of memory is a UserError that names the genotype and the size."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch has no class of its own for the CPU's memory

@@ -8,7 +8,7 @@ import torch
 
 from genotypes import UserError
 
-__all__ = ["memory_told", "open_device", "peak_memory", "seeded", "sent", "torch_threads"]
+__all__ = ["explain_out_of_memory", "open_device", "peak_memory", "seeded", "sent", "torch_threads"]
 
 
 def open_device(name: str) -> torch.device:
@@ -45,8 +45,8 @@ def peak_memory(device: torch.device) -> str:
 
 
 @contextmanager
-def memory_told(what: str) -> Iterator[None]:
-    """A GPU's memory that does not suffice is a UserError, beginning with `what`, that says what to lower."""
+def explain_out_of_memory(what: str) -> Iterator[None]:
+    """Inside, running out of a GPU's memory is a UserError that begins with `what` and says what to lower."""
     try:
         yield
     except torch.OutOfMemoryError as error:

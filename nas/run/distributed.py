@@ -83,7 +83,7 @@ def joined() -> Iterator[None]:
                 raise
             raise SystemExit(2) from None
         except RuntimeError as error:
-            if not _is_loss(error):
+            if not _is_lost_process(error):
                 raise
             if not _unheard(store):
                 raise SystemExit(1) from None
@@ -150,8 +150,8 @@ def _unheard(store: "dist.Store") -> bool:
         return False
 
 
-def _is_loss(error: RuntimeError) -> bool:
-    """Whether the error says that another process does not answer."""
+def _is_lost_process(error: RuntimeError) -> bool:
+    """Whether the error says that another process no longer answers."""
     words = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL", "Broken pipe")
     return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genotypes import Genotype, save
 from genotypes.files import quoted, write_csv
-from nas.cost.clock import told_if_busy
+from nas.cost.clock import warn_if_busy
 from nas.network import Member, Network, reestimate_norms
 from nas.network.weights import save_weights
 from nas.report import report_at_the_end
@@ -158,7 +158,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
 
     scores = MemberScores(setup.net, setup.weights, setup.held_out)
     cost = MemberCost(cfg.cost or "macs", device=setup.device, runtime=cfg.runtime)
-    with told_if_busy("the members' times mislead") if cfg.cost == "latency" else nullcontext():
+    with warn_if_busy("the members' times mislead") if cfg.cost == "latency" else nullcontext():
         trials = study_members(
             setup.space,
             scores,

@@ -11,7 +11,7 @@ import torch
 
 from genotypes import Genotype, UserError
 from nas.cost import COST_KINDS, CostTable, cost_table, count, latencies, user_cache, within_budget
-from nas.cost.clock import told_if_busy
+from nas.cost.clock import warn_if_busy
 from nas.cost.latency import machine_name
 from nas.cost.measuring import prepare
 from nas.network import extreme
@@ -166,7 +166,8 @@ def check_member_budget(cfg: SearchConfig, space: Genotype, device: torch.device
 class Timed:
     """What was found, timed as a whole network, in the form in which it was searched for.
 
-    ms: of one image; form: runtime or device, with the threads; machine; busy: in words, that others computed, too.
+    ms: of one image; form: runtime or device, with the threads; machine: its name; busy: a clause that says that other
+    programs used its processors meanwhile, else None.
     """
 
     ms: float
@@ -195,12 +196,12 @@ def time_found(cfg: SearchConfig, genotype: Genotype, device: torch.device) -> T
     """Where the search minded latency: the found network's own, whatever a table or an earlier look at it said."""
     if cfg.cost != "latency":
         return None
-    with told_if_busy("the time of what was found misleads") as others:
+    with warn_if_busy("the time of what was found misleads") as others:
         ms = time_network(genotype, device, cfg.runtime)
     device, threads = timed_on(device, cfg.runtime)
     form = f"deployed in {cfg.runtime}" if cfg.runtime else f"as it is on {device}"
     form += f", {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else ""
-    return Timed(ms=ms, form=form, machine=machine_name(device), busy=others.told)
+    return Timed(ms=ms, form=form, machine=machine_name(device), busy=others.warning)
 
 
 def _read(path: Path, space: Genotype) -> CostTable:

@@ -45,7 +45,8 @@ class SearchResult:
 
     scores: on the held-out part, before retraining; empty for `random`. inherited: with the weights of the supernet,
     else after a short training. cost: in the objective's unit. stopped: why the search was ended early. front: files
-    of the Pareto front. timed: where latency was minded. ran: on a GPU, how many steps were replayed, and its memory.
+    of the Pareto front. timed: where the search took latency into account. ran: on a GPU, how many steps were replayed
+    and the peak memory.
     """
 
     genotype: Genotype

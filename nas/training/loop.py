@@ -26,7 +26,7 @@ from torch.amp import GradScaler
 from genotypes import UserError
 from genotypes.files import quoted
 from nas.network import Network, norms_counted_at_once
-from nas.run import Interrupted, Interrupts, RunFolder, memory_told
+from nas.run import Interrupted, Interrupts, RunFolder, explain_out_of_memory
 from nas.run.distributed import agreed, from_first, is_first, over_processes, share
 from nas.run.graphs import capturable
 from nas.task import Batch, Batches, LossConfig, multi_output_loss
@@ -42,7 +42,7 @@ __all__ = [
     "LoopOptions",
     "Number",
     "Supervised",
-    "SupervisedAlone",
+    "SupervisedNative",
     "Task",
     "Totals",
     "Trainer",
@@ -133,7 +133,7 @@ class Supervised(Task):
         return over_processes(loss)(None, dict(self.net.named_parameters()))
 
 
-class SupervisedAlone(Supervised):
+class SupervisedNative(Supervised):
     """The same where each photograph has its own size: every one is a pass, its gradient a share of the mean."""
 
     unlike = "each photograph has a size of its own"
@@ -430,7 +430,7 @@ def fit(
         try:
             while trainer.step < trainer.steps and not trainer.stopped:
                 began = trainer.clock()
-                with memory_told(f"step {trainer.step}"):
+                with explain_out_of_memory(f"step {trainer.step}"):
                     trainer.advance()
                 signum = agreed(interrupts.signum)
                 due = at(trainer.step) or trainer.step == trainer.steps
@@ -440,7 +440,7 @@ def fit(
                 for listener in listeners:
                     listener.step(trainer)
                 if due and is_first():
-                    with memory_told("scoring"):
+                    with explain_out_of_memory("scoring"):
                         row = evaluate()
                     for listener in listeners:
                         listener.row(trainer, row)

@@ -7,7 +7,7 @@ from pathlib import Path
 import genotypes
 from genotypes import Genotype, UserError
 from nas.cost import count, latencies
-from nas.cost.clock import told_if_busy
+from nas.cost.clock import warn_if_busy
 from nas.cost.measuring import prepare
 from nas.options import difference, from_dict, read_file, to_dict, to_yaml
 from nas.run import Interrupted, RunFolder, open_device
@@ -112,7 +112,7 @@ def compare(
 
 def _latencies(cfg: CompareConfig, networks: dict[str, Genotype]) -> dict[str, float]:
     device, size = open_device(cfg.device), (cfg.recipe.size, cfg.recipe.size)
-    with told_if_busy():
+    with warn_if_busy():
         return latencies({label: (prepare(genotype, device, size)[0], size) for label, genotype in networks.items()})
 
 

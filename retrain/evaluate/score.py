@@ -12,7 +12,7 @@ import torch
 from genotypes import UserError
 from genotypes.files import file_name
 from nas.cost import count, latencies
-from nas.cost.clock import milliseconds, told_if_busy
+from nas.cost.clock import milliseconds, warn_if_busy
 from nas.run import open_device
 from nas.task import Evaluation, Pair, PhotoSet, Protocol, evaluate_maps, evaluate_protocols, open_test_sets
 from retrain.predictor import Predictor, load
@@ -160,7 +160,7 @@ def _times(networks: Mapping[str, Predictor]) -> dict[str, float]:
     calls = {
         label: partial(p.logits, torch.zeros(1, 3, *p.size)) for label, p in networks.items() if label not in eager
     }
-    with told_if_busy():
+    with warn_if_busy():
         return latencies(eager) | milliseconds(calls, threads=torch.get_num_threads())
 
 

@@ -18,7 +18,7 @@ import torch
 import genotypes
 from genotypes import Input, UserError
 from genotypes.files import check_folder, writing
-from nas.cost.clock import Others, milliseconds
+from nas.cost.clock import OtherPrograms, milliseconds
 from nas.deploy import (
     PictureNetwork,
     Run,
@@ -102,7 +102,7 @@ def export(
     network.cpu().eval()
     with _whole(folder) as files:
         _write(network, files, wanted, photographs, tell)
-        others = Others()
+        others = OtherPrograms()
         rows = _Bench(network, files.scratch, wanted, scored, size, threads, tell).rows()
         made = Exported(
             folder=str(folder),

@@ -29,7 +29,7 @@ from nas.training import (
     MovingAverage,
     Progress,
     Supervised,
-    SupervisedAlone,
+    SupervisedNative,
     Trainer,
     check_patterns,
     fit,
@@ -44,7 +44,7 @@ from retrain.train.setup import TrainSetup, open_training
 
 __all__ = [
     "Best",
-    "StillNorms",
+    "FrozenNorms",
     "TrainResult",
     "best_row",
     "held_out_of",
@@ -64,7 +64,7 @@ _SMALL = 2_000_000  # pixels to score for which starting worker processes takes 
 class TrainResult:
     """The network trained, its scores by set ("held_out" first), how long it took, and where it lies.
 
-    ran: how: whether compiled; on a GPU, how many steps were replayed, and its memory.
+    ran: how the steps ran: whether they were compiled and, on a GPU, how many were replayed and the peak memory.
     """
 
     genotype: Genotype
@@ -145,7 +145,7 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
     identity = {"genotype": setup.genotype.hash, "set of photographs": setup.photos.fingerprint}
     if setup.teacher is not None:
         identity["teacher"] = setup.teacher.fingerprint
-    kind = SupervisedAlone if recipe.native else Supervised
+    kind = SupervisedNative if recipe.native else Supervised
     trainer = Trainer(
         kind(net, batches, recipe.loss, recipe.precision, recipe.passes),
         recipe.optim,
@@ -179,8 +179,8 @@ def recipe_changes(net: Network, recipe: Recipe) -> tuple[list[Change], Network]
     return [*changes, average], average.net
 
 
-class StillNorms(Change):
-    """BatchNorms that compute with the running statistics that came, and keep them."""
+class FrozenNorms(Change):
+    """BatchNorms that compute with the running statistics that they started with, and keep them."""
 
     def __init__(self, norms: Sequence[nn.Module]) -> None:
         self.norms = norms
@@ -190,17 +190,17 @@ class StillNorms(Change):
             norm.eval()
 
 
-def _freeze(net: Network, recipe: Recipe) -> StillNorms:
-    still = batch_norms(net) if recipe.norms == "eval" else []
+def _freeze(net: Network, recipe: Recipe) -> FrozenNorms:
+    frozen = batch_norms(net) if recipe.norms == "eval" else []
     if recipe.freeze_backbone_norms and net.backbone is not None:
-        still += batch_norms(net.backbone)
+        frozen += batch_norms(net.backbone)
         for norm in batch_norms(net.backbone):
             norm.requires_grad_(False)
     check_patterns("recipe: frozen", recipe.frozen, net)
     for name, parameter in net.named_parameters():
         if any(re.match(pattern, name) for pattern in recipe.frozen):
             parameter.requires_grad_(False)
-    return StillNorms(still)
+    return FrozenNorms(frozen)
 
 
 def _strip(net: Network, setup: TrainSetup) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 from genotypes import UserNote
 from nas.cost import clock, cost_table, lookup
-from nas.cost.clock import Others, milliseconds, told_if_busy
+from nas.cost.clock import OtherPrograms, milliseconds, warn_if_busy
 from search_spaces import fusion_cells
 
 BUSY = "this machine was busy (others took 50% of its processors)"
@@ -17,7 +17,7 @@ BUSY = "this machine was busy (others took 50% of its processors)"
 @pytest.fixture
 def machine(monkeypatch, real_busy):
     """A machine of two processors: the seconds that all and we have used, and that have passed on both."""
-    monkeypatch.setattr(Others, "busy", real_busy)
+    monkeypatch.setattr(OtherPrograms, "busy", real_busy)
     ticks, seconds = os.sysconf("SC_CLK_TCK"), {"used": 1000.0, "passed": 9000.0, "ours": 7.0}
     monkeypatch.setattr(clock, "_ticks", lambda: tuple(int(ticks * seconds[name]) for name in ("used", "passed")))
     monkeypatch.setattr(clock, "_own_seconds", lambda: seconds["ours"])
@@ -30,7 +30,7 @@ def machine(monkeypatch, real_busy):
     [(10.5, 10, None), (11.9, 10, None), (20, 10, BUSY), (10, 0, BUSY), (0, 0, None), (9.9, 10, None)],
 )
 def test_only_others_make_a_machine_busy(machine, used, ours, told):
-    others = Others()
+    others = OtherPrograms()
     machine["used"] += used
     machine["ours"] += ours
     machine["passed"] += 20  # ten seconds on each of two processors
@@ -40,22 +40,22 @@ def test_only_others_make_a_machine_busy(machine, used, ours, told):
 def test_a_note_is_one_line_and_a_quiet_machine_gets_none(machine):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with told_if_busy() as others:
+        with warn_if_busy() as others:
             machine["passed"] += 20
-    assert others.told is None
-    with pytest.warns(UserNote) as notes, told_if_busy("so there") as others:
+    assert others.warning is None
+    with pytest.warns(UserNote) as notes, warn_if_busy("so there") as others:
         machine["used"] += 10
         machine["passed"] += 20
-    assert [str(note.message) for note in notes] == [f"{BUSY}: so there"] and others.told == BUSY
+    assert [str(note.message) for note in notes] == [f"{BUSY}: so there"] and others.warning == BUSY
 
 
 def test_where_the_kernel_does_not_count_the_load_average_tells(monkeypatch, real_busy):
-    monkeypatch.setattr(Others, "busy", real_busy)
+    monkeypatch.setattr(OtherPrograms, "busy", real_busy)
     monkeypatch.setattr(clock, "_ticks", lambda: None)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     for load, told in ((1.9, None), (2.6, "this machine was busy (load 2.6 on 4 cores)")):
         monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
-        assert Others().busy() == told
+        assert OtherPrograms().busy() == told
 
 
 @pytest.mark.skipif(clock._ticks() is None, reason="the kernel does not count")

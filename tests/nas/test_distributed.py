@@ -14,7 +14,7 @@ from tiny_search import config
 from torch import nn
 
 from nas.command import run_command
-from nas.run.distributed import _batch_norm, _is_loss, check_split, processes, share
+from nas.run.distributed import _batch_norm, _is_lost_process, check_split, processes, share
 from nas.search import open_search
 from nas.task.augmentation import Draw
 from nas.task.batches import Batch
@@ -188,6 +188,6 @@ def test_alone_a_batch_norm_is_torchs(monkeypatch):
 
 
 def test_only_the_loss_of_a_process_counts_as_one():
-    assert _is_loss(RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1"))
-    assert not _is_loss(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert _is_lost_process(RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1"))
+    assert not _is_lost_process(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert processes() == 1
