@@ -36,7 +36,7 @@ Chosen = Mapping[str, Any]  # id -> candidate
 class Kind:
     """find: the open choices in a genotype's parts, id -> candidates. close: the parts with some of them decided.
 
-    hashed_as: under which key they are part of a genotype's hash; "": the graph says them.
+    hashed_as: the key under which they enter a genotype's hash; "": they are in the graph, which is hashed anyway.
     """
 
     name: str

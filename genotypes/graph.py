@@ -69,7 +69,7 @@ class Edge:
         return self.op if isinstance(self.op, tuple) else (self.op,)
 
     def carries(self, choices: Mapping[str, Any] = MappingProxyType({})) -> bool:
-        """Whether anything of the source may arrive, once these choices are made: not over `none` alone."""
+        """Whether anything of the source can get through, once these choices are made: not over `none` alone."""
         ops = (choices[self.id],) if self.id in choices else self.candidates
         return any(not OPERATIONS[op].zero for op in ops)
 

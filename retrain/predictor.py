@@ -238,7 +238,10 @@ _MADE: dict[str, Callable[..., np.ndarray]] = {"cutout": cutout, "overlay": over
 
 
 def write_picture(kind: str, photo: Picture, saliency: np.ndarray, file: IO[bytes]) -> None:
-    """What is made of a photograph and its map, as PNG: "map", "cutout" or "overlay", the latter in its colours."""
+    """Write what is made of a photograph and its map as PNG.
+
+    kind: "map", "cutout" or "overlay"; the last two carry the photograph's colour profile.
+    """
     if kind == "map":
         write_png(saliency, file)
     else:

@@ -102,7 +102,7 @@ def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
 
 
 def _spaced(low: str, high: str) -> list[float]:
-    """Whole numbers as such: fields that count take no others."""
+    """Numbers evenly spaced on a logarithmic scale; whole ones as int, since fields that count take no floats."""
     high, _, count = high.partition(":")
     a, b, n = float(low), float(high), int(count or _GRID)
     if not 0 < a < b or n < 2:
@@ -138,7 +138,10 @@ def _value(recipe: Recipe, name: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class _Opened:
-    """What a study starts from. space: field -> values; photos: by (size, masks); accept: if values go together."""
+    """What a study starts from.
+
+    space: field -> values; photos: by (size, masks); accept: whether values go together.
+    """
 
     space: Mapping[str, Sequence[Any]]
     genotype: Genotype

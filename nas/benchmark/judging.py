@@ -43,7 +43,7 @@ class Trained:
     ms: float | None = None
 
     def cost(self, kind: Cost) -> float:
-        """UserError where it is not known."""
+        """Its multiply-adds or milliseconds; UserError where it was not timed."""
         value = getattr(self, kind)
         if value is None:
             raise UserError(f"{self.kind} {self.number} was not timed")

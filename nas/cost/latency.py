@@ -32,7 +32,7 @@ _RANDOM_NETWORKS = 4
 _SLOPES = (0.5, 2.0)
 _QUEUED = 10  # a GPU takes the next operation while it computes the last, as it does inside a network
 _FIRST_LOOK = 3
-Call = Callable[[], Callable[[], object]]  # makes ready, untimed, and returns what is timed
+Call = Callable[[], Callable[[], object]]  # prepares, untimed, and returns the function that is timed
 _Ms = dict[str, dict[str, float]]
 
 

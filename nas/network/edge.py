@@ -90,7 +90,7 @@ class OpenEdge(nn.Module):
         self.ops = NamedModules({op: build_operation(op, *widths, affine=affine) for op in self.carrying.values()})
 
     def carries(self, active: Sequence[int] | None) -> bool:
-        """Whether anything arrives of these candidates."""
+        """Whether any of these candidates delivers more than zeros."""
         return self.share > 1 or active is None or any(i in self.carrying for i in active)
 
     def forward(self, x: Tensor, weights: Tensor, active: Sequence[int] | None = None) -> Tensor:

@@ -29,7 +29,7 @@ __all__ = [
     "widen_share",
 ]
 
-Channels = tuple[int, ...]  # which of the supernet's, in the member's order
+Channels = tuple[int, ...]  # of the supernet's, those that a member has, in its order
 
 
 class _Origin(NamedTuple):

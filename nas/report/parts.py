@@ -79,7 +79,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Table(Part):
-    """strong: numbers of the rows that matter most. Columns but the first are numbers, unless a cell is long text."""
+    """strong: indices of the rows that are set in bold."""
 
     kind: ClassVar[str] = "table"
     head: Sequence[str]

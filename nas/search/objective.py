@@ -39,6 +39,7 @@ class CostObjective:
     """What the exported genotype may cost, and how much the search minds.
 
     table: of the exported space; weight, budget: see `SearchConfig`; exclude: operations that must not be derived.
+    usual: the expected cost of uniform choices.
     """
 
     table: CostTable

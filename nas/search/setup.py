@@ -22,7 +22,7 @@ from nas.trials import TrialsConfig, anchor_storage, check_trials
 
 __all__ = ["SearchSetup", "open_search"]
 
-_LEAST = 0.1  # of the cells' numbers: a few small tensors fit any width
+_LEAST = 0.1  # share of the cells' numbers that must fit: a few small tensors fit any width
 
 
 @dataclass(frozen=True, kw_only=True)

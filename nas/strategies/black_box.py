@@ -55,7 +55,7 @@ class OneShot(Strategy):
 
     def prepare(self, step: int) -> bool:
         path = self.net.path(self._fair_path(step))
-        if self._drawn:  # where a captured step reads it
+        if self._drawn:  # written where a captured step reads it
             path = path._replace(weights=self._drawn[1].weights.copy_(path.weights))
         self._drawn = step, path
         return False

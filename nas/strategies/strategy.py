@@ -118,10 +118,10 @@ class Strategy(ABC):
         return False
 
     def fixed(self, step: int) -> Hashable | None:
-        """What `mixture` and `architecture_step` of step `step` compute, but for tensors' values; None: this step.
+        """A key for what `mixture` and `architecture_step` compute, tensors' values aside; None: like no other step.
 
-        Steps for which it is the same are captured in one graph (`nas.training.capture`): there no Python runs, so what
-        differs from step to step `prepare` writes into tensors. Asked after `prepare`.
+        Steps with equal keys are captured in one graph (`nas.training.capture`), in which no Python runs: `prepare`
+        must write whatever differs from step to step into tensors. Called after `prepare`.
         """
         return None
 

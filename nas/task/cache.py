@@ -155,7 +155,7 @@ def open_photos(
 
 
 class _Entry(NamedTuple):
-    """What is decoded into one row: files, or None for what a synthetic picture or an unlabelled one has not."""
+    """What is decoded into one row: files, or None for what a synthetic or an unlabelled picture lacks."""
 
     name: str
     image: Path | None = None

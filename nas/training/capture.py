@@ -3,7 +3,7 @@
 A graph keeps addresses and the host's numbers, and runs no Python. So:
 
 - Steps are of one *kind* where nothing but values in the given tensors differs: their shapes, all that is given beside
-  tensors, and what the task says that its work is fixed under (`Task.fixed`). Each kind has a graph of its own.
+  tensors, and the key that the task gives (`Task.fixed`). Each kind has a graph of its own.
 - The first steps of a kind are run as they are, on the stream where it is captured later. They are steps of the
   training like any other, so nothing that they move (norm statistics, optimiser state, generators) has to be put back;
   and what is made once, for the optimiser say, is made in them. The very first is watched: what reads a value, or
@@ -84,8 +84,9 @@ class Capture:
     ) -> None:
         """work(given). given: tensors, plain values, and tuples and lists of them.
 
-        fixed: what else the work depends on, but memory that stays; None: on the step, so it is never captured.
-        generators: what it draws from, but the device's own; seeded by the host.
+        fixed: a key for all else that decides what is computed, but for tensors that stay in place; None: the step is
+        like no other, and is never captured. generators: the work draws from these and the device's own; the host
+        seeds them.
         """
         if self.reason is not None or fixed is None:
             self.plain += 1

@@ -76,8 +76,8 @@ class Task(ABC):
 
     net: Network
     precision: str = "fp32"  # with fp16 the trainer scales the loss
-    generators: Sequence[torch.Generator] = ()  # what a step draws from, but the device's own; seeded by `prepare`
-    unlike = ""  # why no two steps are alike, where none are, so that none is captured
+    generators: Sequence[torch.Generator] = ()  # a step draws from these and the device's own; `prepare` seeds them
+    unlike = ""  # why the shapes of steps differ, if they do: then none is captured
 
     def prepare(self, step: int) -> bool:
         """Change the network before step `step`; True if it has other parameters now."""
@@ -88,9 +88,9 @@ class Task(ABC):
         """What step `step` is given, on the device: a function of (seed, step) that is the host's to find."""
 
     def fixed(self, drawn: Any) -> Hashable | None:
-        """What the work of a step is fixed under, beside the shapes and plain values in `drawn`; None: the step itself.
+        """A key for what a step computes, beside the shapes and plain values in `drawn`; None: like no other step.
 
-        Steps alike are captured in one graph, where Python runs no more: see `nas.training.capture`.
+        Steps with equal keys are captured in one graph, in which no Python runs: see `nas.training.capture`.
         """
         return ()
 
@@ -104,7 +104,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
-        """The scalar that the weights descend. Reads no value."""
+        """The scalar loss that the weights are trained on. Reads no value."""
 
 
 class Supervised(Task):
@@ -270,8 +270,8 @@ class Trainer:
     """A task, how its weights are updated, and all that changes meanwhile; saved and restored as one.
 
     steps: how many there will be. changes: what else takes part in a step. identity: what a checkpoint must agree with,
-    kind -> value, such as the genotype's hash. blame: the option to turn down where the loss is not finite. clock: of
-    the seconds that steps take. capture: whether steps are replayed from a graph, see `Capture`.
+    kind -> value, such as the genotype's hash. blame: the option to turn down where the loss is not finite. clock: what
+    measures the seconds that steps take. capture: whether steps are replayed from a graph, see `Capture`.
     compile: whether they are compiled code, see `Compiled`.
 
     Attributes: step, the next one; lr, the rate of the cells, as a step may use it (`Number`); stopped, which ends the

@@ -39,7 +39,11 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonPlan:
-    """jobs: (entry, seed), in order; waiting: those yet to train; photos: None where none is; the rest: by label."""
+    """What a comparison has to do.
+
+    jobs: (entry, seed), in order; waiting: those yet to train; photos: to train on, None where nothing waits. starts:
+    label -> the weights that it starts from; macs: label -> multiply-adds.
+    """
 
     jobs: list[tuple[Entry, int]]
     waiting: list[tuple[Entry, int]]

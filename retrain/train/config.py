@@ -21,7 +21,7 @@ __all__ = ["TrainConfig", "TrainingOptions", "from_search", "search_base"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(PhotoOptions):
-    """What one training and several that are compared are told alike: a base of their configurations.
+    """Options that a single training and a comparison of several share: a base of their configurations.
 
     Attributes:
         recipe: a name (such as default, photos_cpu, photos_gpu, minet) or a YAML file; parts of it below.
