@@ -13,8 +13,8 @@ import torch
 import retrain
 from genotypes.files import write_csv
 from nas.task import PROTOCOLS, find_pairs
-from nas.task.cache import spread
 from nas.task.evaluation import evaluate_protocols
+from nas.task.splits import spread
 
 FILE = Path(__file__).parent / "results" / "protocols.csv"
 

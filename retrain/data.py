@@ -15,8 +15,8 @@ from genotypes.files import check_file, write_atomically
 from nas.command import Command, run_command
 from nas.run import progress_bar
 from nas.task import DataError, Pair, parse_data, read_image, read_mask, resize
-from nas.task.cache import spread
 from nas.task.folders import few, size_problem, survey
+from nas.task.splits import spread
 
 __all__ = ["DataReport", "contact_sheet", "inspect"]
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import PIL
@@ -36,11 +36,11 @@ from nas.task.folders import (
 )
 from nas.task.photos import NativeSet, PhotoSet
 from nas.task.reading import READING_VERSION, DataError, header_size, read_image, read_map, read_mask, resize
+from nas.task.splits import spread
 from nas.task.synthetic import SYNTHETIC_VERSION, synthetic_set
 
-__all__ = ["PhotoOptions", "blank_kind", "open_photos", "spread", "tell_blank"]
+__all__ = ["PhotoOptions", "blank_kind", "open_photos", "tell_blank"]
 
-T = TypeVar("T")
 Blank: TypeAlias = dict[str, list[str]]  # "black" and "white": names of masks that are nothing else
 Arrays: TypeAlias = Mapping[str, np.ndarray]  # "images", "masks", and "nearest" and "teacher" where they are wanted
 Fill: TypeAlias = Callable[[Arrays], Blank]
@@ -261,13 +261,6 @@ def tell_blank(name: str, count: int, *, black: Sequence[str], white: Sequence[s
     for kind, names in (("all black (no object)", black), ("all white (no background)", white)):
         if names:
             _log.warning("%s: %d of %d masks are %s: %s", name, len(names), count, kind, few(names))
-
-
-def spread(items: list[T], limit: int | None) -> list[T]:
-    """`limit` items evenly spaced over the list (all if None): a sample without chance."""
-    if limit is None or limit >= len(items):
-        return items
-    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def _fingerprint(entries: Sequence[_Entry], size: int) -> str:

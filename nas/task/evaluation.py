@@ -26,12 +26,13 @@ from nas.allocator import keep_freed_memory
 from nas.run.progress import progress_bar
 from nas.task.augmentation import pixels
 from nas.task.batches import SEEDS_APART
-from nas.task.cache import blank_kind, open_photos, spread, tell_blank
+from nas.task.cache import blank_kind, open_photos, tell_blank
 from nas.task.folders import Pair, check_sizes, find_maps, find_pairs, is_synthetic, parse_data, refuse, size_problem
 from nas.task.photos import NativeSet, PhotoSet
 from nas.task.protocol import Protocol
 from nas.task.reading import DataError, read_ahead, read_image, read_map, read_mask, resize, write_png
 from nas.task.scores import Curves, ImageResult, ImageScore, Scores, merge
+from nas.task.splits import spread
 
 __all__ = ["Evaluation", "evaluate", "evaluate_maps", "evaluate_protocols", "open_test_sets"]
 

@@ -1,14 +1,23 @@
-"""Disjoint parts of a set: weights, architecture, held out."""
+"""Parts of a set: disjoint ones (weights, architecture, held out), and evenly spread samples."""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 
 from nas.task.batches import generator
-from nas.task.cache import spread
 
-__all__ = ["evenly", "split"]
+__all__ = ["evenly", "split", "spread"]
+
+T = TypeVar("T")
+
+
+def spread(items: list[T], limit: int | None) -> list[T]:
+    """`limit` items evenly spaced over the list (all if None): a sample without chance."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def evenly(rows: torch.Tensor, limit: int) -> torch.Tensor:

@@ -14,8 +14,8 @@ from genotypes import UserError
 from genotypes.files import writing
 from nas.deploy import INPUT, need
 from nas.task import DataError, Pair, Photograph, PhotoSet, find_pairs, open_photos, parse_data, read_image
-from nas.task.cache import spread
 from nas.task.folders import is_synthetic, pictures_in
+from nas.task.splits import spread
 
 if TYPE_CHECKING:
     import onnx
