@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
 
-from nas.report.runs import read_table
+from nas.run_files import read_table
 
 _TABLE = Path(__file__).parent / "results/five_designs.csv"
 

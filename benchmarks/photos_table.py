@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.report.runs import read_table
+from nas.run_files import read_table
 
 RESULTS = Path(__file__).parent / "results" / "photos.csv"
 COLUMNS = [(images, score) for images in ("held_out", "ECSSD") for score in ("maxF", "MAE_stretched")]

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nas.report.runs import read_table
+from nas.run_files import read_table
 from nas.task import read_image
 from retrain.predictor import load, overlay
 

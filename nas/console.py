@@ -16,6 +16,7 @@ from typing import Any
 
 from genotypes import UserError
 from nas.command import aligned, run_command, started_as
+from nas.run_files import done_of, read_run
 
 __all__ = ["COMMANDS", "main"]
 
@@ -123,8 +124,6 @@ _RESULTS |= {"gate": "gate.json", "tuning": "recipe.yaml"}
 
 
 def _row(folder: Path) -> tuple[str, str, str, str]:
-    from nas.report.runs import done_of, read_run
-
     try:
         run = read_run(folder)
         done, wanted = done_of(run) or (0, 0)

@@ -34,6 +34,7 @@ from nas.options import (
     split_owner,
     to_dict,
 )
+from nas.run_files import KINDS, kind_of
 
 __all__ = ["Command"]
 
@@ -48,7 +49,7 @@ class Command(Described, Generic[Config]):
     base: what the options given so far imply, as values of a configuration file (a search's folder, say); options and
     `--config` go before it.
     continues: (kind, noun) of the runs that are gone on with wherever --out names one, asked or not; their config.yaml
-    is then the base. kind: as in `nas.report.runs.KINDS`; noun: what messages call it.
+    is then the base. kind: as in `nas.run_files.KINDS`; noun: what messages call it.
     """
 
     config: Callable[[], Config]
@@ -110,8 +111,6 @@ class Command(Described, Generic[Config]):
         """Whether this folder holds a run that the command continues; UserError where that was asked for and is not."""
         if self.continues is None:
             return False
-        from nas.report.runs import kind_of  # loads Matplotlib
-
         kind, noun = self.continues
         found = kind_of(out) == kind
         if asked and not found:
@@ -136,8 +135,6 @@ class Command(Described, Generic[Config]):
             from_dict(chosen, values, where)
         except UserError as error:
             if "unknown key" in str(error) and Path(where).name == "config.yaml":
-                from nas.report.runs import KINDS, kind_of  # loads Matplotlib
-
                 kind = kind_of(Path(where).parent)
                 hint = "a config.yaml of an earlier version is not read; give its options anew"
                 if kind and KINDS[kind] not in {f.name for f in fields(cast(Any, chosen))}:

@@ -11,10 +11,10 @@ from genotypes import UserError, UserNote
 from genotypes.files import quoted, write_text
 from nas.report.comparison import comparison_page
 from nas.report.parts import render
-from nas.report.runs import read_run
 from nas.report.search import search_page
 from nas.report.training import training_page
 from nas.report.tuning import tuning_page
+from nas.run_files import read_run
 
 __all__ = ["ReportWarning", "report_at_the_end", "write_report"]
 

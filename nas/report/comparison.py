@@ -22,7 +22,7 @@ from nas.report.parts import (
     origin,
     photograph,
 )
-from nas.report.runs import Run, done_of, read_table
+from nas.run_files import Run, done_of, read_table
 from nas.visualize.charts import CostPoint, Dots, dots, lines, pareto, trade_off
 
 __all__ = ["comparison_page"]

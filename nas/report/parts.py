@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from genotypes import Genotype
 from genotypes.files import quoted
 from nas.command import as_started
-from nas.report.runs import Run
+from nas.run_files import Run
 from nas.visualize import render_svg
 from nas.visualize.charts import GRID, INK, MUTED, PAPER, lines, to_svg
 from nas.visualize.layout import dot_is_there

@@ -25,7 +25,7 @@ from nas.report.parts import (
     origin,
     predictions,
 )
-from nas.report.runs import Run, read_table
+from nas.run_files import Run, read_table
 from nas.visualize import Mark
 from nas.visualize.charts import CostPoint, Dots, area_colour, bars, dots, heat_map, lines, shares, trade_off
 from nas.visualize.style import operation_label

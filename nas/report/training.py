@@ -5,7 +5,7 @@ from typing import Any
 
 from genotypes.files import quoted
 from nas.report.parts import Facts, Page, Part, Section, Table, curves, drawing, number, origin, predictions
-from nas.report.runs import Run
+from nas.run_files import Run
 
 __all__ = ["training_page"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from genotypes.files import quoted
 from nas.report.parts import Facts, Page, Section, Table, charts, number, origin
-from nas.report.runs import Run, done_of, read_table
+from nas.run_files import Run, done_of, read_table
 from nas.visualize.charts import Dots, dots, lines
 
 __all__ = ["tuning_page"]

@@ -7,8 +7,8 @@ from typing import Any
 import genotypes
 from genotypes.errors import UserError, check_least
 from nas.options import from_dict, owner, read_file
-from nas.report.runs import kind_of
 from nas.run import open_device
+from nas.run_files import kind_of
 from nas.search import SearchConfig
 from nas.task import PhotoOptions
 from nas.task.folders import is_synthetic

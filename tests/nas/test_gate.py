@@ -15,7 +15,7 @@ from nas.command import run_command
 from nas.network import extreme
 from nas.options import to_yaml
 from nas.report import write_report
-from nas.report.runs import read_run
+from nas.run_files import read_run
 from nas.task import LossConfig, synthetic_set
 from nas.task.reading import write_png
 from nas.training import OptimConfig

@@ -1,4 +1,7 @@
-"""What lies in a run's folder, as plain data: pages are made from files alone, of finished and interrupted runs."""
+"""What lies in the folder of a run, finished or interrupted, as plain data. No torch.
+
+`nas.run.folder` writes these folders; commands that go on with a run, lists of runs and pages read them here.
+"""
 
 import json
 import math
@@ -12,7 +15,7 @@ from genotypes import Genotype, UserError
 from genotypes.files import read_csv
 from genotypes.yaml_io import parse_yaml, read_text
 
-__all__ = ["Run", "done_of", "kind_of", "read_run", "read_table"]
+__all__ = ["KINDS", "Run", "done_of", "kind_of", "read_run", "read_table"]
 
 Row = dict[str, Any]
 # Kind of a run -> the setting that no kind after it has.
