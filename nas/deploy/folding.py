@@ -150,9 +150,11 @@ def _averages(node: fx.Node) -> bool:
 
 
 def _conv(node: fx.Node) -> dict[str, Any]:
+    """All arguments of a convolution by name, with the defaults of those that are left out."""
     given = dict(zip(("input", "weight", *_CONV_DEFAULTS), _arguments(node), strict=False))
     return _CONV_DEFAULTS | given | dict(node.kwargs)
 
 
 def _arguments(node: fx.Node) -> tuple[Any, ...]:
+    """A node's arguments, for the type checker: which kind each is follows from the operator."""
     return node.args

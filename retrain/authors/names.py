@@ -135,7 +135,7 @@ def _csnet(genotype: Genotype) -> Names:
     return Names((*rules, *_fusion_head("oct_fuse.", "weight", scale=_HUNDRED)))
 
 
-# CSNet's depthwise and dilated convolutions keep their weight at 1/100 of what they compute with (networks.md 3.3).
+# CSNet's released code multiplies the weights of depthwise and dilated convolutions by 100 in each forward pass.
 _HUNDRED = 100.0
 
 
