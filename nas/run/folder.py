@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _CHECKPOINT = "checkpoint.pt"
+_IDENTITY = "identity.json"
 _RUNS = "runs"  # where runs go that are given no folder
 
 
@@ -71,6 +73,7 @@ class RunFolder:
     config.yaml       the resolved configuration: `--config RUN/config.yaml` repeats the run
     environment.json  versions, device, threads, git commit, and the folder in which the command was given
     checkpoint.pt     everything needed to resume (`save`, `load`)
+    identity.json     of a run without one: what it must agree with (`agree`)
     history.csv       one row an evaluation
     events/           TensorBoard
     """
@@ -118,6 +121,23 @@ class RunFolder:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def agree(self, identity: Mapping[str, str]) -> None:
+        """Note what the run is of, kind -> value, such as its photographs' fingerprint; UserError if that has changed.
+
+        For runs of many trainings: a single one says it in its checkpoint.
+        """
+        file = self.path / _IDENTITY
+        if not file.is_file():
+            self.write_text(file.name, json.dumps(identity, indent=1))
+            return
+        try:
+            before = dict(json.loads(file.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{file}: not what this program writes ({error})") from None
+        for what, now in identity.items():
+            if before.get(what) != now:
+                raise UserError(f"{self.path} began with another {what}: {before.get(what)} then, {now} now")
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run."""

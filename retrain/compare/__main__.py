@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     entries = read_entries(cfg.genotypes, cfg.space)
     plan = plan_comparison(cfg, entries)  # whatever is wrong shows before the folder is touched
     run = RunFolder.open(cfg.out, "compare", text, resume=going_on)
+    if plan.photos is not None:
+        run.agree({"set of photographs": plan.photos.fingerprint})
     run.write_text("config.yaml", text)
 
     def write(done: list[Training]) -> None:

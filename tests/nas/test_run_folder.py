@@ -36,6 +36,18 @@ def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
     RunFolder.open(str(tmp_path / "a"), "search", "").close()
 
 
+def test_what_a_run_of_many_trainings_is_of_may_not_change(tmp_path):
+    run = RunFolder.open(str(tmp_path / "a"), "gate", "")
+    run.agree({"space": "1", "set of photographs": "2 (ab)"})
+    run.agree({"set of photographs": "2 (ab)"})
+    with pytest.raises(UserError, match=r"a began with another set of photographs: 2 \(ab\) then, 2 \(cd\) now"):
+        run.agree({"set of photographs": "2 (cd)"})
+    for text in ("{", "3", '"x"'):
+        run.write_text("identity.json", text)
+        with pytest.raises(UserError, match=r"identity\.json: not what this program writes"):
+            run.agree({"space": "1"})
+
+
 def test_what_killed_runs_were_writing_is_cleared(tmp_path):
     left = tmp_path / "a/.config.yaml.123.tmp"
     left.parent.mkdir()

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -282,3 +283,11 @@ cells:
 - {name: head, template: head, inputs: [net.both]}
 outputs: [head.logits]
 """
+
+
+def test_trials_on_other_photographs_are_refused(tmp_path):
+    """Without a step there is no checkpoint that would say so."""
+    cfg = config(strategy="optuna", trials=TrialsConfig(count=1), score_steps=1, rivals=0)
+    run_search(tmp_path / "run", cfg)
+    with pytest.raises(UserError, match=r"run began with another set of photographs: 60 photographs \("):
+        run_search(tmp_path / "run", replace(cfg, data_seed=1), resume=True)

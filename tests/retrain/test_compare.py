@@ -107,6 +107,17 @@ def test_an_unfinished_training_goes_on(tmp_path, small_file, monkeypatch) -> No
     assert scores == [line.split(",")[7:] for line in whole.splitlines()]
 
 
+def test_changed_photographs_are_refused(tmp_path, small_file, pictures, capsys) -> None:
+    """A seed more was trained on the new ones, and its row stood beside those of the old."""
+    words = ("--genotypes", small_file, *TINY, "--data", pictures, "--no_latency", "--out", tmp_path / "out")
+    assert compare(*words) == 0
+    (pictures / "images/p0.png").write_bytes((pictures / "masks/p0.png").read_bytes())
+    before = (tmp_path / "out/config.yaml").read_text()
+    assert compare(*words, "--seeds", 0, 1) == 2
+    assert "out began with another set of photographs: 4 photographs" in capsys.readouterr().err
+    assert (tmp_path / "out/config.yaml").read_text() == before and compare(*words) == 0
+
+
 def test_a_changed_genotype_of_the_same_name_is_refused(tmp_path, small_file, capsys) -> None:
     out, path = tmp_path / "out", tmp_path / "mine.yaml"
     path.write_bytes(small_file.read_bytes())

@@ -91,6 +91,16 @@ def test_a_study_finds_the_better_setting_and_may_be_extended(tmp_path, small_fi
     assert "trials.count can only rise" in told and "a study with recipe.steps 3, not 5" in told
 
 
+def test_changed_photographs_are_refused(tmp_path, small_file, pictures, capsys) -> None:
+    """Their name and number alone were compared: trials on both became one table."""
+    words = ("--genotype", small_file, "--search", "optim.lr=1e-3,1e-2", *SMALL, "--data", pictures)
+    assert command(*words, "--trials.count", "1", "--out", tmp_path / "out") == 0
+    (pictures / "images/p0.png").write_bytes((pictures / "masks/p0.png").read_bytes())
+    assert command("--out", tmp_path / "out", "--trials.count", "2") == 2
+    assert "out began with another set of photographs: 4 photographs" in capsys.readouterr().err
+    assert "count: 1\n" in (tmp_path / "out/config.yaml").read_text()
+
+
 def _counting(scored: list):
     def run(space, score, *rest, **options):
         told = plain(options["scored"], changed_of)
