@@ -32,7 +32,18 @@ from nas.run import RunFolder, check_free, open_device, progress_bar, seeded
 from nas.search.members import score_network
 from nas.search.scaling import scaled_line
 from nas.strategies import member_choices
-from nas.task import AugmentConfig, Batch, Batches, LossConfig, PhotoOptions, PhotoSet, Samples, at_size, evenly, split
+from nas.task import (
+    AugmentConfig,
+    Batch,
+    Batches,
+    LossConfig,
+    PhotoOptions,
+    PhotoSet,
+    Samples,
+    at_size,
+    evenly,
+    hold_out,
+)
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 from search_spaces.spaces import SPACES, Space, space_named
 
@@ -150,7 +161,7 @@ class GateConfig(PhotoOptions):
     out: str | None = None
 
     def __post_init__(self) -> None:
-        check_least(self, members=3, repeats=1, line=0, steps=1, batch_size=2)
+        check_least(self, members=3, repeats=1, line=0, steps=1, batch_size=2, held_out_limit=1, data_seed=0)
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is a share of the photographs in 0..1, not {self.held_out}")
 
@@ -164,15 +175,18 @@ class _AtSize(Supervised):
         return at_size(x, size), at_size(y, size)
 
 
-def open_gate(cfg: GateConfig) -> tuple[Genotype, Train]:
-    """The space, and what trains its members; UserError for what cannot be read, before a folder is made."""
+def open_gate(cfg: GateConfig) -> tuple[Genotype, PhotoSet, Train]:
+    """The space, the photographs, and what trains members; UserError for what cannot be read: no folder is made yet."""
     from nas.deploy import check_runtime  # brings torch.export and sympy: a second
 
     check_runtime(cfg.runtime)
     device = open_device(cfg.device)
     space = cfg.space.build((cfg.size, cfg.size))
+    points = len(scaled_line(space, cfg.line or None))
+    if points < 2:  # `judge` would say so, after all trainings
+        raise UserError(f"line {cfg.line}: expected 2 points of uniform scaling or more; {space.name} gives {points}")
     photos = cfg.open_photos(max(space.input.size), teacher=cfg.teacher)
-    return space, _trainer(cfg, space, photos.to(device), device)
+    return space, photos, _trainer(cfg, space, photos.to(device), device)
 
 
 def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> list[GateReport]:
@@ -212,7 +226,7 @@ def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> 
 
 
 def _trainer(cfg: GateConfig, space: Genotype, photos: PhotoSet, device: torch.device) -> Train:
-    rows, held_out_rows = split(len(photos), (1 - cfg.held_out, cfg.held_out), cfg.data_seed)
+    rows, held_out_rows = hold_out(len(photos), cfg.held_out, cfg.data_seed, name=cfg.data)
     samples = partial(Samples, photos=photos, convention=space.input, device=device)
     judging = samples(rows=evenly(held_out_rows, cfg.held_out_limit))
     held_out = HeldOut(samples=judging, loss=cfg.loss, chunk=2 * cfg.batch_size)
@@ -265,8 +279,9 @@ COMMAND = Command(
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
     check_free(cfg.out, resume=resume)
-    space, train = open_gate(cfg)
+    space, photos, train = open_gate(cfg)
     run = RunFolder.open(cfg.out, "gate", to_yaml(cfg), resume=resume)
+    run.agree({"space": space.hash, "set of photographs": photos.fingerprint})
     for report in run_gate(cfg, run, space, train):
         print(
             f"\nby {COSTS[report.cost]}" + (f" in {cfg.runtime}, deployed, one thread" if report.cost == "ms" else "")

@@ -17,6 +17,7 @@ from nas.search.config import SearchConfig, export_space, open_space, study_conf
 from nas.search.objective import CostObjective, check_member_budget, open_objective
 from nas.strategies import STRATEGIES, Strategy
 from nas.task import Batches, PhotoSet, Samples, evenly, split
+from nas.task.augmentation import scaled
 from nas.training import HeldOut, check_compile
 from nas.trials import TrialsConfig, anchor_storage, check_trials
 
@@ -70,7 +71,8 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     if processes() > 1:
         _check_shared(cfg, net)
     if cfg.batch_size == 1:
-        check_single_image(net, cfg.size)
+        members = min(map(int, space.choices().get("input.size", space.input.size)))  # see pictures at their own sizes
+        check_single_image(net, members if cfg.whole_networks else scaled(cfg.size, min(cfg.augment.scales)))
     if cfg.start_from and not find_checkpoint(folder):
         _warm_start(net, cfg.start_from)
     # Whole networks are counted and measured one by one: their cost is no sum over edges.

@@ -19,7 +19,7 @@ from nas.task.photos import NativeSet, PhotoSet
 from nas.task.protocol import PROTOCOLS, Protocol, get_protocol
 from nas.task.reading import DataError, Photograph, Picture, read_image, read_mask, read_picture, resize, write_png
 from nas.task.scores import Curves, FastScores, ImageScore, Scores, fast_scores
-from nas.task.splits import evenly, split
+from nas.task.splits import evenly, hold_out, split
 from nas.task.synthetic import synthetic_set
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Protocol",
     "get_protocol",
     "DataError",
+    "hold_out",
     "split",
     "SEEDS_APART",
     "generator",

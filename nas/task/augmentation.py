@@ -27,6 +27,7 @@ __all__ = [
     "network_input",
     "normalise",
     "pixels",
+    "scaled",
     "target",
 ]
 
@@ -96,7 +97,7 @@ def draw(
     drawn = torch.rand(batch, 9, generator=generator)
     scale = grown * cfg.scales[int(torch.randint(len(cfg.scales), (), generator=generator))]
     flipped = drawn[:, 0] < cfg.flip
-    height, width = shape if scale == 1 else (max(SMALLEST, round(s * scale / _STRIDE) * _STRIDE) for s in shape)
+    height, width = (scaled(side, scale) for side in shape)
     plain = cfg.rotate == 0 and cfg.crop == 0 and cfg.vertical == 0 and (height, width) == shape
     return Draw(
         flipped=flipped,
@@ -104,6 +105,11 @@ def draw(
         colour=1 + cfg.colour * (2 * drawn[:, 6:9] - 1) if cfg.colour > 0 else None,
         shape=(height, width),
     )
+
+
+def scaled(side: int, scale: float) -> int:
+    """A side as a scale leaves it, in pixels: for other scales than 1 a multiple of 16, no less than networks take."""
+    return side if scale == 1 else max(SMALLEST, round(side * scale / _STRIDE) * _STRIDE)
 
 
 def draw_each(shapes: Sequence[tuple[int, int]], generator: torch.Generator, cfg: AugmentConfig) -> list[Draw]:

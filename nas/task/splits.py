@@ -6,9 +6,10 @@ from typing import TypeVar
 
 import torch
 
+from genotypes import UserError
 from nas.task.batches import generator
 
-__all__ = ["evenly", "split", "spread"]
+__all__ = ["evenly", "hold_out", "split", "spread"]
 
 T = TypeVar("T")
 
@@ -52,3 +53,14 @@ def split(n: int, fractions: Sequence[float], seed: int) -> list[torch.Tensor]:
         if len(part) == 0:
             raise ValueError(f"a share of {share} of {n} images is empty: give more images or a larger share")
     return parts
+
+
+def hold_out(n: int, share: float, seed: int, *, name: str) -> list[torch.Tensor]:
+    """`split` of set `name`: the rows to train on, and those held out, at least one on either side.
+
+    UserError for a single image.
+    """
+    if n < 2:
+        raise UserError(f"{name}: a single photograph cannot be both trained on and held out; give two or more")
+    share = min(max(share, 1 / n), 1 - 1 / n)
+    return split(n, (1 - share, share), seed)

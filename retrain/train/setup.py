@@ -16,7 +16,8 @@ from nas.network.member import fill_from_supernet
 from nas.network.weights import load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split, processes
-from nas.task import NativeSet, Pair, PhotoSet, Samples, open_test_sets, split
+from nas.task import NativeSet, Pair, PhotoSet, Samples, hold_out, open_test_sets
+from nas.task.augmentation import scaled
 from nas.training import METRICS, check_compile, check_patterns
 from retrain.networks import find_weights
 from retrain.train.config import TrainConfig
@@ -71,14 +72,10 @@ def open_training(cfg: TrainConfig, *, genotype: Genotype | None = None, photos:
     if photos is None:
         photos = training_photos(cfg)
     if cfg.recipe.batch_size == cfg.recipe.passes and cfg.recipe.norms == "train":
-        smallest = min(map(min, photos.shapes)) if isinstance(photos, NativeSet) else cfg.recipe.size
-        check_single_image(net, smallest)
-    count = photos.labelled
-    if count < 2:
-        raise UserError(f"{cfg.data}: a single photograph cannot be both trained on and held out; give two or more")
-    share = min(max(cfg.held_out, 1 / count), 1 - 1 / count)  # at least one image on either side
-    train_rows, held_out_rows = split(count, (1 - share, share), cfg.data_seed)
-    train_rows = torch.cat([train_rows, torch.arange(count, len(photos))])
+        side = scaled(cfg.recipe.size, cfg.recipe.first_size * min(cfg.recipe.augment.scales))
+        check_single_image(net, min(map(min, photos.shapes)) if isinstance(photos, NativeSet) else side)
+    train_rows, held_out_rows = hold_out(photos.labelled, cfg.held_out, cfg.data_seed, name=cfg.data)
+    train_rows = torch.cat([train_rows, torch.arange(photos.labelled, len(photos))])
     return TrainSetup(
         genotype=genotype,
         net=net,

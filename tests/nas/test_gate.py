@@ -108,7 +108,7 @@ def test_members_learn_from_a_teacher(tmp_path):
     cfg = replace(cfg, space=replace(cfg.space, backbone="tiny", sizes=(32, 64)), optim=OptimConfig(lr=0.01))
     errors = []
     for teacher in (None, str(tmp_path / "opposite")):
-        space, train = open_gate(replace(cfg, teacher=teacher))
+        space, _, train = open_gate(replace(cfg, teacher=teacher))
         errors.append(train(space.decide(extreme(space, "smallest")), 0)["MAE_raw"])
     assert errors[0] < 0.45 and errors[1] > 0.55
 
@@ -151,6 +151,11 @@ def test_a_tiny_gate_from_end_to_end(tmp_path, capsys):
     before = (tmp_path / "gate/members.json").read_text()
     main(["--out", str(tmp_path / "gate"), "--resume"])
     assert (tmp_path / "gate/members.json").read_text() == before
+    identity = tmp_path / "gate/identity.json"
+    identity.write_text((known := identity.read_text()).replace("40 photographs", "41 photographs"))
+    assert run_command(main, ["--out", str(tmp_path / "gate"), "--resume"]) == 2
+    assert "gate began with another set of photographs: 41 photographs" in capsys.readouterr().err
+    identity.write_text(known)
     (tmp_path / "gate/members.json").write_text(before.replace("MAE_raw", "MAE"))  # of an earlier version
     assert run_command(main, ["--out", str(tmp_path / "gate"), "--resume"]) == 2
     assert "members.json: not the trainings of a gate of this version" in capsys.readouterr().err
@@ -159,6 +164,25 @@ def test_a_tiny_gate_from_end_to_end(tmp_path, capsys):
 def test_what_cannot_be_read_leaves_no_folder(tmp_path, capsys):
     assert run_command(main, ["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "gate")]) == 2
     assert "nowhere" in capsys.readouterr().err and not (tmp_path / "gate").exists()
+
+
+def test_what_cannot_be_judged_is_refused_before_anything_is_trained(tmp_path, capsys):
+    """A line of one point was a mistake once all members were trained; a part that is empty, or one, a traceback."""
+    words = ["--backbone", "tiny", "--size", "64", "--steps", "1", "--out", str(tmp_path / "gate")]
+    for more, message in (
+        (["--data", "synthetic:20", "--line", "1"], "line 1: expected 2 points of uniform scaling or more; compact"),
+        (["--data", "synthetic:20", "--space", "fusion_cells"], "or more; fusion_cells_tiny gives 1"),
+        (["--data", "synthetic:1"], "synthetic:1: a single photograph cannot be both trained on and held out"),
+        (["--held_out_limit", "0"], "held_out_limit must be at least 1, not 0"),
+    ):
+        assert run_command(main, [*words, *more]) == 2
+        assert message in capsys.readouterr().err and not (tmp_path / "gate").exists()
+
+
+def test_of_few_photographs_one_is_held_out():
+    space = replace(space_named("compact"), backbone="tiny", sizes=(32, 64))
+    space, _, train = open_gate(GateConfig(space=space, size=64, data="synthetic:2", steps=1, batch_size=2))
+    assert train(space.decide(extreme(space, "smallest")), 0).keys() >= {"loss", "maxF", "MAE_raw"}
 
 
 def test_a_gate_is_told_from_a_search(tmp_path):
