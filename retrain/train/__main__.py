@@ -12,7 +12,7 @@ from nas.task.folders import is_synthetic
 from retrain.recipe import recipe_names
 from retrain.train import TrainConfig, open_training, train
 from retrain.train.config import search_base
-from retrain.train.training import read_scores
+from retrain.train.training import read_scores, training_of
 
 COMMAND = Command(
     config=TrainConfig,
@@ -50,8 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     until = deadline(cfg.minutes)
     check_free(cfg.out, resume=resume)
     setup = open_training(cfg)  # whatever is wrong with them shows before a folder is made
+    training = training_of(cfg, setup)
     run = RunFolder.open(cfg.out, "train", to_yaml(cfg), resume=resume, until=until)
-    result = train(cfg, run, setup=setup)
+    result = train(cfg, run, setup=setup, training=training)
     speed = f"{result.images_per_second:.0f} images/s"
     print(f"trained {result.genotype.name}: {result.steps} steps of {cfg.recipe.batch_size} images each, {speed}")
     if result.ran:

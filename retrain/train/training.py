@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 import genotypes
-from genotypes import Genotype
+from genotypes import Genotype, UserError
 from genotypes.files import write_atomically
 from nas.network import Network, batch_norms, to_device
 from nas.report import report_at_the_end
@@ -75,14 +75,21 @@ class TrainResult:
     ran: str | None = None
 
 
-def train(cfg: TrainConfig, run: RunFolder, *, setup: TrainSetup | None = None) -> TrainResult:
+def train(
+    cfg: TrainConfig,
+    run: RunFolder,
+    *,
+    setup: TrainSetup | None = None,
+    training: tuple[Trainer, Network] | None = None,
+) -> TrainResult:
     """Train, or continue the training that `run` holds. Raises Interrupted once saved, if asked to stop.
 
-    setup: what `open_training(cfg)` gave, where the caller has opened it already.
+    setup, training: what `open_training(cfg)` and `training_of(cfg, setup)` gave, where the caller has them already: a
+    mistake that they tell of leaves no folder.
     """
     setup = setup or open_training(cfg)
     genotypes.save(setup.genotype, run.path / "genotype.yaml")
-    trainer, net = training_of(cfg, setup)
+    trainer, net = training or training_of(cfg, setup)
     trainer.resume(run)
     held_out = held_out_of(cfg.recipe, setup, limit=cfg.held_out_limit)
 
@@ -200,6 +207,8 @@ def _freeze(net: Network, recipe: Recipe) -> FrozenNorms:
     for name, parameter in net.named_parameters():
         if any(re.match(pattern, name) for pattern in recipe.frozen):
             parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise UserError(f"recipe: frozen: {', '.join(recipe.frozen)} leaves no parameter to train")
     return FrozenNorms(frozen)
 
 

@@ -145,6 +145,8 @@ def test_an_existing_folder_is_not_touched_and_a_resume_must_agree(tmp_path, cap
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
     assert run_command(main, ["--out", str(tmp_path / "mine"), "--resume"]) == 2
     assert "no run to resume" in capsys.readouterr().err
+    assert run_command(main, ["--optim.groups", "[{match: cellar, lr: 1}]", "--out", str(tmp_path / "new")]) == 2
+    assert "'cellar' matches no parameter" in capsys.readouterr().err and not (tmp_path / "new").exists()
     out = tmp_path / "run"
     options = ["--strategy", "random", "--data", "synthetic:60", "--out", str(out)]
     assert run_command(main, options) == 0

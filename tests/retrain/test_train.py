@@ -26,6 +26,7 @@ from nas.task import AugmentConfig, LossConfig, batches, network_input, syntheti
 from nas.task import augment as augment_batch
 from nas.training import Diverged, HeldOut, MovingAverage, OptimConfig, Supervised, loop, precision
 from retrain import Recipe, load
+from retrain.compare.__main__ import main as compare
 from retrain.predict.__main__ import main as predict
 from retrain.train import open_training, training
 from retrain.train.__main__ import main
@@ -296,10 +297,28 @@ def test_two_photographs_are_enough_and_one_is_not(tmp_path, small_file) -> None
         open_training(config(genotype=str(small_file), data="synthetic:1"))
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--recipe.frozen", ".*"], "recipe: frozen: .* leaves no parameter to train"),  # a traceback, once
+        (["--recipe.frozen", "cellar"], "'cellar' matches no parameter"),
+        (["--recipe.optim.groups", "[{match: cellar, lr: 1}]"], "'cellar' matches no parameter"),
+        (["--recipe.dynamic_decay", "1"], "dynamic_decay needs cells of octave_block"),
+    ],
+)
+def test_what_does_not_fit_the_network_leaves_no_folder(words, message, tmp_path, small_file, capsys) -> None:
+    """The same --out was refused once the mistake was mended."""
+    shared = ["--data", "synthetic:20", "--recipe.size", "32", "--out", str(tmp_path / "run"), *words]
+    for command, option in ((main, "--genotype"), (compare, "--genotypes")):
+        assert run_command(command, [option, str(small_file), *shared]) == 2
+        assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
 def test_batches_of_one_where_the_norms_allow_them(tmp_path, small_file) -> None:
-    cfg = config(genotype=str(small_file), recipe={"batch_size": 1, "size": 32, "steps": 1})
-    with pytest.raises(UserError, match="two images or more at a time"):  # stride 32 leaves one value a channel
-        open_training(cfg)
+    smaller = ({"first_size": 0.5}, {"augment": AugmentConfig(scales=(1.0, 0.5))})  # some batches: a traceback, once
+    for changes in ({"size": 32}, *smaller):
+        with pytest.raises(UserError, match="two images or more at a time"):  # stride 32 leaves one value a channel
+            open_training(config(genotype=str(small_file), recipe={"batch_size": 1, "size": 64, "steps": 1} | changes))
     result = run_training(
         tmp_path / "run", config(genotype=str(small_file), recipe={"batch_size": 1, "size": 64, "steps": 1})
     )
