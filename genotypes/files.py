@@ -46,10 +46,14 @@ def check_file(path: Path, *, suffix: str = "", overwrite: bool) -> None:
     check_writable(path.parent)
 
 
-def check_folder(path: Path, own: Sequence[str]) -> None:
-    """UserError unless a command can write into the folder, and it holds nothing but `own`: what may be replaced."""
+def check_folder(path: Path, own: Sequence[str], *, mark: str) -> None:
+    """UserError unless a command can write into the folder, and it holds nothing but what may be replaced.
+
+    own: what the command writes; mark: the one of these files without which the others are somebody else's.
+    """
     check_writable(path)
     names = [entry.name for entry in path.iterdir()] if path.exists() else []
+    own = own if mark in names else ()
     foreign = sorted(name for name in names if name not in own and not is_temporary(name))
     if foreign:
         raise UserError(f"{path} holds files of something else ({', '.join(foreign[:5])}): choose another -o")

@@ -105,9 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.xlsx:
         check_spreadsheets()
     if options.out is not None:
-        # maps/ alone may be anyone's; an earlier report's lies beside its table.
-        is_report = (options.out / "scores.json").is_file()
-        check_folder(options.out, REPORT_FILES if is_report else ())
+        check_folder(options.out, REPORT_FILES, mark="scores.json")
     protocols = options.protocols()
     networks = load_predictors(options.weights, options.device, **loading)
     for predictor in networks.values():

@@ -170,7 +170,8 @@ def write_report(
         | item.evaluation.scores.plain()
         for item in scored
     ]
-    texts = {"table.md": markdown(scored), "table.tex": latex(scored), "scores.json": json.dumps(document, indent=1)}
+    # scores.json first: beside it the others are a report's, and may be replaced.
+    texts = {"scores.json": json.dumps(document, indent=1), "table.md": markdown(scored), "table.tex": latex(scored)}
     sheets = {"scores": _score_rows(scored), "images": _image_rows(scored, lambda item: item.evaluation.per_image)}
     worst_rows = _image_rows(scored, lambda item: item.evaluation.worst(worst))
     from nas.visualize.charts import save_figure  # matplotlib

@@ -52,7 +52,8 @@ FORMATS = {
 _EXACT = ("onnx", "pt2", "openvino", "rembg")
 _TOLERANCE = 1e-4
 _ASKED_FOR = ("int8", "rembg")
-_OWN = (*(name for name, _ in FORMATS.values()), "model.bin", "genotype.yaml", "export.json", "README.md")
+_MARK = "export.json"
+_OWN = (*(name for name, _ in FORMATS.values()), "model.bin", "genotype.yaml", _MARK, "README.md")
 _REMBG = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # by which its U2netCustomSession normalises
 _OTHER_SIZES = ((97, 131), (32, 45))  # odd ones, and features of one pixel
 _BATCHES = (1, 3)
@@ -96,7 +97,7 @@ def export(
     for side in size:
         check_side(side)
     wanted, skipped = _choose(formats, calibrate is not None)
-    check_folder(folder, _OWN)
+    check_folder(folder, _OWN, mark=_MARK)
     photographs = None if calibrate is None else open_photographs(calibrate, size, limit)
     scored = open_scored(test, photographs, size, test_limit)
     network.cpu().eval()
@@ -117,7 +118,7 @@ def export(
         )
         files.put("genotype.yaml", genotypes.dumps(network.genotype).encode())
         files.put("README.md", readme(made, wanted).encode())
-        files.put("export.json", json.dumps(asdict(made), indent=1).encode())
+        files.put(_MARK, json.dumps(asdict(made), indent=1).encode())
     return made
 
 
@@ -172,10 +173,11 @@ def _whole(folder: Path) -> Iterator[_Files]:
             scratch.mkdir()
         yield _Files(folder, scratch)
         with writing(folder):
-            for name in _OWN:
+            made = sorted(scratch.iterdir(), key=lambda file: file.name != _MARK)  # it first: it says whose they are
+            for file in made:
+                file.replace(folder / file.name)
+            for name in set(_OWN).difference(file.name for file in made):
                 (folder / name).unlink(missing_ok=True)
-            for file in scratch.iterdir():
-                file.rename(folder / file.name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if is_new and folder.is_dir() and not any(folder.iterdir()):

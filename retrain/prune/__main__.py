@@ -17,17 +17,19 @@ from genotypes.errors import UserError, check_least
 from genotypes.files import check_folder, write_text
 from nas import cost
 from nas.command import Command, as_started, run_command
-from nas.network import Network, build, reestimate_norms
+from nas.network import Network, build, check_single_image, reestimate_norms
 from nas.run import progress_bar
 from nas.run.sizes import check_side
 from nas.task import AugmentConfig, Batches, LossConfig, PhotoOptions
 from nas.training import HeldOut
+from retrain.networks import find_weights
 from retrain.predictor import load, save
 from retrain.prune import THRESHOLD, narrow_blocks, prune_channels
 from retrain.recipe import Recipe
 from retrain.train import TrainConfig, open_training
 
-_FILES = ("genotype.yaml", "weights.safetensors", "pruning.json")
+_MARK = "pruning.json"
+_FILES = ("genotype.yaml", "weights.safetensors", _MARK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +106,12 @@ anew.""",
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
     out = Path(options.out or "")
-    check_folder(out, _FILES)
+    check_folder(out, _FILES, mark=_MARK)
+    if (own := out / "weights.safetensors").is_file() and own.samefile(find_weights(options.weights)):
+        raise UserError(f"{own} is the network to prune; choose another -o")
     net = load(options.weights, options.device).network
+    if options.data and options.batch_size == 1:
+        check_single_image(net, options.size or min(net.genotype.input.size))
     if options.budget is None:
         small, before, after = prune_channels(net, options.threshold)
         photographs = _Photographs(net.genotype, options) if options.data else None
@@ -128,9 +134,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for stage, found in (scores | {"after": photographs.scores(small)}).items():
             document.setdefault(stage, {})["held_out"] = found
     document["widths"] = {way: [width, after[way]] for way, width in before.items()}
+    write_text(out / _MARK, json.dumps(document, indent=1))  # first: it says whose the others are
     genotypes.save(small.genotype, out / "genotype.yaml")
     save(out / "weights.safetensors", small)
-    write_text(out / "pruning.json", json.dumps(document, indent=1))
     _report(document, options, out)
     print(f"next    {_next(options, out, small)}")
 

@@ -148,6 +148,14 @@ def test_an_earlier_export_gives_way_and_nothing_else(exported, weights, tmp_pat
         export(network, again, formats=["pt2"])
 
 
+def test_a_readme_alone_is_somebody_elses(weights, tmp_path):
+    """It gave way to ours: without export.json the folder is none of an earlier export."""
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(UserError, match=r"holds files of something else \(README.md\)"):
+        export(retrain.load(weights).network, tmp_path, formats=["pt2"])
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
 def test_calibration_and_scored_photographs_differ(pictures):
     photographs = open_photographs(str(pictures), (32, 48), 100)
     assert photographs.calibration.shape == (2, 3, 32, 48)

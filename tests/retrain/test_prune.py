@@ -255,11 +255,16 @@ def test_command(tmp_path, capsys):
     assert not torch.allclose(small.state_dict()[key], folded[key])
     assert torch.equal(small.state_dict()["cells.head.edges.conv.weight"], folded["cells.head.edges.conv.weight"])
 
+    genotypes_of_mine = tmp_path / "mine"
+    genotypes.save(net.genotype, genotypes_of_mine / "genotype.yaml")
+
     for words, message in (
         (["--threshold", "2"], "--threshold is a norm scale in 0..1, not 2.0"),
         (["--batches", "0"], "--batches must be at least 1, not 0"),
         (["-o", str(tmp_path)], "holds files of something else"),
         (["--weights", str(tmp_path / "none")], "no weight file at"),
+        (["--weights", str(out / "weights.safetensors")], "weights.safetensors is the network to prune"),
+        (["-o", str(genotypes_of_mine)], "holds files of something else (genotype.yaml)"),
     ):
         assert run_command(main, ["--weights", str(weights), "-o", str(out), *words]) == 2
         assert message in capsys.readouterr().err
