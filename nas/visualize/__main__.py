@@ -4,10 +4,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import genotypes
-from genotypes import UserError
+from genotypes import Genotype, UserError
 from genotypes.files import check_file
 from nas.command import Command, run_command
 from nas.visualize.drawing import draw, draw_difference, network_path
@@ -65,25 +65,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(options.genotype) > 2:
         raise UserError(f"genotype: expected one, or two to compare, not {len(options.genotype)}")
     first, *others = (genotypes.load(name) for name in options.genotype)
-    found = differences(first, others[0]) if others else []
+    told, wanted = [], not options.text
     if others:
-        print("\n".join(found) or f"{first.name} and {others[0].name} do not differ")
-        if not found:
-            return
+        found = differences(first, others[0])
+        told, wanted = found or [f"{first.name} and {others[0].name} do not differ"], wanted and bool(found)
     elif options.text:
-        print(text_table(first))
-    if options.text:
-        return
+        told = [text_table(first)]
+    written = _draw(options, first, others) if wanted else []
+    print("\n".join([*told, *(f"drawn: {file}" for file in written)]))
+
+
+def _draw(options: VisualizeConfig, first: Genotype, others: Sequence[Genotype]) -> list[Path]:
+    looks: dict[str, Any] = {"engine": options.engine, "size": options.size}
     if others:
         path = _where(options.out, f"{first.name}_and_{others[0].name}", "cells")
-        written = draw_difference(first, others[0], path, engine=options.engine, size=options.size)
-    else:
-        path = _where(options.out, first.name, options.what)
-        written = draw(
-            first, path, what=options.what, engine=options.engine, size=options.size, hide_none=options.hide_none
-        )
-    for file in written:
-        print(f"drawn: {file}")
+        return draw_difference(first, others[0], path, **looks)
+    path = _where(options.out, first.name, options.what)
+    return draw(first, path, what=options.what, hide_none=options.hide_none, **looks)
 
 
 def _where(output: Path | None, name: str, what: str) -> Path:

@@ -127,12 +127,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             maps=kept,
             latency=options.latency,
         )
-    print(markdown(scored))
+    try:  # the report first: a pipe that is closed must not cost it, nor a full disk what is printed
+        if options.out is not None:
+            if maps is None:
+                shutil.rmtree(options.out / "maps", ignore_errors=True)  # an earlier report's, not of these scores
+                shutil.rmtree(options.out / "pictures", ignore_errors=True)
+            write_report(scored, options.out, worst=options.worst, sets=sets, maps=maps, spreadsheet=options.xlsx)
+    finally:
+        print(markdown(scored))
     if options.out is not None:
-        if maps is None:
-            shutil.rmtree(options.out / "maps", ignore_errors=True)  # an earlier report's, not of these scores
-            shutil.rmtree(options.out / "pictures", ignore_errors=True)
-        write_report(scored, options.out, worst=options.worst, sets=sets, maps=maps, spreadsheet=options.xlsx)
         print(f"saved   {options.out / 'table.md'} (table.tex, scores.csv, images.csv, curves.png, ... beside it)")
 
 

@@ -170,6 +170,18 @@ def test_two_genotypes_are_compared_in_words_and_drawn(tmp_path, capsys, monkeyp
     assert "drawn" not in capsys.readouterr().out
 
 
+def test_a_drawing_is_made_before_what_differs_is_printed(tmp_path, monkeypatch):
+    """`| head` ended the command before it had drawn, with exit code 0."""
+
+    def closed(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("builtins.print", closed)
+    with pytest.raises(OSError):
+        main(["fpn_tiny", "csnet_x1", "-o", str(tmp_path / "a.svg")])
+    assert (tmp_path / "a.svg").is_file()
+
+
 def test_the_command_runs_as_a_module(tmp_path):
     command = [sys.executable, "-m", "nas.visualize"]
     run = subprocess.run([*command, "fpn_tiny", "-o", "a.bmp"], cwd=tmp_path, capture_output=True, text=True)
