@@ -107,7 +107,7 @@ def write_atomically(path: str | os.PathLike[str], *, flush: bool = True) -> Ite
     """
     path = Path(path)
     # A name of 255 bytes, the most that file systems take, has no room for more.
-    temporary = path.with_name(f".{path.name.encode()[:200].decode(errors='ignore')}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{os.fsencode(path.name)[:200].decode(errors='ignore')}.{os.getpid()}.tmp")
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,9 +144,12 @@ def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """A text file (UTF-8), in one step; UserError where it cannot be written."""
+    """A text file (UTF-8), in one step; UserError where it cannot be written.
+
+    What a file's name holds that is no UTF-8 is written as \\udcff.
+    """
     with write_atomically(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def is_temporary(name: str) -> bool:

@@ -29,8 +29,8 @@ def cell(value: float | None, spec: str) -> str:
 
 
 def markdown_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """names: of the columns."""
-    head, *body = ("| " + " | ".join(cells) + " |" for cells in (names, *rows))
+    """names: of the columns. A bar in a cell is no end of it."""
+    head, *body = ("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |" for cells in (names, *rows))
     return "\n".join([head, "|" + " --- |" * len(names), *body])
 
 
@@ -70,6 +70,9 @@ def check_spreadsheets() -> None:
         raise UserError("--xlsx needs openpyxl: pip install 'sod-nas[xlsx]'")
 
 
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # what XML cannot hold
+
+
 def write_spreadsheet(path: Path, sheets: Mapping[str, Sequence[Sequence[object]]]) -> None:
     """An .xlsx file with a sheet for each table, the head first: bold, and in sight while one scrolls.
 
@@ -85,7 +88,10 @@ def write_spreadsheet(path: Path, sheets: Mapping[str, Sequence[Sequence[object]
     for name, rows in sheets.items():
         sheet = book.create_sheet(name)
         for row in rows:
-            sheet.append(list(row))
+            sheet.append([_NO_TEXT.sub("\ufffd", value) if isinstance(value, str) else value for value in row])
+            for cell in sheet[sheet.max_row]:
+                if cell.data_type == "f":  # a name that begins with = is no formula
+                    cell.data_type = "s"
         for cell in sheet[1]:
             cell.font = Font(bold=True)
         sheet.freeze_panes = "A2"

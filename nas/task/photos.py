@@ -86,7 +86,7 @@ class PhotoSet:
     @property
     def fingerprint(self) -> str:
         """How many, and a digest that changes with their names, their order and the pixels that are trained on."""
-        digest = hashlib.sha256("\n".join(self.names).encode())
+        digest = hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape"))
         place = np.arange(1, len(self) + 1)
         for pixels in (self.images, self.trained_masks, *([] if self.teacher is None else [self.teacher])):
             digest.update(str((self._sums(pixels) * place).sum()).encode())

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from genotypes.files import write_atomically
@@ -257,12 +258,21 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> None:
     options: of matplotlib's `savefig`. The same figure gives the same bytes.
     """
     metadata = {"Date": None} if path.suffix == ".svg" else None
+    _keep_dollars(figure)
     with matplotlib.rc_context({"svg.hashsalt": "figure"}), write_atomically(path) as file:
         figure.savefig(file, format=path.suffix[1:], metadata=metadata, **options)
 
 
+def _keep_dollars(figure: Figure) -> None:
+    """Names that hold dollars are no formulas; what the ticks of a logarithmic axis say is one."""
+    for text in cast("list[Text]", figure.findobj(Text)):
+        if "$" in text.get_text() and "\\mathdefault" not in text.get_text():
+            text.set_parse_math(False)
+
+
 def to_svg(figure: Figure, name: str) -> str:
     """The figure as one <svg> element; `name` keeps its ids apart from those of other figures on a page."""
+    _keep_dollars(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": FONT}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

@@ -18,6 +18,7 @@ from nas.run.sizes import parse_size
 from retrain import Predictor, load, save
 from retrain.evaluate.__main__ import main
 from retrain.evaluate.report import REPORT_FILES
+from retrain.tables import write_spreadsheet
 
 COSTS = ("--latency", "--xlsx")
 
@@ -58,6 +59,19 @@ def test_a_report_agrees_with_its_maps(trained, pictures, tmp_path, capsys) -> N
     book = load_workbook(report / "scores.xlsx")
     assert book["scores"]["A2"].value == "net" and len(list(book["images"].rows)) == 5
     assert document["maxF"] == float(row["maxF"]) and document["count"] == 4 and document["size"] == [32, 32]
+
+
+def test_a_report_is_written_before_it_is_printed(trained, pictures, tmp_path, monkeypatch) -> None:
+    """A disk that was full behind `> log.txt`, or a pipe that was closed, cost all the scoring."""
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("builtins.print", full)
+    words = ("--weights", trained / "weights.safetensors", "--data", pictures, "--quick", "-o", tmp_path / "report")
+    with pytest.raises(OSError):
+        main([*map(str, words), "--workers", "0"])
+    assert read_csv(tmp_path / "report/scores.csv") and (tmp_path / "report/curves.png").is_file()
 
 
 def test_an_earlier_report_is_replaced_whole(trained, pictures, tmp_path) -> None:
@@ -195,6 +209,18 @@ def test_maps_to_be_scored_are_not_replaced(trained, pictures, tmp_path, capsys)
         assert evaluate(*words, "--saliency", f"old={there}", *more) == 2
         assert "lies in the report that is replaced" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in report.rglob("*") if file.is_file()} == before
+
+
+def test_names_are_neither_formulas_of_a_plot_nor_of_a_spreadsheet(trained, pictures, tmp_path) -> None:
+    """`$` made matplotlib parse the rest; a cell that begins with = was computed when the file was opened."""
+    weights, report = trained / "weights.safetensors", tmp_path / "report"
+    words = ("--weights", f"a$b|^$={weights}", "--data", f"S$x^$={pictures}", "--quick", "--xlsx", "-o", report)
+    assert evaluate(*words) == 0 and (report / "curves.pdf").is_file()
+    assert (report / "table.md").read_text().startswith("| network |")
+    assert "| a$b\\|^$ | ours |" in (report / "table.md").read_text()
+    write_spreadsheet(tmp_path / "a.xlsx", {"a": [["network"], ["=1+1"]]})
+    cell = load_workbook(tmp_path / "a.xlsx")["a"]["A2"]
+    assert cell.value == "=1+1" and cell.data_type == "s"
 
 
 def test_two_rows_do_not_share_a_folder_of_maps(trained, pictures, tmp_path, capsys) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from openpyxl import load_workbook
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngImageFile
 
@@ -20,6 +21,7 @@ from retrain import load
 from retrain.evaluate.__main__ import main as evaluate
 from retrain.predict.__main__ import main
 from retrain.predictor import Predictor, overlay
+from retrain.train.__main__ import main as train
 
 
 @pytest.fixture
@@ -169,6 +171,24 @@ def test_a_name_as_long_as_names_may_be(predict, pictures, tmp_path) -> None:
     (pictures / "images/p0.png").rename(pictures / f"images/{name}.png")
     assert predict(pictures / "images", "-o", tmp_path / "maps") == 0
     assert (tmp_path / f"maps/{name}.png").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are Unicode")
+def test_names_that_are_no_unicode(predict, pictures, tmp_path, capsys) -> None:
+    """One such name ended the run with a traceback; a report was lost after all the scoring."""
+    for part in ("images", "masks"):
+        (pictures / f"{part}/p0.png").rename(pictures / f"{part}/p\udcff\x01.png")
+    assert predict(pictures / "images", "-o", tmp_path / "maps") == 0
+    assert (tmp_path / "maps/p\udcff\x01.png").is_file()
+    weights = ["--weights", "sod_s", "--saliency", f"maps={tmp_path / 'maps'}", "--data", str(pictures), "--size", "32"]
+    words = [*weights, "--quick", "--workers", "0", "-o", str(tmp_path / "report"), "--maps", "--xlsx"]
+    assert run_command(evaluate, words) == 0
+    assert "pictures,p\\udcff\x01," in (tmp_path / "report/images.csv").read_text()
+    names = [row[3].value for row in load_workbook(tmp_path / "report/scores.xlsx")["images"]]
+    assert "p\ufffd\ufffd" in names
+    training = ["--genotype", "fpn_tiny", "--data", str(pictures), "--workers", "0", "--quick", "--recipe.size", "32"]
+    training += ["--recipe.batch_size", "2", "--recipe.steps", "1", "--out", str(tmp_path / "run")]
+    assert run_command(train, training) == 0
 
 
 def test_the_same_photograph_given_twice_is_one(predict, pictures, tmp_path) -> None:
