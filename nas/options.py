@@ -208,7 +208,10 @@ def _mapping(value: Any, name: str) -> Values:
 def split_owner(value: Any, name: str) -> tuple[str | None, Values]:
     """(the name that is chosen, if any; the options): `strategy: gdas`, or `strategy: {name: gdas, probes: 2}`."""
     values = {"name": value} if isinstance(value, str) else _mapping(value, name)
-    return values.pop("name", None), values
+    chosen = values.pop("name", None)
+    if not isinstance(chosen, str | None):
+        raise UserError(f"{name}: expected the name of one, not {chosen!r}")
+    return chosen, values
 
 
 @cache

@@ -143,7 +143,16 @@ class Command(Described, Generic[Config]):
             raise
 
     def _choose(self, default: Config, sources: Sequence[_Source], words: Sequence[str]) -> Config:
-        """The default configuration of the owners that files and words name."""
+        """The default configuration of the owners that files and words name; a message names the file."""
+        for where, values in sources:
+            for f in fields(cast(Any, default)):
+                if (chosen := owner_of(f)) is not None and values.get(f.name) is not None:
+                    try:
+                        name, _ = split_owner(values[f.name], f.name)
+                        if name is not None:
+                            chosen.make(name)
+                    except UserError as error:
+                        raise UserError(f"{where}: {error}") from None
         merged = merged_sources(default, [values for _, values in sources])
         for f in fields(cast(Any, default)):
             if (chosen := owner_of(f)) is not None:
