@@ -148,9 +148,13 @@ def _line(sums: np.ndarray, times: np.ndarray) -> tuple[float, float]:
     return max(0.0, float(height - slope * middle)), slope
 
 
-def user_cache() -> Path:
-    """The folder of this user for what was measured: $XDG_CACHE_HOME/sod-nas, by default ~/.cache/sod-nas."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sod-nas"
+def user_cache() -> Path | None:
+    """The folder of this user for what was measured: $XDG_CACHE_HOME/sod-nas, by default ~/.cache/sod-nas.
+
+    None where there is no home, as in a container whose user has no name: then all is measured each time.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return None if cache.startswith("~") else Path(cache) / "sod-nas"
 
 
 class LatencyCache:

@@ -18,7 +18,7 @@ from torch import nn
 import genotypes
 import nas.cost
 from genotypes import Genotype, UserError
-from nas.cost import CostTable, cost_table, latency, lookup, places, within_budget
+from nas.cost import CostTable, cost_table, latency, lookup, places, user_cache, within_budget
 from nas.cost.latency import machine_name
 from nas.cost.measuring import prepare
 from nas.network import edge as network_edge
@@ -243,6 +243,16 @@ def _edges_lost(data: dict) -> str:
     for table in data["tables"].values():
         table["edges"].popitem()
     return json.dumps(data)
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container whose user has no name: a traceback, once, whatever the cost was."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "/a")
+    assert user_cache() == Path("/a/sod-nas")
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # KeyError
+    assert user_cache() is None
 
 
 @pytest.mark.parametrize("damage", [lambda data: "{half", lambda data: "[]", _other_machine, _no_numbers, _edges_lost])
