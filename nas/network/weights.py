@@ -44,7 +44,7 @@ def _sort_metadata(path: str) -> None:
 def load_weights(path: str | os.PathLike[str]) -> tuple[Genotype, dict[str, Tensor]]:
     """The genotype and the state dict (on the CPU) in a weight file.
 
-    Raises UserError for a file that is missing, damaged, or not one of ours.
+    Raises UserError for a file that is missing, damaged, or not one of ours, and for weights that are not finite.
     """
     if not Path(path).is_file():
         raise UserError(f"no weight file at {path}")
@@ -62,6 +62,8 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Genotype, dict[str, Tens
     genotype = _parsed(metadata, path)
     if genotype.hash != metadata.get("genotype_hash"):
         raise UserError(f"{path}: the genotype in it is not the one its weights were saved with (the hashes differ)")
+    if bad := next((key for key, value in state.items() if not value.float().isfinite().all()), None):
+        raise UserError(f"{path}: {bad} holds values that are not finite: were its weights trained to the end?")
     return genotype, state
 
 

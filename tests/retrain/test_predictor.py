@@ -91,6 +91,9 @@ def test_values_that_are_not_finite_are_refused(trained, tmp_path, wide, capsys)
     words = [str(wide / "images"), "--weights", str(tmp_path / "nan.safetensors"), "-o", str(tmp_path / "maps")]
     assert run_command(predict, words) == 2
     assert "not finite" in capsys.readouterr().err and not (tmp_path / "maps").exists()
+    # It was a traceback of retrain.export, a success of retrain.prune, and to a training too large a step.
+    with pytest.raises(UserError, match=r"nan\.safetensors: \S+ holds values that are not finite"):
+        retrain.load(tmp_path / "nan.safetensors")
 
 
 def test_import_retrain_loads_nothing_heavy() -> None:
