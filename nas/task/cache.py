@@ -20,7 +20,7 @@ import numpy as np
 import PIL
 import torch
 
-from genotypes.files import writing
+from genotypes.files import file_name, writing
 from nas.run.progress import progress_bar
 from nas.run.sizes import SMALLEST
 from nas.task.folders import (
@@ -138,7 +138,8 @@ def open_photos(
     own = _own_shapes(name, entries, size) if native else None
     view = _views(own)
     nearest = masks == "nearest" and not made and not native  # synthetic masks are drawn at the size
-    key = f"{name}-{'native' if native else size}-{_fingerprint(entries, size)}" + ("-with-nearest" if nearest else "")
+    key = f"{file_name(name)}-{'native' if native else size}-{_fingerprint(entries, size)}"
+    key += "-with-nearest" if nearest else ""
     if made:
         key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{made}" + ("-native" if native else "")
         if teacher is not None:
