@@ -196,14 +196,19 @@ def pictures_in(folder: Path, *, without: Path | None = None) -> tuple[list[Path
 def find_maps(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], str]:
     """Name -> FOLDER/NAME.png (or another picture's ending, case does not matter), as `retrain.predict` writes maps.
 
-    Also, in words, that there is no such folder, or which names have none; "" where all have one.
+    Also, in words, that there is no such folder, or which names have none or several; "" where all have one.
     """
-    files, _ = pictures_in(folder) if folder.is_dir() else ([], [])
-    there = {file.relative_to(folder).with_suffix("").as_posix().casefold(): file for file in files}
-    found = {name: there[name.casefold()] for name in names if name.casefold() in there}
-    missing = [name for name in names if name not in found]
+    if not folder.is_dir():
+        return {}, f"no such folder of maps: {folder}"
+    there = _by_key(pictures_in(folder)[0], folder, flat=False)
+    maps = {name: there.get(name.casefold(), []) for name in names}
+    maps = {name: [f for f in files if f.suffix.lower() == ".png"] or files for name, files in maps.items()}
+    missing = [name for name, files in maps.items() if not files]
+    double = [name for name, files in maps.items() if len(files) > 1]
     problem = f"{folder} lacks the maps of {len(missing)} of {len(names)} images: {few(missing)}" if missing else ""
-    return found, problem if folder.is_dir() else f"no such folder of maps: {folder}"
+    if double and not missing:
+        problem = f"{folder} holds several maps, and none as .png alone, of {len(double)} images: {few(double)}"
+    return {name: files[0] for name, files in maps.items() if files}, problem
 
 
 def _files(folder: Path, seen: set[Path]) -> Iterator[Path]:

@@ -152,7 +152,15 @@ def test_maps_of_another_tool_are_scored_like_our_own(folder, tmp_path) -> None:
         picture.resize((20, 10)).save(tmp_path / "maps/0.png")
     (small,) = evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0, quick=True)
     assert small.per_image[0] != ours.per_image[0] and small.per_image[1].MAE_raw == ours.per_image[1].MAE_raw
-    (tmp_path / "maps/1.png").unlink()
+    for ending in ("tif", "bmp"):  # beside a .png they are something else
+        (tmp_path / f"maps/1.{ending}").write_bytes((tmp_path / "maps/0.png").read_bytes())
+    (same,) = evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0, quick=True)
+    assert same.scores.MAE_raw == small.scores.MAE_raw
+    (tmp_path / "maps/1.png").rename(tmp_path / "maps/1.webp")
+    with pytest.raises(DataError, match=r"holds several maps, and none as \.png alone, of 1 images: 1"):
+        evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0)
+    for file in (tmp_path / "maps").glob("1.*"):
+        file.unlink()
     (tmp_path / "maps/x/2.png").unlink()
     with pytest.raises(DataError, match=r"lacks the maps of 2 of 3 images: 1, x/2"):
         evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0)
