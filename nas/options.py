@@ -8,6 +8,7 @@ Files are data: they are read as plain YAML, and name strategies, spaces and rec
 
 import difflib
 import math
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
@@ -133,8 +134,20 @@ def changed_of(config: Any, usual: Any = None) -> Values:
 
 
 def to_yaml(config: Any) -> str:
-    """A configuration as the YAML file that `--config` reads; options without a value are left out."""
-    return yaml.safe_dump(_without_none(to_dict(config)), sort_keys=False, allow_unicode=True)
+    """A configuration as the YAML file that `--config` reads; options without a value are left out.
+
+    UserError for what could not be read again, such as a folder's name that is no Unicode: no run could be resumed.
+    """
+    text: str = yaml.safe_dump(_without_none(to_dict(config)), sort_keys=False, allow_unicode=True)
+    try:
+        parse_yaml(text)
+    except UserError as error:
+        wrong = next((line for line in text.splitlines() if _UNREADABLE.search(line)), str(error))
+        raise UserError(f"{wrong}: expected text in Unicode; rename what is called so") from None
+    return text
+
+
+_UNREADABLE = re.compile(r"\\uD[89A-F]|\\0")  # as YAML spells what `parse_yaml` refuses
 
 
 def _default(f: "Field[Any]") -> Any:

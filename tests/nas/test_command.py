@@ -99,6 +99,13 @@ def test_the_home_folder_is_meant_where_a_shell_leaves_it_alone(tmp_path: Path, 
     assert cfg.data == (f"DUTS={tmp_path}/DUTS", "./~/x", "a~/y") and cfg.out == tmp_path / "report"
 
 
+def test_a_name_that_no_file_could_hold_is_refused_at_once() -> None:
+    """A run began, and its config.yaml could not be read when it was to be resumed."""
+    for words in (["--data", "photos\udcff"], ["--trials.storage", "a\udcffb.log"]):
+        with pytest.raises(UserError, match=r"(data|storage): \"\S+\\uDCFF\S*\": expected text in Unicode; rename"):
+            to_yaml(search(*words))
+
+
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
     cfg = search("--strategy", "drnas", "--anchor", "1e-5", "--space", "minet", "--optim.lr", "0.1")
     (tmp_path / "config.yaml").write_text(to_yaml(cfg))
