@@ -166,3 +166,6 @@ def test_commands_that_are_told_are_this_one(tmp_path, capsys):
     assert f"sod-nas report --plugin {plugin} " in page and "python -m nas.report" not in page
     assert main([*words, "--out", str(tmp_path / "b")]) == 0 and "--plugin" not in capsys.readouterr().out
     assert as_started("python -m nas.report a") == "python -m nas.report a"
+    words = ["--genotype", "fpn_tiny", "--data", "synthetic:8", "--recipe.size", "32", "--recipe.steps", "1"]
+    assert main(["tune", *words, "--search", "ema=0,0.9", "--trials.count", "1", "--out", str(tmp_path / "c")]) == 0
+    assert "next    sod-nas train --genotype" in capsys.readouterr().out
