@@ -134,9 +134,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for stage, found in (scores | {"after": photographs.scores(small)}).items():
             document.setdefault(stage, {})["held_out"] = found
     document["widths"] = {way: [width, after[way]] for way, width in before.items()}
-    write_text(out / _MARK, json.dumps(document, indent=1))  # first: it says whose the others are
+    save(out / "weights.safetensors", small)  # first: what the disk may have no room for
+    write_text(out / _MARK, json.dumps(document, indent=1))
     genotypes.save(small.genotype, out / "genotype.yaml")
-    save(out / "weights.safetensors", small)
     _report(document, options, out)
     print(f"next    {_next(options, out, small)}")
 
