@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 import genotypes
@@ -21,24 +21,21 @@ def save_weights(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor],
     metadata = {"genotype": genotypes.dumps(genotype), "genotype_hash": genotype.hash}
     # safetensors refuses memory that two names share; tied weights are none of ours, views are.
     tensors = {key: value.detach().cpu().contiguous() for key, value in state_dict.items()}
+    # Not by safetensors' own writer: it puts another file in place of the opened one, which only its owner may read.
+    content = _sorted(save(tensors, metadata))
     with write_atomically(path) as file:
-        try:
-            save_file(tensors, file.name, metadata=metadata)
-            _sort_metadata(file.name)
-        except SafetensorError as error:  # a full disk
-            raise UserError(f"{path}: cannot be written: {error}") from None
+        file.writelines(content)
 
 
-def _sort_metadata(path: str) -> None:
-    """The same content is the same bytes: safetensors writes metadata in an order that differs from call to call."""
-    with open(path, "r+b") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
-        if len(text) == size:  # else it spells something in another way
-            file.seek(8)
-            file.write(text)
+def _sorted(content: bytes) -> tuple[bytes, memoryview]:
+    """The same in two parts: safetensors writes metadata in an order that differs from call to call."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+    if len(text) != size:  # it spells something in another way
+        text = content[8 : 8 + size]
+    return content[:8] + text, memoryview(content)[8 + size :]
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[Genotype, dict[str, Tensor]]:

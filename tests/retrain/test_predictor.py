@@ -121,3 +121,5 @@ def test_the_same_weights_are_the_same_bytes(tmp_path) -> None:
     assert len({file.read_bytes() for file in files}) == 1
     again = retrain.load(files[0]).network.state_dict()
     assert all(torch.equal(value, again[key]) for key, value in net.state_dict().items())
+    (tmp_path / "any").touch()
+    assert files[0].stat().st_mode == (tmp_path / "any").stat().st_mode  # who may read other files may read these
