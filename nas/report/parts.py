@@ -233,7 +233,7 @@ def origin(run: Run, *commands: str) -> Section:
         ("python", f"{environment.get('python', '?')} on {environment.get('platform', '?')}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
         ("code", environment.get("commit") or "not in a git checkout"),
-        ("device", environment.get("gpu") or f"CPU, {environment.get('threads', '?')} threads"),
+        ("device", environment.get("gpu") or f"CPU, threads: {environment.get('threads', '?')}"),
     ]
     again = f"python -m nas.report {quoted(run.path)}      # this page again"
     files = sorted(path.name + "/" * path.is_dir() for path in run.path.iterdir() if not path.name.startswith("."))

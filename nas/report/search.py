@@ -180,8 +180,8 @@ def _worth(
         title,
         [
             Text(
-                "By how much the held-out loss rises when one edge becomes its runner-up (the second most probable "
-                "candidate), or none. A small or negative number: the choice of this edge mattered little, or was not "
+                "By how much the held-out loss rises when one edge becomes its runner-up (the most probable of "
+                "the others), or none. A small or negative number: the choice of this edge mattered little, or was not "
                 "the best one. Weights are inherited, so these are estimates."
             ),
             drawing(

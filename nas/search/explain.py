@@ -62,7 +62,7 @@ def edge_worth(
     *,
     seconds: float,
 ) -> dict[str, Any]:
-    """What each edge is worth: the loss where it alone is its runner-up (the candidate liked second), or `none`.
+    """What each edge is worth: the loss where it alone is its runner-up (the best liked of the others), or `none`.
 
     loss: of choices, all else being equal. Ends after `seconds` of wall time, edge by edge in the order of `choices`;
     `edges_left` counts those that were not reached. Returns {loss, seconds, edges_left, edges: {edge: {chosen,

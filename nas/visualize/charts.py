@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import matplotlib
 import numpy
@@ -167,7 +167,7 @@ def bars(rows: Mapping[str, Sequence[float]], names: Sequence[str], *, title: st
     axes.tick_params(axis="y", labelsize=7)
     axes.grid(axis="y", visible=False)
     if len(names) > 1:
-        _legend(axes, "lower right")
+        figure.legend(frameon=False, fontsize=7.5, labelcolor=INK, loc="outside lower right", ncols=len(names))
     return figure
 
 
@@ -315,5 +315,5 @@ def _figure(width: float, height: float, panel: Axes | None = None) -> tuple[Fig
     return figure, axes
 
 
-def _legend(axes: Axes, place: Literal["best", "lower right"] = "best") -> None:
-    axes.legend(frameon=False, fontsize=7.5, labelcolor=INK, loc=place)
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, fontsize=7.5, labelcolor=INK, loc="best")
