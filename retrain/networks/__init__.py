@@ -24,6 +24,10 @@ def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
     """
     if str(name_or_path) in network_names():
         return _FOLDER / f"{name_or_path}.safetensors"
+    if Path(name_or_path).is_dir():
+        raise UserError(
+            f"{name_or_path} is a folder, expected a weight file, as {Path(name_or_path) / 'weights.safetensors'}"
+        )
     if not Path(name_or_path).is_file():
         known = ", ".join(network_names()) or "none"
         raise UserError(f"no weight file at {name_or_path}, and no network of that name; known: {known}")

@@ -112,6 +112,8 @@ async def _body(request: Request, limits: Limits) -> bytes:
     from starlette.requests import ClientDisconnect
 
     most = limits.megabytes * 1e6
+    if request.headers.get("content-type", "").startswith("multipart/"):  # curl -F, and forms of pages
+        raise _Refused(415, "a form was sent, expected the photograph's bytes alone: curl --data-binary @cat.jpg")
     too_large = _Refused(413, f"the file is larger than {limits.megabytes:g} MB")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from typing import TYPE_CHECKING
@@ -44,10 +45,10 @@ class Server:
         try:
             self._socket = socket.create_server((host, port), family=family)
         except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(
-                f"cannot listen at {host}, port {port}: {reason}; --port 0 takes any that is free"
-            ) from None
+            reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0]
+            wrong_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+            needed = "--host is an address of this machine" if wrong_host else "--port 0 takes any that is free"
+            raise UserError(f"cannot listen at {host}, port {port}: {reason}; {needed}") from None
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         # No log of who asked for what; the header would tell which versions run here.

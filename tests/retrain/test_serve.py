@@ -111,6 +111,12 @@ def test_what_is_no_photograph_is_refused_in_words(ask, body, status, message):
     assert (found, message in text.decode()) == (status, True), text
 
 
+def test_a_form_is_refused_in_words(ask):
+    form = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + photograph() + b"\r\n--x--\r\n"
+    status, text = ask("POST", "/map", form, Content_Type="multipart/form-data; boundary=x")
+    assert status == 415 and b"a form was sent, expected the photograph's bytes alone" in text
+
+
 def test_a_slow_upload_ends_and_others_go_on(server, ask):
     host, _, port = server.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=60) as slow:
@@ -141,11 +147,12 @@ def test_user_errors(server, trained, capsys, monkeypatch):
     weights = ["--weights", str(trained / "weights.safetensors")]
     taken = server.url.rpartition(":")[2]
     for words, message in (
-        (["--port", taken], f"port {taken}"),
+        (["--port", taken], f"port {taken}: Address already in use; --port 0"),
         (["--port", "99999"], "--port must be 0 to 65535"),
-        (["--host", "203.0.113.1"], "cannot listen at 203.0.113.1"),
+        (["--host", "203.0.113.1"], "assign requested address; --host is an address of this machine"),
+        (["--weights", str(trained)], f"is a folder, expected a weight file, as {trained / 'weights.safetensors'}"),
         (["--limits.seconds", "0"], "limits.seconds must be more than 0"),
-        (["--device", "mars"], "mars"),
+        (["--device", "mars"], "device 'mars': expected cpu, cuda, cuda:N or auto"),
     ):
         assert run_command(main, [*weights, *words]) == 2
         assert message in capsys.readouterr().err
