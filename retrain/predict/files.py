@@ -42,10 +42,10 @@ def plan(
     """A job for each file given ("-" is standard input) and for each picture below each folder given.
 
     Maps go to FOLDER/NAME.png, the rest to FOLDER/KIND/NAME.png; NAME is a file's stem, with the path below the folder
-    that was given, and with its ending where two photographs differ in that alone. FOLDER itself is not searched.
-    Raises UserError, before anything is written, for a missing input, a folder without pictures, two photographs of one
-    name, a FOLDER that cannot be written into, and a file that is there already where `there` refuses it; one of the
-    inputs is never overwritten.
+    that was given, and with its ending where two photographs differ in that alone. A FOLDER below one that was given is
+    not searched. Raises UserError, before anything is written, for a missing input, a folder without pictures, two
+    photographs of one name, a FOLDER that cannot be written into or was given to be searched, and a file that is there
+    already where `there` refuses it; one of the inputs is never overwritten.
     """
     check_writable(folder)
     found: dict[Path, tuple[str, str]] = {}  # where a file really is: how it was given, its name
@@ -55,8 +55,9 @@ def plan(
         if text == "-":
             found[Path("/dev/stdin")] = ("-", "stdin")
         elif path.is_dir():
-            within = folder if folder.resolve() != path.resolve() else None  # maps of before are no photographs
-            pictures, others = pictures_in(path, without=within)
+            if folder.resolve() == path.resolve():
+                raise UserError(f"maps in {path} would be taken for photographs the next time: choose another -o")
+            pictures, others = pictures_in(path, without=folder)
             left_out += [str(path / other) for other in others]
             if not pictures:
                 raise UserError(f"{path} holds no image that Pillow reads")

@@ -136,8 +136,12 @@ def test_existing_maps_stop_the_command_unless_told(predict, pictures, tmp_path,
 def test_an_input_is_never_overwritten(predict, pictures, capsys) -> None:
     folder = pictures / "images"
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    assert predict(folder, "-o", folder, "--overwrite") == 2
-    assert "is one of the photographs" in capsys.readouterr().err
+    for photos, message in (
+        (sorted(folder.iterdir()), "is one of the photographs"),
+        ([folder], "would be taken for photographs the next time"),
+    ):
+        assert predict(*photos, "-o", folder, "--overwrite") == 2
+        assert message in capsys.readouterr().err
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
