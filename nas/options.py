@@ -284,7 +284,7 @@ def type_text(kind: Any, *, several: bool = False) -> str:
     if origin is Literal:
         return " or ".join(map(str, args))
     if origin is tuple:
-        return f"{'several' if args[-1] is ... else len(args)} {type_text(args[0], several=True)}"
+        return f"{'one or more' if args[-1] is ... else len(args)} {type_text(args[0], several=True)}"
     if origin in (dict, Mapping):
         return f"names with {type_text(args[1], several=True)}, such as {{a: b}}"
     one, more = _WORDS.get(kind, (getattr(kind, "__name__", str(kind)),) * 2)

@@ -116,12 +116,15 @@ def readme(made: Exported, formats: Sequence[str]) -> str:
     """README.md of the folder."""
     height, width = made.size
     fill = {"height": height, "width": width}
+    rembg_alone = list(formats) == ["rembg"]
+    inside = "the sigmoid is inside" if rembg_alone else "normalisation and sigmoid are inside"
+    levels = "normalised as rembg does it" if rembg_alone else "0 to 1"
     parts = [
         f"# {made.genotype}",
         "Salient object detection: for every pixel the probability that it belongs to the object people look at first. "
         f"The architecture is `genotype.yaml` (hash `{made.hash[:12]}`), written by `sod-nas` with norms folded into "
-        "convolutions; normalisation and sigmoid are inside.",
-        "Input `picture`: float32 `[batch, 3, height, width]`, RGB, 0 to 1, any sides from 32 up "
+        f"convolutions; {inside}.",
+        f"Input `picture`: float32 `[batch, 3, height, width]`, RGB, {levels}, any sides from 32 up "
         f"({height} x {width} is what the network is meant for). Output `probability`: float32 "
         "`[batch, 1, height, width]`, 0 to 1.",
     ]

@@ -110,7 +110,8 @@ def test_for_rembg_takes_what_rembg_normalises(weights, tmp_path):
     with torch.inference_mode():
         expected = PictureNetwork(retrain.load(weights).network)(torch.from_numpy(photo))[:, 0].numpy()
     assert np.abs(found - expected).max() <= 1e-4
-    assert "u2net_custom" in (tmp_path / "r" / "README.md").read_text()
+    text = (tmp_path / "r" / "README.md").read_text()
+    assert "u2net_custom" in text and "RGB, normalised as rembg does it" in text and "normalisation" not in text
 
 
 @pytest.mark.exports
