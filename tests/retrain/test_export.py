@@ -63,10 +63,11 @@ def test_every_file_is_checked_timed_and_listed(exported, weights):
 
 
 @pytest.mark.exports
-def test_the_readmes_first_code_is_whole_whatever_the_formats(exported, weights, pictures, tmp_path):
+@pytest.mark.parametrize("word", ["pt2", "openvino"])
+def test_the_readmes_first_code_is_whole_whatever_the_formats(exported, weights, pictures, tmp_path, word):
     """Of an export without ONNX it began in the middle of a program."""
-    folder = tmp_path / "torch"
-    assert run_command(main, ["--weights", str(weights), "-o", str(folder), "--formats", "pt2", "--size", "48,64"]) == 0
+    folder = tmp_path / "alone"
+    assert run_command(main, ["--weights", str(weights), "-o", str(folder), "--formats", word, "--size", "48,64"]) == 0
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
     Image.open(pictures / "images" / "p1.png").convert("RGB").save(folder / "photo.jpg", quality=95)
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
