@@ -33,7 +33,10 @@ COMMANDS = {
     "evaluate": ("retrain.evaluate", "score weight files on data sets"),
     "predict": ("retrain.predict", "maps and cut-outs of photographs"),
     "serve": ("retrain.serve", "a page on this machine: drop a photograph, see its map and cut-out"),
-    "prune": ("retrain.prune", "drop the channels of a trained CSNet whose norm scales vanished"),
+    "prune": (
+        "retrain.prune",
+        "a smaller network out of a trained one: within a budget, or a CSNet less vanished channels",
+    ),
     "export": ("retrain.export", "ONNX, OpenVINO, torch.export, int8: files that run without this package"),
     "data": ("retrain.data", "what a set of photographs holds, and what is wrong with it"),
     "authors": ("retrain.authors", "turn the papers' released weights into weight files"),

@@ -49,6 +49,7 @@ class TuneConfig(PhotoOptions):
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weights of the same network to start from: a name such as sod_s, or a file.
         held_out: share of the photographs that trials are judged by and never trained on.
+        held_out_limit: at most so many of them are looked at while training, for the pruner; all judge at the end.
         evaluate_every: steps between looks at a trial, for the pruner; 0 for a fifth of its steps.
         workers: processes that score; 0 for none beside this one.
         device: cpu, cuda, or auto.
@@ -64,6 +65,7 @@ class TuneConfig(PhotoOptions):
     backbone_weights: str | None = None
     init: str | None = None
     held_out: float = 0.1
+    held_out_limit: int = 200
     evaluate_every: int = 0
     workers: int = 0
     device: str = "cpu"
@@ -236,8 +238,9 @@ def tune(cfg: TuneConfig, run: RunFolder | None = None, *, opened: _Opened | Non
     opened = opened or _open(cfg, run.began.get("folder") if run else None)
     genotype, photos = opened.genotype, opened.photos
     some = next(iter(photos.values()))
-    left_out = ("genotype", "search", "data", "limit", "cache", "trials", "evaluate_every", "workers", "device", "out")
-    alike = comparable(cfg, left_out, files=("backbone_weights", "init"))
+    left_out = ("genotype", "search", "data", "limit", "cache", "trials", "workers", "device", "out")
+    pruners = ("held_out_limit", "evaluate_every")
+    alike = comparable(cfg, (*left_out, *pruners), files=("backbone_weights", "init"))
     scored = {"tuning": alike, "genotype": genotype.hash, "photographs": [some.name, len(some)]}
     return run_trials(
         opened.space,
@@ -276,7 +279,7 @@ def _score(
     config = _training(cfg, recipe)
     setup = open_training(config, genotype=genotype, photos=photos[recipe.size, recipe.masks])
     trainer, net = training_of(config, setup)
-    held_out = held_out_of(recipe, setup)
+    held_out = held_out_of(recipe, setup, limit=config.held_out_limit)
     value = _OBJECTIVES[cfg.objective][1]
 
     def row() -> dict[str, Any]:

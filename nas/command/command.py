@@ -18,7 +18,7 @@ from typing import Any, Generic, cast
 from genotypes import UserError
 from genotypes.plugins import load_plugin
 from nas.command.help import Described, Help
-from nas.command.running import note_plugins
+from nas.command.running import as_started, note_plugins
 from nas.command.words import Words, from_home, peek, split, take, take_help
 from nas.options import (
     Config,
@@ -75,7 +75,7 @@ class Command(Described, Generic[Config]):
         default = self.config()
         if topic is not None:
             chosen = self._choose(default, sources, words)
-            print(Help(self, chosen, explicit=chosen != default).text(topic))
+            print(as_started(Help(self, chosen, explicit=chosen != default).text(topic)))
             raise SystemExit(0)
         asked = bool(self.resume or self.continues) and "--resume" in words
         if asked:

@@ -66,42 +66,44 @@ def _feet(scored: Sequence[Scored]) -> list[str]:
     return [protocol.told() for protocol in dict.fromkeys(item.evaluation.protocol for item in scored)]
 
 
+def _computed(scored: Sequence[Scored]) -> list[str]:
+    """The metrics that any of them has: quick scores are F-measures and MAE alone."""
+    return [metric for metric in _METRICS if any(not math.isnan(getattr(i.evaluation.scores, metric)) for i in scored)]
+
+
 def markdown(scored: Sequence[Scored]) -> str:
-    """A row for each network, set and protocol, every metric, and the conventions below."""
-    columns, rows = _columns(scored), []
+    """A row for each network, set and protocol, every metric that was computed, and the conventions below."""
+    columns, metrics, rows = _columns(scored), _computed(scored), []
     for item in scored:
         values = asdict(item.evaluation.scores)
         rows.append(
-            [*_cells(item, columns), str(values["count"]), *(cell(values[metric], ".4f") for metric in _METRICS)]
+            [*_cells(item, columns), str(values["count"]), *(cell(values[metric], ".4f") for metric in metrics)]
         )
-    table = markdown_table([*columns, "images", *_METRICS], rows)
+    table = markdown_table([*columns, "images", *metrics], rows)
     return "\n".join([table, "", _conventions(scored), "", *(f"- {foot}" for foot in _feet(scored)), ""])
 
 
 def latex(scored: Sequence[Scored]) -> str:
     """The same as a `tabular` for booktabs; the best of each set and protocol is bold; conventions as comments."""
-    filled = [
-        metric for metric in _METRICS if any(not math.isnan(getattr(i.evaluation.scores, metric)) for i in scored)
-    ]
-    columns, rows = _columns(scored), []
+    columns, metrics, rows = _columns(scored), _computed(scored), []
     best: dict[tuple[str, str, str], float] = {}
     for item in scored:
         values = asdict(item.evaluation.scores)
-        rows.append([*_cells(item, columns), *(cell(values[metric], ".4f") for metric in filled)])
-        for metric in filled:
+        rows.append([*_cells(item, columns), *(cell(values[metric], ".4f") for metric in metrics)])
+        for metric in metrics:
             key = (item.evaluation.name, item.evaluation.protocol.name, metric)
             if not math.isnan(values[metric]):
                 best[key] = (min if metric in _LOWER else max)(best.get(key, values[metric]), values[metric])
     bold = {
         (i, len(columns) + j)
         for i, item in enumerate(scored)
-        for j, metric in enumerate(filled)
+        for j, metric in enumerate(metrics)
         if len(scored) > 1
         and getattr(item.evaluation.scores, metric)
         == best.get((item.evaluation.name, item.evaluation.protocol.name, metric))
     }
     told = [*_conventions(scored).splitlines(), *_feet(scored)]
-    return latex_table([*columns, *filled], rows, left=len(columns), bold=bold, comments=told)
+    return latex_table([*columns, *metrics], rows, left=len(columns), bold=bold, comments=told)
 
 
 def _score_rows(scored: Sequence[Scored]) -> list[list[object]]:

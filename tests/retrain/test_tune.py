@@ -101,6 +101,26 @@ def test_changed_photographs_are_refused(tmp_path, small_file, pictures, capsys)
     assert "count: 1\n" in (tmp_path / "out/config.yaml").read_text()
 
 
+def test_looks_at_a_trial_score_a_part_and_its_end_all(tmp_path, small_file, monkeypatch) -> None:
+    """Of DUTS-TR a look at all took 40 s of a core, five times a trial."""
+    looked, judged = [], []
+    held_out_of, evaluate = tune.held_out_of, tune.evaluate
+
+    def look(*given, limit):
+        looked.append(limit)
+        return held_out_of(*given, limit=limit)
+
+    def judge(predict, photos, **options):
+        judged.append(len(photos))
+        return evaluate(predict, photos, **options)
+
+    monkeypatch.setattr(tune, "held_out_of", look)
+    monkeypatch.setattr(tune, "evaluate", judge)
+    words = ("--genotype", small_file, "--search", "optim.lr=1e-3,1e-2", *TINY, "--held_out", "0.2")
+    assert command(*words, "--held_out_limit", "2", "--trials.count", "1", "--out", tmp_path / "out") == 0
+    assert looked == [2] and judged == [5]
+
+
 def _counting(scored: list):
     def run(space, score, *rest, **options):
         told = plain(options["scored"], changed_of)
