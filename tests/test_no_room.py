@@ -194,11 +194,13 @@ def test_a_journal_that_cannot_grow_is_named(tmp_path):
 def test_an_export_is_whole_or_not_there(tmp_path):
     folder = tmp_path / "deployed"
     folder.mkdir()
-    (folder / "model.pt2").write_text("earlier")
+    earlier = {"export.json": "{}", "model.pt2": "earlier"}
+    for name, text in earlier.items():
+        (folder / name).write_text(text)
     told = rf"{folder}/model.pt2: cannot be written: File too large"
     with pytest.raises(UserError, match=told), files_of_at_most(30_000):  # torch's own writer ends the process
         export(network(), folder, formats=["pt2"], size=(32, 32))
-    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("model.pt2", "earlier")]
+    assert {path.name: path.read_text() for path in folder.iterdir()} == earlier
 
 
 def test_openvino_says_that_it_could_not_write(tmp_path):

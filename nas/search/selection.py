@@ -1,12 +1,13 @@
 """From a trained supernet to the genotype: derived ones compete, or a study tries many; beside random ones."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genotypes import Genotype, save
+from genotypes import Genotype, UserError, save
 from genotypes.files import quoted
 from nas.guard import CollapseGuard, Stop
 from nas.report import report_at_the_end
@@ -91,7 +92,10 @@ class Candidates(Change):
 def select(
     cfg: SearchConfig, run: RunFolder, setup: SearchSetup, strategy: Strategy, candidates: Candidates
 ) -> SearchResult:
-    """Decide, compare with chance, and write genotype.yaml, its drawing, scores.json and report.html."""
+    """Decide, compare with chance, and write genotype.yaml, its drawing, scores.json and report.html.
+
+    UserError where everything diverged: there is nothing to choose from.
+    """
     study = _Study(cfg, run, setup, strategy)
     front: tuple[Path, ...] = ()
     liking: Mapping[str, Mapping[str, float]] = strategy.probabilities()
@@ -113,6 +117,8 @@ def select(
         candidates.remember(_derived(strategy, setup))
         judged = [(choices, study.scores(choices)) for choices in candidates.derived]
         choices, scores = min(judged, key=lambda pair: pair[1]["loss"])
+    if scores and not math.isfinite(scores["loss"]):
+        raise UserError(f"{run.path}: nothing was found: all that was tried diverged; try a smaller --optim.lr")
     rivals = study.rivals(scores["loss"]) if scores else None
     genotype = setup.export.decide(choices, name=f"{setup.space.name}_{cfg.strategy.name}")
     save(genotype, run.path / "genotype.yaml")

@@ -289,6 +289,7 @@ def page_svg(svg: str, name: str) -> str:
 
 def to_pixels(figure: Figure) -> numpy.ndarray:
     """The figure as uint8[H, W, 3]."""
+    _keep_dollars(figure)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return numpy.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -291,3 +291,11 @@ def test_trials_on_other_photographs_are_refused(tmp_path):
     run_search(tmp_path / "run", cfg)
     with pytest.raises(UserError, match=r"run began with another set of photographs: 60 photographs \("):
         run_search(tmp_path / "run", replace(cfg, data_seed=1), resume=True)
+
+
+def test_where_every_trial_diverged_nothing_is_found(tmp_path):
+    """The first of them was, with exit code 0."""
+    cfg = config(strategy="optuna", trials=FEW, score_steps=3, rivals=0, optim=OptimConfig(lr=1e20))
+    with pytest.raises(UserError, match="run: nothing was found: all that was tried diverged"):
+        run_search(tmp_path / "run", cfg)
+    assert not (tmp_path / "run/genotype.yaml").exists()
