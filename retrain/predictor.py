@@ -48,7 +48,7 @@ class PredictorOptions:
     """How a command runs networks: the base of its configuration.
 
     Attributes:
-        size: input side, or H,W, best a multiple of 32, or else of 16 (default: what the genotype says).
+        size: input side, or H,W (default: what the genotype says); best a multiple of 32, or else of 16.
         antialias: read four points where photographs shrink, as CSNet's own scripts do.
         batch_size: photographs at a time.
         device: cpu, cuda or auto.
