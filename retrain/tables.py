@@ -5,6 +5,7 @@ import io
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from genotypes import UserError
@@ -89,9 +90,9 @@ def write_spreadsheet(path: Path, sheets: Mapping[str, Sequence[Sequence[object]
         sheet = book.create_sheet(name)
         for row in rows:
             sheet.append([_NO_TEXT.sub("\ufffd", value) if isinstance(value, str) else value for value in row])
-            for cell in sheet[sheet.max_row]:
-                if cell.data_type == "f":  # a name that begins with = is no formula
-                    cell.data_type = "s"
+        for cell in chain.from_iterable(sheet.iter_rows()):
+            if cell.data_type == "f":  # a name that begins with = is no formula
+                cell.data_type = "s"
         for cell in sheet[1]:
             cell.font = Font(bold=True)
         sheet.freeze_panes = "A2"
