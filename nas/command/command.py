@@ -144,22 +144,18 @@ class Command(Described, Generic[Config]):
 
     def _choose(self, default: Config, sources: Sequence[_Source], words: Sequence[str]) -> Config:
         """The default configuration of the owners that files and words name; a message names the file."""
-        for where, values in sources:
-            for f in fields(cast(Any, default)):
-                if (chosen := owner_of(f)) is not None and values.get(f.name) is not None:
-                    try:
-                        name, _ = split_owner(values[f.name], f.name)
-                        if name is not None:
-                            chosen.make(name)
-                    except UserError as error:
-                        raise UserError(f"{where}: {error}") from None
-        merged = merged_sources(default, [values for _, values in sources])
         for f in fields(cast(Any, default)):
-            if (chosen := owner_of(f)) is not None:
-                name = next(iter(peek(words, f.name, f"{f.name}.name")), None)
-                name = name or split_owner(merged.get(f.name) or {}, f.name)[0]
-                if name is not None:
-                    default = replace(cast(Any, default), **{f.name: chosen.make(name)})
+            if (owner := owner_of(f)) is None:
+                continue
+            word = next(iter(peek(words, f.name, f"{f.name}.name")), None)
+            for where, values in [*sources, ("", {f.name: word})]:  # the last one that names an owner is right
+                if values.get(f.name) is None:
+                    continue
+                try:
+                    if (name := split_owner(values[f.name], f.name)[0]) is not None:
+                        default = replace(cast(Any, default), **{f.name: owner.make(name)})
+                except UserError as error:
+                    raise UserError(f"{where}: {error}" if where else str(error)) from None
         return default
 
     def _elsewhere(self, chosen: Config) -> dict[str, str]:
