@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{own} is the network to prune; choose another -o")
     net = load(options.weights, options.device).network
     if options.data and options.batch_size == 1:
-        check_single_image(net, options.size or min(net.genotype.input.size))
+        check_single_image(net, options.size or net.genotype.input.size[0])
     if options.budget is None:
         small, before, after = prune_channels(net, options.threshold)
         photographs = _Photographs(net.genotype, options) if options.data else None
