@@ -27,7 +27,7 @@ from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.tables import markdown_table
 from retrain.train import TrainConfig, open_training, training_photos
 from retrain.train.config import search_base
-from retrain.train.training import held_out_of, recipe_changes, training_of
+from retrain.train.training import check_recipe, held_out_of, training_of
 
 __all__ = ["TuneConfig", "candidates", "changed", "tune"]
 
@@ -172,7 +172,7 @@ def _open(cfg: TuneConfig, began: str | None = None) -> _Opened:
     def check(choices: Mapping[str, Any]) -> None:
         recipe = changed(cfg.recipe, {**usual, **choices})
         setup = open_training(_training(cfg, recipe), genotype=genotype, photos=photos[recipe.size, recipe.masks])
-        recipe_changes(setup.net, recipe)
+        check_recipe(recipe, setup.net)
 
     check({})
     for name in _of_the_network(space):

@@ -18,7 +18,7 @@ from nas.search.objective import CostObjective, check_member_budget, open_object
 from nas.strategies import STRATEGIES, Strategy
 from nas.task import Batches, PhotoSet, Samples, evenly, split
 from nas.task.augmentation import scaled
-from nas.training import HeldOut, check_compile, check_patterns
+from nas.training import HeldOut, check_compile, check_groups
 from nas.trials import TrialsConfig, anchor_storage, check_trials
 
 __all__ = ["SearchSetup", "open_search"]
@@ -67,7 +67,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     with seeded(cfg.seed):
         net = cfg.strategy.supernet(space, cfg.backbone_weights)
     net = to_device(net, device)
-    check_patterns("optimiser: groups", tuple(rule.match for rule in cfg.optim.groups), net)
+    check_groups(cfg.optim, net)
     check_split(cfg.batch_size, device)
     if processes() > 1:
         _check_shared(cfg, net)

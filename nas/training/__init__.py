@@ -18,7 +18,15 @@ from nas.training.loop import (
     Trainer,
     fit,
 )
-from nas.training.optim import OptimConfig, OptimGroup, check_patterns, make_optimizer, schedule, set_progress
+from nas.training.optim import (
+    OptimConfig,
+    OptimGroup,
+    check_groups,
+    check_patterns,
+    make_optimizer,
+    schedule,
+    set_progress,
+)
 from nas.training.precision import fastest_precision, run_in
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
     "Totals",
     "Trainer",
     "check_compile",
+    "check_groups",
     "check_patterns",
     "fastest_precision",
     "fit",

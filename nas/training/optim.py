@@ -15,6 +15,7 @@ from nas.run.graphs import capturable
 __all__ = [
     "OptimConfig",
     "OptimGroup",
+    "check_groups",
     "check_patterns",
     "load_optimizer",
     "make_optimizer",
@@ -105,6 +106,11 @@ def check_patterns(what: str, patterns: tuple[str, ...], net: nn.Module | None =
             )
 
 
+def check_groups(cfg: OptimConfig, net: nn.Module) -> None:
+    """UserError for a group that matches no parameter."""
+    check_patterns("optimiser: groups", tuple(rule.match for rule in cfg.groups), net)
+
+
 def make_optimizer(net: nn.Module, cfg: OptimConfig, *, scaled: bool = False) -> torch.optim.Optimizer:
     """An optimiser with four groups: cells and backbone, each with and without weight decay; and those of `cfg.groups`.
 
@@ -112,7 +118,7 @@ def make_optimizer(net: nn.Module, cfg: OptimConfig, *, scaled: bool = False) ->
     scaled: a gradient scaler calls it, and it must leave out a step itself without a value read: that is fused, too.
     Raises UserError for a group that matches nothing.
     """
-    check_patterns("optimiser: groups", tuple(rule.match for rule in cfg.groups), net)
+    check_groups(cfg, net)
     kinds: dict[tuple[int, bool, bool], list[nn.Parameter]] = {}
     module = getattr(net, "backbone", None)
     backbone = {id(p) for p in module.parameters()} if isinstance(module, nn.Module) else set()

@@ -16,7 +16,7 @@ from nas.training import Diverged
 from retrain.compare.config import CompareConfig, starts, train_config
 from retrain.compare.entries import Entry
 from retrain.train import TrainConfig, open_training, train, training_photos
-from retrain.train.training import read_scores, training_of
+from retrain.train.training import check_recipe, read_scores
 
 __all__ = ["ComparisonPlan", "Training", "compare", "left_out", "plan_comparison", "run_folder"]
 
@@ -66,7 +66,7 @@ def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> ComparisonPlan:
     photos = training_photos(next(iter(configs.values()))) if waiting else None
     for entry in {entry.label: entry for entry, _ in waiting}.values():
         config = configs[entry.label, cfg.seeds[0]]
-        training_of(config, open_training(config, genotype=entry.genotype, photos=photos))
+        check_recipe(config.recipe, open_training(config, genotype=entry.genotype, photos=photos).net)
     size = (cfg.recipe.size, cfg.recipe.size)
     macs = {entry.label: count(entry.genotype, size).macs for entry in entries}
     return ComparisonPlan(jobs=jobs, waiting=waiting, photos=photos, starts=start, macs=macs)

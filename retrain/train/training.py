@@ -31,6 +31,7 @@ from nas.training import (
     Supervised,
     SupervisedNative,
     Trainer,
+    check_groups,
     check_patterns,
     fit,
     registered_listeners,
@@ -47,6 +48,7 @@ __all__ = [
     "FrozenNorms",
     "TrainResult",
     "best_row",
+    "check_recipe",
     "held_out_of",
     "read_scores",
     "recipe_changes",
@@ -184,6 +186,12 @@ def recipe_changes(net: Network, recipe: Recipe) -> tuple[list[Change], Network]
         return changes, net
     average = MovingAverage(net, recipe.ema)
     return [*changes, average], average.net
+
+
+def check_recipe(recipe: Recipe, net: Network) -> None:
+    """UserError where the recipe does not fit the network, which is changed: it is not to be trained afterwards."""
+    recipe_changes(net, recipe)
+    check_groups(recipe.optim, net)
 
 
 class FrozenNorms(Change):

@@ -153,6 +153,10 @@ def test_what_is_wrong_shows_before_a_folder_is_made(tmp_path, small_file, capsy
         (("optim.lr=1e-3", "--data", tmp_path / "nowhere"), "no such folder"),
         (("optim.lr=1e-3", "--genotype", "nothing"), "no genotype of that name"),
         (("optim.lr=1e-3", "--evaluate_every", "-3"), "evaluate_every must be at least 0"),
+        (
+            ("optim.lr=1e-3", "--data", "synthetic:24", "--recipe.optim.groups", "[{match: cellar}]"),
+            "'cellar' matches no parameter",
+        ),
         (("dynamic_decay=0,0.1", "--data", "synthetic:24"), "--search dynamic_decay: 0.1: .*has none"),
         (("steps=2,3", "epochs=1,2", "--data", "synthetic:24"), "no values go together: .*give steps or epochs"),
     ):
