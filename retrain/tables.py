@@ -30,7 +30,7 @@ def cell(value: float | None, spec: str) -> str:
 
 
 def markdown_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """names: of the columns. A bar in a cell is no end of it."""
+    """names: of the columns. A bar in a cell is escaped."""
     head, *body = ("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |" for cells in (names, *rows))
     return "\n".join([head, "|" + " --- |" * len(names), *body])
 

@@ -49,7 +49,7 @@ class TuneConfig(PhotoOptions):
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weights of the same network to start from: a name such as sod_s, or a file.
         held_out: share of the photographs that trials are judged by and never trained on.
-        held_out_limit: at most so many of them are looked at while training, for the pruner; all judge at the end.
+        held_out_limit: at most so many of them are scored while a trial trains, for the pruner; at its end all are.
         evaluate_every: steps between looks at a trial, for the pruner; 0 for a fifth of its steps.
         workers: processes that score; 0 for none beside this one.
         device: cpu, cuda, or auto.

@@ -108,7 +108,7 @@ class Command(Described, Generic[Config]):
         return [f"--{name}" for name in (*options, *own) if name != self.positional]
 
     def _goes_on(self, out: str | None, asked: bool) -> bool:
-        """Whether this folder holds a run that the command continues; UserError where that was asked for and is not."""
+        """Whether this folder holds a run that the command continues; UserError if one was asked for and none is."""
         if self.continues is None:
             return False
         kind, noun = self.continues

@@ -196,7 +196,8 @@ def pictures_in(folder: Path, *, without: Path | None = None) -> tuple[list[Path
 def find_maps(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], str]:
     """Name -> FOLDER/NAME.png (or another picture's ending, case does not matter), as `retrain.predict` writes maps.
 
-    Also, in words, that there is no such folder, or which names have none or several; "" where all have one.
+    Of several that differ in their ending the .png counts. Also, in words, that there is no such folder, or which names
+    have none, or several without a .png; "" where all have one.
     """
     if not folder.is_dir():
         return {}, f"no such folder of maps: {folder}"

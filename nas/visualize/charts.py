@@ -264,7 +264,7 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> None:
 
 
 def _keep_dollars(figure: Figure) -> None:
-    """Names that hold dollars are no formulas; what the ticks of a logarithmic axis say is one."""
+    """Dollars in names are shown as they are; only the numbers of a logarithmic axis are formulas."""
     for text in cast("list[Text]", figure.findobj(Text)):
         if "$" in text.get_text() and "\\mathdefault" not in text.get_text():
             text.set_parse_math(False)
