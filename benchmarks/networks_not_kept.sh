@@ -43,6 +43,12 @@ run plain_s sod_s --recipe photos_s "${small[@]}" --recipe.steps 600 --recipe.op
 run as_before_s sod_s "${usual[@]}" "${small[@]}" "${three[@]}" --recipe.steps 900 --recipe.optim.lr 0.0015 --init sod_s "$@"
 run taught_s sod_s "${usual[@]}" "${small[@]}" "${three[@]}" --recipe.steps 4800 --recipe.optim.lr 0.001 --recipe.plain 0.25 \
     --recipe.loss.teacher 0.5 --teacher "$runs/maps" --init sod_s "$@"
+run small_l sod_l --recipe photos_s --recipe.size 160 --recipe.steps 500 --recipe.optim.lr 0.0003 --recipe.ema 0.99 --recipe.plain 1 --seed 61 \
+    --init sod_l "$@"
+for seed in 73 74; do  # m9 and m10 of docs/results.md; ours from the mean of m6 and m7 of train_networks.sh
+    run "again_m$seed" sod_m "${varied[@]}" --recipe.size 224 --recipe.steps 1500 --recipe.optim.lr 0.0015 --seed "$seed" \
+        --recipe.augment.scales '[0.75, 0.875, 1.0, 1.125]' --init sod_m "$@"
+done
 run varied_m sod_m "${varied[@]}" --recipe.size 224 --recipe.steps 1600 --recipe.optim.lr 0.0012 --seed 5 \
     --recipe.augment.scales '[0.714285714, 0.857142857, 1.0]' --init sod_m "$@"
 
