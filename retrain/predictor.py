@@ -122,10 +122,7 @@ class Predictor:
         """Runtime (None given: this one) -> the network's logits of one picture of this size, or of any."""
         from nas.deploy import deploy, onnx_model, open_model, program
 
-        try:
-            model = onnx_model(program(deploy(self.network, size=size, logits=True), size))
-        except RuntimeError as error:  # a plugin's operation may branch on sizes
-            raise UserError(f"{self.genotype.name} cannot be deployed ({error}): use the runtime torch") from None
+        model = onnx_model(program(deploy(self.network, size=size, logits=True), size))
         threads = torch.get_num_threads()
         return {
             runtime: open_model(model, runtime, threads=threads, precision=self.precision)

@@ -11,7 +11,7 @@
 import torch
 from torch import fx, nn
 
-from genotypes import Input
+from genotypes import Input, UserError
 from nas.deploy.capture import capture, program
 from nas.deploy.folding import fold
 from nas.deploy.formats import (
@@ -89,19 +89,25 @@ def deploy(
     but the first and resizes that never change a size are left out. size: (H, W) of the one picture that it is for;
     None: any batch, and any sides from 32 up. fed, logits: see `PictureNetwork`. The network is left as it is.
 
-    Raises RuntimeError where the graph does not compute what the network does: a plugin's operation may branch on
-    sizes.
+    Raises UserError where there is no such graph, or it does not compute what the network does: a plugin's operation
+    may branch on values or sizes.
     """
-    picture = PictureNetwork(net, fed, logits=logits).eval()
-    graph = capture(picture, size)
+    picture, name = PictureNetwork(net, fed, logits=logits).eval(), net.genotype.name
+    try:
+        graph = capture(picture, size)
+    except RuntimeError as error:
+        if "memory" in str(error):  # whoever runs the command tells of that
+            raise
+        raise UserError(f"{name} cannot be deployed: {str(error).strip().splitlines()[0]}") from None
     fold(graph)
     for shape in _CHECKED if size is None else ((1, *size),):
         x = torch.rand(shape[0], 3, *shape[1:], generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             expected, found = (run(x).sigmoid() if logits else run(x) for run in (picture, graph))
-            error = float((found - expected).abs().max())
-        if not error <= min(1e-4, 1e-5 + 1e-3 * float(expected.std())):  # untrained networks hardly vary
-            raise RuntimeError(
-                f"{net.genotype.name} at {shape}: the deployed form differs by {error:.2g} from the network"
+            apart = float((found - expected).abs().max())
+        if not apart <= min(1e-4, 1e-5 + 1e-3 * float(expected.std())):  # untrained networks hardly vary
+            raise UserError(
+                f"{name} cannot be deployed: at {shape[1]} x {shape[2]} the graph differs by {apart:.2g} from "
+                "the network, as where an operation branches on sizes"
             )
     return graph

@@ -18,7 +18,7 @@ def open_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+    if not re.fullmatch(r"(cpu|cuda)(:\d+)?", name):
         lacks = ", which keeps no float64 (losses are summed in it)" if name == "mps" else ""
         raise UserError(f"device {name!r}{lacks}: expected cpu, cuda, cuda:N or auto")
     try:

@@ -303,7 +303,7 @@ class _Bench:
         for name, (word, _, precision) in self.files.items():
             most = _TOLERANCE if word in _EXACT and precision == "fp32" else 1  # of what rounds: any number at all
             if not found[name] <= most:
-                raise RuntimeError(f"{name} differs by {found[name]:.2g} from the network")
+                raise UserError(f"{name} differs by {found[name]:.2g} from the network: it is not written")
         return found
 
     def _scores(self) -> dict[str, dict[str, float]]:

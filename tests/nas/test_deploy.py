@@ -301,3 +301,25 @@ def test_a_signal_after_openvino_is_handled(tmp_path):
 def test_an_unknown_runtime_is_told(tiny_graph):
     with pytest.raises(UserError, match=r"'tflite'.*torch, onnxruntime, openvino"):
         open_graph(tiny_graph, "tflite", size=(64, 64))
+
+
+class _Branching(nn.Module):
+    """Stands for a network with a plugin's operation that looks at values, or at sizes."""
+
+    genotype = genotypes.load("fpn_tiny")
+
+    def __init__(self, at: str) -> None:
+        super().__init__()
+        self.conv, self.at = nn.Conv2d(3, 1, 3, padding=1), at
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        y = self.conv(x)
+        doubled = y.sum() > 0 if self.at == "values" else y.shape[2] > 80
+        return [2 * y if doubled else y]
+
+
+@pytest.mark.exports
+@pytest.mark.parametrize("at, told", [("values", "data-dependent"), ("sizes", "at 32 x 45 the graph differs by")])
+def test_what_is_no_one_graph_is_told_in_words(at, told):
+    with pytest.raises(UserError, match=f"fpn_tiny cannot be deployed: .*{told}"):
+        deploy(_Branching(at))

@@ -133,7 +133,7 @@ def test_a_file_that_gives_nan_is_refused(weights, tmp_path, word):
     """max(0.0, nan) is 0.0: such a file was as good as the network."""
     bench = _Bench(retrain.load(weights).network, tmp_path, [word], None, (32, 48), 1, lambda _: None)
     bench._open = lambda name, size=None: lambda pictures: np.full((len(pictures), 1, *pictures.shape[2:]), np.nan)
-    with pytest.raises(RuntimeError, match="differs by inf from the network"):
+    with pytest.raises(UserError, match="differs by inf from the network"):
         bench._differences()
 
 
