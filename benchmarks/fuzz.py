@@ -15,9 +15,10 @@ import traceback
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+_ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(_ROOT), str(_ROOT / "tests")]  # the packages first: folders of tests have their names
 
-from hostile_inputs import kinds, run
+from hostile_inputs import kinds, run  # noqa: E402
 
 ROUND = 200  # inputs of a kind before it is the next one's turn
 

@@ -1,6 +1,7 @@
 """How to train a decided network, apart from what it is and from what it sees: a recipe, a short YAML file."""
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -133,6 +134,6 @@ def load_recipe(name_or_path: str) -> Recipe:
     True
     """
     path = _RECIPES / f"{name_or_path}.yaml" if name_or_path in recipe_names() else Path(name_or_path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # a Path raises OSError for a name that no file can have
         raise UserError(f"{name_or_path}: no such file, and no recipe of that name; known: {', '.join(recipe_names())}")
     return from_dict(Recipe(), read_file(path), str(path))

@@ -1,9 +1,9 @@
 """The spaces that `--space` names, each with options of its own; a genotype file with open edges is one, too."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
 from genotypes import BACKBONES, Genotype, Input, Record, Registry, UserError, load, names
@@ -213,6 +213,6 @@ def space_named(name: str) -> Space:
     """The space of that name with its default options, or the genotype file; UserError if there is neither."""
     if name in SPACES:
         return SPACES[name].make()
-    if name not in names() and not Path(name).is_file():
+    if name not in names() and not os.path.isfile(name):
         raise UserError(f"unknown space {name!r}: expected {', '.join(SPACES)}, or a genotype file with choices")
     return GenotypeFile(name=name)

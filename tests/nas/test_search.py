@@ -99,6 +99,7 @@ def test_a_space_can_be_a_file(tmp_path):
         (["--operations", "[conv_3x3, conv_9x9]"], "conv_9x9"),
         (["--data", "absent_folder"], "absent_folder"),
         (["--space", "fpn_tiny"], "every edge is decided"),
+        (["--space", 300 * "a"], "unknown space 'aaa"),  # no file can have such a name
         (["--space", "absent.yaml"], "unknown space 'absent.yaml': expected fusion_cells, minet, "),
         (["--space", "my_space"], "a word of your own? give the file that registers it: --plugin FILE"),
         (

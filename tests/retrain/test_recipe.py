@@ -89,6 +89,8 @@ def test_recipes_that_cannot_be(fields: dict, message: str) -> None:
 def test_files_that_are_no_recipe(tmp_path) -> None:
     with pytest.raises(UserError, match=r"no recipe of that name; known: .*photos_cpu"):
         load_recipe("photos_tpu")
+    with pytest.raises(UserError, match="no recipe of that name"):
+        load_recipe(300 * "a")  # no file can have such a name
     for text in ("speed: 3\n", "size: large\n", "[1, 2]\n", "size: [\n", "optim: {name: lion}\n"):
         path = tmp_path / "mine.yaml"
         path.write_text(text)
