@@ -1,5 +1,9 @@
 """Hostile genotypes, configurations, recipes, lists, pictures and weight files: only a UserError is right."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hostile_inputs import kinds, run
 
@@ -23,3 +27,9 @@ def test_only_user_errors(kind: str, tmp_path) -> None:
 
 def test_every_kind_is_run(tmp_path) -> None:
     assert kinds(tmp_path).keys() == COUNTS.keys()
+
+
+def test_the_long_run_starts() -> None:
+    """Folders of tests have the packages' names, and hid them from it."""
+    script = Path(__file__).parents[1] / "benchmarks/fuzz.py"
+    assert subprocess.run([sys.executable, str(script), "--help"], capture_output=True).returncode == 0
