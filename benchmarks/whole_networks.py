@@ -6,8 +6,10 @@ python benchmarks/whole_networks.py [--study NAME] --tables       # tables and f
 
 The first two search (NAME.yaml: a sandwich supernet on `compact`, and a study by loss and cost), time some members,
 score them with the supernet's weights, and train them, all alike: whole_networks from the backbone's ImageNet weights,
-five_budgets from the supernet's. They may be stopped and started again: what is done lies in OUT. Of the photographs
-that are held out some select (the study reads them), and the others judge.
+five_budgets from the supernet's. Ten random members of five_budgets are trained from ImageNet's weights, too, each for
+a tenth of the time that all of the search took: what the same computation finds without one. All may be stopped and
+started again: what is done lies in OUT. Of the photographs that are held out some select (the study reads them), and
+the others judge.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,21 +32,25 @@ from torch import Tensor
 from genotypes import Genotype
 from genotypes.files import read_csv, write_csv, write_text
 from nas.benchmark import kendall_tau
-from nas.benchmark.gate import time_members, train_member
+from nas.benchmark.gate import member_trainer, time_members, train_member
 from nas.benchmark.judging import Trained
 from nas.cost import count
 from nas.network import Network, build
 from nas.run import find_checkpoint, load_checkpoint, seeded
 from nas.search import __main__ as search
+from nas.search.config import SearchConfig
 from nas.search.members import MemberScores
+from nas.search.sandwich import Sandwich
 from nas.search.scaling import scaled_line
 from nas.search.setup import SearchSetup, open_search
-from nas.strategies import random_choices
+from nas.strategies import SandwichSearch, random_choices
 from nas.task import at_size, target
-from nas.training import HeldOut
+from nas.training import HeldOut, Trainer
 
 HERE = Path(__file__).parent
 STEPS = 600
+STUDY = 32 / 65  # of the time that the supernet's training took (docs/results.md)
+INHERITED, ALONE = "inherited", "alone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +58,8 @@ class Study:
     """budgets: sides in px; each is what uniform scaling costs there, with the widest decoder. cost: macs or ms.
 
     line: sides of the points of uniform scaling. random: members that take .8 to 1 of the smallest budget, or (near
-    False) any. seeds: trainings of a member of each kind. further: they go on from the supernet's weights.
+    False) any. seeds: trainings of a member of each kind. further: they go on from the supernet's weights. alone: the
+    first so many random members share what the search took.
     """
 
     budgets: tuple[int, ...]
@@ -61,6 +69,7 @@ class Study:
     near: bool = True
     seeds: Mapping[str, int]
     further: bool = False
+    alone: int = 0
 
 
 STUDIES = {
@@ -74,6 +83,7 @@ STUDIES = {
         near=False,
         seeds={"line": 3, "found": 3, "random": 1},
         further=True,
+        alone=10,
     ),
 }
 LOOKS = {  # colours and markers that are told apart without colours, too
@@ -126,23 +136,24 @@ def run(given: argparse.Namespace, study: Study) -> None:
     setup.net.load_state_dict(load_checkpoint(find_checkpoint(folder))["net"])
     inherited = MemberScores(setup.net, setup.weights, setup.held_out)
 
-    def scores(member: Chosen, seed: int | None) -> dict[str, Any]:
-        if seed is None:
+    def scores(member: Chosen, how: str) -> dict[str, Any]:
+        if how == INHERITED:
             return judged(inherited.network(member.genotype), setup)
+        seed, steps = (0, shares[str(member.number)]) if how == ALONE else (int(how), STEPS)
         with seeded(seed):
-            genotype, lent = member.genotype, cfg.backbone_weights
-            net = inherited.network(genotype) if study.further else build(genotype, lent)
+            own = how == ALONE or not study.further
+            net = build(member.genotype, cfg.backbone_weights) if own else inherited.network(member.genotype)
         batches = replace(setup.weights, seed=seed, stream="train")
-        return judged(train_member(net, batches, cfg.loss, cfg.optim, STEPS), setup)
+        return judged(train_member(net, batches, cfg.loss, cfg.optim, steps), setup)
 
     members, ms = chosen(setup.space, study, folder / "trials.csv", out)
+    shares = kept(out / f"shares-{digest(members)}.json", lambda: shared_steps(members, study, cfg, setup))
     rows: list[dict[str, Any]] = []
-    for member, seed in plan(members, study):
-        told = "inherited" if seed is None else seed
-        file = out / f"scores/{member.genotype.hash[:12]}@{member.genotype.input.size[0]}-{told}.json"
-        found = kept(file, partial(scores, member, seed))
+    for member, how in plan(members, study):
+        file = out / f"scores/{member.genotype.hash[:12]}@{member.genotype.input.size[0]}-{how}.json"
+        found = kept(file, partial(scores, member, how))
         cost = count(member.genotype)
-        about = {"kind": member.kind, "number": member.number, "seed": told, "params": cost.params, "macs": cost.macs}
+        about = {"kind": member.kind, "number": member.number, "seed": how, "params": cost.params, "macs": cost.macs}
         rows.append(about | {"ms": ms[f"{member.kind}-{member.number}"]} | found | member.choices)
         write_csv(results(given.study), rows)
 
@@ -151,11 +162,41 @@ def results(study: str) -> Path:
     return HERE / "results" / f"{study}.csv"
 
 
-def plan(members: Sequence[Chosen], study: Study) -> list[tuple[Chosen, int | None]]:
-    """What is scored, in this order: with the supernet's weights (None), then trained with a seed."""
+def plan(members: Sequence[Chosen], study: Study) -> list[tuple[Chosen, str]]:
+    """What is scored, in this order: with the supernet's weights, trained with a seed, trained alone."""
     seeds = range(max(study.seeds.values()))
-    trained = [(member, seed) for seed in seeds for member in members if seed < study.seeds[member.kind]]
-    return [(member, None) for member in members] + trained
+    trained = [(member, str(seed)) for seed in seeds for member in members if seed < study.seeds[member.kind]]
+    return [*((member, INHERITED) for member in members), *trained, *((m, ALONE) for m in sharing(members, study))]
+
+
+def sharing(members: Sequence[Chosen], study: Study) -> list[Chosen]:
+    return [member for member in members if member.kind == "random"][: study.alone]
+
+
+def shared_steps(members: Sequence[Chosen], study: Study, cfg: SearchConfig, setup: SearchSetup) -> dict[str, int]:
+    """Steps that take a random member its share of the search's time: the supernet's training, the study, and one
+    training of what was found at each budget. Steps are timed here and now, the study is `STUDY` of the training."""
+    batches = replace(setup.weights, stream="train")
+
+    def seconds(trainer: Trainer, steps: range) -> float:
+        trainer.advance()
+        began = trainer.clock()
+        for trainer.step in steps:  # from all of the training: not all take as long
+            trainer.advance()
+        return (trainer.clock() - began) / len(steps)
+
+    def of_member(member: Chosen) -> float:
+        return seconds(member_trainer(build(member.genotype), batches, cfg.loss, cfg.optim, STEPS), range(8))
+
+    if not study.alone:
+        return {}
+    assert isinstance(cfg.strategy, SandwichSearch.Config)
+    supernet = Sandwich(deepcopy(setup.net), setup.space, batches, cfg.loss, cfg.strategy, steps=cfg.steps)
+    steps = range(0, cfg.steps, cfg.steps // 40)
+    total = cfg.steps * seconds(Trainer(supernet, cfg.optim, cfg.steps), steps) * (1 + STUDY)
+    total += STEPS * sum(of_member(member) for member in members if member.kind == "found")
+    print(f"the search takes {total / 60:.0f} minutes of such steps")
+    return {str(m.number): round(total / study.alone / of_member(m)) for m in sharing(members, study)}
 
 
 def kept(file: Path, make: Callable[[], Any]) -> Any:
@@ -250,9 +291,9 @@ def judging(setup: SearchSetup) -> HeldOut:
 
 
 def scored(rows: Iterable[dict[str, str]], kind: str, number: int | str, how: str = "trained") -> list[dict[str, str]]:
-    """A member's rows: inherited (one), or trained (one a seed)."""
+    """A member's rows: inherited (one), trained (one a seed), or alone (one)."""
     mine = [row for row in rows if (row["kind"], row["number"]) == (kind, str(number))]
-    return [row for row in mine if (row["seed"] == "inherited") == (how == "inherited")]
+    return [row for row in mine if (row["seed"] if row["seed"] in (INHERITED, ALONE) else "trained") == how]
 
 
 def mean(rows: Iterable[dict[str, str]], column: str) -> float:
@@ -261,7 +302,7 @@ def mean(rows: Iterable[dict[str, str]], column: str) -> float:
 
 def table(rows: list[dict[str, str]], study: Study) -> None:
     print("| | MMACs | ms | inherited MAE | maxF | seeds | trained MAE | maxF |\n" + "|---" * 8 + "|")
-    for first in (row for row in rows if row["seed"] == "inherited"):
+    for first in (row for row in rows if row["seed"] == INHERITED):
         cells = [f"{first['kind']} {first['number']}", f"{float(first['macs']) / 1e6:.1f}", f"{float(first['ms']):.2f}"]
         trained = scored(rows, first["kind"], first["number"])
         for some in ([first], trained):
@@ -272,6 +313,7 @@ def table(rows: list[dict[str, str]], study: Study) -> None:
         for side in study.budgets:
             beside_the_line(rows, study, side, how)
     chance(rows, study)
+    best_of_equal_time(rows, study)
     ranks(rows, study)
 
 
@@ -341,7 +383,7 @@ def chance(rows: list[dict[str, str]], study: Study) -> None:
 
 def beside_random(rows: list[dict[str, str]], study: Study) -> None:
     """What random members take, with the supernet's weights, over what the found ones take at their MAE."""
-    drawn = [row for row in rows if (row["kind"], row["seed"]) == ("random", "inherited")]
+    drawn = [row for row in rows if (row["kind"], row["seed"]) == ("random", INHERITED)]
     for kind, numbers in (("found", study.budgets), ("line", study.line)):
         ratios = []
         for row in drawn:
@@ -352,6 +394,25 @@ def beside_random(rows: list[dict[str, str]], study: Study) -> None:
                 f"\n{len(ratios)} of {len(drawn)} random members within the range of {kind}: at equal MAE they take "
                 f"{min(ratios):.2f}x to {max(ratios):.2f}x its ms, mean {np.mean(ratios):.2f}x"
             )
+
+
+def best_of_equal_time(rows: list[dict[str, str]], study: Study) -> None:
+    """What was found at each budget, less the best random member within it of those that share the search's time."""
+    alone = [row for row in rows if row["seed"] == ALONE]
+    for side in study.budgets if alone else ():
+        budget = mean(scored(rows, "line", side, INHERITED), "ms")
+        within = [row for row in alone if float(row["ms"]) <= budget]
+        if not within:
+            print(f"\n{side} px: none of {len(alone)} random members keeps {budget:.2f} ms")
+            continue
+        best = min(within, key=lambda row: float(row["selecting_MAE_raw"]))
+        found = np.array([[float(one) for one in row["errors"].split()] for row in scored(rows, "found", side)])
+        difference = found - np.array([float(one) for one in best["errors"].split()])
+        print(
+            f"\n{side} px: found less the best of {len(within)} random members that were trained alone, number "
+            f"{best['number']}, {float(best['ms']):.2f} ms, MAE {float(best['judging_MAE_raw']):.4f}: "
+            f"{difference.mean():+.4f}, standard error {bootstrap(difference):.4f}"
+        )
 
 
 def ranks(rows: list[dict[str, str]], study: Study) -> None:
@@ -380,8 +441,8 @@ def bootstrap(differences: np.ndarray, repeats: int = 10_000) -> float:
 def draw(rows: list[dict[str, str]], study: str) -> None:
     """MAE against milliseconds, trained and with the supernet's weights."""
     matplotlib.rcParams.update({"svg.hashsalt": "whole networks", "font.size": 9})
-    figure = Figure(figsize=(10 if any(row["seed"] != "inherited" for row in rows) else 6, 4), layout="constrained")
-    hows = ("inherited", "trained") if any(row["seed"] != "inherited" for row in rows) else ("inherited",)
+    figure = Figure(figsize=(10 if any(row["seed"] != INHERITED for row in rows) else 6, 4), layout="constrained")
+    hows = ("inherited", "trained") if any(row["seed"] != INHERITED for row in rows) else ("inherited",)
     panels = zip(figure.subplots(1, len(hows), sharey=True, squeeze=False)[0], hows, strict=True)
     titles = {"inherited": "with the supernet's weights", "trained": f"trained, {STEPS} steps"}
     for axes, how in panels:

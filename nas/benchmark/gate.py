@@ -47,7 +47,7 @@ from nas.task import (
 from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
 from search_spaces.spaces import SPACES, Space, space_named
 
-__all__ = ["GateConfig", "run_gate", "time_members", "train_member", "train_members"]
+__all__ = ["GateConfig", "member_trainer", "run_gate", "time_members", "train_member", "train_members"]
 
 
 Train = Callable[[Genotype, int], Mapping[str, float]]  # (member, seed) -> loss, maxF and MAE_raw
@@ -243,9 +243,14 @@ def _trainer(cfg: GateConfig, space: Genotype, photos: PhotoSet, device: torch.d
 
 def train_member(net: Network, batches: Batches, loss: LossConfig, optim: OptimConfig, steps: int) -> Network:
     """The network, trained on the batches at its genotype's size."""
-    net = to_device(net, batches.samples.device)
-    fit(Trainer(_AtSize(net, batches, loss), optim, steps), lambda: {}, at=lambda step: False)
-    return net
+    trainer = member_trainer(net, batches, loss, optim, steps)
+    fit(trainer, lambda: {}, at=lambda step: False)
+    return trainer.net
+
+
+def member_trainer(net: Network, batches: Batches, loss: LossConfig, optim: OptimConfig, steps: int) -> Trainer:
+    """What trains a member alone, at its genotype's size."""
+    return Trainer(_AtSize(to_device(net, batches.samples.device), batches, loss), optim, steps)
 
 
 COMMAND = Command(
