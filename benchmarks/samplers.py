@@ -27,7 +27,7 @@ from nas.trials import TrialsConfig, run_trials
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS, STUDIES = RESULTS / "five_budgets_trials.csv", RESULTS / "samplers.csv"
-BUDGETS = ("64", "96", "128", "160", "192")  # input sizes
+BUDGETS = (64, 96, 128, 160, 192)  # input sizes
 LINE = 45  # the first trials are the points of uniform scaling
 RIDGE = 0.3
 NOISE = 0.01
@@ -39,9 +39,10 @@ class Model:
     def __init__(self) -> None:
         rows = read_csv(TRIALS)
         ways = [name for name in rows[0] if "." in name]
-        self.space = {way: sorted({row[way] for row in rows}, key=lambda one: (len(one), one)) for way in ways}
-        self.line = [{way: row[way] for way in ways} for row in rows[:LINE]]
-        given = np.array([self._features(row) for row in rows])
+        chosen = [{way: int(row[way]) if row[way].isdigit() else row[way] for way in ways} for row in rows]
+        self.space = {way: sorted({one[way] for one in chosen}) for way in ways}
+        self.line = chosen[:LINE]
+        given = np.array([self._features(one) for one in chosen])
         seen = np.log([[float(row["loss"]), float(row["latency"])] for row in rows])
         self._weights = self._fit(given, seen)
         parts = np.random.default_rng(0).permutation(len(rows)) % 10
@@ -55,7 +56,7 @@ class Model:
         loss, ms = np.exp(self._features(choices) @ self._weights)
         return float(loss), float(ms)
 
-    def uniform(self, size: str) -> tuple[float, float]:
+    def uniform(self, size: int) -> tuple[float, float]:
         """Of uniform scaling at a size, with its widest decoder."""
         return self(max((one for one in self.line if one["input.size"] == size), key=lambda one: self(one)[1]))
 
@@ -103,7 +104,7 @@ def table() -> None:
     )
     print("|---" * (4 + len(BUDGETS)) + "|")
     for (sampler, count), some in sorted(groups.items(), key=lambda group: (group[0][1], group[0][0])):
-        ratios = np.array([[float(row[size]) for size in BUDGETS] for row in some])
+        ratios = np.array([[float(row[str(size)]) for size in BUDGETS] for row in some])
         spread = ratios.mean(1).std(ddof=1) if len(some) > 1 else float("nan")
         cells = " | ".join(f"{ratio:.3f}" for ratio in ratios.mean(0))
         print(f"| {sampler} | {count} | {len(some)} | {cells} | {ratios.mean():.3f} ± {spread:.3f} |")
@@ -127,7 +128,7 @@ def main() -> None:
         print(f"{len(rows)} trials kept")
     elif given.action == "run":
         model, began = Model(), time.perf_counter()
-        row = dict(zip(BUDGETS, study(model, given.sampler, given.seed, given.count), strict=True))
+        row = dict(zip(map(str, BUDGETS), study(model, given.sampler, given.seed, given.count), strict=True))
         named = {"sampler": given.sampler, "count": given.count, "seed": given.seed}
         row = (
             named
