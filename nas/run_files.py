@@ -15,11 +15,12 @@ from genotypes import Genotype, UserError
 from genotypes.files import read_csv
 from genotypes.yaml_io import parse_yaml, read_text
 
-__all__ = ["KINDS", "Run", "done_of", "kind_of", "read_run", "read_table"]
+__all__ = ["KINDS", "RANDOM", "Run", "done_of", "kind_of", "read_run", "read_table"]
 
 Row = dict[str, Any]
 # Kind of a run -> the setting that no kind after it has.
 KINDS = {"comparison": "genotypes", "tuning": "search", "training": "genotype", "gate": "members", "search": "strategy"}
+RANDOM = "random"  # in a comparison: genotypes drawn by chance, random:SEED, which the others are measured against
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,15 @@
-"""The page of a comparison: table, every training as a dot, scores against cost, networks, predictions."""
+"""The page of a comparison: table, every training as a dot, scores against cost, networks, predictions.
+
+Its charts are `retrain.compare`'s figures, too.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 import genotypes
 from genotypes.files import quoted
@@ -22,12 +28,10 @@ from nas.report.parts import (
     origin,
     photograph,
 )
-from nas.run_files import Run, done_of, read_table
+from nas.run_files import RANDOM, Run, done_of, read_table
 from nas.visualize.charts import CostPoint, Dots, dots, lines, pareto, trade_off
 
-__all__ = ["comparison_page"]
-
-_GROUP = "random"  # genotypes drawn by chance, which the others are measured against
+__all__ = ["comparison_page", "cost_charts", "dot_charts"]
 
 
 def comparison_page(run: Run) -> Page:
@@ -114,58 +118,89 @@ def _table(table: Sequence[Mapping[str, Any]]) -> Section:
     return Section("table", "The table", parts)
 
 
-def _metrics(table: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """(set, metric) in the order of the table."""
-    return [(name, metric) for name, row in table[0]["scores"].items() for metric in row]
-
-
 def _dots(table: Sequence[Mapping[str, Any]], trainings: Sequence[Mapping[str, Any]]) -> Section:
-    chance = next((row for row in table if row["pooled"] and row["label"] == _GROUP), None)
+    caption = "A dot a training, a bar at the mean."
+    if any(row["pooled"] and row["label"] == RANDOM for row in table):
+        caption += " Shaded: mean and standard deviation of the random genotypes."
+    figures = [draw() for draw in dot_charts(table, trainings)]
+    return Section("dots", "Every training", [charts("dots", figures, caption=caption)])
+
+
+def _costs(table: Sequence[Mapping[str, Any]]) -> Section:
+    figures = [draw() for draw in cost_charts(table)]
+    caption = "Bars: standard deviation over seeds." if any(row["trainings"] > 1 for row in table) else ""
+    return Section("costs", "Scores against cost", [charts("costs", figures, caption=caption)])
+
+
+def dot_charts(
+    table: Sequence[Mapping[str, Any]], trainings: Sequence[Mapping[str, Any]]
+) -> list[Callable[..., Figure]]:
+    """Every training's scores, a chart for each set and metric: a row of dots a genotype, a band for the random ones.
+
+    table: the rows of table.json; trainings: those of trainings.csv. Each chart is still to be drawn: called, it is a
+    figure of its own; called with panel=AXES, it is drawn there.
+    """
+    chance = next((row for row in table if row["pooled"] and row["label"] == RANDOM), None)
     labels = [row["label"] for row in table if not row["pooled"]]
-    figures = []
+    found: list[Callable[..., Figure]] = []
     for name, metric in _metrics(table):
         rows = [
             Dots(
                 label=label,
                 values=[t[metric] for t in trainings if t["label"] == label and t["set"] == name],
-                grey=label.startswith(f"{_GROUP}:"),
+                grey=label.startswith(f"{RANDOM}:"),
             )
             for label in labels
         ]
         band = chance["scores"][name][metric] if chance else None
-        figures.append(
-            dots(
+        found.append(
+            partial(
+                dots,
                 rows,
                 title=f"{name}: {metric}",
                 xlabel=_direction(metric),
                 band=(band["mean"], band["std"] or 0.0) if band else None,
             )
         )
-    caption = "A dot a training, a bar at the mean."
-    if chance:
-        caption += " Shaded: mean and standard deviation of the random genotypes."
-    return Section("dots", "Every training", [charts("dots", figures, caption=caption)])
+    return found
 
 
-def _direction(metric: str) -> str:
-    return "lower is better" if metric.lower().startswith(("mae", "loss")) else "higher is better"
+def cost_charts(
+    table: Sequence[Mapping[str, Any]], metrics: Collection[str] | None = None
+) -> list[Callable[..., Figure]]:
+    """Scores against multiply-adds, and against milliseconds where all were timed, the front drawn; as `dot_charts`.
 
-
-def _costs(table: Sequence[Mapping[str, Any]]) -> Section:
+    A chart for each set, metric (None: all) and cost, in this order.
+    """
     rows = [row for row in table if not row["pooled"]]
     costs = {"macs": "multiply-adds"}
     if all(row.get("latency_ms") for row in rows):
         costs["latency_ms"] = "ms of one photograph"
-    figures = []
+    found: list[Callable[..., Figure]] = []
     for name, metric in _metrics(table):
+        if metrics is not None and metric not in metrics:
+            continue
+        rising = _direction(metric).startswith("higher")
+        ylabel = metric if rising else f"{metric} (lower is better)"
         for kind, told in costs.items():
-            points = [CostPoint(x=row[kind], y=row["scores"][name][metric]["mean"], label=row["label"]) for row in rows]
-            rising = _direction(metric).startswith("higher")
-            ylabel = metric if rising else f"{metric} (lower is better)"
+            scores = [(row, row["scores"][name][metric]) for row in rows]
+            points = [
+                CostPoint(x=row[kind], y=score["mean"], spread=score["std"] or 0.0, label=row["label"])
+                for row, score in scores
+            ]
             front = pareto(points, lambda p: p.x, (lambda p: -p.y) if rising else (lambda p: p.y))
             title = f"{name}: {metric}"
-            figures.append(trade_off(points, front, title=title, xlabel=told, ylabel=ylabel, rising=rising))
-    return Section("costs", "Scores against cost", [charts("costs", figures)])
+            found.append(partial(trade_off, points, front, title=title, xlabel=told, ylabel=ylabel, rising=rising))
+    return found
+
+
+def _metrics(table: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(set, metric) in the order of the table."""
+    return [(name, metric) for name, row in table[0]["scores"].items() for metric in row]
+
+
+def _direction(metric: str) -> str:
+    return "lower is better" if metric.lower().startswith(("mae", "loss")) else "higher is better"
 
 
 def _histories(folders: Sequence[Path]) -> Section | None:

@@ -1,6 +1,5 @@
 """`python -m retrain.compare`."""
 
-import dataclasses
 import json
 import sys
 import warnings
@@ -17,14 +16,7 @@ from nas.run import RunFolder, check_free
 from nas.visualize.charts import save_figure
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
 from retrain.compare.runs import left_out, run_folder
-from retrain.compare.table import (
-    draw_dots,
-    draw_pictures,
-    draw_trade_off,
-    latex,
-    markdown,
-    training_rows,
-)
+from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown, plain, training_rows
 from retrain.recipe import recipe_names
 from retrain.tables import check_spreadsheets, write_spreadsheet
 from retrain.train import from_search
@@ -88,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.write_text("table.md", markdown(table))
         run.write_text("table.tex", latex(table))
         write_csv(run.path / "trainings.csv", training_rows(done))
-        run.write_text("table.json", json.dumps([dataclasses.asdict(row) for row in table], indent=1))
+        run.write_text("table.json", json.dumps(plain(table), indent=1))
         if cfg.xlsx:
             write_spreadsheet(run.path / "table.xlsx", {"trainings": training_rows(done)})
 

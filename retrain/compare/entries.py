@@ -6,14 +6,13 @@ from pathlib import Path
 
 import genotypes
 from genotypes import Genotype, UserError
+from nas.run_files import RANDOM
 from nas.strategies import random_choices
 from retrain.tables import labelled
 from search_spaces import fpn
 from search_spaces.spaces import load_space
 
 __all__ = ["Entry", "read_entries"]
-
-RANDOM = "random"
 
 
 @dataclass(frozen=True, kw_only=True)

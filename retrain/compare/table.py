@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from retrain.compare.entries import RANDOM
+from nas.run_files import RANDOM
 from retrain.compare.runs import Training
 from retrain.tables import cell, latex_table, markdown_table
 
@@ -26,12 +26,12 @@ __all__ = [
     "draw_trade_off",
     "latex",
     "markdown",
+    "plain",
     "rows",
     "training_rows",
 ]
 
 METRICS = ("maxF", "MAE_raw")
-_DIRECTION = {"maxF": "higher is better", "MAE_raw": "lower is better"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +175,11 @@ def latex(table: Sequence[Row]) -> str:
     return latex_table(head, lines, left=1, bold=best, comments=_caption(table))
 
 
+def plain(table: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as table.json holds them."""
+    return [dataclasses.asdict(row) for row in table]
+
+
 def training_rows(trainings: Sequence[Training]) -> list[list[object]]:
     """A row for each training and set, with every score, the head first."""
     fields = [f.name for f in dataclasses.fields(Training) if f.name != "scores"]
@@ -188,49 +193,34 @@ def training_rows(trainings: Sequence[Training]) -> list[list[object]]:
 
 def draw_dots(table: Sequence[Row], trainings: Sequence[Training]) -> "Figure":
     """Every training's scores, a row of panels for each set: a dot a training, a bar at the mean, a band for chance."""
-    from nas.visualize.charts import Dots, dots, panels
+    from nas.report.comparison import dot_charts
 
-    shown = [row for row in table if not row.pooled]
-    chance = next((row for row in table if row.label == RANDOM and row.pooled), None)
-    sets = list(table[0].scores)
-    figure, axes = panels(len(sets), len(METRICS), height=1.3 + 0.3 * len(shown))
-    for panel, (name, metric) in zip(axes, ((name, metric) for name in sets for metric in METRICS), strict=True):
-        lines = [
-            Dots(
-                label=row.label,
-                values=[t.scores[name][metric] for t in trainings if t.label == row.label],
-                grey=row.label.startswith(f"{RANDOM}:"),
-            )
-            for row in shown
-        ]
-        band = (chance.scores[name][metric].mean, chance.scores[name][metric].std or 0.0) if chance else None
-        dots(lines, title=name, xlabel=f"{metric} ({_DIRECTION[metric]})", band=band, panel=panel)
+    head, *lines = training_rows(trainings)
+    charts = dot_charts(plain(table), [dict(zip(map(str, head), line, strict=True)) for line in lines])
+    labels = [row.label for row in table if not row.pooled]
+    figure = _on_one_figure(charts, len(METRICS), height=1.3 + 0.3 * len(labels))
     seeds = len({t.seed for t in trainings})
-    shaded = [f"shaded: {RANDOM}, mean and deviation"] if chance else []
-    grey = [f"grey: {RANDOM}"] if any(row.label.startswith(f"{RANDOM}:") for row in shown) else []
-    told = [f"a dot a training ({seeds} seed{'s' * (seeds > 1)})", "a bar at the mean", *grey, *shaded]
+    told = [f"a dot a training ({seeds} seed{'s' * (seeds > 1)})", "a bar at the mean"]
+    told += [f"grey: {RANDOM}"] if any(label.startswith(f"{RANDOM}:") for label in labels) else []
+    told += [f"shaded: {RANDOM}, mean and deviation"] if any(r.pooled and r.label == RANDOM for r in table) else []
     figure.suptitle(", ".join(told), fontsize=9)
     return figure
 
 
 def draw_trade_off(table: Sequence[Row]) -> "Figure":
     """maxF against multiply-adds, and against latency where it was measured, the front drawn; a row of panels a set."""
-    from nas.visualize.charts import CostPoint, panels, pareto, trade_off
+    from nas.report.comparison import cost_charts
 
-    shown = [row for row in table if not row.pooled]
-    costs: dict[str, Callable[[Row], float]] = {"multiply-adds": lambda row: row.macs}
-    if all(row.latency_ms is not None for row in shown):
-        costs["ms of one photograph"] = lambda row: row.latency_ms or 0.0
-    sets = list(table[0].scores)
-    figure, axes = panels(len(sets), len(costs))
-    for panel, (name, cost) in zip(axes, ((name, cost) for name in sets for cost in costs), strict=True):
-        scores = [row.scores[name]["maxF"] for row in shown]
-        points = [
-            CostPoint(x=costs[cost](row), y=score.mean, spread=score.std or 0.0, label=row.label)
-            for row, score in zip(shown, scores, strict=True)
-        ]
-        front = pareto(points, lambda point: point.x, lambda point: -point.y)
-        trade_off(points, front, title=name, xlabel=cost, ylabel="maxF", rising=True, panel=panel)
+    charts = cost_charts(plain(table), ["maxF"])
+    return _on_one_figure(charts, len(charts) // len(table[0].scores))
+
+
+def _on_one_figure(charts: Sequence[Callable[..., object]], columns: int, **size: float) -> "Figure":
+    from nas.visualize.charts import panels
+
+    figure, axes = panels(len(charts) // columns, columns, **size)
+    for draw, panel in zip(charts, axes, strict=True):
+        draw(panel=panel)
     return figure
 
 

@@ -15,12 +15,13 @@ import genotypes
 from genotypes import UserError, UserNote
 from nas.command import run_command
 from nas.network.weights import load_weights
+from nas.report.comparison import cost_charts
 from nas.strategies import random_choices
 from nas.training import Diverged
 from retrain.compare import CompareConfig, Entry, Training, read_entries, rows, runs
 from retrain.compare.__main__ import main
 from retrain.compare.config import starts
-from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown
+from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown, plain
 from search_spaces import compact, fpn
 
 TINY = ("--data", "synthetic:24", "--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3")
@@ -219,6 +220,8 @@ def test_charts_say_what_they_show() -> None:
     assert (macs.get_xscale(), ms.get_xscale()) == ("log", "linear")  # costs that lie a factor of six apart
     assert {text.get_text() for text in macs.texts} == {"a", "b", "random:0"}
     assert len(draw_trade_off(rows([training("a", 0, 0.9)])).axes) == 1  # no latency was measured
+    (of_two_seeds,) = cost_charts(plain(rows([training("a", seed, 0.8 + 0.1 * seed) for seed in (0, 1)])), ["maxF"])
+    assert of_two_seeds().axes[0].containers  # the page's charts have bars of the deviation, too
     assert "grey: random" in draw_dots(rows(trainings), trainings).get_suptitle()
     assert "grey" not in draw_dots(rows(trainings[:2]), trainings[:2]).get_suptitle()
 
