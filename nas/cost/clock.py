@@ -3,15 +3,18 @@
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from genotypes import UserNote
 
-__all__ = ["OtherPrograms", "milliseconds", "warn_if_busy"]
+__all__ = ["OtherPrograms", "Prepare", "milliseconds", "read_clock", "timings", "warn_if_busy"]
+
+Prepare = Callable[[], Callable[[], object]]  # prepares, untimed, and returns the function that is timed
 
 _WARM_UP = 2
 _SHARE = 0.1  # of the processors, that others may take
@@ -74,29 +77,65 @@ def _own_seconds() -> float:
     return sum(os.times()[:4])
 
 
+def timings(
+    calls: Collection[Prepare],
+    *,
+    repeats: int,
+    seconds: float = 0.0,
+    device: torch.device | str = "cpu",
+    threads: int = 0,
+) -> np.ndarray:
+    """Milliseconds [rounds, calls], after two rounds of warm-up: called in turn, since a busy minute slows all alike.
+
+    calls: each prepares, untimed, and returns the function that is timed. repeats: rounds, and on until all calls
+    together have taken `seconds`: thirty calls of 1 ms are over before memory and caches are as they will be. device,
+    threads: see `read_clock`.
+    """
+    device = torch.device(device)
+    rounds: list[list[float]] = []
+    spent = 0.0
+    while len(rounds) < _WARM_UP + repeats or spent < seconds:
+        rounds.append([])
+        for prepare in calls:
+            call = prepare()
+            start = read_clock(device, threads)
+            call()
+            took = read_clock(device, threads) - start
+            rounds[-1].append(1000 * took)
+            spent += took
+    return np.array(rounds[_WARM_UP:])
+
+
+def read_clock(device: torch.device, threads: int = 0) -> float:
+    """Seconds, once the device has done all it was asked to.
+
+    threads: that the timed code uses on the CPU. Of one, the processor's time is taken, so that waiting for other
+    programs is no part.
+    """
+    if device.type == "cpu":
+        return time.process_time() if threads == 1 else time.perf_counter()
+    torch.accelerator.synchronize(device)
+    return time.perf_counter()
+
+
 def milliseconds(
     calls: Mapping[str, Callable[[], object]],
     *,
     repeats: int = 10,
     seconds: float = 0.0,
+    device: torch.device | str = "cpu",
     threads: int = 1,
     quantile: float = 0.0,
 ) -> dict[str, float]:
-    """The shortest time of each call, called in turn: a busy minute slows all alike, and other programs only ever slow.
+    """The shortest time of each call, since other programs only ever slow one; quantile: of its times, instead.
 
-    repeats: of each call, and on until all together have taken `seconds`: thirty calls of 1 ms are over before memory
-    and caches are as they will be. threads: that each call uses. Of one, the processor's time is taken, so that waiting
-    for other programs is no part. quantile: of the times, in place of the shortest.
+    The rest as in `timings`.
     """
-    clock = time.process_time if threads == 1 else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    done, spent = 0, 0.0
-    while done < _WARM_UP + repeats or spent < seconds:
-        for name, call in calls.items():
-            start = clock()
-            call()
-            took = clock() - start
-            times[name].append(1000 * took)
-            spent += took
-        done += 1
-    return {name: float(np.quantile(values[_WARM_UP:], quantile)) for name, values in times.items()}
+    times = timings(
+        [_ready(call) for call in calls.values()], repeats=repeats, seconds=seconds, device=device, threads=threads
+    )
+    return dict(zip(calls, np.quantile(times, quantile, axis=0).tolist(), strict=True))
+
+
+def _ready(call: Callable[[], object]) -> Prepare:
+    return lambda: call

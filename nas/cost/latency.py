@@ -10,7 +10,6 @@ import os
 import platform
 import random
 import re
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -19,25 +18,24 @@ import torch
 
 from genotypes import Genotype, UserError
 from genotypes.files import write_text
-from nas.cost.measuring import explain_too_little_memory, now, prepare
+from nas.cost.clock import Prepare, timings
+from nas.cost.measuring import explain_too_little_memory, prepare
 from nas.cost.places import Place, PlacedOperation, find_places
 from nas.network import Network, to_device
 from nas.run import seeded
 
-__all__ = ["Call", "LatencyCache", "machine_name", "measure_latencies", "user_cache"]
+__all__ = ["LatencyCache", "machine_name", "measure_latencies", "user_cache"]
 
 _FORMAT = 1  # of a cache
-_WARM_UP = 3
 _RANDOM_NETWORKS = 4
 _SLOPES = (0.5, 2.0)
 _QUEUED = 10  # a GPU takes the next operation while it computes the last, as it does inside a network
 _FIRST_LOOK = 3
-Call = Callable[[], Callable[[], object]]  # prepares, untimed, and returns the function that is timed
 _Ms = dict[str, dict[str, float]]
 
 
 def measure_latencies(
-    space: Genotype, size: tuple[int, int], device: torch.device, repeats: int, others: Sequence[Call] = ()
+    space: Genotype, size: tuple[int, int], device: torch.device, repeats: int, others: Sequence[Prepare] = ()
 ) -> tuple[float, _Ms, list[float]]:
     """For one image of (H, W) `size`: milliseconds that no choice changes, open edge -> candidate -> milliseconds, and
     the milliseconds of `others`, timed in turn with the candidates: a test of the table under one and the same load.
@@ -65,31 +63,13 @@ def measure_latencies(
     return fixed, scaled, times[ends[1] :]
 
 
-def _lower_quartiles(calls: Collection[Call], repeats: int, device: torch.device) -> list[float]:
-    """Milliseconds of each call, timed `repeats` times in turn.
-
-    In turn, so that a busy minute slows all alike; and the lower quartile, since other programs only ever slow a call.
-    """
-    times = np.empty((repeats, len(calls)))
-    for repeat in range(-_WARM_UP, repeats):
-        for index, call in enumerate(calls):
-            run = call()
-            start = _seconds(device)
-            run()
-            stop = _seconds(device)
-            if repeat >= 0:
-                times[repeat, index] = 1000 * (stop - start)
-    return [float(ms) for ms in np.percentile(times, 25, axis=0)]
+def _lower_quartiles(calls: Collection[Prepare], repeats: int, device: torch.device) -> list[float]:
+    """Milliseconds of each call. The lower quartile, since other programs only ever slow a call."""
+    times = timings(calls, repeats=repeats, device=device, threads=torch.get_num_threads())
+    return np.quantile(times, 0.25, axis=0).tolist()
 
 
-def _seconds(device: torch.device) -> float:
-    """A clock. On one thread of the CPU the thread's own: what other programs take is none of the network's."""
-    if device.type == "cpu" and torch.get_num_threads() == 1:
-        return time.thread_time()
-    return now(device)
-
-
-def _candidates(kinds: Sequence[tuple[str, Place]], device: torch.device, queued: int) -> dict[tuple, Call]:
+def _candidates(kinds: Sequence[tuple[str, Place]], device: torch.device, queued: int) -> dict[tuple, Prepare]:
     """Candidate and place -> the call that is timed, which runs it `queued` times."""
     generator, features = torch.Generator().manual_seed(0), {}
 
@@ -99,7 +79,7 @@ def _candidates(kinds: Sequence[tuple[str, Place]], device: torch.device, queued
             features[width, size] = drawn.to(device, memory_format=torch.channels_last)
         return features[width, size]
 
-    def call(op: str, place: Place) -> Call:
+    def call(op: str, place: Place) -> Prepare:
         with seeded(0):
             module = to_device(PlacedOperation(op, place).eval(), device)
         x, total = feature(place.in_width, place.source), feature(place.width, place.target)
@@ -123,11 +103,11 @@ def _references(space: Genotype, ms: _Ms) -> list[dict[str, str]]:
 
 def _networks(
     space: Genotype, references: Sequence[Mapping[str, str]], size: tuple[int, int], device: torch.device
-) -> list[Call]:
-    calls: list[Call] = []
+) -> list[Prepare]:
+    calls: list[Prepare] = []
     backbone = None
 
-    def call(net: Network, x: torch.Tensor) -> Call:
+    def call(net: Network, x: torch.Tensor) -> Prepare:
         return lambda: lambda: net(x)
 
     for choices in references:

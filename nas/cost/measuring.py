@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,14 +18,13 @@ from torch import nn
 import genotypes
 from genotypes import Genotype, UserError
 from genotypes.plugins import load_plugin
-from nas.cost.clock import milliseconds
+from nas.cost.clock import milliseconds, read_clock, timings
 from nas.cost.counting import BY, check_decided, check_size, parts
 from nas.network import Network, build, to_device
 from nas.run import open_device, seeded, torch_threads
 
-__all__ = ["Measurement", "latencies", "measure", "now", "prepare", "explain_too_little_memory"]
+__all__ = ["Measurement", "latencies", "measure", "prepare", "explain_too_little_memory"]
 
-_WARM_UP = 3
 _CHILD = "import sys; from nas.cost.measuring import _print_peak_memory; _print_peak_memory(sys.argv[1:])"
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -121,21 +119,14 @@ def latencies(
             deployed = {label: _deployed(net, size, runtime) for label, (net, size) in networks.items()}
             return milliseconds(deployed, repeats=repeats, seconds=seconds, quantile=quantile)
 
-    def call(net: Network, size: tuple[int, int]) -> Callable[[], object]:
+    calls: dict[str, Callable[[], object]] = {}
+    device = torch.device("cpu")
+    for label, (net, size) in networks.items():
         device = next(net.parameters()).device
-        x = torch.zeros(1, 3, *size, device=device).to(memory_format=torch.channels_last)
-
-        def run() -> None:
-            net(x)
-            now(device)
-
-        return run
-
-    calls = {label: call(net, size) for label, (net, size) in networks.items()}
-    on_cpu = all(next(net.parameters()).device.type == "cpu" for net, _ in networks.values())
-    threads = torch.get_num_threads() if on_cpu else 0
+        calls[label] = partial(net, torch.zeros(1, 3, *size, device=device).to(memory_format=torch.channels_last))
+    threads = torch.get_num_threads()
     with torch.inference_mode():
-        return milliseconds(calls, repeats=repeats, seconds=seconds, threads=threads, quantile=quantile)
+        return milliseconds(calls, repeats=repeats, seconds=seconds, device=device, threads=threads, quantile=quantile)
 
 
 def _deployed(net: Network, size: tuple[int, int], runtime: str) -> Callable[[], object]:
@@ -154,13 +145,8 @@ def prepare(genotype: Genotype, device: torch.device, size: tuple[int, int]) -> 
 
 
 def _times(net: Network, x: torch.Tensor, repeats: int) -> list[float]:
-    """Milliseconds of each of `repeats` forward passes after the warm-up."""
-    times = []
-    for _ in range(_WARM_UP + repeats):
-        start = now(x.device)
-        net(x)
-        times.append(1000 * (now(x.device) - start))
-    return times[_WARM_UP:]
+    """Milliseconds of each of `repeats` forward passes, by the wall's clock: of what a user waits for."""
+    return timings([lambda: lambda: net(x)], repeats=repeats, device=x.device)[:, 0].tolist()
 
 
 def _parts_ms(net: Network, x: torch.Tensor, repeats: int, by: str) -> dict[str, float]:
@@ -177,7 +163,7 @@ def _parts_ms(net: Network, x: torch.Tensor, repeats: int, by: str) -> dict[str,
     finally:
         for handle in handles:
             handle.remove()
-    ms = {name: 1000 * median(values[_WARM_UP:]) for name, values in marks.items()}
+    ms = {name: 1000 * median(values[-repeats:]) for name, values in marks.items()}
     whole = sum(ms[name] for name, part in (timed | cells).items() if part.kind in ("backbone", "cell"))
     for name, cell in cells.items():
         inside = sum(ms[other] for other, part in timed.items() if part.cell == cell.cell)
@@ -190,19 +176,12 @@ def _clock(module: nn.Module, seconds: list[float], device: torch.device) -> lis
     begun = []
 
     def begin(*_: object) -> None:
-        begun.append(now(device))
+        begun.append(read_clock(device))
 
     def end(*_: object) -> None:
-        seconds.append(now(device) - begun.pop())
+        seconds.append(read_clock(device) - begun.pop())
 
     return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
-
-
-def now(device: torch.device) -> float:
-    """Seconds, once the device has done all it was asked to."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-    return time.perf_counter()
 
 
 def _device_name(device: torch.device) -> str:
