@@ -2,5 +2,7 @@
 
 from retrain.prune.blocks import narrow_blocks
 from retrain.prune.channels import THRESHOLD, Pruned, prune_channels
+from retrain.prune.config import PruneConfig
+from retrain.prune.pruning import prune
 
-__all__ = ["THRESHOLD", "Pruned", "narrow_blocks", "prune_channels"]
+__all__ = ["THRESHOLD", "PruneConfig", "Pruned", "narrow_blocks", "prune", "prune_channels"]

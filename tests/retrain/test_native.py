@@ -23,11 +23,13 @@ from nas.task import (
     open_photos,
 )
 from nas.training import OptimConfig
-from retrain import Recipe, load, tune
+from retrain import Recipe, load
 from retrain.predict.__main__ import main as predict
 from retrain.train import open_training
 from retrain.train.__main__ import main
 from retrain.train.training import training_of
+from retrain.tune import candidates
+from retrain.tune.__main__ import main as tune
 
 NATIVE = {"native": True, "batch_size": 2, "passes": 2, "steps": 4, "loss": LossConfig(terms={"bce_sum": 1.0})}
 
@@ -146,7 +148,7 @@ def test_what_makes_no_sense_is_refused(tmp_path, pictures, small_file) -> None:
         open_training(config(genotype=str(small_file), data=str(pictures), compile="on", recipe=NATIVE))
     for word in ("native=true,false", "size=32,64"):
         with pytest.raises(UserError, match=f"{word}: .* set recipe.native for all"):
-            tune.candidates([word], Recipe(**NATIVE))
+            candidates([word], Recipe(**NATIVE))
     Image.open(pictures / "images/p1.png").resize((40, 31)).save(pictures / "images/p1.png")
     Image.open(pictures / "masks/p1.png").resize((40, 31)).save(pictures / "masks/p1.png")
     (pictures / "images/p2.png").write_bytes(b"no picture")
@@ -161,5 +163,5 @@ def test_a_study_of_native_trainings(tmp_path, pictures, small_file) -> None:
     words += (
         f" --recipe.batch_size 2 --recipe.passes 2 --search optim.lr=1e-3,1e-2 --trials.count 2 --out {tmp_path / 'a'}"
     )
-    assert run_command(tune.main, words.split()) == 0
+    assert run_command(tune, words.split()) == 0
     assert len((tmp_path / "a/trials.csv").read_text().splitlines()) == 3

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -9,15 +10,17 @@ from genotypes import UserError
 from nas.command import run_command
 from nas.options import changed_of, plain
 from nas.trials import run_trials
-from retrain import Recipe, tune
+from retrain import Recipe
 from retrain.recipe import load_recipe
+from retrain.tune import candidates, changed, study
+from retrain.tune.__main__ import main
 
 SMALL = ("--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3", "--recipe.masks", "nearest")
 TINY = ("--data", "synthetic:24", *SMALL)
 
 
 def command(*words: object) -> int:
-    return run_command(tune.main, [str(word) for word in words])
+    return run_command(main, [str(word) for word in words])
 
 
 def test_what_may_be_tried() -> None:
@@ -28,15 +31,15 @@ def test_what_may_be_tried() -> None:
         "optim.schedule=poly,cosine",
         "ema=0.9..0.99",
     )
-    found = tune.candidates(texts, Recipe())
+    found = candidates(texts, Recipe())
     assert found["optim.lr"] == [1e-4, 1e-3, 1e-2] and found["loss.terms.iou"] == [0.0, 0.5]
     assert found["size"] == [64, 96] and found["optim.schedule"] == ["poly", "cosine"]
     assert len(found["ema"]) == 9 and found["ema"][0] == 0.9 and found["ema"][-1] == 0.99
-    both = tune.changed(Recipe(), {"optim.lr": 0.5, "loss.terms.iou": 0.0, "size": 96})
+    both = changed(Recipe(), {"optim.lr": 0.5, "loss.terms.iou": 0.0, "size": 96})
     assert both == Recipe(
         size=96,
-        optim=tune.replace(Recipe().optim, lr=0.5),
-        loss=tune.replace(Recipe().loss, terms={"bce": 1.0, "iou": 0}),
+        optim=replace(Recipe().optim, lr=0.5),
+        loss=replace(Recipe().loss, terms={"bce": 1.0, "iou": 0}),
     )
     for wrong, message in (
         ((), "give --search"),
@@ -48,7 +51,7 @@ def test_what_may_be_tried() -> None:
         (("optim.lr=fast",), "expected a number"),
     ):
         with pytest.raises(UserError, match=message):
-            tune.candidates(wrong, Recipe())
+            candidates(wrong, Recipe())
 
 
 def test_a_study_finds_the_better_setting_and_may_be_extended(tmp_path, small_file, monkeypatch, capsys) -> None:
@@ -74,7 +77,7 @@ def test_a_study_finds_the_better_setting_and_may_be_extended(tmp_path, small_fi
     assert len(first) == 3
 
     scored = []
-    monkeypatch.setattr(tune, "run_trials", _counting(scored))
+    monkeypatch.setattr(study, "run_trials", _counting(scored))
     assert command("--out", out, "--trials.count", "4") == 0
     assert len(scored) == 2  # the others are there already
     rows = list(csv.DictReader((out / "trials.csv").read_text().splitlines()))
@@ -104,7 +107,7 @@ def test_changed_photographs_are_refused(tmp_path, small_file, pictures, capsys)
 def test_looks_at_a_trial_score_a_part_and_its_end_all(tmp_path, small_file, monkeypatch) -> None:
     """A look at all 1,055 held-out photographs of DUTS-TR, five times a trial, took longer than many a training."""
     looked, judged = [], []
-    held_out_of, evaluate = tune.held_out_of, tune.evaluate
+    held_out_of, evaluate = study.held_out_of, study.evaluate
 
     def look(*given, limit):
         looked.append(limit)
@@ -114,8 +117,8 @@ def test_looks_at_a_trial_score_a_part_and_its_end_all(tmp_path, small_file, mon
         judged.append(len(photos))
         return evaluate(predict, photos, **options)
 
-    monkeypatch.setattr(tune, "held_out_of", look)
-    monkeypatch.setattr(tune, "evaluate", judge)
+    monkeypatch.setattr(study, "held_out_of", look)
+    monkeypatch.setattr(study, "evaluate", judge)
     words = ("--genotype", small_file, "--search", "optim.lr=1e-3,1e-2", *TINY, "--held_out", "0.2")
     assert command(*words, "--held_out_limit", "2", "--trials.count", "1", "--out", tmp_path / "out") == 0
     assert looked == [2] and judged == [5]
@@ -177,11 +180,11 @@ def test_values_that_do_not_go_together_are_not_tried(tmp_path, small_file) -> N
 
 
 def test_a_value_given_twice_is_tried_once() -> None:
-    found = tune.candidates(("optim.lr=4e-3,0.004,1e-3", "ema=0.9..0.901", "batch_size=4..16:3"), Recipe())
+    found = candidates(("optim.lr=4e-3,0.004,1e-3", "ema=0.9..0.901", "batch_size=4..16:3"), Recipe())
     assert found["optim.lr"] == [0.004, 0.001] and found["ema"] == [0.9, 0.901]
     assert found["batch_size"] == [4, 8, 16]
     with pytest.raises(UserError, match="holds several values"):
-        tune.candidates(("augment.scales=[0.75],[1.0]",), Recipe())
+        candidates(("augment.scales=[0.75],[1.0]",), Recipe())
 
 
 def test_no_recipe_is_made_of_trials_that_all_diverged(tmp_path, small_file, capsys) -> None:

@@ -1,0 +1,70 @@
+"""The configuration of `python -m retrain.tune`."""
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Literal
+
+from genotypes import UserError
+from nas.options import difference, from_dict, owner, read_file, to_dict
+from nas.task import PhotoOptions
+from nas.trials import TrialsConfig
+from retrain.recipe import Recipe, load_recipe, recipe_names
+from retrain.train import TrainConfig
+
+__all__ = ["TuneConfig", "check_extended", "train_config"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(PhotoOptions):
+    """Which settings to try, on which network and photographs.
+
+    Attributes:
+        genotype: what is trained: a name of the zoo, a genotype file, or the folder of a search.
+        search: settings of the recipe with what to try: FIELD=A,B,C or, for numbers, FIELD=LOW..HIGH, which are nine
+            values evenly spaced on a logarithmic scale (LOW..HIGH:COUNT: so many).
+        objective: what makes a setting good on the held-out part: MAE_raw or maxF, at the largest size that is tried.
+        recipe: what all trials share; parts of it below.
+        trials: the study; count may be raised later.
+        backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
+        init: weights of the same network to start from: a name such as sod_s, or a file.
+        held_out: share of the photographs that trials are judged by and never trained on.
+        held_out_limit: at most so many of them are scored while a trial trains, for the pruner; at its end all are.
+        evaluate_every: steps between looks at a trial, for the pruner; 0 for a fifth of its steps.
+        workers: processes that score; 0 for none beside this one.
+        device: cpu, cuda, or auto.
+        seed: of the study, and of every training's weights, order and augmentation.
+        out: folder of the study; default the next free runs/tune-NNN. An earlier one is continued.
+    """
+
+    genotype: str = ""
+    search: tuple[str, ...] = ()
+    objective: Literal["MAE_raw", "maxF"] = "MAE_raw"
+    recipe: Recipe = owner(load_recipe, recipe_names, "default", "NAME|FILE")
+    trials: TrialsConfig = field(default_factory=lambda: TrialsConfig(count=20))
+    backbone_weights: str | None = None
+    init: str | None = None
+    held_out: float = 0.1
+    held_out_limit: int = 200
+    evaluate_every: int = 0
+    workers: int = 0
+    device: str = "cpu"
+    seed: int = 0
+    out: str | None = None
+
+
+def train_config(cfg: TuneConfig, recipe: Recipe) -> TrainConfig:
+    """A training of the study."""
+    shared = {f.name for f in fields(TuneConfig)} & {f.name for f in fields(TrainConfig)} - {"out", "recipe"}
+    return TrainConfig(recipe=recipe, **{name: getattr(cfg, name) for name in shared})
+
+
+def check_extended(cfg: TuneConfig) -> None:
+    """UserError where more than the number of trials differs from the study in the folder."""
+    config = Path(str(cfg.out)) / "config.yaml"
+    before = from_dict(TuneConfig(), read_file(config), str(config))
+    same = replace(before, out=cfg.out, workers=cfg.workers, trials=replace(before.trials, count=cfg.trials.count))
+    if cfg.trials.count < before.trials.count:
+        raise UserError(f"{cfg.out}: its study has {before.trials.count} trials; trials.count can only rise")
+    if found := difference(to_dict(same), to_dict(cfg)):
+        name, old, new = found
+        raise UserError(f"{cfg.out} is a study with {name} {old!r}, not {new!r}: choose another --out")
