@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import hashlib
 import io
 import os
 import re
@@ -19,6 +20,7 @@ __all__ = [
     "check_file",
     "check_folder",
     "check_writable",
+    "content_digest",
     "file_name",
     "is_temporary",
     "quoted",
@@ -85,6 +87,18 @@ def file_name(text: str) -> str:
     ('_.._etc_x y', 'ours (v2)', '_')
     """
     return re.sub(r"^\.+", "", re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", text)) or "_"
+
+
+def content_digest(path: str | os.PathLike[str]) -> str:
+    """A digest of what a file holds: a run that reads it again must find the same. UserError for an unreadable one."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return digest.hexdigest()
 
 
 def quoted(path: str | os.PathLike[str]) -> str:

@@ -27,6 +27,7 @@ from nas.cost import count, latencies
 from nas.cost.clock import warn_if_busy
 from nas.cost.measuring import prepare
 from nas.network import Network, build, to_device
+from nas.network.weights import backbone_content
 from nas.options import owner, to_yaml
 from nas.run import RunFolder, check_free, open_device, progress_bar, seeded
 from nas.search.members import score_network
@@ -286,7 +287,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_free(cfg.out, resume=resume)
     space, photos, train = open_gate(cfg)
     run = RunFolder.open(cfg.out, "gate", to_yaml(cfg), resume=resume)
-    run.agree({"space": space.hash, "set of photographs": photos.fingerprint})
+    weights = backbone_content(space, cfg.backbone_weights)
+    run.agree({"space": space.hash, "set of photographs": photos.fingerprint} | weights)
     for report in run_gate(cfg, run, space, train):
         print(
             f"\nby {COSTS[report.cost]}" + (f" in {cfg.runtime}, deployed, one thread" if report.cost == "ms" else "")

@@ -11,9 +11,10 @@ from torch import Tensor
 
 import genotypes
 from genotypes import BACKBONES, Genotype, GenotypeError, UserError
-from genotypes.files import write_atomically
+from genotypes.files import content_digest, write_atomically
+from search_spaces.backbones import weight_file
 
-__all__ = ["check_lender", "load_weights", "save_weights"]
+__all__ = ["backbone_content", "check_lender", "load_weights", "save_weights"]
 
 
 def save_weights(path: str | os.PathLike[str], state_dict: Mapping[str, Tensor], genotype: Genotype) -> None:
@@ -69,6 +70,13 @@ def _parsed(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> Genoty
         return genotypes.loads(metadata["genotype"], origin=f"{path} (its genotype)")
     except GenotypeError as error:
         raise UserError(f"{error}; was it written by a newer version?") from None
+
+
+def backbone_content(genotype: Genotype, weights: str | None) -> dict[str, str]:
+    """What a run of many trainings must agree with, see `RunFolder.agree`: each reads the backbone's weights."""
+    if weights is None or genotype.backbone is None:
+        return {}
+    return {"content of backbone_weights": content_digest(weight_file(genotype.backbone.name, weights))}
 
 
 def check_lender(path: str | os.PathLike[str], genotype: Genotype) -> None:

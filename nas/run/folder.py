@@ -125,19 +125,20 @@ class RunFolder:
     def agree(self, identity: Mapping[str, str]) -> None:
         """Note what the run is of, kind -> value, such as its photographs' fingerprint; UserError if that has changed.
 
-        For runs of many trainings: a single one says it in its checkpoint.
+        A kind that it does not know yet is noted. For runs of many trainings: a single one says it in its checkpoint.
         """
         file = self.path / _IDENTITY
-        if not file.is_file():
-            self.write_text(file.name, json.dumps(identity, indent=1))
-            return
-        try:
-            before = dict(json.loads(file.read_text(encoding="utf-8")))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{file}: not what this program writes ({error})") from None
+        before: dict[str, str] = {}
+        if file.is_file():
+            try:
+                before = dict(json.loads(file.read_text(encoding="utf-8")))
+            except (TypeError, ValueError) as error:
+                raise UserError(f"{file}: not what this program writes ({error})") from None
         for what, now in identity.items():
-            if before.get(what) != now:
-                raise UserError(f"{self.path} began with another {what}: {before.get(what)} then, {now} now")
+            if (then := before.get(what, now)) != now:
+                raise UserError(f"{self.path} began with another {what}: {then} then, {now} now")
+        if identity.keys() - before.keys():
+            self.write_text(file.name, json.dumps(before | dict(identity), indent=1))
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run."""

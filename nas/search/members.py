@@ -25,7 +25,7 @@ from nas.search.config import SearchConfig
 from nas.search.objective import MemberCost, time_found
 from nas.search.sandwich import Sandwich
 from nas.search.scaling import scaled_line
-from nas.search.scoring import NORM_BATCHES, what_is_scored
+from nas.search.scoring import NORM_BATCHES, what_is_scored, what_is_seen
 from nas.search.selection import SearchResult
 from nas.search.setup import SearchSetup
 from nas.strategies import SandwichSearch, derivable
@@ -167,6 +167,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
             choices={**setup.space.choices(), **derivable(setup.space.open_edges(), cfg.strategy)},
             seed=cfg.seed,
             scored=what_is_scored(cfg, setup),
+            seen=what_is_seen(cfg, setup),
             folder=run.path,
             until=run.until,
             to_continue=f"--out {quoted(run.path)} --resume",

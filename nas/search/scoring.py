@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nas.cost.latency import machine_name
 from nas.network import Mixture, Network, build, norm_statistics_restored, reestimate_norms, to_device
+from nas.network.weights import backbone_content
 from nas.run import seeded
 from nas.search.config import SearchConfig
 from nas.search.objective import timed_on
@@ -15,7 +16,15 @@ from nas.search.setup import SearchSetup
 from nas.training import Diverged, Supervised, Trainer, fit
 from nas.trials import Report, comparable
 
-__all__ = ["NORM_BATCHES", "score_genotype", "score_mixture", "score_path", "train_briefly", "what_is_scored"]
+__all__ = [
+    "NORM_BATCHES",
+    "score_genotype",
+    "score_mixture",
+    "score_path",
+    "train_briefly",
+    "what_is_scored",
+    "what_is_seen",
+]
 
 NORM_BATCHES = 20  # batches that re-estimate the norms of a path or a member before it is judged
 _REPORTS = 4  # intermediate values of a short training, for pruners
@@ -93,3 +102,9 @@ def what_is_scored(cfg: SearchConfig, setup: SearchSetup) -> dict[str, Any]:
         device, threads = timed_on(setup.device, cfg.runtime)
         found["latencies"] = [machine_name(device), cfg.runtime, threads]
     return found
+
+
+def what_is_seen(cfg: SearchConfig, setup: SearchSetup) -> dict[str, str]:
+    """The contents of what has a name alone in `what_is_scored`: workers of one study must have the same."""
+    seen = {"set of photographs": cfg.told_apart(setup.photos)}
+    return seen | backbone_content(setup.space, cfg.backbone_weights)

@@ -15,7 +15,7 @@ from nas.run import RunFolder
 from nas.search.config import SearchConfig
 from nas.search.explain import explain, mean_losses
 from nas.search.objective import Timed, derive, time_found
-from nas.search.scoring import score_genotype, train_briefly, what_is_scored
+from nas.search.scoring import score_genotype, train_briefly, what_is_scored, what_is_seen
 from nas.search.setup import SearchSetup
 from nas.strategies import Strategy, derivable
 from nas.task import SEEDS_APART
@@ -189,6 +189,7 @@ class _Study:
             accept=self.setup.space.reaches_image,
             objectives=("loss", objective.table.kind) if objective else ("loss",),
             scored=what_is_scored(self.cfg, self.setup) | within,
+            seen=what_is_seen(self.cfg, self.setup),
             folder=where,
             until=self.run_folder.until,
             to_continue=f"--out {quoted(self.run_folder.path)} --resume",

@@ -73,6 +73,14 @@ class PhotoOptions:
         """The photographs at this size; options: as `open_photos` has them, which also says what is raised."""
         return open_photos(self.data, size=size, cache_dir=self.cache, limit=self.limit, seed=self.data_seed, **options)
 
+    def told_apart(self, photos: PhotoSet) -> str:
+        """What the workers of one study must have alike of the photographs that they have opened.
+
+        Pictures that are made may differ in their last bits between processors, so their version counts.
+        """
+        made = is_synthetic(parse_data(self.data)[1]) and photos.teacher is None
+        return f"pictures that are made, version {SYNTHETIC_VERSION}" if made else photos.fingerprint
+
 
 def open_photos(
     spec: str,

@@ -83,7 +83,7 @@ class PhotoSet:
         """Where the images are."""
         return self.images.device
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """How many, and a digest that changes with their names, their order and the pixels that are trained on."""
         digest = hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape"))
@@ -188,7 +188,7 @@ class NativeSet(PhotoSet):
         """The longest side of all."""
         return max(map(max, self.shapes))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """As of a set at one size, and of the shapes."""
         return f"{super().fingerprint} of {hashlib.sha256(str(self.shapes).encode()).hexdigest()[:12]}"

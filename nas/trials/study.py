@@ -23,7 +23,7 @@ from optuna.exceptions import OptunaError, TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from genotypes.errors import UserError, check_least
+from genotypes.errors import UserError, UserNote, check_least
 from nas.options import Config, changed_of, difference, plain
 from nas.run import Interrupted, Interrupts, progress_bar
 from nas.trials.records import REPEAT, Trials, read_trial, write_trials
@@ -36,6 +36,7 @@ Report = Callable[[int, float], None]  # (step, value so far): may end the trial
 Score = Callable[[dict[str, Any], Report], Sequence[float]]  # (choices, report) -> one value an objective
 
 _SEARCHED = "searched"  # user attribute of a study: what its trials are about
+_SEEN = "seen"  # and what they read, by its content
 _PAUSE = 0.5  # seconds between looks at the trials of others
 
 
@@ -109,6 +110,7 @@ def run_trials(
     identify: Identify = tell_apart,
     objectives: Sequence[str] = ("loss",),
     scored: Mapping[str, Any] = MappingProxyType({}),
+    seen: Mapping[str, str] = MappingProxyType({}),
     first: Sequence[Mapping[str, Any]] = (),
     folder: Path | None = None,
     until: float | None = None,
@@ -126,6 +128,8 @@ def run_trials(
     objectives: names of the values: the loss, perhaps a cost.
     scored: what tells these scores from others of the same space: configurations and plain values. All that is not at
         its default goes into the study's name, so a version with further options finds the study again.
+    seen: kind -> digest of what the scores are made of, such as the photographs' fingerprint. The study keeps it and
+        refuses a worker that has another one; it is no part of its name.
     first: choices that a new study tries first; the sampler learns from them as from its own.
     folder: of the run, for study.journal (see `TrialsConfig.storage`) and trials.csv; none: nothing is written.
     until: the `nas.run.deadline` at which it is interrupted.
@@ -167,6 +171,7 @@ def run_trials(
             if _check(study, searched, f"study {name!r} in {shown}"):
                 for choices in first[: cfg.count]:
                     study.enqueue_trial(dict(choices))
+            _check_seen(study, dict(seen), f"study {name!r} in {shown}")
             with Interrupts(until=until) as caught:
                 worker = _Worker(study, storage, parameters, score, identify, cfg, objectives, folder, caught)
                 return worker.run(to_continue)
@@ -329,6 +334,21 @@ def _check(study: optuna.Study, searched: dict[str, Any], shown: str) -> bool:
         if before != now:
             raise UserError(f"{shown} is about another space: candidates of {edge} are {before} there, {now} here")
     return False
+
+
+def _check_seen(study: optuna.Study, seen: dict[str, str], shown: str) -> None:
+    """UserError where a study's trials were made of other things than ours would be; what it does not say is noted."""
+    there: dict[str, str] = study.user_attrs.get(_SEEN, {})
+    for what, now in seen.items():
+        if (before := there.get(what, now)) != now:
+            raise UserError(
+                f"{shown} is of another {what}: {before} there, {now} here; give the same, or another --trials.study"
+            )
+    if unknown := [what for what in seen if what not in there]:
+        if any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
+            told = ", ".join(f"{what} {seen[what]}" for what in unknown)
+            warnings.warn(f"{shown} is of an earlier version and is taken to be of this {told}", UserNote, stacklevel=2)
+        study.set_user_attr(_SEEN, there | seen)
 
 
 @contextmanager

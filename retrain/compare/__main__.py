@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     plan = plan_comparison(cfg, entries)  # whatever is wrong shows before the folder is touched
     run = RunFolder.open(cfg.out, "compare", text, resume=going_on)
     if plan.photos is not None:
-        run.agree({"set of photographs": plan.photos.fingerprint})
+        run.agree({"set of photographs": plan.photos.fingerprint} | plan.contents)
     run.write_text("config.yaml", text)
 
     def write(done: list[Training]) -> None:

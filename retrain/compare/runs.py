@@ -16,6 +16,7 @@ from nas.training import Diverged
 from retrain.compare.config import CompareConfig, starts, train_config
 from retrain.compare.entries import Entry
 from retrain.train import TrainConfig, open_training, train, training_photos
+from retrain.train.setup import start_content
 from retrain.train.training import check_recipe, read_scores
 
 __all__ = ["ComparisonPlan", "Training", "compare", "left_out", "plan_comparison", "run_folder"]
@@ -42,7 +43,8 @@ class ComparisonPlan:
     """What a comparison has to do.
 
     jobs: (entry, seed), in order; waiting: those yet to train; photos: to train on, None where nothing waits. starts:
-    label -> the weights that it starts from; macs: label -> multiply-adds.
+    label -> the weights that it starts from; macs: label -> multiply-adds. contents: of the files that those which wait
+    start from, see `RunFolder.agree`.
     """
 
     jobs: list[tuple[Entry, int]]
@@ -50,6 +52,7 @@ class ComparisonPlan:
     photos: PhotoSet | None
     starts: dict[str, dict[str, str]]
     macs: dict[str, int]
+    contents: dict[str, str]
 
 
 def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> ComparisonPlan:
@@ -64,12 +67,14 @@ def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> ComparisonPlan:
     configs = {(e.label, seed): _config(cfg, start[e.label], e, seed, out) for e, seed in jobs}
     waiting = [job for job in jobs if cfg.out is None or not _is_complete(configs[job[0].label, job[1]], job[0])]
     photos = training_photos(next(iter(configs.values()))) if waiting else None
+    contents: dict[str, str] = {}
     for entry in {entry.label: entry for entry, _ in waiting}.values():
         config = configs[entry.label, cfg.seeds[0]]
+        contents |= {f"{what} of {entry.label}": now for what, now in start_content(config, entry.genotype).items()}
         check_recipe(config.recipe, open_training(config, genotype=entry.genotype, photos=photos).net)
     size = (cfg.recipe.size, cfg.recipe.size)
     macs = {entry.label: count(entry.genotype, size).macs for entry in entries}
-    return ComparisonPlan(jobs=jobs, waiting=waiting, photos=photos, starts=start, macs=macs)
+    return ComparisonPlan(jobs=jobs, waiting=waiting, photos=photos, starts=start, macs=macs, contents=contents)
 
 
 def compare(

@@ -10,10 +10,10 @@ from torch import nn
 
 import genotypes
 from genotypes import Genotype, UserError
-from genotypes.files import quoted
+from genotypes.files import content_digest, quoted
 from nas.network import Network, build, check_single_image
 from nas.network.member import fill_from_supernet
-from nas.network.weights import load_weights
+from nas.network.weights import backbone_content, load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split, processes
 from nas.task import NativeSet, Pair, PhotoSet, Samples, hold_out, open_test_sets
@@ -23,7 +23,7 @@ from retrain.networks import find_weights
 from retrain.train.config import TrainConfig
 from retrain.train.teaching import Teacher, teaches
 
-__all__ = ["TrainSetup", "open_training", "training_photos"]
+__all__ = ["TrainSetup", "open_training", "start_content", "training_photos"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,12 @@ def training_photos(cfg: TrainConfig) -> PhotoSet:
     taught = {"teacher": maps, "unlabelled": cfg.unlabelled}
     photos = cfg.open_photos(recipe.size, masks=recipe.masks, native=recipe.native, **taught)
     return photos.to(open_device(cfg.device))
+
+
+def start_content(cfg: TrainConfig, genotype: Genotype) -> dict[str, str]:
+    """What several trainings of one run must agree with, see `RunFolder.agree`: the files that each starts from."""
+    init = {"content of init": content_digest(find_weights(cfg.init))} if cfg.init else {}
+    return init | backbone_content(genotype, cfg.backbone_weights)
 
 
 def _check_native(cfg: TrainConfig) -> None:

@@ -4,12 +4,12 @@ Maps made once are of photographs as they are. Here the teacher sees what the st
 two photographs, and says what it makes of that ("A good teacher is patient and consistent": Beyer et al., CVPR 2022).
 """
 
-import hashlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from genotypes.files import content_digest
 from nas.network import to_device
 from nas.task import Batch, at_size, augment, network_input
 from nas.task.augmentation import constants
@@ -33,7 +33,7 @@ class Teacher:
 
     def __init__(self, name_or_path: str, device: torch.device, precision: str) -> None:
         path = find_weights(name_or_path)
-        self.fingerprint = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        self.fingerprint = content_digest(path)
         self._net = to_device(load(path).network, device).eval().requires_grad_(False)
         self._input, self._precision = self._net.genotype.input, precision
         constants(self._input, device)

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     began = RunFolder(Path(str(cfg.out))).began.get("folder") if going_on else None
     opened = open_tuning(cfg, began)  # whatever is wrong shows before a folder is made that would hold on to it
     run = RunFolder.open(cfg.out, "tune", to_yaml(cfg), resume=going_on)
-    run.agree({"set of photographs": opened.photos[min(opened.photos)].fingerprint})
+    run.agree({"set of photographs": opened.photos[min(opened.photos)].fingerprint, **opened.contents})
     run.write_text("config.yaml", to_yaml(cfg))
     trials = tune(cfg, run, opened=opened)
     run.write_text("table.md", markdown(trials, opened.space) + "\n")

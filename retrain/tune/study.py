@@ -18,6 +18,7 @@ from nas.trials import Report, Trials, TrialsConfig, anchor_storage, check_trial
 from retrain.predictor import Predictor
 from retrain.tables import markdown_table
 from retrain.train import open_training, training_photos
+from retrain.train.setup import start_content
 from retrain.train.training import check_recipe, held_out_of, training_of
 from retrain.tune.config import TuneConfig, train_config
 from retrain.tune.settings import candidates, changed
@@ -31,7 +32,8 @@ _LOOKS = 10_000  # combinations that are looked through for one that is a recipe
 class TuneSetup:
     """What a study starts from.
 
-    space: field -> values; photos: by (size, masks); accept: whether values go together.
+    space: field -> values; photos: by (size, masks); accept: whether values go together; contents: of the weight files
+    that trials read, see `RunFolder.agree`.
     """
 
     space: Mapping[str, Sequence[Any]]
@@ -39,6 +41,7 @@ class TuneSetup:
     photos: Mapping[tuple[int, str], PhotoSet]
     trials: TrialsConfig
     accept: Callable[[Mapping[str, Any]], bool]
+    contents: Mapping[str, str]
 
 
 def open_tuning(cfg: TuneConfig, began: str | None = None) -> TuneSetup:
@@ -70,7 +73,14 @@ def open_tuning(cfg: TuneConfig, began: str | None = None) -> TuneSetup:
                 check({name: value})
             except UserError as error:
                 raise UserError(f"--search {name}: {value}: {error}") from None
-    return TuneSetup(space=space, genotype=genotype, photos=photos, trials=trials, accept=_accept(cfg, space, check))
+    return TuneSetup(
+        space=space,
+        genotype=genotype,
+        photos=photos,
+        trials=trials,
+        accept=_accept(cfg, space, check),
+        contents=start_content(train_config(cfg, cfg.recipe), genotype),
+    )
 
 
 def _of_the_network(space: Mapping[str, Sequence[Any]]) -> list[str]:
@@ -140,6 +150,7 @@ def tune(cfg: TuneConfig, run: RunFolder | None = None, *, opened: TuneSetup | N
         objectives=(_OBJECTIVES[cfg.objective][0],),
         scored=scored,
         folder=run.path if run else None,
+        seen={"set of photographs": cfg.told_apart(some)} | dict(opened.contents),
         to_continue=f"python -m retrain.tune --out {quoted(run.path)}" if run else "the same call",
     )
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from genotypes import BACKBONES, UserError
 from search_spaces.backbones.layers import sort_hidden_channels
 
-__all__ = ["build_backbone", "package_file"]
+__all__ = ["build_backbone", "package_file", "weight_file"]
 
 
 def build_backbone(
@@ -70,8 +70,7 @@ def build_backbone(
         with torch.device("meta"):  # names only: no memory, no random numbers
             full = factory(tuple(record.features), **chosen)
         skippable = (*full.state_dict(), *record.extra_keys)
-        path = package_file(record.package, name) if weights == "package" else Path(weights)
-        _load_weights(net, path, f"backbone {name!r}", record.weights_from, skippable)
+        _load_weights(net, weight_file(name, weights), f"backbone {name!r}", record.weights_from, skippable)
     return net
 
 
@@ -123,6 +122,11 @@ def _backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
     if not any(key.startswith("backbone.") for key in state):
         return state
     return {key.removeprefix("backbone."): value for key, value in state.items() if not key.startswith("cells.")}
+
+
+def weight_file(name: str, weights: str | Path) -> Path:
+    """The file that `weights` of a backbone of this name means: itself, or that in the installed package."""
+    return package_file(BACKBONES[name].package, name) if weights == "package" else Path(weights)
 
 
 def package_file(package: str | None, backbone: str) -> Path:

@@ -42,6 +42,9 @@ def test_what_a_run_of_many_trainings_is_of_may_not_change(tmp_path):
     run.agree({"set of photographs": "2 (ab)"})
     with pytest.raises(UserError, match=r"a began with another set of photographs: 2 \(ab\) then, 2 \(cd\) now"):
         run.agree({"set of photographs": "2 (cd)"})
+    run.agree({"content of init": "5"})  # of a part that was not there before
+    with pytest.raises(UserError, match="a began with another content of init: 5 then, 6 now"):
+        run.agree({"set of photographs": "2 (ab)", "content of init": "6"})
     for text in ("{", "3", '"x"'):
         run.write_text("identity.json", text)
         with pytest.raises(UserError, match=r"identity\.json: not what this program writes"):

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from tiny_search import SMALL, SPACE, config, read_trials, run_search, words
 
 import genotypes
@@ -22,9 +23,11 @@ from nas.search import open_search, open_space, search
 from nas.search.__main__ import main
 from nas.search.scoring import what_is_scored
 from nas.strategies import STRATEGIES
+from nas.task import synthetic_set
 from nas.training import OptimConfig
 from nas.trials import TrialsConfig
 from search_spaces import minet
+from search_spaces.backbones import build_backbone
 
 LEARNING = ["darts", "darts_2nd", "pc_darts", "gdas", "drnas", "one_shot"]
 FEW = TrialsConfig(count=6, population=3)
@@ -243,6 +246,32 @@ def test_two_machines_with_one_storage_share_one_study(tmp_path):
     assert run_command(main, [*shared, f"--out={tmp_path / 'b'}"]) == 0
     ours, theirs = ((tmp_path / name / "trials.csv").read_text() for name in "ab")
     assert ours == theirs and len(ours.splitlines()) == 5
+
+
+def test_a_worker_with_other_photographs_or_weights_of_the_same_name_is_refused(tmp_path, capsys):
+    """Each machine has its own path to them, so a study knew their name and number alone."""
+    photos, weights = synthetic_set(24, 48, seed=0), tmp_path / "w.pth"
+    for part, pixels in (("images", photos.images), ("masks", photos.masks)):
+        (tmp_path / "own" / part).mkdir(parents=True)
+        for name, one in zip(photos.names, pixels, strict=True):
+            Image.fromarray(one.permute(1, 2, 0).numpy().squeeze()).save(tmp_path / "own" / part / f"{name}.png")
+    torch.save(build_backbone("tiny", ("s4", "s8", "s16", "s32")).state_dict(), weights)
+    shared = [
+        *words(),
+        "--strategy=optuna",
+        "--score_steps=1",
+        "--trials.count=2",
+        f"--storage=sqlite:///{tmp_path}/s.db",
+    ]
+    shared += [f"--data=own={tmp_path / 'own'}", f"--backbone_weights={weights}", "--rivals=0"]
+    assert run_command(main, [*shared, f"--out={tmp_path / 'a'}"]) == 0
+    (tmp_path / "own/images/000003.png").write_bytes((tmp_path / "own/images/000004.png").read_bytes())
+    assert run_command(main, [*shared, f"--out={tmp_path / 'b'}"]) == 2
+    assert "s.db is of another set of photographs: 24 photographs (" in capsys.readouterr().err
+    Image.fromarray(photos.images[3].permute(1, 2, 0).numpy()).save(tmp_path / "own/images/000003.png")
+    torch.save(build_backbone("tiny", ("s4", "s8", "s16", "s32")).state_dict(), weights)
+    assert run_command(main, [*shared, f"--out={tmp_path / 'c'}"]) == 2
+    assert "s.db is of another content of backbone_weights: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))

@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from toy_trials import cost_of, facts, toy
 
-from genotypes import UserError
+from genotypes import UserError, UserNote
 from nas.run import Interrupted, deadline
 from nas.trials import TrialsConfig, run_trials
 from nas.trials.samplers import SAMPLERS
@@ -234,6 +234,23 @@ def test_two_searches_never_mix_in_a_storage(tmp_path):
     optuna.create_study(storage=url, study_name="mine").ask()
     with pytest.raises(UserError, match="another program"):
         run(space, score, storage=url, study="mine")
+
+
+def test_a_study_knows_what_its_scores_are_made_of(tmp_path):
+    """Other photographs of the same name and number joined it: name and number alone were compared."""
+    storage, (space, score) = str(tmp_path / "a.journal"), toy()
+
+    def work(count, **seen):
+        cfg = TrialsConfig(count=count, storage=storage)
+        return run_trials(space, score, cfg, scored={"photographs": ["DUTS", 4]}, seen=seen)
+
+    work(2)  # by an earlier version, which did not say it
+    with pytest.warns(UserNote, match="of an earlier version and is taken to be of this set of photographs 4 \\(ab\\)"):
+        work(3, **{"set of photographs": "4 (ab)"})
+    assert len(work(4, **{"set of photographs": "4 (ab)"}).trials) == 4
+    with pytest.raises(UserError, match=r"a.journal is of another set of photographs: 4 \(ab\) there, 4 \(cd\) here"):
+        work(5, **{"set of photographs": "4 (cd)"})
+    assert len(optuna.get_all_study_summaries(JournalStorage(JournalFileBackend(storage)))) == 1
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 import genotypes
+import retrain
 from genotypes import UserError, UserNote
 from nas.command import run_command
 from nas.network.weights import load_weights
@@ -117,6 +118,23 @@ def test_changed_photographs_are_refused(tmp_path, small_file, pictures, capsys)
     assert compare(*words, "--seeds", 0, 1) == 2
     assert "out began with another set of photographs: 4 photographs" in capsys.readouterr().err
     assert (tmp_path / "out/config.yaml").read_text() == before and compare(*words) == 0
+
+
+@pytest.mark.parametrize("option", ["init", "backbone_weights"])
+def test_weights_of_another_content_are_refused(option, tmp_path, small_file, trained, capsys) -> None:
+    """A seed more started from the new ones."""
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes((trained / "weights.safetensors").read_bytes())
+    given = f"small={weights}" if option == "init" else weights
+    words = ("--genotypes", small_file, *TINY, f"--{option}", given, "--no_latency", "--out", tmp_path / "out")
+    assert compare(*words) == 0
+    predictor = retrain.load(weights)
+    next(predictor.network.parameters()).data += 1
+    retrain.save(weights, predictor.network)
+    assert compare(*words, "--seeds", 0, 1) == 2
+    assert f"out began with another content of {option} of small: " in capsys.readouterr().err
+    weights.unlink()
+    assert compare(*words) == 0  # nothing is left to train
 
 
 def test_a_changed_genotype_of_the_same_name_is_refused(tmp_path, small_file, capsys) -> None:

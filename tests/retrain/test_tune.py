@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+import retrain
 from genotypes import UserError
 from nas.command import run_command
 from nas.options import changed_of, plain
@@ -101,6 +102,21 @@ def test_changed_photographs_are_refused(tmp_path, small_file, pictures, capsys)
     (pictures / "images/p0.png").write_bytes((pictures / "masks/p0.png").read_bytes())
     assert command("--out", tmp_path / "out", "--trials.count", "2") == 2
     assert "out began with another set of photographs: 4 photographs" in capsys.readouterr().err
+    assert "count: 1\n" in (tmp_path / "out/config.yaml").read_text()
+
+
+@pytest.mark.parametrize("option", ["init", "backbone_weights"])
+def test_weights_of_another_content_are_refused(option, tmp_path, small_file, trained, capsys) -> None:
+    """Their path alone was compared: trials from both became one table."""
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes((trained / "weights.safetensors").read_bytes())
+    words = ("--genotype", small_file, "--search", "optim.lr=1e-3,1e-2", *TINY, f"--{option}", weights)
+    assert command(*words, "--trials.count", "1", "--out", tmp_path / "out") == 0
+    predictor = retrain.load(weights)
+    next(predictor.network.parameters()).data += 1
+    retrain.save(weights, predictor.network)
+    assert command("--out", tmp_path / "out", "--trials.count", "2") == 2
+    assert f"out began with another content of {option}: " in capsys.readouterr().err
     assert "count: 1\n" in (tmp_path / "out/config.yaml").read_text()
 
 
