@@ -26,7 +26,7 @@ from nas.search.objective import MemberCost, time_found
 from nas.search.sandwich import Sandwich
 from nas.search.scaling import scaled_line
 from nas.search.scoring import NORM_BATCHES, what_is_scored, what_is_seen
-from nas.search.selection import SearchResult
+from nas.search.selection import SearchResult, check_found
 from nas.search.setup import SearchSetup
 from nas.strategies import SandwichSearch, derivable
 from nas.task import Batches, at_size
@@ -177,8 +177,10 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     kinds = ("loss", "maxF", "MAE_raw")
     rows = ([point.size, point.cost, *(point.scores[kind] for kind in kinds)] for point in line)
     write_csv(run.path / "line.csv", [["size", cost.kind, *kinds], *rows])
+    check_found(run, trials.best.values[0])
     front = tuple(export_front(setup.space, trials, run.path / "front", name=name))
     best = trials.best_within(cfg.budget, cost.unit)
+    check_found(run, best.values[0])
     _draw(trials, best, line, cost, run.path / "front.svg", title=setup.space.name)
     genotype = setup.space.decide(best.choices, name=name)
     save(genotype, run.path / "genotype.yaml")

@@ -20,10 +20,10 @@ from nas.search.setup import SearchSetup
 from nas.strategies import Strategy, derivable
 from nas.task import SEEDS_APART
 from nas.training import Change
-from nas.trials import Trials, TrialsConfig, draw_front, export_front, run_trials
+from nas.trials import Trials, TrialsConfig, draw_front, export_front, pareto_front, run_trials
 from nas.visualize import draw
 
-__all__ = ["Candidates", "Rivals", "SearchResult", "select"]
+__all__ = ["Candidates", "Rivals", "SearchResult", "check_found", "select"]
 
 _RIVALS = 6
 
@@ -117,8 +117,8 @@ def select(
         candidates.remember(_derived(strategy, setup))
         judged = [(choices, study.scores(choices)) for choices in candidates.derived]
         choices, scores = min(judged, key=lambda pair: pair[1]["loss"])
-    if scores and not math.isfinite(scores["loss"]):
-        raise UserError(f"{run.path}: nothing was found: all that was tried diverged; try a smaller --optim.lr")
+    if scores:
+        check_found(run, scores["loss"])
     rivals = study.rivals(scores["loss"]) if scores else None
     genotype = setup.export.decide(choices, name=f"{setup.space.name}_{cfg.strategy.name}")
     save(genotype, run.path / "genotype.yaml")
@@ -140,6 +140,12 @@ def select(
     run.close()
     report_at_the_end(run.path)
     return result
+
+
+def check_found(run: RunFolder, loss: float) -> None:
+    """UserError where the best that was tried has diverged: it is no result."""
+    if not math.isfinite(loss):
+        raise UserError(f"{run.path}: nothing was found: all that was tried diverged; try a smaller --optim.lr")
 
 
 def _derived(strategy: Strategy, setup: SearchSetup) -> dict[str, str]:
@@ -200,10 +206,12 @@ class _Study:
         objective = self.setup.objective
         if objective is None:
             raise ValueError("a front is of loss against cost, and this search minds no cost")
+        if not pareto_front(trials.complete):
+            return ()  # all diverged, which `select` tells
         table = objective.table
         labels = ("held-out loss", f"{table.kind} ({table.unit})")
         kept = trials.within(objective.budget)
-        marked = [kept.best] if kept.complete else []
+        marked = [kept.best] if pareto_front(kept.complete) else []
         path, title = self.run_folder.path / "front.svg", self.setup.space.name
         draw_front(trials, path, labels=labels, title=title, marked=marked)
         name = f"{title}_{self.cfg.strategy.name}"

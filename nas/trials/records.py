@@ -96,9 +96,11 @@ def write_trials(trials: Trials, path: Path) -> None:
 def pareto_front(trials: Iterable[Trial]) -> list[Trial]:
     """The complete trials (loss, cost) that no other beats in both, from the cheapest to the best.
 
-    Of trials with equal values the first is kept, so that loss falls strictly while cost rises.
+    Of trials with equal values the first is kept, so that loss falls strictly while cost rises. One that diverged is
+    on no front, however cheap it is.
     """
-    complete = sorted((trial for trial in trials if trial.state == "complete"), key=lambda trial: trial.number)
+    finite = (trial for trial in trials if trial.state == "complete" and all(map(math.isfinite, trial.values)))
+    complete = sorted(finite, key=lambda trial: trial.number)
     return pareto(complete, lambda trial: trial.values[1], lambda trial: trial.values[0])
 
 
@@ -115,7 +117,7 @@ def draw_front(
     labels: of the objectives (loss, cost), with units. marked: trials shown as a star, such as the one that was chosen.
     The same trials give the same bytes.
     """
-    complete = [trial for trial in trials.complete if max(map(abs, trial.values)) < float("inf")]
+    complete = [trial for trial in trials.complete if all(map(math.isfinite, trial.values))]
 
     def point(trial: Trial, label: str = "") -> CostPoint:
         return CostPoint(x=trial.values[1], y=trial.values[0], label=label, marked=trial in marked)

@@ -262,6 +262,18 @@ def test_minutes_end_the_study_too(tmp_path, monkeypatch):
         main(f"{words}--batch_size 4 --minutes 5 --out {tmp_path / 'run'}".split())
 
 
+def test_where_every_member_diverged_nothing_is_found(tmp_path, monkeypatch, capsys):
+    """The first that was tried was the result, with exit code 0."""
+    monkeypatch.setattr(members, "score_network", lambda *given: {"loss": math.nan, "maxF": 0.0, "MAE_raw": 1.0})
+    words = "--strategy sandwich --space compact --space.backbone tiny --size 32 --data synthetic:40 --steps 1 "
+    words += f"--batch_size 4 --trials.count 2 --cost params --out {tmp_path / 'run'}"
+    assert run_command(main, words.split()) == 2
+    assert "nothing was found: all that was tried diverged" in capsys.readouterr().err
+    assert not {"genotype.yaml", "front", "front.svg", "weights.safetensors"} & {
+        f.name for f in (tmp_path / "run").iterdir()
+    }
+
+
 def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path):
     words = "--strategy sandwich --space compact --space.backbone tiny --size 48 --data synthetic:40 --steps 2 "
     words += f"--batch_size 4 --trials.count 3 --cost params --out {tmp_path / 'run'}"

@@ -315,10 +315,11 @@ def test_trials_on_other_photographs_are_refused(tmp_path):
         run_search(tmp_path / "run", replace(cfg, data_seed=1), resume=True)
 
 
-def test_a_trial_that_diverges_is_not_the_end_and_where_all_do_nothing_is_found(tmp_path):
-    """The first of them was, with exit code 0."""
-    cfg = config(strategy="optuna", trials=FEW, score_steps=3, rivals=0, optim=OptimConfig(lr=1e20))
+@pytest.mark.parametrize("cost", [None, "params"])
+def test_a_trial_that_diverges_is_not_the_end_and_where_all_do_nothing_is_found(cost, tmp_path):
+    """The first of them was, with exit code 0; with a cost, its front lay beside the error."""
+    cfg = config(strategy="optuna", trials=FEW, score_steps=3, rivals=0, optim=OptimConfig(lr=1e20), cost=cost)
     with pytest.raises(UserError, match="run: nothing was found: all that was tried diverged"):
         run_search(tmp_path / "run", cfg)
     assert [row["loss"] for row in read_trials(tmp_path / "run/trials.csv")] == ["inf"] * FEW.count
-    assert not (tmp_path / "run/genotype.yaml").exists()
+    assert not {"genotype.yaml", "front", "front.svg"} & {file.name for file in (tmp_path / "run").iterdir()}

@@ -1,6 +1,7 @@
 """The Pareto front: found against its definition, drawn to the same bytes, exported as genotypes."""
 
 import csv
+import math
 import random
 
 import pytest
@@ -42,6 +43,12 @@ def test_the_best_within_a_budget():
 
 def test_pruned_trials_are_on_no_front():
     assert pareto_front([trial(0, 0.0, 0.0, state="pruned"), trial(1, 1.0, 1.0)])[0].number == 1
+
+
+def test_what_diverged_is_on_no_front():
+    """The cheapest of all was, where it diverged: no other costs as little."""
+    diverged, good = trial(0, math.inf, 0.0), trial(1, 1.0, 1.0)
+    assert pareto_front([diverged, good]) == [good] and pareto_front([diverged]) == []
 
 
 def test_a_front_is_drawn_to_the_same_bytes(tmp_path):
