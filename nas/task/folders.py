@@ -196,19 +196,21 @@ def pictures_in(folder: Path, *, without: Path | None = None) -> tuple[list[Path
 def find_maps(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], str]:
     """Name -> FOLDER/NAME.png (or another picture's ending, case does not matter), as `retrain.predict` writes maps.
 
-    Of several that differ in their ending the .png counts. Also, in words, that there is no such folder, or which names
-    have none, or several without a .png; "" where all have one.
+    Of several the ones of just this name count, where there are any, and of these the .png. Also, in words, that there
+    is no such folder, or which names have none, or several of which none is meant; "" where all have one.
     """
     if not folder.is_dir():
         return {}, f"no such folder of maps: {folder}"
     there = _by_key(pictures_in(folder)[0], folder, flat=False)
     maps = {name: there.get(name.casefold(), []) for name in names}
+    maps = {name: [f for f in files if _key(f, folder) == name] or files for name, files in maps.items()}
     maps = {name: [f for f in files if f.suffix.lower() == ".png"] or files for name, files in maps.items()}
     missing = [name for name, files in maps.items() if not files]
     double = [name for name, files in maps.items() if len(files) > 1]
     problem = f"{folder} lacks the maps of {len(missing)} of {len(names)} images: {few(missing)}" if missing else ""
     if double and not missing:
-        problem = f"{folder} holds several maps, and none as .png alone, of {len(double)} images: {few(double)}"
+        which = few(str(file.relative_to(folder)) for name in double for file in maps[name])
+        problem = f"{folder} holds several maps of {len(double)} images, so which is meant is not clear: {which}"
     return {name: files[0] for name, files in maps.items() if files}, problem
 
 
@@ -291,11 +293,16 @@ def _own_words(folder: Path) -> list[str]:
     return [word for word in words if word not in _IMAGE_WORDS | _MASK_WORDS]
 
 
+def _key(file: Path, folder: Path) -> str:
+    """A file's path below the folder, without its ending."""
+    return file.relative_to(folder).with_suffix("").as_posix()
+
+
 def _by_key(files: Iterable[Path], folder: Path, *, flat: bool) -> dict[str, list[Path]]:
     """Files by their path below the folder without ending (flat: by their stem), case folded."""
     keys: dict[str, list[Path]] = {}
     for file in files:
-        key = file.stem if flat else file.relative_to(folder).with_suffix("").as_posix()
+        key = file.stem if flat else _key(file, folder)
         keys.setdefault(key.casefold(), []).append(file)
     return keys
 

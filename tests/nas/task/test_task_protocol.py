@@ -20,6 +20,7 @@ from nas.task import (
     get_protocol,
     synthetic_set,
 )
+from nas.task.folders import find_maps
 from nas.task.metrics import score_image
 from nas.task.scores import merge
 
@@ -157,10 +158,25 @@ def test_maps_of_another_tool_are_scored_like_our_own(folder, tmp_path) -> None:
     (same,) = evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0, quick=True)
     assert same.scores.MAE_raw == small.scores.MAE_raw
     (tmp_path / "maps/1.png").rename(tmp_path / "maps/1.webp")
-    with pytest.raises(DataError, match=r"holds several maps, and none as \.png alone, of 1 images: 1"):
+    with pytest.raises(DataError, match=r"holds several maps of 1 images, so .* not clear: 1\.bmp, 1\.tif, 1\.webp"):
         evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0)
     for file in (tmp_path / "maps").glob("1.*"):
         file.unlink()
     (tmp_path / "maps/x/2.png").unlink()
     with pytest.raises(DataError, match=r"lacks the maps of 2 of 3 images: 1, x/2"):
         evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0)
+
+
+def test_of_maps_whose_names_differ_in_case_the_one_of_the_photographs_own_name_counts(tmp_path) -> None:
+    """Both were one name, so neither was taken, though one is the photograph's."""
+    maps = {name: tmp_path / name for name in ("Cat.png", "cat.jpg", "cat.png", "DOG.png", "dog.PNG")}
+    for path in maps.values():
+        path.touch()
+    if len(list(tmp_path.iterdir())) < len(maps):
+        pytest.skip("a file system that knows no case")
+    found, problem = find_maps(tmp_path, ["Cat", "cat"])
+    assert found == {"Cat": maps["Cat.png"], "cat": maps["cat.png"]} and not problem
+    found, problem = find_maps(tmp_path, ["dog", "Dog"])
+    assert found["dog"] == maps["dog.PNG"] and problem.endswith(
+        "of 1 images, so which is meant is not clear: DOG.png, dog.PNG"
+    )
