@@ -22,7 +22,7 @@ import torch
 
 from genotypes.files import file_name, writing
 from nas.run.progress import progress_bar
-from nas.run.sizes import SMALLEST
+from nas.run.sizes import SMALLEST, memory_bytes
 from nas.task.folders import (
     Pair,
     few,
@@ -37,7 +37,7 @@ from nas.task.folders import (
 from nas.task.photos import NativeSet, PhotoSet
 from nas.task.reading import READING_VERSION, DataError, header_size, read_image, read_map, read_mask, resize
 from nas.task.splits import spread
-from nas.task.synthetic import SYNTHETIC_VERSION, synthetic_set
+from nas.task.synthetic import SYNTHETIC_VERSION, synthetic_pictures
 
 __all__ = ["PhotoOptions", "blank_kind", "open_photos", "tell_blank"]
 
@@ -137,10 +137,8 @@ def open_photos(
 
     def fill(arrays: Arrays) -> Blank:
         if made:
-            pictures = synthetic_set(made, size, seed)
-            for i in range(made):
-                view(arrays["images"], i)[:] = pictures.images[i].numpy()
-                view(arrays["masks"], i)[:] = pictures.masks[i].numpy()
+            for i, (image, mask) in enumerate(synthetic_pictures(made, size, seed)):
+                view(arrays["images"], i)[:], view(arrays["masks"], i)[0] = image, mask
         return _decode(name, entries, arrays, view)
 
     own = _own_shapes(name, entries, size) if native else None
@@ -292,7 +290,13 @@ def _cached(
 
     `fill` makes what is missing: it writes into the arrays and returns the names.
     """
+    needed, memory = sum(math.prod(shape) for shape in shapes.values()), memory_bytes()
     if cache_dir is None:
+        if needed > memory:  # the system would end the process without a word
+            raise DataError(
+                f"the photographs need {needed:,} bytes of memory, and there are {memory:,}: give --cache DIR to keep "
+                "them on a disk, a smaller size, or --limit"
+            )
         arrays = {part: np.empty(shape, np.uint8) for part, shape in shapes.items()}
         blank = fill(arrays)
         return {part: torch.from_numpy(array) for part, array in arrays.items()}, blank
@@ -300,7 +304,7 @@ def _cached(
     if not folder.is_dir():
         _write(folder, shapes, fill)
     # Copy on write: torch wants writable memory, and no one may change the file by accident.
-    mode: Literal["c"] | None = "c" if sum(np.prod(shape) for shape in shapes.values()) > in_memory else None
+    mode: Literal["c"] | None = "c" if needed > min(in_memory, memory // 2) else None
     loaded = {}
     for part, shape in shapes.items():
         file = folder / f"{part}.npy"

@@ -8,6 +8,7 @@ So a network needs both detail (contrast, texture) and context (how large, how d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +18,7 @@ from nas.task._shapes import Shape, random_shape, thin_line
 from nas.task._surfaces import ON_GROUNDS, draw, far_colour, length, noise, random_colour, texture
 from nas.task.photos import PhotoSet
 
-__all__ = ["SYNTHETIC_VERSION", "synthetic_set"]
+__all__ = ["SYNTHETIC_VERSION", "synthetic_pictures", "synthetic_set"]
 
 SYNTHETIC_VERSION = 2  # raise when pictures change: it is part of the cache's key
 
@@ -32,13 +33,19 @@ def synthetic_set(count: int, size: int, seed: int) -> PhotoSet:
     Raises:
         ValueError: count below 1, size below 16 or a negative seed.
     """
-    if count < 1 or size < 16 or seed < 0:
-        raise ValueError(f"need count >= 1, size >= 16, seed >= 0; got {count}, {size}, {seed}")
+    pictures = synthetic_pictures(count, size, seed)
     images, masks = np.empty((count, 3, size, size), np.uint8), np.empty((count, 1, size, size), np.uint8)
-    for i in range(count):
-        images[i], masks[i, 0] = _picture(seed, i, size)
+    for i, (image, mask) in enumerate(pictures):
+        images[i], masks[i, 0] = image, mask
     names = tuple(f"{i:06d}" for i in range(count))
     return PhotoSet(name="synthetic", images=torch.from_numpy(images), masks=torch.from_numpy(masks), names=names)
+
+
+def synthetic_pictures(count: int, size: int, seed: int) -> Iterator[tuple[Array, Array]]:
+    """The same one by one, uint8[3, size, size] and uint8[size, size], for a set that memory does not hold."""
+    if count < 1 or size < 16 or seed < 0:
+        raise ValueError(f"need count >= 1, size >= 16, seed >= 0; got {count}, {size}, {seed}")
+    return (_picture(seed, i, size) for i in range(count))
 
 
 class _Thing:

@@ -269,3 +269,24 @@ def test_synthetic_pictures_can_be_taught(tmp_path):
     photos = open_photos("synthetic:3", size=16, cache_dir=None, teacher=str(tmp_path))
     assert photos.teacher.flatten(1).float().mean(1).tolist() == [0, 10, 20]
     assert torch.equal(photos.masks, open_photos("synthetic:3", size=16, cache_dir=None).masks)
+
+
+def test_what_memory_does_not_hold_is_refused_or_stays_on_the_disk(tmp_path, monkeypatch):
+    """The system ended the process without a word."""
+    monkeypatch.setattr("nas.task.cache.memory_bytes", lambda: 5000)
+    with pytest.raises(DataError, match="need 16,384 bytes of memory, and there are 5,000: give --cache DIR"):
+        open_photos("synthetic:4", size=32, cache_dir=None)
+    modes, load = [], np.load
+    monkeypatch.setattr(np, "load", lambda *given, mmap_mode, **how: modes.append(mmap_mode) or load(*given, **how))
+    open_photos("synthetic:4", size=32, cache_dir=tmp_path)
+    assert modes == ["c", "c"]
+
+
+def test_synthetic_pictures_are_made_one_by_one(monkeypatch):
+    """The whole set was made beside the one that it was copied into."""
+    expected = synthetic_set(3, 32, 7)
+    monkeypatch.setattr("nas.task.synthetic.synthetic_set", None)
+    photos = open_photos("synthetic:3", size=32, cache_dir=None, seed=7)
+    assert photos.images.equal(expected.images) and photos.masks.equal(expected.masks)
+    native = open_photos("synthetic:3", size=32, cache_dir=None, seed=7, native=True)
+    assert native.batch(torch.tensor([1]))[0][0].equal(expected.images[1])
