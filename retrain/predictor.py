@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _PAPER = 215  # grey behind a cut-out
+_SHOWN = 2048  # pixels: the longest side of a photograph in a contact picture, which is to be looked at
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "auto"]  # nas.deploy.RUNTIMES; auto: the fastest one here
 
@@ -225,7 +226,12 @@ def cutout(photo: np.ndarray, saliency: np.ndarray, alpha: np.ndarray | None = N
 
 
 def overlay(photo: np.ndarray, saliency: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
-    """uint8[H, 3 W, 3]: photograph, map and cut-out side by side."""
+    """uint8[H, 3 W, 3]: photograph, map and cut-out side by side, each of at most 2,048 pixels a side."""
+    longest = max(photo.shape[:2])
+    if longest > _SHOWN:
+        height, width = (max(1, round(side * _SHOWN / longest)) for side in photo.shape[:2])
+        photo, saliency = resize(photo, (height, width)), resize(saliency, (height, width))
+        alpha = None if alpha is None else resize(alpha, (height, width))
     shown = cutout(photo, saliency, alpha)[..., 3:].astype(np.uint16)
     on_paper = ((photo * shown + _PAPER * (255 - shown) + 127) // 255).astype(np.uint8)  # 16 bits hold 255 x 255
     return np.concatenate([photo, np.repeat(saliency[..., None], 3, axis=2), on_paper], axis=1)

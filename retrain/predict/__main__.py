@@ -27,7 +27,7 @@ class PredictConfig(PredictorOptions):
         weights: a network of the package, or a weight file.
         out: folder for the maps; -: one picture to standard output.
         cutout: also write the photograph with the map as its alpha.
-        overlay: also write photograph, map and cut-out side by side.
+        overlay: also write photograph, map and cut-out side by side, to look at: each at most 2,048 pixels a side.
         overwrite: replace maps that are there already.
         resume: keep maps that are there already, and make those that are missing.
         native: feed each photograph at its own size, as networks want it that were trained so (recipe.native).

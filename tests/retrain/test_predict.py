@@ -111,6 +111,14 @@ def test_a_contact_picture_shows_photograph_map_and_cut_out() -> None:
     assert (right[:, 1] == 40).all() and (right[:, 0] == right[0, 0, 0]).all() and right[0, 0, 0] > 200
 
 
+def test_a_contact_picture_of_a_large_photograph_can_be_looked_at() -> None:
+    """That of 54 million pixels was 27,000 pixels wide, which few programs show."""
+    photo, alpha = np.full((60, 9000, 3), 40, np.uint8), np.full((60, 9000), 255, np.uint8)
+    assert overlay(photo, alpha, alpha).shape == (14, 3 * 2048, 3)
+    assert overlay(photo[:1], alpha[:1]).shape == (1, 3 * 2048, 3)
+    assert overlay(photo[:, :2048], alpha[:, :2048]).shape == (60, 3 * 2048, 3)
+
+
 def test_photographs_are_turned_as_their_camera_says(tmp_path) -> None:
     image = Image.new("RGB", (60, 40))
     image.paste((255, 255, 255), (0, 0, 30, 40))  # the left half is white
