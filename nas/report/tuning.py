@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genotypes.files import quoted
+from genotypes.yaml_io import parse_yaml, read_text
 from nas.report.parts import Facts, Page, Section, Table, charts, number, origin
 from nas.run_files import Run, done_of, read_table
 from nas.visualize.charts import Dots, dots, lines
@@ -52,10 +53,19 @@ def _training(run: Run) -> str:
     """The command that trains with what was found, on the same photographs and from the same weights."""
     words = ["python", "-m", "retrain.train", "--genotype", str(run.setting("genotype"))]
     words += ["--recipe", f"{run.path}/recipe.yaml"]
-    for name in ("data", "limit", "cache", "data_seed", "held_out", "backbone_weights", "init", "device"):
+    names = ("data", "limit", "cache", "data_seed", "held_out", "backbone_weights", "init", "device")
+    for name in (*names, *(("teacher", "unlabelled") if _is_taught(run) else ())):
         if (value := run.setting(name)) is not None:
             words += [f"--{name}", str(value)]
     return shlex.join(words)
+
+
+def _is_taught(run: Run) -> bool:
+    """Whether a teacher has a share in the loss of the recipe that was found: else a training refuses one."""
+    recipe = run.path / "recipe.yaml"
+    found, _ = parse_yaml(read_text(recipe), str(recipe)) if recipe.is_file() else ({}, None)
+    loss = found.get("loss") if isinstance(found, dict) else None
+    return not isinstance(loss, dict) or loss.get("teacher") != 0
 
 
 def _trials(trials: Sequence[Mapping[str, Any]]) -> list[Section]:

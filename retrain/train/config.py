@@ -28,6 +28,10 @@ class TrainingOptions(PhotoOptions):
 
     Attributes:
         recipe: a name (such as default, photos_cpu, photos_gpu, minet) or a YAML file; parts of it below.
+        teacher: another network as a further target: its name, its weight file, or a folder of its maps. The recipe's
+            loss.teacher is its share. A network labels each batch as it was varied, at recipe.size, before
+            augment.scales; maps are NAME.png for each photograph, as `retrain.predict IMAGES -o DIR` writes them.
+        unlabelled: folder of photographs without masks, to train on as well; the teacher's maps stand for the masks.
         test: sets to score at the end, NAME=DIR each; they take no part in training.
         test_limit: score only so many of each test set, evenly spread.
         held_out: share of the photographs that is scored and never trained on; the same ones whatever is trained.
@@ -39,6 +43,8 @@ class TrainingOptions(PhotoOptions):
     """
 
     recipe: Recipe = owner(load_recipe, recipe_names, "default", "NAME|FILE")
+    teacher: str | None = None
+    unlabelled: str | None = None
     test: tuple[str, ...] = ()
     test_limit: int | None = None
     held_out: float = 0.1
@@ -59,10 +65,6 @@ class TrainConfig(LoopOptions, TrainingOptions):
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weights of the same network to start from: a name such as sod_s, or a file.
         start_from: folder of a search whose genotype is trained, starting from the supernet's weights.
-        teacher: another network as a further target: its name, its weight file, or a folder of its maps. The recipe's
-            loss.teacher is its share. A network labels each batch as it was varied, at recipe.size, before
-            augment.scales; maps are NAME.png for each photograph, as `retrain.predict IMAGES -o DIR` writes them.
-        unlabelled: folder of photographs without masks, to train on as well; the teacher's maps stand for the masks.
         limit: use only so many photographs with masks of `data`.
         seed: of initial weights, order and augmentation.
         data_seed: of the split and of synthetic pictures; runs that are compared share it.
@@ -73,8 +75,6 @@ class TrainConfig(LoopOptions, TrainingOptions):
     backbone_weights: str | None = None
     init: str | None = None
     start_from: str | None = None
-    teacher: str | None = None
-    unlabelled: str | None = None
     seed: int = 0
     out: str | None = None
 

@@ -98,9 +98,10 @@ def training_photos(cfg: TrainConfig) -> PhotoSet:
 
 
 def start_content(cfg: TrainConfig, genotype: Genotype) -> dict[str, str]:
-    """What several trainings of one run must agree with, see `RunFolder.agree`: the files that each starts from."""
-    init = {"content of init": content_digest(find_weights(cfg.init))} if cfg.init else {}
-    return init | backbone_content(genotype, cfg.backbone_weights)
+    """What several trainings of one run must agree with, see `RunFolder.agree`: the weight files that each reads."""
+    networks = {"init": cfg.init, "teacher": cfg.teacher if teaches(cfg.teacher) else None}
+    found = {f"content of {name}": content_digest(find_weights(file)) for name, file in networks.items() if file}
+    return found | backbone_content(genotype, cfg.backbone_weights)
 
 
 def _check_native(cfg: TrainConfig) -> None:

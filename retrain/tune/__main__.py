@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if math.isinf(best.values[0]):
         report_at_the_end(run.path)
         raise UserError(f"{run.path}: every trial diverged, so there is no best one: try a smaller optim.lr")
-    run.write_text("recipe.yaml", to_yaml(changed(cfg.recipe, best.choices)))
+    found = changed(cfg.recipe, best.choices)
+    run.write_text("recipe.yaml", to_yaml(found))
     page = report_at_the_end(run.path)
     settings = ", ".join(f"{name} {value}" for name, value in best.choices.items())
     print(
@@ -75,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if page:
         print(f"page    {page}")
     words = ["--genotype", cfg.genotype, "--recipe", str(run.path / "recipe.yaml")]
-    print(f"next    {training_command(words, cfg, ['backbone_weights', 'init'])}")
+    taught = ["teacher", "unlabelled"] if found.loss.teacher else []
+    print(f"next    {training_command(words, cfg, ['backbone_weights', 'init', *taught])}")
 
 
 if __name__ == "__main__":

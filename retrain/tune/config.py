@@ -27,6 +27,8 @@ class TuneConfig(PhotoOptions):
         trials: the study; count may be raised later.
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         init: weights of the same network to start from: a name such as sod_s, or a file.
+        teacher: another network as a further target, see retrain.train; loss.teacher, which may be tried, is its share.
+        unlabelled: folder of photographs without masks, to train on as well; the teacher's maps stand for the masks.
         held_out: share of the photographs that trials are judged by and never trained on.
         held_out_limit: at most so many of them are scored while a trial trains, for the pruner; at its end all are.
         evaluate_every: steps between looks at a trial, for the pruner; 0 for a fifth of its steps.
@@ -43,6 +45,8 @@ class TuneConfig(PhotoOptions):
     trials: TrialsConfig = field(default_factory=lambda: TrialsConfig(count=20))
     backbone_weights: str | None = None
     init: str | None = None
+    teacher: str | None = None
+    unlabelled: str | None = None
     held_out: float = 0.1
     held_out_limit: int = 200
     evaluate_every: int = 0
@@ -55,7 +59,10 @@ class TuneConfig(PhotoOptions):
 def train_config(cfg: TuneConfig, recipe: Recipe) -> TrainConfig:
     """A training of the study."""
     shared = {f.name for f in fields(TuneConfig)} & {f.name for f in fields(TrainConfig)} - {"out", "recipe"}
-    return TrainConfig(recipe=recipe, **{name: getattr(cfg, name) for name in shared})
+    values = {name: getattr(cfg, name) for name in shared}
+    if not recipe.loss.teacher and not cfg.unlabelled:  # it has nothing to say where none of the loss is its own
+        values["teacher"] = None
+    return TrainConfig(recipe=recipe, **values)
 
 
 def check_extended(cfg: TuneConfig) -> None:

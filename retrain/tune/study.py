@@ -54,12 +54,16 @@ def open_tuning(cfg: TuneConfig, began: str | None = None) -> TuneSetup:
     trials = replace(cfg.trials, storage=anchor_storage(cfg.trials.storage, began))
     check_trials(trials)
     genotype = genotypes.load(Path(cfg.genotype) / "genotype.yaml" if Path(cfg.genotype).is_dir() else cfg.genotype)
+    share = max(space.get("loss.teacher", [cfg.recipe.loss.teacher]))
+    if cfg.teacher and not share:
+        raise UserError("--teacher: its maps have no share in the loss, as recipe.loss.teacher is 0")
+    taught = {"loss.teacher": share}
     photos = {
-        (size, masks): training_photos(train_config(cfg, changed(cfg.recipe, {"size": size, "masks": masks})))
+        (size, masks): training_photos(train_config(cfg, changed(cfg.recipe, {**taught, "size": size, "masks": masks})))
         for size in sorted(set(space.get("size", [cfg.recipe.size])))
         for masks in sorted(set(space.get("masks", [cfg.recipe.masks])))
     }
-    usual = {"size": min(photos)[0], "masks": min(photos)[1]}
+    usual = {**taught, "size": min(photos)[0], "masks": min(photos)[1]}
 
     def check(choices: Mapping[str, Any]) -> None:
         recipe = changed(cfg.recipe, {**usual, **choices})
@@ -79,7 +83,7 @@ def open_tuning(cfg: TuneConfig, began: str | None = None) -> TuneSetup:
         photos=photos,
         trials=trials,
         accept=_accept(cfg, space, check),
-        contents=start_content(train_config(cfg, cfg.recipe), genotype),
+        contents=start_content(train_config(cfg, changed(cfg.recipe, taught)), genotype),
     )
 
 
@@ -99,7 +103,7 @@ def _accept(
 
     @cache
     def recipe_refuses(values: tuple[Any, ...]) -> str:
-        return _error(lambda: changed(cfg.recipe, dict(zip(space, values, strict=True))))
+        return _error(lambda: train_config(cfg, changed(cfg.recipe, dict(zip(space, values, strict=True)))))
 
     @cache
     def network_refuses(values: tuple[Any, ...]) -> str:
@@ -139,7 +143,7 @@ def tune(cfg: TuneConfig, run: RunFolder | None = None, *, opened: TuneSetup | N
     some = next(iter(photos.values()))
     left_out = ("genotype", "search", "data", "limit", "cache", "trials", "workers", "device", "out")
     pruners = ("held_out_limit", "evaluate_every")
-    alike = comparable(cfg, (*left_out, *pruners), files=("backbone_weights", "init"))
+    alike = comparable(cfg, (*left_out, *pruners), files=("backbone_weights", "init", "teacher", "unlabelled"))
     scored = {"tuning": alike, "genotype": genotype.hash, "photographs": [some.name, len(some)]}
     return run_trials(
         opened.space,

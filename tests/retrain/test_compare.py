@@ -137,6 +137,22 @@ def test_weights_of_another_content_are_refused(option, tmp_path, small_file, tr
     assert compare(*words) == 0  # nothing is left to train
 
 
+def test_a_teacher_teaches_every_network(tmp_path, small_file, trained, capsys) -> None:
+    out, weights = tmp_path / "out", trained / "weights.safetensors"
+    words = ("--genotypes", f"a={small_file}", f"b={small_file}", *TINY, "--no_latency", "--out")
+    assert compare(*words, out, "--teacher", weights) == 0
+    for label in "ab":
+        config = yaml.safe_load((out / f"runs/{label}-seed0/config.yaml").read_text())
+        assert config["teacher"] == str(weights)
+    assert compare(*words, tmp_path / "without") == 0
+    taught, alone = (load_weights(p / "runs/a-seed0/weights.safetensors")[1] for p in (out, tmp_path / "without"))
+    assert any(not value.equal(alone[name]) for name, value in taught.items())
+    assert compare(*words, out, "--teacher", "sod_s") == 2  # continued with another
+    assert "was trained with teacher" in capsys.readouterr().err
+    assert compare(*words, tmp_path / "none", "--teacher", weights, "--recipe.loss.teacher", 0) == 2
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_changed_genotype_of_the_same_name_is_refused(tmp_path, small_file, capsys) -> None:
     out, path = tmp_path / "out", tmp_path / "mine.yaml"
     path.write_bytes(small_file.read_bytes())

@@ -13,6 +13,7 @@ from nas.options import changed_of, plain
 from nas.trials import run_trials
 from retrain import Recipe
 from retrain.recipe import load_recipe
+from retrain.train import open_training
 from retrain.tune import candidates, changed, study
 from retrain.tune.__main__ import main
 
@@ -118,6 +119,35 @@ def test_weights_of_another_content_are_refused(option, tmp_path, small_file, tr
     assert command("--out", tmp_path / "out", "--trials.count", "2") == 2
     assert f"out began with another content of {option}: " in capsys.readouterr().err
     assert "count: 1\n" in (tmp_path / "out/config.yaml").read_text()
+
+
+def test_a_teacher_and_its_share_are_tried(tmp_path, small_file, trained, monkeypatch, pages_made, capsys) -> None:
+    """A trial without a share of it is one without a teacher, as a training would have it."""
+    teachers = []
+
+    def opened(config, **given):
+        teachers.append((config.recipe.loss.teacher, config.teacher))
+        return open_training(config, **given)
+
+    monkeypatch.setattr(study, "open_training", opened)
+    out, weights = tmp_path / "out", str(trained / "weights.safetensors")
+    words = ("--genotype", small_file, *TINY, "--teacher", weights, "--sampler", "random", "--trials.count", "2")
+    assert command(*words, "--search", "loss.teacher=0,0.5", "--seed", "3", "--out", out) == 0
+    assert set(teachers) == {(0.0, None), (0.5, weights)}
+    found = load_recipe(str(out / "recipe.yaml"))
+    told = f" --teacher {weights}" in capsys.readouterr().out
+    assert told == (found.loss.teacher > 0) == (f"--teacher {weights}" in (out / "report.html").read_text())
+    assert command(*words, "--search", "loss.teacher=0", "--out", tmp_path / "none") == 2
+    assert "its maps have no share in the loss" in capsys.readouterr().err
+    trained_again = retrain.load(weights)
+    next(trained_again.network.parameters()).data += 1
+    copy = tmp_path / "t.safetensors"
+    copy.write_bytes((trained / "weights.safetensors").read_bytes())
+    words = ("--genotype", small_file, *TINY, "--teacher", copy, "--search", "ema=0,0.9", "--out", tmp_path / "later")
+    assert command(*words, "--trials.count", "1") == 0
+    retrain.save(copy, trained_again.network)
+    assert command(*words, "--trials.count", "2") == 2
+    assert "later began with another content of teacher: " in capsys.readouterr().err
 
 
 def test_looks_at_a_trial_score_a_part_and_its_end_all(tmp_path, small_file, monkeypatch) -> None:
