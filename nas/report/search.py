@@ -308,9 +308,14 @@ def _front(run: Run, scores: Mapping[str, Any]) -> Section | None:
         )
         for row in front
     ]
-    figure = trade_off(points, steps, title="Loss against cost", xlabel=f"{kind} ({unit})", ylabel=_LOSS)
+    line = [
+        CostPoint(x=row[kind], y=row["loss"]) for row in read_table(run.path / "line.csv") if math.isfinite(row["loss"])
+    ]
+    beside = {"uniform scaling": line} if line else {}
+    told = f"{kind} ({unit})"
+    figure = trade_off(points, steps, title="Loss against cost", xlabel=told, ylabel=_LOSS, beside=beside)
     return Section(
         "front",
         "The Pareto front",
-        [charts("front", [figure], size="large"), Table(("genotype", "trial", "loss", f"{kind} ({unit})"), rows)],
+        [charts("front", [figure], size="large"), Table(("genotype", "trial", "loss", told), rows)],
     )

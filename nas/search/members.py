@@ -4,14 +4,11 @@ Beside what is found stands uniform scaling, see `nas.search.scaling`.
 """
 
 import json
-import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from genotypes import Genotype, save
@@ -31,9 +28,9 @@ from nas.search.setup import SearchSetup
 from nas.strategies import SandwichSearch, derivable
 from nas.task import Batches, at_size
 from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners
-from nas.trials import Trial, Trials, TrialsConfig, export_front, pareto_front, run_trials, tell_apart
+from nas.trials import Trials, TrialsConfig, draw_front, export_front, run_trials, tell_apart
 from nas.visualize import draw
-from nas.visualize.charts import save_figure
+from nas.visualize.charts import CostPoint
 
 __all__ = ["MemberScores", "score_network", "search_members", "study_members"]
 
@@ -125,6 +122,58 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     RUN/weights.safetensors are the found member's own: it is ready to be used without retraining.
     """
     save(setup.space, run.path / "space.yaml")
+    ran = _train_supernet(cfg, run, setup)
+    scores = MemberScores(setup.net, setup.weights, setup.held_out)
+    cost = MemberCost(cfg.cost or "macs", device=setup.device, runtime=cfg.runtime)
+    with warn_if_busy("the members' times mislead") if cfg.cost == "latency" else nullcontext():
+        trials = study_members(
+            setup.space,
+            scores,
+            cost,
+            setup.study,
+            choices={**setup.space.choices(), **derivable(setup.space.open_edges(), cfg.strategy)},
+            seed=cfg.seed,
+            scored=what_is_scored(cfg, setup),
+            seen=what_is_seen(cfg, setup),
+            folder=run.path,
+            until=run.until,
+            to_continue=f"--out {quoted(run.path)} --resume",
+        )
+        line = _score_line(setup.space, scores, cost)
+    name = f"{setup.space.name}_{cfg.strategy.name}"
+    kinds = ("loss", "maxF", "MAE_raw")
+    rows = ([point.size, point.cost, *(point.scores[kind] for kind in kinds)] for point in line)
+    write_csv(run.path / "line.csv", [["size", cost.kind, *kinds], *rows])
+    check_found(run, trials.best.values[0])
+    front = tuple(export_front(setup.space, trials, run.path / "front", name=name))
+    best = trials.best_within(cfg.budget, cost.unit)
+    check_found(run, best.values[0])
+    draw_front(
+        trials,
+        run.path / "front.svg",
+        labels=("held-out loss", f"{cost.kind} ({cost.unit})"),
+        title=setup.space.name,
+        marked=[best],
+        beside={"uniform scaling": [CostPoint(x=point.cost, y=point.scores["loss"]) for point in line]},
+    )
+    genotype = setup.space.decide(best.choices, name=name)
+    save(genotype, run.path / "genotype.yaml")
+    draw(genotype, run.path / "cells.svg")
+    save_weights(run.path / "weights.safetensors", scores.network(genotype).state_dict(), genotype)
+    found = scores(genotype)
+    spent = best.values[1]
+    timed = time_found(cfg, genotype, setup.device)
+    summary = {"genotype": name, "hash": genotype.hash, "size": list(genotype.input.size), "cost": spent}
+    summary |= {"kind": cost.kind, "unit": cost.unit} | ({"timed": asdict(timed)} if timed else {})
+    rival = _line_at(line, spent)
+    run.write_text("scores.json", json.dumps({"found": summary | found, "line_loss": rival}, indent=1))
+    run.close()
+    report_at_the_end(run.path)
+    return SearchResult(genotype=genotype, scores=found, path=run.path, cost=spent, front=front, timed=timed, ran=ran)
+
+
+def _train_supernet(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> str | None:
+    """Train `setup.net`, or go on; how the steps ran, see `SearchResult.ran`."""
     assert isinstance(cfg.strategy, SandwichSearch.Config)
     task = Sandwich(
         setup.net,
@@ -155,48 +204,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     shown = {"loss": "train_loss", "largest": "largest_MAE_raw", "smallest": "smallest_MAE_raw"}
     listeners = [History(run), Events(run, "search", dict), Progress("search", shown), *registered_listeners(run)]
     fit(trainer, evaluate, at=lambda step: step % cfg.evaluate_every == 0, listeners=listeners, run=run)
-
-    scores = MemberScores(setup.net, setup.weights, setup.held_out)
-    cost = MemberCost(cfg.cost or "macs", device=setup.device, runtime=cfg.runtime)
-    with warn_if_busy("the members' times mislead") if cfg.cost == "latency" else nullcontext():
-        trials = study_members(
-            setup.space,
-            scores,
-            cost,
-            setup.study,
-            choices={**setup.space.choices(), **derivable(setup.space.open_edges(), cfg.strategy)},
-            seed=cfg.seed,
-            scored=what_is_scored(cfg, setup),
-            seen=what_is_seen(cfg, setup),
-            folder=run.path,
-            until=run.until,
-            to_continue=f"--out {quoted(run.path)} --resume",
-        )
-        line = _score_line(setup.space, scores, cost)
-    name = f"{setup.space.name}_{cfg.strategy.name}"
-    kinds = ("loss", "maxF", "MAE_raw")
-    rows = ([point.size, point.cost, *(point.scores[kind] for kind in kinds)] for point in line)
-    write_csv(run.path / "line.csv", [["size", cost.kind, *kinds], *rows])
-    check_found(run, trials.best.values[0])
-    front = tuple(export_front(setup.space, trials, run.path / "front", name=name))
-    best = trials.best_within(cfg.budget, cost.unit)
-    check_found(run, best.values[0])
-    _draw(trials, best, line, cost, run.path / "front.svg", title=setup.space.name)
-    genotype = setup.space.decide(best.choices, name=name)
-    save(genotype, run.path / "genotype.yaml")
-    draw(genotype, run.path / "cells.svg")
-    save_weights(run.path / "weights.safetensors", scores.network(genotype).state_dict(), genotype)
-    found = scores(genotype)
-    spent = best.values[1]
-    timed = time_found(cfg, genotype, setup.device)
-    summary = {"genotype": name, "hash": genotype.hash, "size": list(genotype.input.size), "cost": spent}
-    summary |= {"kind": cost.kind, "unit": cost.unit} | ({"timed": asdict(timed)} if timed else {})
-    rival = _line_at(line, spent)
-    run.write_text("scores.json", json.dumps({"found": summary | found, "line_loss": rival}, indent=1))
-    run.close()
-    report_at_the_end(run.path)
-    ran = trainer.capture.summary()
-    return SearchResult(genotype=genotype, scores=found, path=run.path, cost=spent, front=front, timed=timed, ran=ran)
+    return trainer.capture.summary()
 
 
 @dataclass(frozen=True)
@@ -216,23 +224,3 @@ def _score_line(space: Genotype, scores: MemberScores, cost: MemberCost) -> list
 def _line_at(line: Sequence[_Point], cost: float) -> float | None:
     """The least loss on the line for at most this cost."""
     return min((point.scores["loss"] for point in line if point.cost <= cost * (1 + 1e-9)), default=None)
-
-
-def _draw(trials: Trials, best: Trial, line: Sequence[_Point], cost: MemberCost, path: Path, *, title: str) -> None:
-    """Loss against cost: every member tried, the front, the one that was taken, and the scaled line."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    tried = [trial for trial in trials.complete if math.isfinite(trial.values[0])]
-    axes.scatter([t.values[1] for t in tried], [t.values[0] for t in tried], s=14, color="#9aa5b1", label="tried")
-    front = pareto_front(tried)
-    x, y = [trial.values[1] for trial in front], [trial.values[0] for trial in front]
-    axes.plot(x, y, drawstyle="steps-post", marker="o", markersize=5, color="#1f5fa8", label="front")
-    x, y = [point.cost for point in line], [point.scores["loss"] for point in line]
-    axes.scatter(x, y, marker="^", s=26, color="#009e73", label="uniform scaling")
-    taken = best.values
-    axes.scatter([taken[1]], [taken[0]], marker="*", s=160, color="#d9822b", zorder=3, label="taken")
-    axes.set(xscale="log", xlabel=f"{cost.kind} ({cost.unit})", ylabel="held-out loss", title=title)
-    axes.grid(color="#e4e7eb", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.legend(frameon=False)
-    save_figure(figure, path)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -111,11 +112,12 @@ def draw_front(
     labels: Sequence[str] = ("loss", "cost"),
     title: str = "",
     marked: Sequence[Trial] = (),
+    beside: Mapping[str, Sequence[CostPoint]] = MappingProxyType({}),
 ) -> None:
     """All complete trials as dots, the front as steps with the trials' numbers, as a figure (format by suffix: .svg).
 
-    labels: of the objectives (loss, cost), with units. marked: trials shown as a star, such as the one that was chosen.
-    The same trials give the same bytes.
+    labels: of the objectives (loss, cost), with units. marked: trials shown as a star: what was chosen. beside: see
+    `trade_off`. The same trials give the same bytes.
     """
     complete = [trial for trial in trials.complete if all(map(math.isfinite, trial.values))]
 
@@ -123,7 +125,8 @@ def draw_front(
         return CostPoint(x=trial.values[1], y=trial.values[0], label=label, marked=trial in marked)
 
     front = [point(trial, str(trial.number)) for trial in pareto_front(complete)]
-    figure = trade_off(list(map(point, complete)), front, title=title, xlabel=labels[1], ylabel=labels[0])
+    loss, cost = labels
+    figure = trade_off([point(t) for t in complete], front, title=title, xlabel=cost, ylabel=loss, beside=beside)
     save_figure(figure, path)
 
 

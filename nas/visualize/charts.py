@@ -9,7 +9,9 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import matplotlib
@@ -179,14 +181,17 @@ def trade_off(
     xlabel: str,
     ylabel: str,
     rising: bool = False,
+    beside: Mapping[str, Sequence[CostPoint]] = MappingProxyType({}),
     panel: Axes | None = None,
 ) -> Figure:
     """Points of cost (x) and loss (y), with their labels, and the front as steps. rising: y is a score, not a loss.
 
+    beside: name -> points that these are measured against, as triangles.
     Where costs differ by more than five times their axis is logarithmic: networks differ in cost by factors.
     """
     figure, axes = _figure(4.6, 3.2, panel)
-    low, high = min((p.x for p in points), default=0.0), max((p.x for p in points), default=0.0)
+    costs = [p.x for p in chain(points, *beside.values())] or [0.0]
+    low, high = min(costs), max(costs)
     wide = 0 < 5 * low < high
     plain = [point for point in points if not point.marked]
     named = any(point.label for point in points)
@@ -201,9 +206,12 @@ def trade_off(
     if front:
         x, y = [p.x for p in front], [p.y for p in front]
         axes.plot(x, y, drawstyle="steps-post", marker="o", markersize=5, color=COLOURS[0], label="front")
+    for index, (name, others) in enumerate(beside.items(), 2):
+        axes.scatter([p.x for p in others], [p.y for p in others], marker="^", s=24, color=COLOURS[index], label=name)
     marked = [point for point in points if point.marked]
     if marked:
-        axes.scatter([p.x for p in marked], [p.y for p in marked], marker="*", s=170, color=COLOURS[1], zorder=3)
+        x, y = [p.x for p in marked], [p.y for p in marked]
+        axes.scatter(x, y, marker="*", s=170, color=COLOURS[1], zorder=3, label="chosen")
     shown = points if named else front
     middle = math.sqrt(low * high) if wide else (low + high) / 2
     for point in shown:

@@ -17,6 +17,9 @@ from nas.command import run_command
 from nas.deploy import open_graph as opener
 from nas.network import extreme, inherit, supernet_genotype
 from nas.network.weights import load_weights
+from nas.report.parts import render
+from nas.report.search import search_page
+from nas.run_files import read_run
 from nas.search import SearchConfig, members, objective, open_search, scoring
 from nas.search.__main__ import main
 from nas.search.members import MemberScores, score_network, study_members
@@ -284,6 +287,7 @@ def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path):
     assert genotypes.load(tmp_path / "run/space.yaml").decide(dict(_best(tmp_path / "run"))) == genotype
     for name in ("line.csv", "front.svg", "front/front.csv", "cells.svg"):
         assert (tmp_path / "run" / name).stat().st_size > 0, name
+    assert "uniform scaling" in render(search_page(read_run(tmp_path / "run")))  # beside the front
     scores = (tmp_path / "run/scores.json").read_bytes()
     main(["--out", str(tmp_path / "run"), "--resume"])
     assert (tmp_path / "run/scores.json").read_bytes() == scores
