@@ -90,8 +90,7 @@ def export(
 
     Raises:
         UserError: an unknown format, a package that is not installed, photographs that cannot be used, a file that
-            cannot be written.
-        RuntimeError: a file does not compute what the network does.
+            cannot be written, or that does not compute what the network does.
     """
     size = size or network.genotype.input.size
     for side in size:
@@ -290,7 +289,7 @@ class _Bench:
         return lambda: run(pictures)
 
     def _differences(self) -> dict[str, float]:
-        """File -> the largest difference of a probability; RuntimeError where a file is no faithful one."""
+        """File -> the largest difference of a probability; UserError where a file is no faithful one."""
         found = dict.fromkeys(self.files, 0.0)
         runs = {name: self._open(name) for name in self.files}
         for size in (self.size, *_OTHER_SIZES):

@@ -13,9 +13,18 @@ import numpy as np
 from genotypes import UserError
 from genotypes.files import writing
 from nas.deploy import INPUT, need
-from nas.task import DataError, Pair, Photograph, PhotoSet, find_pairs, open_photos, parse_data, read_image
+from nas.task import (
+    DataError,
+    Pair,
+    Photograph,
+    PhotoSet,
+    find_pairs,
+    open_photos,
+    open_test_sets,
+    parse_data,
+    read_image,
+)
 from nas.task.folders import is_synthetic, pictures_in
-from nas.task.splits import spread
 
 if TYPE_CHECKING:
     import onnx
@@ -83,13 +92,7 @@ def open_scored(spec: str | None, rest: Photographs | None, size: tuple[int, int
         if rest is None or rest.scored is None:
             return None
         return ScoringSet(data=rest.scored, told=f"the {len(rest.scored)} photographs that calibrated nothing")
-    name, source = parse_data(spec)
-    data: list[Pair] | PhotoSet
-    if is_synthetic(source):
-        photos = open_photos(source, size=max(size), cache_dir=None)
-        data = photos.subset(spread(list(range(len(photos))), limit), name=name)
-    else:
-        data = spread(find_pairs(Path(source)), limit)
+    ((name, data),) = open_test_sets([spec], max(size), limit=limit).items()
     return ScoringSet(data=data, told=f"{len(data)} photographs of {name}")
 
 

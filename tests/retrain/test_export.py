@@ -16,6 +16,7 @@ import retrain
 from genotypes import UserError
 from nas.command import run_command
 from nas.deploy import PictureNetwork
+from nas.task import open_photos
 from retrain.export import FORMATS, export
 from retrain.export.__main__ import main
 from retrain.export.exporting import Exported, ExportRow, _Bench, _choose
@@ -176,6 +177,11 @@ def test_what_rounding_costs_is_said_on_photographs_of_their_own(pictures):
     rest = open_scored(None, open_photographs(str(pictures), (32, 48), 100), (32, 48), 3)
     assert rest is not None and [pair.name for pair in rest.data] == ["p1", "p2"]
     assert open_scored(None, None, (32, 48), 3) is None
+    made = open_scored(
+        "synthetic:4", None, (32, 32), 3
+    ).data  # what is made to test is none of what is made to train on
+    trained = open_photos("synthetic:4", size=32, cache_dir=None)
+    assert len(made) == 3 and not any((made.images[0] == image).all() for image in trained.images)
     rows = (
         ExportRow(name="network", runtime="torch, eager", maxF=0.9, MAE_raw=0.05),
         ExportRow(name="model.onnx", runtime="onnxruntime"),
