@@ -15,7 +15,7 @@ from genotypes import Genotype, UserError
 from genotypes.files import read_csv
 from genotypes.yaml_io import parse_yaml, read_text
 
-__all__ = ["KINDS", "RANDOM", "Run", "done_of", "kind_of", "read_run", "read_table"]
+__all__ = ["KINDS", "RANDOM", "Run", "done_of", "kind_of", "lower_is_better", "read_run", "read_table"]
 
 Row = dict[str, Any]
 # Kind of a run -> the setting that no kind after it has.
@@ -110,6 +110,11 @@ def done_of(run: Run) -> tuple[int, int] | None:
         finished = sum(state in ("complete", "pruned") for state in states)
         return finished, int(run.setting("trials.count", default=0))
     return None
+
+
+def lower_is_better(score: str) -> bool:
+    """Whether the better of two scores of this name (loss, MAE_raw, ...) is the lower one."""
+    return score.lower().startswith(("mae", "loss"))
 
 
 def read_table(path: Path) -> list[Row]:

@@ -111,7 +111,7 @@ def latencies(
 
     The networks are in evaluation mode. repeats, seconds, quantile: see `nas.cost.clock.milliseconds`. runtime: one of
     `nas.deploy.RUNTIMES`, in which the deployed form of networks on the CPU is timed, on one thread; None: the networks
-    as they are, on their device, with torch's threads. Raises UserError for a runtime that is not installed, and for a
+    as they are, on one device, with torch's threads. Raises UserError for a runtime that is not installed, and for a
     network that cannot be deployed.
     """
     if runtime is not None:

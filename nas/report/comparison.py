@@ -28,7 +28,7 @@ from nas.report.parts import (
     origin,
     photograph,
 )
-from nas.run_files import RANDOM, Run, done_of, read_table
+from nas.run_files import RANDOM, Run, done_of, lower_is_better, read_table
 from nas.visualize.charts import CostPoint, Dots, dots, lines, pareto, trade_off
 
 __all__ = ["comparison_page", "cost_charts", "dot_charts"]
@@ -158,7 +158,7 @@ def dot_charts(
                 dots,
                 rows,
                 title=f"{name}: {metric}",
-                xlabel=_direction(metric),
+                xlabel="lower is better" if lower_is_better(metric) else "higher is better",
                 band=(band["mean"], band["std"] or 0.0) if band else None,
             )
         )
@@ -180,7 +180,7 @@ def cost_charts(
     for name, metric in _metrics(table):
         if metrics is not None and metric not in metrics:
             continue
-        rising = _direction(metric).startswith("higher")
+        rising = not lower_is_better(metric)
         ylabel = metric if rising else f"{metric} (lower is better)"
         for kind, told in costs.items():
             scores = [(row, row["scores"][name][metric]) for row in rows]
@@ -197,10 +197,6 @@ def cost_charts(
 def _metrics(table: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """(set, metric) in the order of the table."""
     return [(name, metric) for name, row in table[0]["scores"].items() for metric in row]
-
-
-def _direction(metric: str) -> str:
-    return "lower is better" if metric.lower().startswith(("mae", "loss")) else "higher is better"
 
 
 def _histories(folders: Sequence[Path]) -> Section | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from nas.run_files import RANDOM
+from nas.run_files import RANDOM, lower_is_better
 from retrain.compare.runs import Training
 from retrain.tables import cell, latex_table, markdown_table
 
@@ -142,7 +142,7 @@ def _cells(table: Sequence[Row]) -> tuple[list[str], list[list[str]], set[tuple[
     best = set()
     for column, (name, metric) in enumerate(scores, 2):
         means = {i: row.scores[name][metric].mean for i, row in enumerate(table) if not row.pooled}
-        top = (max if metric == "maxF" else min)(means.values())
+        top = (min if lower_is_better(metric) else max)(means.values())
         best |= {(i, column) for i, value in means.items() if value == top and len(means) > 1}
     return head, lines, best
 

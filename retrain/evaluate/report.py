@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from genotypes.files import file_name, write_atomically, write_csv, write_text
+from nas.run_files import lower_is_better
 from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize, write_png
 from retrain.evaluate.score import Scored
 from retrain.tables import cell, latex_table, markdown_table, write_spreadsheet
@@ -27,7 +28,6 @@ REPORT_FILES = (
     "curves.pdf", "scores.xlsx", "pictures", "maps",
 )  # fmt: skip
 _METRICS = [f.name for f in fields(Scores) if f.name != "count"]
-_LOWER = ("MAE_raw", "MAE_stretched")
 _STYLES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 _CONVENTIONS = """\
 All numbers are pysodmetrics', on 8-bit maps resized to the masks' own size. maxF: F (beta² 0.3) of precision and recall
@@ -93,7 +93,7 @@ def latex(scored: Sequence[Scored]) -> str:
         for metric in metrics:
             key = (item.evaluation.name, item.evaluation.protocol.name, metric)
             if not math.isnan(values[metric]):
-                best[key] = (min if metric in _LOWER else max)(best.get(key, values[metric]), values[metric])
+                best[key] = (min if lower_is_better(metric) else max)(best.get(key, values[metric]), values[metric])
     bold = {
         (i, len(columns) + j)
         for i, item in enumerate(scored)
