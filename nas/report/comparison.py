@@ -22,7 +22,6 @@ from nas.report.parts import (
     Table,
     Text,
     charts,
-    cost,
     drawing,
     number,
     origin,
@@ -104,7 +103,7 @@ def _table(table: Sequence[Mapping[str, Any]]) -> Section:
             f"{row['params']:,.0f}",
             f"{row['macs'] / 1e6:,.1f}",
             f"{row['images_per_second']:.1f}",
-            *([cost(row["latency_ms"]) if row.get("latency_ms") else ""] if timed else []),
+            *([f"{row['latency_ms']:.2f}" if row.get("latency_ms") else ""] if timed else []),
         ]
         for label, row in zip(names, table, strict=True)
     ]

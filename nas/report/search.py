@@ -161,7 +161,9 @@ def _worth(
     # Of each edge the smaller of its rises; an edge without an alternative has none.
     known = {edge: min(there) for edge, gains in rows.items() if (there := [g for g in gains.values() if g == g])}
     largest = max((0.0, *known.values())) or 1.0  # what falls without an edge is worth nothing: a thin arrow
-    marks = {edge: Mark(f"{loss:+.4f}", max(0.0, loss / largest)) for edge, loss in known.items()}
+    marks = {edge: Mark("", 0.0) for edge in space.open_edges()}  # nothing is known of them: as thin as can be
+    marks |= {edge: Mark(f"{loss:+.4f}", max(0.0, loss / largest)) for edge, loss in known.items()}
+    unknown = " Thin arrows without a number were not measured." if len(known) < len(marks) else ""
     order = sorted(rows, key=lambda edge: -known.get(edge, -math.inf))
     probabilities = choices[-1]["probabilities"] if choices else {}
     table = [_worth_row(edge, edges[edge], rows[edge], probabilities.get(edge, {})) for edge in order]
@@ -188,7 +190,8 @@ def _worth(
                 "worth",
                 found,
                 marks=marks,
-                caption="Below each label the smaller of the two rises: what deciding otherwise would have cost.",
+                caption="Below each label the smaller of the two rises: what deciding otherwise would have cost."
+                + unknown,
             ),
             charts(
                 "worthbars",
@@ -220,17 +223,22 @@ def _worth_row(
 
 
 def _evolution(choices: Sequence[Mapping[str, Any]]) -> Section | None:
-    if not choices:
+    if not choices or not choices[-1]["probabilities"]:
         return None
     steps = [row["step"] for row in choices]
     edges: Mapping[str, Mapping[str, float]] = choices[-1]["probabilities"]
     names = list(dict.fromkeys(op for row in edges.values() for op in row))
+    decided = sum(max(row.values()) for row in edges.values()) / len(edges)
+    chance = sum(1 / len(row) for row in edges.values()) / len(edges)
     small = [shares(steps, [row["probabilities"][edge] for row in choices], title=edge) for edge in edges]
     return Section(
         "choices",
         "How the choices moved",
         [
-            Text("Every edge's candidates over the steps; the height of a colour is its probability."),
+            Text(
+                "Every edge's candidates over the steps; the height of a colour is its probability. At the end an "
+                f"edge's likeliest candidate has {decided:.0%} on average; undecided it would have {chance:.0%}."
+            ),
             Keys([(_sample(name), operation_label(name)) for name in names]),
             charts("shares", small, size="small"),
             charts("heat", [heat_map(edges, title=f"Probabilities in percent, step {steps[-1]}")], size="large"),

@@ -94,7 +94,7 @@ def shares(x: Sequence[float], rows: Sequence[Mapping[str, float]], *, title: st
         x, table = [x[0], x[0] + 1], numpy.repeat(table, 2, axis=1)
     axes.stackplot(x, table, colors=[area_colour(name) for name in names], edgecolor=PAPER, linewidth=0.4)
     axes.set(xlim=(x[0], x[-1]), ylim=(0, 1), yticks=(0, 1), xticks=(x[0], x[-1]))
-    axes.set_title(title, fontsize=7.5, loc="left")
+    axes.set_title(title, fontsize=7.5, loc="left", color=INK)
     axes.grid(False)
     axes.tick_params(labelsize=6.5)
     return figure
@@ -107,11 +107,15 @@ def area_colour(name: str) -> str:
 
 
 def heat_map(probabilities: Mapping[str, Mapping[str, float]], *, title: str = "") -> Figure:
-    """A row an edge, a column an operation, from 0 to 1; blank where an operation is no candidate of the edge."""
+    """A row an edge, a column an operation; blank where an operation is no candidate of the edge.
+
+    Colours go from 0 to the highest probability: a short search leaves all of them low, and still chooses.
+    """
     names = list(dict.fromkeys(name for row in probabilities.values() for name in row))
     table = numpy.array([[row.get(name, math.nan) for name in names] for row in probabilities.values()])
+    highest = float(numpy.nanmax(table, initial=0.0)) or 1.0
     figure, axes = _figure(1.9 + 0.27 * len(names), 1.5 + 0.17 * len(table))
-    image = axes.pcolormesh(table, cmap="cividis", vmin=0, vmax=1)
+    image = axes.pcolormesh(table, cmap="cividis", vmin=0, vmax=highest)
     axes.set_xticks([x + 0.5 for x in range(len(names))], [operation_label(name) for name in names])
     axes.set_yticks([y + 0.5 for y in range(len(table))], list(probabilities))
     axes.invert_yaxis()
@@ -120,7 +124,7 @@ def heat_map(probabilities: Mapping[str, Mapping[str, float]], *, title: str = "
     axes.grid(False)
     for (row, column), value in numpy.ndenumerate(table):
         if value >= min(0.1, numpy.nanmax(table[row])):  # each row has one, undecided ones too
-            colour = "white" if value < 0.5 else "black"
+            colour = "white" if value < 0.5 * highest else "black"
             axes.text(column + 0.5, row + 0.5, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=colour)
     bar = figure.colorbar(image, ax=axes, shrink=0.6)
     bar.set_label("probability", color=INK, fontsize=7)

@@ -1,6 +1,7 @@
 """Pages of runs: every section, one file without anything from outside, names escaped, interrupted runs too."""
 
 import html.parser
+import json
 import re
 import shlex
 import warnings
@@ -115,8 +116,26 @@ def test_the_why_shows_each_edge_with_what_another_choice_costs(pages):
     assert any("2 edges were left out" in text for text in texts)
 
 
+def test_the_why_says_which_arrows_were_not_measured(pages, tmp_path):
+    told = "Thin arrows without a number were not measured."
+    assert not any(told in text for text in pages["search"].texts)
+    run = made_runs.search(tmp_path / "run")
+    worth = json.loads((run / "worth.json").read_text())
+    worth["edges"].popitem()
+    (run / "worth.json").write_text(json.dumps(worth))
+    assert any(told in text for text in read(run).texts)
+
+
 def test_choices_of_steps_that_were_not_recorded_are_left_out(pages):
     assert "Probabilities in percent, step 60" in pages["search"].texts
+
+
+def test_the_page_says_how_far_the_choices_are_from_chance(pages, tmp_path):
+    rows = (made_runs.search(tmp_path / "run") / "choices.jsonl").read_text().splitlines()
+    last = json.loads(rows[len(made_runs.STEPS) - 1])["probabilities"].values()
+    likeliest = sum(max(row.values()) for row in last) / len(last)
+    told = f"At the end an edge's likeliest candidate has {likeliest:.0%} on average; undecided it would have 20%."
+    assert any(told in text for text in pages["search"].texts)
 
 
 def test_charts_take_the_colours_of_the_page(pages):

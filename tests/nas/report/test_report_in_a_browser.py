@@ -61,3 +61,25 @@ def test_light_and_dark_can_both_be_read(browser, pages):
         ink = browser.run("getComputedStyle(document.querySelector('.charts text')).fill")
         assert ink == browser.run("getComputedStyle(document.body).color")
     assert backs[0] != backs[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["search", "training", "comparison"])
+def test_texts_of_charts_have_the_colours_of_the_page(browser, pages, kind):
+    # A chart that leaves a text black hides it in the dark. On a patch of a heat map a text is black or white.
+    browser.open(pages[kind], width=1280, dark=True)
+    fills = browser.run(
+        "[...document.querySelectorAll('.charts text')].filter(text => !text.closest('.charts').querySelector('image')"
+        " && !/^[0-9]+$/.test(text.textContent)).map(text => [getComputedStyle(text).fill, text.textContent])"
+    )
+    assert fills and not [text for fill, text in fills if fill == "rgb(0, 0, 0)"]
+
+
+@pytest.mark.slow
+def test_on_a_telephone_a_caption_stands_below_its_table(browser, pages):
+    browser.open(pages["comparison"], width=390)
+    below = browser.run(
+        "[...document.querySelectorAll('caption')].map(caption => caption.getBoundingClientRect().top"
+        " >= caption.parentElement.querySelector('tbody').getBoundingClientRect().bottom)"
+    )
+    assert below and all(below)
