@@ -16,7 +16,7 @@ from nas.run import RunFolder, check_free
 from nas.visualize.charts import save_figure
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
 from retrain.compare.runs import left_out, run_folder
-from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown, plain, training_rows
+from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown, plain, shown, training_rows
 from retrain.recipe import recipe_names
 from retrain.tables import check_spreadsheets, write_spreadsheet
 from retrain.train import from_search
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             # Long labels stand outside of the panels.
             save_figure(figure, run.path / f"{name}.{kind}", bbox_inches="tight")
     page = report_at_the_end(run.path)
-    print(markdown(table))
+    print(shown(table))
     print(f"saved   {run.path / 'table.md'} (table.tex, trainings.csv, trade_off.pdf, photographs.png, ... beside it)")
     if page:
         print(f"page    {page}")

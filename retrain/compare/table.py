@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from nas.command import aligned
 from nas.run_files import RANDOM, lower_is_better
 from retrain.compare.runs import Training
 from retrain.tables import cell, latex_table, markdown_table
@@ -28,6 +29,7 @@ __all__ = [
     "markdown",
     "plain",
     "rows",
+    "shown",
     "training_rows",
 ]
 
@@ -167,6 +169,18 @@ def markdown(table: Sequence[Row]) -> str:
         for row, cells in zip(table, lines, strict=True)
     ]
     return "\n".join([markdown_table(head, lines), "", *_caption(table), ""])
+
+
+def shown(table: Sequence[Row]) -> str:
+    """What a terminal shows: the table's columns below one another, a set's name above its first score."""
+    head, lines, _ = _cells(table)
+    kept = [i for i, name in enumerate(head) if name != "images/s"]  # of the training, not of the network
+    over = {f"{name} {metric}": (name, metric) for name in table[0].scores for metric in METRICS}
+    over |= {f"{metric} - random": ("less random", metric) for metric in METRICS}
+    upper, lower = zip(*(over.get(head[i], ("", head[i])) for i in kept), strict=True)
+    first = [name if name not in upper[:i] else "" for i, name in enumerate(upper)]
+    rows = [first, lower, *([line[i] for i in kept] for line in lines)]
+    return "\n".join([aligned(rows, right=range(1, len(kept))), "", *_caption(table), ""])
 
 
 def latex(table: Sequence[Row]) -> str:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from genotypes.files import check_folder, replacing
 from nas.command import Command, run_command
 from nas.task import PROTOCOLS, Protocol, get_protocol
 from nas.task.protocol import Cut
-from retrain.evaluate import load_predictors, markdown, parse_saliency, score, write_report
-from retrain.evaluate.report import REPORT_FILES
+from retrain.evaluate import load_predictors, parse_saliency, score, write_report
+from retrain.evaluate.report import REPORT_FILES, shown
 from retrain.predictor import PredictorOptions, tell_times
 from retrain.tables import check_spreadsheets
 
@@ -90,8 +91,9 @@ COMMAND = Command(
     notes="""
 With -o: table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv and curves.png, .pdf, .csv; with --xlsx
 scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst. A folder of something else is refused.
-Protocols: """
-    + "\n  ".join(protocol.told() for protocol in PROTOCOLS.values()),
+Protocols:
+"""
+    + "\n".join(textwrap.fill(f"  {one.told()}", 112, subsequent_indent="    ") for one in PROTOCOLS.values()),
     first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "latency", "runtime", "device"),
     required=("data",),
 )
@@ -134,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 shutil.rmtree(options.out / "pictures", ignore_errors=True)
             write_report(scored, options.out, worst=options.worst, sets=sets, maps=maps, spreadsheet=options.xlsx)
     finally:
-        print(markdown(scored))
+        print(shown(scored, options.out))
     if options.out is not None:
         print(f"saved   {options.out / 'table.md'} (table.tex, scores.csv, images.csv, curves.png, ... beside it)")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from genotypes.files import file_name, write_atomically, write_csv, write_text
+from nas.command import aligned
 from nas.run_files import lower_is_better
 from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize, write_png
 from retrain.evaluate.score import Scored
@@ -21,7 +23,7 @@ from retrain.tables import cell, latex_table, markdown_table, write_spreadsheet
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["REPORT_FILES", "latex", "markdown", "write_report"]
+__all__ = ["REPORT_FILES", "latex", "markdown", "shown", "write_report"]
 
 REPORT_FILES = (
     "scores.csv", "scores.json", "table.md", "table.tex", "images.csv", "worst.csv", "curves.csv", "curves.png",
@@ -29,6 +31,14 @@ REPORT_FILES = (
 )  # fmt: skip
 _METRICS = [f.name for f in fields(Scores) if f.name != "count"]
 _STYLES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
+# What is printed: a score of each kind. The files have all.
+_SHOWN = {
+    "maxF": "maxF: F (beta² 0.3) of precision and recall averaged over the set, at the best threshold.",
+    "wF": "wF: weighted F (beta² 1).",
+    "Sm": "Sm: structure measure (alpha 0.5).",
+    "Em_mean": "Em_mean: E-measure, mean over thresholds.",
+    "MAE_raw": "MAE_raw: mean absolute error of maps as they are; lower is better, of the others higher.",
+}
 _CONVENTIONS = """\
 All numbers are pysodmetrics', on 8-bit maps resized to the masks' own size. maxF: F (beta² 0.3) of precision and recall
 averaged over the set, at the best threshold, of maps stretched to 0..1; maxF_raw: of maps as they are; maxF_img: the
@@ -81,6 +91,35 @@ def markdown(scored: Sequence[Scored]) -> str:
         )
     table = markdown_table([*columns, "images", *metrics], rows)
     return "\n".join([table, "", _conventions(scored), "", *(f"- {foot}" for foot in _feet(scored)), ""])
+
+
+def shown(scored: Sequence[Scored], folder: Path | None = None) -> str:
+    """What a terminal shows: columns below one another, a score of each kind, and where the other scores are.
+
+    folder: of the report, if there is one.
+    """
+    computed = _computed(scored)
+    metrics = [metric for metric in _SHOWN if metric in computed]
+    several = len({item.evaluation.protocol for item in scored}) > 1
+    columns = [column for column in _columns(scored) if several or column != "protocol"]
+    head = [*columns, "images", *metrics]
+    rows = [
+        [
+            *_cells(item, columns),
+            str(item.evaluation.scores.count),
+            *(cell(getattr(item.evaluation.scores, metric), ".4f") for metric in metrics),
+        ]
+        for item in scored
+    ]
+    words = {"network", "protocol", "set"}
+    table = aligned([head, *rows], right=[i for i, name in enumerate(head) if name not in words])
+    told = " ".join(_SHOWN[metric] for metric in metrics) + _TIMES * ("ms" in columns)
+    more = [metric for metric in computed if metric not in metrics]
+    if more:
+        where = f"in {folder / 'table.md'}." if folder else "-o DIR keeps them."
+        told += f" Also computed: {', '.join(more)}: {where}"
+    feet = [textwrap.fill(f"- {foot}", 110, subsequent_indent="  ") for foot in _feet(scored)]
+    return "\n".join([table, "", textwrap.fill(told, 110, break_long_words=False), *feet, ""])
 
 
 def latex(scored: Sequence[Scored]) -> str:

@@ -22,7 +22,7 @@ from nas.training import Diverged
 from retrain.compare import CompareConfig, Entry, Training, read_entries, rows, runs
 from retrain.compare.__main__ import main
 from retrain.compare.config import starts
-from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown, plain
+from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown, plain, shown
 from search_spaces import compact, fpn
 
 TINY = ("--data", "synthetic:24", "--recipe.size", "32", "--recipe.batch_size", "4", "--recipe.steps", "3")
@@ -56,7 +56,11 @@ def test_a_training_that_diverges_does_not_stop_the_others(tmp_path, small_file,
     out = tmp_path / "out"
     assert compare("--genotypes", f"bad={small_file}", f"good={small_file}", *TINY, "--out", out) == 2
     told = capsys.readouterr()
-    assert "| good |" in told.out and "bad, seed 0: step 0: the loss is nan" in told.err
+    assert (
+        "\ngood " in told.out
+        and "| good |" in (out / "table.md").read_text()
+        and "bad, seed 0: step 0: the loss is nan" in told.err
+    )
     assert (out / "photographs.png").is_file() and len((out / "trainings.csv").read_text().splitlines()) == 2
     monkeypatch.setattr(runs, "train", lambda config, run, **how: train(config, run, **how) if config.seed else nan())
     words = ("--genotypes", f"good={small_file}", "--seeds", 0, 1, *TINY, "--out", tmp_path / "later")
@@ -71,7 +75,8 @@ def test_two_genotypes_and_again(tmp_path, space_file, small_file, monkeypatch, 
     words = ("--genotypes", small_file, "random:0", "--space", space_file, *TINY, "--out", out)
     assert compare(*words) == 0
     first = capsys.readouterr().out
-    assert "| small |" in first and "| random:0 |" in first and "[2/2]" in first
+    assert "\nsmall " in first and "\nrandom:0 " in first and "[2/2]" in first
+    assert "| small |" in (out / "table.md").read_text() and "| random:0 |" in (out / "table.md").read_text()
     assert {p.name for p in (out / "runs").iterdir()} == {"small-seed0", "random-0-seed0"}
     made = {"table.md", "table.tex", "table.json", "trainings.csv", "config.yaml"}
     made |= {f"{name}.{kind}" for name in ("comparison", "trade_off", "photographs") for kind in ("png", "pdf")}
@@ -237,6 +242,11 @@ def test_statistics() -> None:
     assert r"a & 2 & \textbf{.8500 $\pm$ .0707} & \textbf{.1500 $\pm$ .0707} & +.3000 $\pm$ .0707" in tex
     assert "| a | 2 | 0.8500 ± 0.0707 | 0.1500 ± 0.0707 | +0.3000 ± 0.0707 |" in text
     assert "**random** (all)" in text
+    upper, head, first, *_ = shown(list(table.values())).splitlines()
+    assert upper.split() == ["held_out", "less", "random"]
+    assert head.split()[:6] == ["genotype", "trainings", "maxF", "MAE_raw", "maxF", "MAE_raw"]
+    assert first.startswith("a  ") and "0.8500 ± 0.0707  0.1500 ± 0.0707  +0.3000 ± 0.0707" in first
+    assert "images/s" in text and "images/s" not in head and len(first) <= 120
 
 
 def test_one_training_has_no_spread() -> None:
