@@ -16,7 +16,7 @@ from typing import Any
 
 from genotypes import UserError
 from nas.command import aligned, run_command, started_as
-from nas.run_files import done_of, read_run
+from nas.run_files import Run, done_of, read_run
 
 __all__ = ["COMMANDS", "main"]
 
@@ -81,7 +81,11 @@ def info(argv: Sequence[str]) -> None:
 
 
 def runs(argv: Sequence[str]) -> None:
-    """The runs below a folder, the latest last: `sod-nas runs [DIR]`, by default runs/."""
+    """The runs below a folder, the latest last: `sod-nas runs [DIR]`, by default runs/.
+
+    what: a search's strategy, space and backbone, or what is trained; then the photographs. score: of the held-out
+    photographs; of a comparison the best one's.
+    """
     if len(argv) > 1 or any(word.startswith("-") for word in argv):
         raise UserError("usage: sod-nas runs [DIR] (default: runs)")
     folder = Path(argv[0] if argv else "runs")
@@ -92,7 +96,7 @@ def runs(argv: Sequence[str]) -> None:
     if not rows:
         print(f"no runs below {folder}")
         return
-    print(aligned([("run", "kind", "state", "score"), *rows]))
+    print(aligned([("run", "kind", "state", "what", "score"), *rows]))
 
 
 def completion(argv: Sequence[str]) -> None:
@@ -118,7 +122,7 @@ _sod_nas() {{
 complete -o default -F _sod_nas sod-nas"""
 
 _HERE: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
-    "runs": (runs, "the runs below a folder, with state and score"),
+    "runs": (runs, "the runs below a folder: what each is about, its state and score"),
     "info": (info, "what a bug report needs: versions, machine, extras"),
     "completion": (completion, "a script for the shell: commands and options by the tabulator key"),
 }
@@ -126,13 +130,41 @@ _RESULTS = {"search": "genotype.yaml", "training": "weights.safetensors", "compa
 _RESULTS |= {"gate": "gate.json", "tuning": "recipe.yaml"}
 
 
-def _row(folder: Path) -> tuple[str, str, str, str]:
+_SCORES = ("loss", "maxF", "MAE_raw")
+
+
+def _what(run: Run) -> str:
+    """What a run is about, in a few words."""
+    if run.kind == "comparison":
+        names = [_named(text) for text in map(str, run.config.get("genotypes") or ())]
+        subject = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    elif run.kind in ("training", "tuning"):
+        subject = _named(str(run.setting("genotype", default="")))
+    else:
+        strategy = run.setting("strategy.name", "strategy")
+        space = Path(str(run.setting("space.name", "space", default=""))).name
+        words = (strategy, space, run.setting("space.backbone", "backbone"))
+        subject = " ".join(str(word) for word in words if word)
+    data = str(run.setting("data", default="")).partition("=")[0]
+    return "; ".join(part for part in (subject, Path(data).name) if part)
+
+
+def _named(genotype: str) -> str:
+    """How a genotype on a command line is called here: its label, else its file's name, or its run's."""
+    path = Path(genotype.partition("=")[0])
+    return path.parent.name if path.name == "genotype.yaml" else path.name.removesuffix(".yaml")
+
+
+def _row(folder: Path) -> tuple[str, str, str, str, str]:
     try:
         run = read_run(folder)
         done, wanted = done_of(run) or (0, 0)
         scores = run.json("scores.json") if run.kind == "search" else None
-    except (UserError, TypeError, ValueError) as error:  # files that someone changed
-        return str(folder), "?", str(error).splitlines()[0], ""
+        table = run.json("table.json") if run.kind == "comparison" else None
+        best = {name: value["mean"] for name, value in table[0]["scores"]["held_out"].items()} if table else {}
+        what = _what(run)
+    except (UserError, TypeError, ValueError, LookupError, AttributeError) as error:  # files that someone changed
+        return str(folder), "?", str(error).splitlines()[0], "", ""
     steps = run.setting("recipe.steps", "steps")
     last = run.history[-1] if run.history else {}
     step = last.get("step", 0)
@@ -146,14 +178,13 @@ def _row(folder: Path) -> tuple[str, str, str, str]:
         state = f"at step {step:.0f} of {steps}" if steps else f"at step {step:.0f}"
     else:
         state = "begun"
+    plain = {name.removeprefix("held_out_"): value for name, value in (last | best).items()}
     told = [
-        f"{name} {value:.4f}"
-        for name, value in last.items()
-        if name in ("held_out_loss", "held_out_maxF", "held_out_MAE_raw", "loss", "maxF", "MAE_raw")
-        and isinstance(value, float)
-        and not math.isnan(value)
+        f"{name} {plain[name]:.4f}"
+        for name in _SCORES
+        if isinstance(plain.get(name), float) and not math.isnan(plain[name])
     ]
-    return str(folder), run.kind, state, ", ".join(told)
+    return str(folder), run.kind, state, what, ", ".join(told)
 
 
 def _module(command: str) -> Any:

@@ -1,5 +1,7 @@
 """`sod-nas`: one name for every command, loaded when it is called."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -83,20 +85,23 @@ def test_info_and_runs(trained, tmp_path, capsys):
     assert {"python", "packages", "extras"} <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
     assert main(["runs", str(trained.parent)]) == 0
     head, row = capsys.readouterr().out.splitlines()
-    assert head.split() == ["run", "kind", "state", "score"]
+    assert head.split() == ["run", "kind", "state", "what", "score"]
     assert row.startswith(str(trained)) and "training" in row and "finished" in row and "maxF" in row
+    assert " small " in row and "held_out" not in row
     (trained / "weights.safetensors").unlink()
     assert main(["runs", str(trained.parent)]) == 0
     assert "at step 6 of 6" in capsys.readouterr().out
 
 
 def test_runs_tells_what_a_search_found_and_how_far_a_comparison_came(tmp_path, capsys):
-    found = {"search/config.yaml": "strategy: darts\nsteps: 2\n", "search/genotype.yaml": ""}
+    space = "space: {name: fusion_cells, backbone: tiny}\ndata: DUTS=/data/DUTS-TR\n"
+    found = {"search/config.yaml": f"strategy: {{name: darts}}\nsteps: 2\n{space}", "search/genotype.yaml": ""}
     found |= {"search/history.csv": "step,held_out_maxF\n2,0.9\n"}
     found |= {"search/scores.json": '{"found": {"genotype": "x", "loss": 2.5, "maxF": 0.5}}'}
     found |= {
-        "two/config.yaml": "genotypes: [a, b]\nseeds: [0]\n",
+        "two/config.yaml": "genotypes: [a=x/y.yaml, runs/b/genotype.yaml]\nseeds: [0]\n",
         "two/table.md": "",
+        "two/table.json": json.dumps([{"scores": {"held_out": {"maxF": {"mean": 0.75}, "MAE_raw": {"mean": 0.125}}}}]),
         "two/trainings.csv": "label,seed\na,0\n",
     }
     for name, text in found.items():
@@ -104,8 +109,8 @@ def test_runs_tells_what_a_search_found_and_how_far_a_comparison_came(tmp_path, 
         (tmp_path / name).write_text(text)
     assert main(["runs", str(tmp_path)]) == 0
     search, two = sorted(capsys.readouterr().out.splitlines()[1:])
-    assert search.split(maxsplit=3)[2:] == ["finished", "loss 2.5000, maxF 0.5000"]
-    assert "1 of 2 trainings" in two
+    assert re.split("  +", search)[2:] == ["finished", "darts fusion_cells tiny; DUTS", "loss 2.5000, maxF 0.5000"]
+    assert re.split("  +", two)[2:] == ["1 of 2 trainings", "a, b", "maxF 0.7500, MAE_raw 0.1250"]
     (tmp_path / "two/trainings.csv").write_text("label,seed\na,0\nb,0\n")
     assert main(["runs", str(tmp_path / "two")]) == 0
     assert "finished" in capsys.readouterr().out
@@ -134,7 +139,7 @@ def test_what_is_half_done_is_not_finished(trained, tmp_path, capsys):
 
     comparison = runs / "c"
     comparison.mkdir(parents=True)
-    (comparison / "config.yaml").write_text("genotypes: [a, b]\nseeds: [1]\n")
+    (comparison / "config.yaml").write_text("genotypes: [a=x/y.yaml, runs/b/genotype.yaml]\nseeds: [1]\n")
     (comparison / "table.md").write_text("| a |")
     # Of seed 0 all are there, from before; of seed 1 one is.
     (comparison / "trainings.csv").write_text("label,seed,set\na,0,held_out\nb,0,held_out\na,1,held_out\na,1,ECSSD\n")
