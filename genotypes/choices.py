@@ -36,12 +36,14 @@ Chosen = Mapping[str, Any]  # id -> candidate
 class Kind:
     """find: the open choices in a genotype's parts, id -> candidates. close: the parts with some of them decided.
 
+    read: (decided parts, id, candidates) -> the one that was taken; None where nothing of it is left.
     hashed_as: the key under which they enter a genotype's hash; "": they are in the graph, which is hashed anyway.
     """
 
     name: str
     find: Callable[[Parts], dict[str, tuple[Any, ...]]]
     close: Callable[[Parts, Chosen], Parts]
+    read: Callable[[Parts, str, tuple[Any, ...]], Any]
     hashed_as: str = ""
 
 
@@ -64,6 +66,10 @@ def _close_operations(parts: Parts, chosen: Chosen) -> Parts:
     return replace(parts, cells=tuple(map(close, parts.cells)))
 
 
+def _read_operation(parts: Parts, way: str, candidates: tuple[Any, ...]) -> Any:
+    return parts.graph.operations().get(way)
+
+
 def _find_all_widths(parts: Parts) -> dict[str, tuple[int, ...]]:
     found = {cell.name: find_widths(cell.params) for cell in parts.cells}
     return {f"{cell}.{way}": widths for cell, ways in found.items() for way, widths in ways.items()}
@@ -78,6 +84,15 @@ def _close_widths(parts: Parts, chosen: Chosen) -> Parts:
     return replace(parts, cells=tuple(map(close, parts.cells)))
 
 
+def _read_width(parts: Parts, way: str, candidates: tuple[Any, ...]) -> Any:
+    name, *path = way.split(".")
+    value: Any = next((cell.params for cell in parts.cells if cell.name == name), None)
+    for part in path:
+        if value is not None:
+            value = value.get(part) if isinstance(value, Mapping) else value[int(part)]
+    return value
+
+
 def _find_hidden(parts: Parts) -> dict[str, tuple[int, ...]]:
     widths = parts.backbone.widths if parts.backbone else ()
     return {f"backbone.widths.{index}": width["choose"] for index, width in enumerate(widths) if is_open(width)}
@@ -88,6 +103,11 @@ def _close_hidden(parts: Parts, chosen: Chosen) -> Parts:
         return parts
     widths = [chosen.get(f"backbone.widths.{index}", width) for index, width in enumerate(parts.backbone.widths)]
     return replace(parts, backbone=replace(parts.backbone, widths=tuple(widths)))
+
+
+def _read_hidden(parts: Parts, way: str, candidates: tuple[Any, ...]) -> Any:
+    index, widths = int(way.split(".")[2]), parts.backbone.widths if parts.backbone else ()
+    return widths[index] if index < len(widths) else None
 
 
 def _find_inputs(parts: Parts) -> dict[str, tuple[str, ...]]:
@@ -128,6 +148,11 @@ def _close_inputs(parts: Parts, chosen: Chosen) -> Parts:
     return replace(parts, cells=tuple(cells), backbone=backbone)
 
 
+def _read_inputs(parts: Parts, way: str, candidates: tuple[Any, ...]) -> Any:
+    there = next((set(cell.inputs.values()) for cell in parts.cells if f"{cell.name}.inputs" == way), None)
+    return next((candidate for candidate in candidates if set(candidate.split()) == there), None)
+
+
 def _find_size(parts: Parts) -> dict[str, tuple[int, ...]]:
     return {"input.size": parts.input.sizes} if parts.input.sizes else {}
 
@@ -139,10 +164,16 @@ def _close_size(parts: Parts, chosen: Chosen) -> Parts:
     return replace(parts, input=replace(parts.input, size=(side, side), sizes=()))
 
 
+def _read_size(parts: Parts, way: str, candidates: tuple[Any, ...]) -> Any:
+    return parts.input.size[0]
+
+
 KINDS = (
-    Kind(name="operation", find=_find_operations, close=_close_operations),
-    Kind(name="width", find=_find_all_widths, close=_close_widths, hashed_as="open_widths"),
-    Kind(name="hidden width", find=_find_hidden, close=_close_hidden, hashed_as="open_hidden_widths"),
-    Kind(name="inputs", find=_find_inputs, close=_close_inputs, hashed_as="open_inputs"),
-    Kind(name="size", find=_find_size, close=_close_size),  # weights fit any size: it is in no hash
+    Kind(name="operation", find=_find_operations, close=_close_operations, read=_read_operation),
+    Kind(name="width", find=_find_all_widths, close=_close_widths, read=_read_width, hashed_as="open_widths"),
+    Kind(
+        name="hidden width", find=_find_hidden, close=_close_hidden, read=_read_hidden, hashed_as="open_hidden_widths"
+    ),
+    Kind(name="inputs", find=_find_inputs, close=_close_inputs, read=_read_inputs, hashed_as="open_inputs"),
+    Kind(name="size", find=_find_size, close=_close_size, read=_read_size),  # weights fit any size: it is in no hash
 )

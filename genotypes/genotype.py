@@ -112,6 +112,18 @@ class Genotype:
         """What is open: id -> candidates, see `genotypes.choices`; edges in the order in which they are computed."""
         return {choice: candidates for kind in KINDS for choice, candidates in kind.find(self._parts).items()}
 
+    def chosen(self, member: "Genotype") -> dict[str, Candidate]:
+        """What a decided member of this space took of each choice: id -> candidate; `decide` the other way round.
+
+        A choice of which the others left nothing (an edge from a feature that is not read) is not in it.
+        """
+        taken = {
+            choice: kind.read(member._parts, choice, candidates)
+            for kind in KINDS
+            for choice, candidates in kind.find(self._parts).items()
+        }
+        return {choice: candidate for choice, candidate in taken.items() if candidate is not None}
+
     def open_edges(self) -> dict[str, tuple[str, ...]]:
         """The choices that are operations: edge id ("cell.edge") -> candidates."""
         return self.graph.open

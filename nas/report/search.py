@@ -33,6 +33,7 @@ from nas.visualize.style import operation_label
 __all__ = ["search_page"]
 
 _LOSS = "held-out loss (lower is better)"
+_ROWS = 40  # of what was found beside operations
 _CURVES = {
     "Loss": {"weights": "train_loss", "architecture": "architecture_loss", "held out": "held_out_loss"},
     "Held-out scores": {"maxF": "held_out_maxF", "MAE_raw": "held_out_MAE_raw"},
@@ -130,6 +131,17 @@ def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: M
         busy = f"; {timed['busy']}" if timed["busy"] else ""
         facts.append(("timed as a whole", f"{timed['ms']:.3g} ms ({timed['form']}){within}{busy}"))
     parts: list[Part] = [Facts(facts)]
+    if found and space:
+        taken, open_edges = space.chosen(found), space.open_edges()
+        rows = [
+            (choice, str(taken.get(choice) or "absent"), ", ".join(str(candidate or "absent") for candidate in those))
+            for choice, those in space.choices().items()
+            if choice not in open_edges
+        ]
+        if rows:
+            more = f" {len(rows) - _ROWS} more are in genotype.yaml." if len(rows) > _ROWS else ""
+            caption = f"absent: the block or branch is left out.{more}"
+            parts.append(Table(("choice", "found", "candidates"), rows[:_ROWS], caption))
     if str(run.setting("data", default="")).startswith("synthetic"):
         parts.append(Text("Searched on synthetic pictures: the scores say nothing about photographs.", muted=True))
     return Section("summary", "What was searched, what was found", parts)
@@ -312,7 +324,7 @@ def _front(run: Run, scores: Mapping[str, Any]) -> Section | None:
             Link(str(row["file"]), f"front/{row['file']}"),
             f"{row['trial']:.0f}",
             number(row["loss"]),
-            f"{row[kind]:,.6g}",
+            cost(row[kind]),
         )
         for row in front
     ]

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from genotypes import Genotype
 from genotypes.files import quoted
 from nas.command import Command, as_started, run_command
 from nas.cost import COST_KINDS
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     opened = setup.space.open_edges()
     operations = Counter(op for edge, op in result.genotype.graph.operations().items() if edge in opened)
     print(f"found   {result.genotype.name}: " + ", ".join(f"{n} {op}" for op, n in operations.most_common()))
+    if sizes := _sizes(setup.space, result.genotype):
+        print(f"sizes   {sizes}")
     if result.stopped:
         print(f"stopped {result.stopped}")
     if result.scores:
@@ -86,6 +89,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(as_started(f"next    python -m retrain.train --genotype {quoted(result.path)}"))
     if is_synthetic(cfg.data):
         print("note    searched on pictures that the program makes: for photographs, give --data NAME=DIR")
+
+
+def _sizes(space: Genotype, found: Genotype) -> str:
+    """What was found of choices that are no edges: a list's numbers together, 0 for a block that is left out."""
+    told: dict[str, list[str]] = {}
+    for choice, candidate in space.chosen(found).items():
+        if choice not in space.open_edges():
+            told.setdefault(choice.rstrip("0123456789").rstrip("."), []).append(str(candidate))
+    return ", ".join(f"{name} {' '.join(values)}" for name, values in told.items())
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], *, title: s
         look = {"color": COLOURS[index % len(COLOURS)], "linestyle": _DASHES[index % len(_DASHES)]}
         axes.plot(x, values, label=label, linewidth=1.7, marker=_MARKERS[index % len(_MARKERS)], markersize=3.5, **look)
     axes.set(title=title, xlabel=xlabel)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))  # steps and trials are counted
     if len(series) > 1:
         _legend(axes)
     return figure

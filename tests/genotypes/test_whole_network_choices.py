@@ -6,7 +6,7 @@ import pytest
 
 import genotypes
 from genotypes import BACKBONES, Backbone, Cell, Genotype, GenotypeError, Input, UserError
-from search_spaces import compact
+from search_spaces import compact, open_csnet
 from search_spaces.spaces import CompactSpace
 
 DECIDED = {"backbone.widths.1": 48, "backbone.widths.2": 0, "decoder.inputs": "s8 s4", "input.size": 96}
@@ -40,6 +40,22 @@ def test_files_say_open_and_decided_members(seed):
         assert again.hash == genotype.hash and again.choices() == genotype.choices()
         assert again.identity == genotype.identity
     assert decided.is_decided
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_member_says_what_it_took(seed):
+    opened, taken = space(), drawn(space(), seed)
+    found = opened.chosen(opened.decide(taken))
+    assert found.items() <= taken.items()
+    # Only what the inputs that were taken do not need is missing.
+    needed = opened.decide({"decoder.inputs": taken["decoder.inputs"]}).choices()
+    assert set(found) == {*needed, "decoder.inputs"} & set(taken)
+
+
+def test_a_member_of_open_widths_says_what_it_took():
+    opened = open_csnet(1)
+    taken = drawn(opened, 0)
+    assert opened.chosen(opened.decide(taken)) == taken
 
 
 def test_deciding_one_by_one_is_deciding_at_once():

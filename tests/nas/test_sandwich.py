@@ -277,7 +277,7 @@ def test_where_every_member_diverged_nothing_is_found(tmp_path, monkeypatch, cap
     }
 
 
-def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path):
+def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path, capsys):
     words = "--strategy sandwich --space compact --space.backbone tiny --size 48 --data synthetic:40 --steps 2 "
     words += f"--batch_size 4 --trials.count 3 --cost params --out {tmp_path / 'run'}"
     main(words.split())
@@ -288,6 +288,8 @@ def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path):
     for name in ("line.csv", "front.svg", "front/front.csv", "cells.svg"):
         assert (tmp_path / "run" / name).stat().st_size > 0, name
     assert "uniform scaling" in render(search_page(read_run(tmp_path / "run")))  # beside the front
+    told = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("sizes   "))
+    assert f"input.size {genotype.input.size[0]}" in told and "decoder.channels " in told
     scores = (tmp_path / "run/scores.json").read_bytes()
     main(["--out", str(tmp_path / "run"), "--resume"])
     assert (tmp_path / "run/scores.json").read_bytes() == scores

@@ -164,6 +164,21 @@ def test_genotypes_are_counted_over_all_that_a_space_leaves_open(tmp_path) -> No
     assert "4, and 3 widths, inputs and sizes, so 128 genotypes" in write_report(run).read_text()
 
 
+def test_the_page_of_whole_networks_says_what_they_are_and_shows_their_rival(tmp_path) -> None:
+    run = made_runs.search(tmp_path / "run", finished=False)
+    space = compact("tiny", (4, 8), ("conv_3x3", "skip_connect"), sizes=(64, 96))
+    found = {way: candidates[0] for way, candidates in space.choices().items()} | {"decoder.channels": 8}
+    genotypes.save(space, run / "space.yaml")
+    genotypes.save(space.decide(found), run / "genotype.yaml")
+    (run / "front").mkdir()
+    (run / "front" / "front.csv").write_text("file,trial,loss,macs,hash\na.yaml,0,0.5,6393056.0,x\n")
+    (run / "line.csv").write_text("size,macs,loss\n64,5000000.0,0.6\n")
+    texts = read(run).texts
+    row = texts.index("decoder.channels")
+    assert texts[row : row + 3] == ["decoder.channels", "8", "4, 8"]
+    assert "uniform scaling" in texts and "6,393,056" in texts
+
+
 def test_the_command_makes_pages_again_and_names_what_is_no_run(tmp_path, capsys):
     runs = [str(made_runs.training(tmp_path / name)) for name in ("a", "b")]
     assert run_command(main, runs) == 0
