@@ -19,6 +19,12 @@ _CURVES = {
 # Where weights come from: the setting, and what they are of.
 _STARTS = {"init": "whole network", "start_from": "supernet", "backbone_weights": "backbone"}
 
+_WHAT_SCORES_ARE = (
+    "MAE, the mean error of a pixel: lower is better; all others: higher. maxF, avgF, wF: F-measures at the best "
+    "threshold, at twice the map's mean, weighted; Sm: structure; Em: the E-measure. _raw: of maps as they are, not "
+    "stretched to 0..1; _img: the mean of the photographs' own. table.md of retrain.evaluate has the definitions."
+)
+
 
 def training_page(run: Run) -> Page:
     """The page of a training's folder, as far as the training came."""
@@ -69,5 +75,5 @@ def _scores(document: Mapping[str, Any]) -> Section:
     keys = list(dict.fromkeys(key for row in sets.values() for key, value in row.items() if value is not None))
     shown = [key for key in keys if key != "count"]
     rows = [(name, number(row.get("count")), *(number(row.get(key)) for key in shown)) for name, row in sets.items()]
-    parts: list[Part] = [Table(("set", "images", *shown), rows)]
+    parts: list[Part] = [Table(("set", "images", *shown), rows, _WHAT_SCORES_ARE)]
     return Section("scores", "Scores", parts)

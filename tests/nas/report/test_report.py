@@ -116,6 +116,11 @@ def test_the_why_shows_each_edge_with_what_another_choice_costs(pages):
     assert any("2 edges were left out" in text for text in texts)
 
 
+def test_a_training_says_which_scores_should_be_low(pages):
+    told = "MAE, the mean error of a pixel: lower is better; all others: higher"
+    assert any(told in text for text in pages["training"].texts)
+
+
 def test_the_why_says_which_arrows_were_not_measured(pages, tmp_path):
     told = "Thin arrows without a number were not measured."
     assert not any(told in text for text in pages["search"].texts)
