@@ -6,9 +6,13 @@ by name that brings options of its own (`strategy`, `space`, `recipe`; see `owne
 Files are data: they are read as plain YAML, and name strategies, spaces and recipes, never modules.
 """
 
+import ast
 import difflib
+import inspect
 import math
 import re
+import sys
+import textwrap
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
@@ -105,9 +109,20 @@ def help_texts(config_class: type) -> dict[str, str]:
     """Field -> its help: the line under `Attributes` of the class or one that it derives from."""
     texts: dict[str, str] = {}
     for base in reversed(config_class.__mro__):
-        params = docstring_parser.parse(base.__doc__ or "").params if is_dataclass(base) else []
+        params = docstring_parser.parse(_docstring(base)).params if is_dataclass(base) else []
         texts |= {param.arg_name: " ".join((param.description or "").split()) for param in params}
     return texts
+
+
+def _docstring(config_class: type) -> str:
+    """A class's own. `python -OO` leaves it out, and a dataclass has its signature there: so from the source."""
+    if sys.flags.optimize < 2:
+        return config_class.__doc__ or ""
+    try:
+        (found,) = ast.parse(textwrap.dedent(inspect.getsource(config_class))).body
+    except (OSError, TypeError, SyntaxError):  # a class without a file
+        return ""
+    return (ast.get_docstring(found) if isinstance(found, ast.ClassDef) else None) or ""
 
 
 def to_dict(config: Any) -> Values:

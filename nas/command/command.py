@@ -98,7 +98,7 @@ class Command(Described, Generic[Config]):
         for name in self.required:
             if getattr(config, name) in (None, "", ()):
                 what = f"--{name}" if name != self.positional else name.upper()
-                raise UserError(f"give {what}: {help_texts(type(config))[name]} (--help shows examples)")
+                raise UserError(f"give {what}: {help_texts(type(config)).get(name, '')} (--help shows examples)")
         return config, goes_on
 
     def words(self) -> list[str]:

@@ -64,6 +64,8 @@ def run_command(
             signal.signal(signal.SIGINT, signal.default_int_handler)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            if any("error".startswith(option.split(":")[0] or "-") for option in sys.warnoptions):
+                warnings.simplefilter("default", UserNote)  # what we tell a user is no mistake for `python -W error`
             if os.environ.get("WORLD_SIZE", "1") == "1" or "RANK" not in os.environ:
                 main(argv)
             elif joined is not None:

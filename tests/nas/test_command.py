@@ -253,3 +253,14 @@ def test_a_required_option_is_asked_for() -> None:
     with pytest.raises(UserError, match="'word': expected an option"):
         search("word")
     assert isinstance(COMMAND, Command)
+
+
+@pytest.mark.parametrize("flags", [["-OO"], ["-W", "error"]])
+def test_pythons_own_flags_change_nothing(flags, tmp_path):
+    """-OO: help had no texts, and a missing option was a KeyError. -W error: a note was a traceback."""
+    told = "import warnings; from genotypes import UserNote; warnings.warn('x y z', UserNote)"
+    (tmp_path / "noted.py").write_text(told)
+    words = ["-m", "retrain.predict", "--plugin", str(tmp_path / "noted.py")]
+    done = subprocess.run([sys.executable, *flags, *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "note: x y z" in done.stderr
+    assert "error: give PHOTOS: photographs of any format, folders of them" in done.stderr
