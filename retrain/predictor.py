@@ -19,7 +19,7 @@ from genotypes import Genotype, UserError
 from nas.network import Network, build, to_device
 from nas.network.weights import load_weights, save_weights
 from nas.run.device import open_device
-from nas.run.sizes import check_side, parse_size
+from nas.run.sizes import parse_size
 from nas.task import Photograph, Picture, Protocol, network_input, pixels, read_image, resize, write_png
 from retrain.networks import find_weights
 
@@ -97,9 +97,10 @@ class Predictor:
         runtime: auto times those that are installed and takes the fastest. Raises UserError for one that is not
         installed or not for this device or precision, and where the network cannot be deployed.
         """
-        height, width = (size, size) if isinstance(size, int) else size or network.genotype.input.size
-        check_side(height)
-        check_side(width)
+        own = network.genotype.input.size
+        height, width = parse_size((size,) if isinstance(size, int) else size or own) or own
+        if precision not in ("fp32", "bf16"):
+            raise UserError(f"precision must be fp32 or bf16, not {precision!r}")
         self.network = to_device(network, device).eval()
         self.device, self.size = torch.device(device), (height, width)
         self.precision, self.antialias = precision, antialias
@@ -160,8 +161,8 @@ class Predictor:
         """The saliency map of one photograph: an 8-bit grey picture of its size, white where the object is.
 
         Args:
-            photograph: a file, or the bytes of one; a Pillow image; an array uint8[H, W, 3] or [H, W]; a tensor
-                [3, H, W]; arrays and tensors of floats are in 0..1.
+            photograph: a file's path, its bytes, or the file opened; a Pillow image; an array uint8[H, W, 3] or
+                [H, W]; a tensor [3, H, W]; arrays and tensors of floats are in 0..1.
 
         Raises:
             DataError: a file that cannot be read, an array of another shape or range, a network whose output is not
@@ -180,6 +181,8 @@ class Predictor:
         if native:
             inputs = (pixels(torch.from_numpy(photo).permute(2, 0, 1)[None]) for photo in photos)
             return [Protocol().to_bytes(self.probabilities(x)[0, 0].cpu().numpy(), *x.shape[2:]) for x in inputs]
+        if not photos:
+            return []
         seen = np.stack([resize(photo, self.size, antialias=self.antialias) for photo in photos])
         probs = self.probabilities(pixels(torch.from_numpy(seen).permute(0, 3, 1, 2)))[:, 0].cpu().numpy()
         return [Protocol().to_bytes(p, *photo.shape[:2]) for p, photo in zip(probs, photos, strict=True)]

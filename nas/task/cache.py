@@ -50,6 +50,7 @@ _log = logging.getLogger(__name__)
 
 _DAY = 86400
 _SYNTHETIC_COUNT = 1200
+_SYNTHETIC_MOST = 1_000_000  # their names alone take some 200 MB; beyond, a slip of the keyboard would take all memory
 _IN_MEMORY = 4 * 2**30  # bytes; larger sets are memory-mapped where there is a cache to map
 
 
@@ -208,9 +209,11 @@ def _pictures(source: str, limit: int | None) -> list[_Entry]:
         n = int(count) if count else _SYNTHETIC_COUNT
     except ValueError:
         n = 0
-    if n < 1:
-        raise DataError(f"expected synthetic or synthetic:COUNT with a count of at least 1, got {source!r}")
-    return [_Entry(f"{i:06d}") for i in range(min(n, limit or n))]
+    n = min(n, limit or n)
+    if not 1 <= n <= _SYNTHETIC_MOST:
+        counts = f"of 1 to {_SYNTHETIC_MOST:,}"
+        raise DataError(f"expected synthetic or synthetic:COUNT with a count {counts}, got {source!r}")
+    return [_Entry(f"{i:06d}") for i in range(n)]
 
 
 def _without_masks(folder: Path, taken: set[str]) -> list[_Entry]:

@@ -45,7 +45,7 @@ R = TypeVar("R")
 _PNG_LEVEL = 1
 READING_VERSION = 3  # raise when a file becomes other bytes than before: it is part of the cache's key
 
-Photograph: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor"
+Photograph: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray | Tensor"
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
@@ -96,15 +96,41 @@ def read_image(source: Photograph, size: int | tuple[int, int] | None = None) ->
     """A photograph as uint8[H, W, 3], RGB, upright.
 
     Args:
-        source: a file, or the bytes of one; a Pillow image; an array uint8[H, W], uint8[H, W, 3 or 4] or float of the
-            same shapes in 0..1; a tensor uint8 or float of [3, H, W] or [1, H, W].
+        source: a file's path, its bytes, or the file opened; a Pillow image; an array uint8[H, W], uint8[H, W, 3 or 4]
+            or float of the same shapes in 0..1; a tensor uint8 or float of [3, H, W] or [1, H, W].
         size: (H, W) to resize to, or the side of a square; None keeps the size.
 
     Raises:
         DataError: a file that cannot be read, an array or tensor of another shape or range.
     """
-    pixels = _from_values(source) if isinstance(source, np.ndarray | Tensor) else _colours(_open_picture(source))
+    if isinstance(source, np.ndarray | Tensor):
+        pixels = _from_values(source)
+    else:
+        pixels = _colours(_open_picture(_content(source)))
     return pixels if size is None else resize(pixels, size)
+
+
+def _content(source: str | os.PathLike[str] | bytes | IO[bytes] | Image.Image) -> "str | bytes | Image.Image":
+    """A path, bytes or a picture, whatever a caller has of it; DataError for anything else."""
+    given: object = source
+    if isinstance(given, bytearray | memoryview):
+        given = bytes(given)
+    elif callable(read := getattr(given, "read", None)):
+        given = read()
+        if not isinstance(given, bytes):
+            raise DataError(f"expected a photograph's file opened for bytes (mode rb), it gives {_kind(given)}")
+    elif isinstance(given, os.PathLike):
+        given = os.fsdecode(given)
+    if isinstance(given, str | bytes | Image.Image):
+        return given
+    raise DataError(
+        f"expected a photograph: a file's path, its bytes or the open file, a Pillow image, an array or a tensor, not "
+        f"{_kind(source)}"
+    )
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
 
 
 def read_picture(source: str | os.PathLike[str] | bytes) -> Picture:
@@ -270,16 +296,21 @@ def _top(values: np.ndarray, mode: str, whites: Sequence[int] = (255, 65535)) ->
 
 def _from_values(source: np.ndarray | Tensor) -> np.ndarray:
     """uint8[H, W, 3] of an array [H, W (, 1, 3 or 4)] or a tensor [1 or 3, H, W]."""
-    kind, shape = ("tensor", "[3, H, W]") if isinstance(source, Tensor) else ("array", "[H, W, 3]")
-    values = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+    kind, shape = ("a tensor", "[3, H, W]") if isinstance(source, Tensor) else ("an array", "[H, W, 3]")
+    if isinstance(source, Tensor):  # NumPy has no bfloat16
+        values = (source.float() if source.is_floating_point() else source).detach().cpu().numpy()
+    else:
+        values = source
     if isinstance(source, Tensor) and values.ndim == 3 and values.shape[0] in (1, 3):
         values = values.transpose(1, 2, 0)
-    planes = 1 if values.ndim == 2 and kind == "array" else values.shape[-1] if values.ndim == 3 else 0
+    planes = 1 if values.ndim == 2 and values is source else values.shape[-1] if values.ndim == 3 else 0
     if planes not in (1, 3, 4) or 0 in values.shape:
-        raise DataError(f"expected a photograph as a {kind} {shape}, not {list(source.shape)}")
+        raise DataError(f"expected a photograph as {kind} {shape}, not {list(source.shape)}")
     if values.dtype != np.uint8:
-        if not np.issubdtype(values.dtype, np.floating) or not (values.min() >= 0 and values.max() <= 1):
-            raise DataError(f"expected a {kind} of uint8, or of floats in 0..1; got {source.dtype}")
+        low, high = values.min(), values.max()
+        if not np.issubdtype(values.dtype, np.floating) or not (low >= 0 and high <= 1):
+            told = f"{source.dtype} from {low:g} to {high:g}"
+            raise DataError(f"expected {kind} of uint8, or of floats in 0..1; got {told}")
         values = np.floor(values.astype(np.float64) * 255 + 0.5).astype(np.uint8)
     values = np.atleast_3d(values)
     return np.ascontiguousarray(values[..., :3] if values.shape[2] >= 3 else values.repeat(3, axis=2))

@@ -1,5 +1,6 @@
 """One public face: `retrain.save`, `retrain.load`, and a predictor that every command uses."""
 
+import io
 import subprocess
 import sys
 
@@ -123,3 +124,36 @@ def test_the_same_weights_are_the_same_bytes(tmp_path) -> None:
     assert all(torch.equal(value, again[key]) for key, value in net.state_dict().items())
     (tmp_path / "any").touch()
     assert files[0].stat().st_mode == (tmp_path / "any").stat().st_mode  # who may read other files may read these
+
+
+def test_what_a_script_has_of_a_photograph(tmp_path) -> None:
+    """An open file, a bytearray and a tensor of bfloat16 were Python errors of others' libraries."""
+    predictor = retrain.load("sod_s")
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    expected = np.asarray(predictor(tmp_path / "a.png"))
+    with open(tmp_path / "a.png", "rb") as file:
+        for given in (
+            str(tmp_path / "a.png"),
+            content,
+            bytearray(content),
+            memoryview(content),
+            io.BytesIO(content),
+            file,
+        ):
+            assert np.array_equal(np.asarray(predictor(given)), expected)
+    assert predictor(torch.zeros(3, 30, 40, dtype=torch.bfloat16)).size == (40, 30) and predictor.maps([]) == []
+    for wrong, message in (
+        (None, "a Pillow image, an array or a tensor, not NoneType"),
+        (io.StringIO("x"), "mode rb.* it gives str"),
+        (np.full((4, 4, 3), 200.0), r"expected an array of uint8, or of floats in 0\.\.1; got float64 from 200 to 200"),
+        (torch.zeros(2, 3, 4, 4), r"expected a photograph as a tensor \[3, H, W\]"),
+    ):
+        with pytest.raises(UserError, match=message):
+            predictor(wrong)
+    for options, message in (
+        ({"precision": "fp8"}, "must be fp32 or bf16, not 'fp8'"),
+        ({"size": (1, 2, 3)}, "expected a side"),
+    ):
+        with pytest.raises(UserError, match=message):
+            retrain.load("sod_s", **options)

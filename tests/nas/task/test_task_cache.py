@@ -282,6 +282,13 @@ def test_what_memory_does_not_hold_is_refused_or_stays_on_the_disk(tmp_path, mon
     assert modes == ["c", "c"]
 
 
+def test_a_count_that_no_memory_holds_is_refused():
+    """A slip of the keyboard listed the names of 99,999,999,999 pictures until the system ended the process."""
+    with pytest.raises(DataError, match="a count of 1 to 1,000,000, got 'synthetic:99999999999'"):
+        open_photos("synthetic:99999999999", size=32, cache_dir=None)
+    assert len(open_photos("synthetic:99999999999", size=32, cache_dir=None, limit=2)) == 2
+
+
 def test_synthetic_pictures_are_made_one_by_one(monkeypatch):
     """The whole set was made beside the one that it was copied into."""
     expected = synthetic_set(3, 32, 7)
