@@ -5,7 +5,6 @@ Only plain data is ever constructed (PyYAML's safe loader); a key given twice is
 
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -76,9 +75,11 @@ def parse_yaml(text: str, origin: str = "<text>") -> tuple[Any, yaml.Node | None
 def read_text(path: str | os.PathLike[str]) -> str:
     """The text of a YAML file; UserError naming the file where it cannot be read, or is no text of that kind."""
     try:
-        if (size := Path(path).stat().st_size) > _MAX_BYTES:
-            raise UserError(f"{path}: {size:,} bytes; expected a YAML file of a few pages, {_MAX_BYTES:,} at most")
-        return Path(path).read_text(encoding="utf-8")
+        with open(path, "rb") as file:  # a pipe or a device has no size that tells
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise UserError(f"{path}: expected a YAML file of a few pages, {_MAX_BYTES:,} bytes at most")
+        return content.decode().replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -150,8 +150,13 @@ class LossConfig:
             get_loss(name)
             if weight < 0:
                 raise UserError(f"loss weights must not be negative, got {name}: {weight}")
+        for kind, terms in (("terms", self.terms), ("teacher_terms", self.teacher_terms)):
+            if not any(terms.values()):  # nothing would be learnt
+                raise UserError(f"loss: one of {kind} must weigh more than 0, got {terms}")
         if any(w < 0 for w in self.side_weights):
             raise UserError(f"side weights must not be negative, got {self.side_weights}")
+        if not self.side_weights[0]:
+            raise UserError(f"the first side weight is the used output's and must be above 0, got {self.side_weights}")
 
 
 def multi_output_loss(outputs: Sequence[Tensor], masks: Tensor, cfg: LossConfig) -> Tensor:

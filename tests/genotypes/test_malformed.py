@@ -6,7 +6,8 @@ import pytest
 from malformed_documents import BASE, CASES, Case
 
 import genotypes
-from genotypes import Genotype, GenotypeError
+from genotypes import Genotype, GenotypeError, UserError
+from genotypes.yaml_io import read_text
 
 INTERNALS = ("mappingproxy", "Edge(", "Node(", "<class", "typing", "tuple", "dict_", "Traceback", "None", "True")
 
@@ -87,7 +88,14 @@ class TestFiles:
     def test_a_huge_file(self, tmp_path: Path) -> None:
         path = tmp_path / "huge.yaml"
         path.write_text("a" * 300_000)
-        self.check(path, "300,000 bytes; expected a YAML file of a few pages")
+        self.check(path, "expected a YAML file of a few pages, 256,000 bytes at most")
+
+    def test_a_device_without_an_end(self) -> None:
+        """Its size is 0, and it was read until memory was full."""
+        if not Path("/dev/zero").exists():
+            pytest.skip("no /dev/zero here")
+        with pytest.raises(UserError, match="expected a YAML file of a few pages, 256,000 bytes at most"):
+            read_text("/dev/zero")
 
     def test_an_unreadable_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "net.yaml"
@@ -96,7 +104,7 @@ class TestFiles:
         def refuse(*args: object, **kwargs: object) -> str:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(Path, "read_text", refuse)
+        monkeypatch.setattr("builtins.open", refuse)
         self.check(path, "cannot be read: Permission denied")
 
     def test_windows_line_ends_and_a_byte_order_mark(self, tmp_path: Path) -> None:

@@ -163,3 +163,18 @@ def test_a_teachers_share():
     for bad in ({"teacher": 1.5}, {"teacher_terms": {}}, {"teacher_terms": {"nothing": 1.0}}):
         with pytest.raises(UserError, match=r"teacher|nothing"):
             LossConfig(**bad)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"terms": {"bce": 0.0, "iou": 0.0}}, "one of terms must weigh more than 0"),
+        ({"teacher_terms": {"bce": 0.0}}, "one of teacher_terms must weigh more than 0"),
+        ({"side_weights": (0.0,)}, "first side weight"),
+        ({"side_weights": (0.0, 1.0)}, "first side weight"),
+    ],
+)
+def test_a_loss_of_which_nothing_is_learnt_is_refused(values, message):
+    """The first step ended with a traceback, or the output that is used stayed as it was drawn."""
+    with pytest.raises(UserError, match=message):
+        LossConfig(**values)
