@@ -1,5 +1,6 @@
 """Score a network on a data set: the network here, resizing and metrics in other processes meanwhile."""
 
+import hashlib
 import math
 import multiprocessing
 import os
@@ -7,7 +8,7 @@ import signal
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from genotypes.errors import UserError
-from genotypes.files import write_atomically
+from genotypes.files import content_digest, write_atomically
 from nas.allocator import keep_freed_memory
 from nas.run.progress import progress_bar
 from nas.task.augmentation import pixels
@@ -34,7 +35,7 @@ from nas.task.reading import DataError, read_ahead, read_image, read_map, read_m
 from nas.task.scores import Curves, ImageResult, ImageScore, Scores, merge
 from nas.task.splits import spread
 
-__all__ = ["Evaluation", "evaluate", "evaluate_maps", "evaluate_protocols", "open_test_sets"]
+__all__ = ["Evaluation", "content_of_sets", "evaluate", "evaluate_maps", "evaluate_protocols", "open_test_sets"]
 
 _AHEAD = 3  # batches decoded, and batches a worker may lag behind
 _SYNTHETIC = 128  # side of synthetic pictures where no size is given
@@ -211,6 +212,21 @@ def open_test_sets(
             refuse(check_sizes(pairs), len(pairs), name)
             sets[name] = pairs
     return sets
+
+
+def content_of_sets(sets: Mapping[str, PhotoSet | list[Pair]]) -> dict[str, str]:
+    """What several trainings that are scored on these sets must agree with, see `RunFolder.agree`."""
+    found = {}
+    for name, data in sets.items():
+        if isinstance(data, PhotoSet):
+            told = data.fingerprint
+        else:
+            digest = hashlib.blake2b(digest_size=16)
+            for pair in data:
+                digest.update(f"{content_digest(pair.image)} {content_digest(pair.mask)}\n".encode())
+            told = f"{len(data)} photographs ({digest.hexdigest()[:12]})"
+        found[f"test set {name}"] = told
+    return found
 
 
 def _maps(out: Tensor, count: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from nas.cost.measuring import prepare
 from nas.options import difference, from_dict, read_file, to_dict, to_yaml
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoSet
+from nas.task.evaluation import content_of_sets
 from nas.training import Diverged
 from retrain.compare.config import CompareConfig, starts, train_config
 from retrain.compare.entries import Entry
@@ -44,7 +45,7 @@ class ComparisonPlan:
 
     jobs: (entry, seed), in order; waiting: those yet to train; photos: to train on, None where nothing waits. starts:
     label -> the weights that it starts from; macs: label -> multiply-adds. contents: of the files that those which wait
-    start from, see `RunFolder.agree`.
+    read, and of the test sets, see `RunFolder.agree`.
     """
 
     jobs: list[tuple[Entry, int]]
@@ -71,7 +72,10 @@ def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> ComparisonPlan:
     for entry in {entry.label: entry for entry, _ in waiting}.values():
         config = configs[entry.label, cfg.seeds[0]]
         contents |= {f"{what} of {entry.label}": now for what, now in start_content(config, entry.genotype).items()}
-        check_recipe(config.recipe, open_training(config, genotype=entry.genotype, photos=photos).net)
+        setup = open_training(config, genotype=entry.genotype, photos=photos)
+        check_recipe(config.recipe, setup.net)
+    if waiting:
+        contents |= content_of_sets(setup.tests)
     size = (cfg.recipe.size, cfg.recipe.size)
     macs = {entry.label: count(entry.genotype, size).macs for entry in entries}
     return ComparisonPlan(jobs=jobs, waiting=waiting, photos=photos, starts=start, macs=macs, contents=contents)

@@ -125,6 +125,16 @@ def test_changed_photographs_are_refused(tmp_path, small_file, pictures, capsys)
     assert (tmp_path / "out/config.yaml").read_text() == before and compare(*words) == 0
 
 
+def test_a_changed_test_set_is_refused(tmp_path, small_file, pictures, capsys) -> None:
+    """Seeds that were scored on other photographs of the same names stood in one table."""
+    words = ("--genotypes", small_file, *TINY, "--test", f"T={pictures}", "--no_latency", "--out", tmp_path / "out")
+    assert compare(*words) == 0
+    (pictures / "masks/p0.png").write_bytes((pictures / "images/p0.png").read_bytes())
+    assert compare(*words, "--seeds", 0, 1) == 2
+    assert "out began with another test set T: 4 photographs (" in capsys.readouterr().err
+    assert compare(*words) == 0  # nothing is left to train
+
+
 @pytest.mark.parametrize("option", ["init", "backbone_weights"])
 def test_weights_of_another_content_are_refused(option, tmp_path, small_file, trained, capsys) -> None:
     """A seed more started from the new ones."""
