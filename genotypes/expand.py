@@ -212,7 +212,8 @@ def _check_node(node: Node, features: Mapping[str, Feature]) -> Node:
 
 def _check_count(where: str, label: str, value: Any) -> None:
     if type(value) is not int or not 0 < value < _LARGEST:
-        raise GenotypeError(f"{where}: {label} must be a positive integer, not {show(value)}", (label,))
+        wanted = f"less than {_LARGEST:,}" if type(value) is int and value > 0 else "a positive integer"
+        raise GenotypeError(f"{where}: {label} must be {wanted}, not {show(value)}", (label,))
 
 
 def _check_edge(edge: Edge, node: Node, source: Feature) -> Edge:

@@ -252,7 +252,7 @@ TYPES = {
     ),
     "negative width of an edge": Case("op: conv_3x3}\n", "op: conv_3x3, width: -8}\n", "positive integer, not -8"),
     "number without end": Case(
-        "channels: 8", "channels: 0x" + "f" * 5000, "width must be a positive integer", "name: reduce"
+        "channels: 8", "channels: 0x" + "f" * 5000, "width must be less than 1,000,000, not 0xfff", "name: reduce"
     ),
     "text as nodes": Case(
         "  channels: 8",
