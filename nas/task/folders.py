@@ -40,7 +40,8 @@ _LAYOUTS = """expected one of (case does not matter; subfolders are followed):
   DUT-OMRON-image/ and pixelwiseGT-new-PNG/
   Image/ and Mask/, images/ and GT/
   NAME/ beside mask/ or NAME_GT/; imgs/NAME with masks/NAME
-  FILE.lst                          a line "image mask" for each pair, relative to the file
+  FILE.lst                          a line "image mask" for each pair, relative to the file (a tab between the
+                                    two where names hold blanks)
 The sets' own pages offer them (DUTS: saliencydetection.net/duts, ECSSD and HKU-IS: the authors' pages)."""
 
 
@@ -369,11 +370,14 @@ def _from_list(file: Path) -> Survey:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {file}: {error}") from error
     for number, line in enumerate(lines, 1):
-        parts = line.split()
+        parts = [part.strip() for part in line.split("\t") if part.strip()]
+        parts = parts if len(parts) == 2 else line.split()
         if not parts:
             continue
         if len(parts) != 2:
-            problems.append(f'{file}, line {number}: expected "image mask", got {line!r}')
+            problems.append(
+                f'{file}, line {number}: expected "image mask", a tab between them if names hold blanks; got {line!r}'
+            )
             continue
         image, mask = (file.parent / part for part in parts)
         if gone := [str(f) for f in (image, mask) if not f.is_file()]:

@@ -195,3 +195,15 @@ def test_parse_data(tmp_path):
     for bad in ("", "=x", "x="):
         with pytest.raises(DataError, match="expected NAME=DIR"):
             parse_data(bad)
+
+
+def test_a_list_may_name_files_with_blanks(tmp_path):
+    """A line was split at each of them, so no list could name such files."""
+    for name in ("my cat.jpg", "my cat mask.png", "dog.jpg", "dog.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "set.lst").write_text("my cat.jpg\tmy cat mask.png\ndog.jpg  dog.png\t\n")
+    found = [(pair.image.name, pair.mask.name) for pair in find_pairs(tmp_path / "set.lst")]
+    assert found == [("dog.jpg", "dog.png"), ("my cat.jpg", "my cat mask.png")]
+    (tmp_path / "set.lst").write_text("my cat.jpg my cat mask.png\n")
+    with pytest.raises(DataError, match=r"line 1: expected .image mask., a tab between them if names hold blanks"):
+        find_pairs(tmp_path / "set.lst")
