@@ -307,10 +307,10 @@ def _from_values(source: np.ndarray | Tensor) -> np.ndarray:
     if planes not in (1, 3, 4) or 0 in values.shape:
         raise DataError(f"expected a photograph as {kind} {shape}, not {list(source.shape)}")
     if values.dtype != np.uint8:
-        low, high = values.min(), values.max()
-        if not np.issubdtype(values.dtype, np.floating) or not (low >= 0 and high <= 1):
-            told = f"{source.dtype} from {low:g} to {high:g}"
-            raise DataError(f"expected {kind} of uint8, or of floats in 0..1; got {told}")
+        if not np.issubdtype(values.dtype, np.floating) or not (values.min() >= 0 and values.max() <= 1):
+            numbers = np.issubdtype(values.dtype, np.integer) or np.issubdtype(values.dtype, np.floating)
+            span = f" from {values.min():g} to {values.max():g}" if numbers else ""
+            raise DataError(f"expected {kind} of uint8, or of floats in 0..1; got {source.dtype}{span}")
         values = np.floor(values.astype(np.float64) * 255 + 0.5).astype(np.uint8)
     values = np.atleast_3d(values)
     return np.ascontiguousarray(values[..., :3] if values.shape[2] >= 3 else values.repeat(3, axis=2))

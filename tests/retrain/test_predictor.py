@@ -147,6 +147,8 @@ def test_what_a_script_has_of_a_photograph(tmp_path) -> None:
         (None, "a Pillow image, an array or a tensor, not NoneType"),
         (io.StringIO("x"), "mode rb.* it gives str"),
         (np.full((4, 4, 3), 200.0), r"expected an array of uint8, or of floats in 0\.\.1; got float64 from 200 to 200"),
+        (np.zeros((4, 4, 3), object), "expected an array of uint8, or of floats in 0..1; got object"),
+        (np.full((4, 4, 3), "a"), "expected an array of uint8, or of floats in 0..1; got <U1"),
         (torch.zeros(2, 3, 4, 4), r"expected a photograph as a tensor \[3, H, W\]"),
     ):
         with pytest.raises(UserError, match=message):
