@@ -1,5 +1,6 @@
 """`python -m nas.search`."""
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -96,7 +97,7 @@ def _sizes(space: Genotype, found: Genotype) -> str:
     told: dict[str, list[str]] = {}
     for choice, candidate in space.chosen(found).items():
         if choice not in space.open_edges():
-            told.setdefault(choice.rstrip("0123456789").rstrip("."), []).append(str(candidate))
+            told.setdefault(re.sub(r"\.\d+$", "", choice), []).append(str(candidate))
     return ", ".join(f"{name} {' '.join(values)}" for name, values in told.items())
 
 

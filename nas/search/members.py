@@ -147,7 +147,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     check_found(run, trials.best.values[0])
     front = tuple(export_front(setup.space, trials, run.path / "front", name=name))
     best = trials.best_within(cfg.budget, cost.unit)
-    check_found(run, best.values[0])
+    check_found(run, best.values[0], cfg.budget)
     draw_front(
         trials,
         run.path / "front.svg",

@@ -118,7 +118,7 @@ def select(
         judged = [(choices, study.scores(choices)) for choices in candidates.derived]
         choices, scores = min(judged, key=lambda pair: pair[1]["loss"])
     if scores:
-        check_found(run, scores["loss"])
+        check_found(run, scores["loss"], cfg.budget)
     rivals = study.rivals(scores["loss"]) if scores else None
     genotype = setup.export.decide(choices, name=f"{setup.space.name}_{cfg.strategy.name}")
     save(genotype, run.path / "genotype.yaml")
@@ -142,10 +142,11 @@ def select(
     return result
 
 
-def check_found(run: RunFolder, loss: float) -> None:
-    """UserError where the best that was tried has diverged: it is no result."""
+def check_found(run: RunFolder, loss: float, budget: float | None = None) -> None:
+    """UserError where the best that was tried, of what keeps the budget, has diverged: it is no result."""
     if not math.isfinite(loss):
-        raise UserError(f"{run.path}: nothing was found: all that was tried diverged; try a smaller --optim.lr")
+        tried = "was tried" if budget is None else f"was tried and keeps the budget of {budget:,.10g}"
+        raise UserError(f"{run.path}: nothing was found: all that {tried} diverged; try a smaller --optim.lr")
 
 
 def _derived(strategy: Strategy, setup: SearchSetup) -> dict[str, str]:

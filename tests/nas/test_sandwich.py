@@ -19,6 +19,7 @@ from nas.network import extreme, inherit, supernet_genotype
 from nas.network.weights import load_weights
 from nas.report.parts import render
 from nas.report.search import search_page
+from nas.run import RunFolder
 from nas.run_files import read_run
 from nas.search import SearchConfig, members, objective, open_search, scoring
 from nas.search.__main__ import main
@@ -27,6 +28,7 @@ from nas.search.objective import MemberCost
 from nas.search.sandwich import Sandwich
 from nas.search.scaling import scaled_line
 from nas.search.scoring import what_is_scored
+from nas.search.selection import check_found
 from nas.strategies import SandwichSearch
 from nas.task import AugmentConfig, Batches, LossConfig, Samples, at_size, multi_output_loss, synthetic_set
 from nas.training import HeldOut, OptimConfig, Trainer, fit
@@ -275,6 +277,11 @@ def test_where_every_member_diverged_nothing_is_found(tmp_path, monkeypatch, cap
     assert not {"genotype.yaml", "front", "front.svg", "weights.safetensors"} & {
         f.name for f in (tmp_path / "run").iterdir()
     }
+
+
+def test_what_diverged_within_a_budget_is_told_as_that(tmp_path):
+    with pytest.raises(UserError, match="all that was tried and keeps the budget of 1,000 diverged"):
+        check_found(RunFolder(tmp_path), math.inf, 1000.0)
 
 
 def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path, capsys):
