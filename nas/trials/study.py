@@ -346,8 +346,9 @@ def _check_seen(study: optuna.Study, seen: dict[str, str], shown: str) -> None:
             )
     if unknown := [what for what in seen if what not in there]:
         if any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
-            told = ", ".join(f"{what} {seen[what]}" for what in unknown)
-            warnings.warn(f"{shown} is of an earlier version and is taken to be of this {told}", UserNote, stacklevel=2)
+            told = ", ".join(f"{what}: {seen[what]}" for what in unknown)
+            note = f"{shown} was begun by an earlier version; it is taken to be of what is given here ({told})"
+            warnings.warn(note, UserNote, stacklevel=2)
         study.set_user_attr(_SEEN, there | seen)
 
 

@@ -236,6 +236,22 @@ def test_two_searches_never_mix_in_a_storage(tmp_path):
         run(space, score, storage=url, study="mine")
 
 
+def test_a_gaussian_process_looks_at_all_costs_and_leaves_what_diverges():
+    """The larger the better: asked for the least loss alone, it would try the dearest only."""
+    space = {"size": tuple(range(32, 256, 16)), "width": (8, 16, 32, 64), "kind": ("a", "b", "c")}
+
+    def score(choices, report):
+        cost, loss = choices["size"] ** 2 * choices["width"], 100 / choices["size"] + 4 / choices["width"] ** 0.5
+        return math.inf if choices["kind"] == "c" else loss * (1 + (choices["kind"] == "a")), float(cost)
+
+    cfg = TrialsConfig(count=24, sampler="gp", population=6)
+    drawn = run_trials(space, score, cfg, objectives=("loss", "cost")).trials[6:]
+    dear = [trial.values[1] > 32**2 * 8 * 450 ** (2 / 3) for trial in drawn]  # the dearest costs 450 times the cheapest
+    cheap = [trial.values[1] < 32**2 * 8 * 450 ** (1 / 3) for trial in drawn]
+    assert min(sum(dear), sum(cheap)) >= 3
+    assert sum(trial.choices["kind"] == "b" for trial in drawn) > 12
+
+
 def test_a_study_knows_what_its_scores_are_made_of(tmp_path):
     """Other photographs of the same name and number joined it: name and number alone were compared."""
     storage, (space, score) = str(tmp_path / "a.journal"), toy()
@@ -245,7 +261,7 @@ def test_a_study_knows_what_its_scores_are_made_of(tmp_path):
         return run_trials(space, score, cfg, scored={"photographs": ["DUTS", 4]}, seen=seen)
 
     work(2)  # by an earlier version, which did not say it
-    with pytest.warns(UserNote, match="of an earlier version and is taken to be of this set of photographs 4 \\(ab\\)"):
+    with pytest.warns(UserNote, match=r"by an earlier version; .* \(set of photographs: 4 \(ab\)\)"):
         work(3, **{"set of photographs": "4 (ab)"})
     assert len(work(4, **{"set of photographs": "4 (ab)"}).trials) == 4
     with pytest.raises(UserError, match=r"a.journal is of another set of photographs: 4 \(ab\) there, 4 \(cd\) here"):
