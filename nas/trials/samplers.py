@@ -163,6 +163,7 @@ class BudgetedGP(BaseSampler):
         sampler = optuna.samplers.GPSampler(
             seed=self._seed,
             n_startup_trials=1,
+            # Never called, as the trials bring theirs; without it Optuna 4 does not look at them.
             constraints_func=(lambda one: one.system_attrs["constraints"]) if costs.size else None,
         )
         view = optuna.create_study(sampler=sampler)
