@@ -107,12 +107,12 @@ class Command(Described, Generic[Config]):
         own = ("help", "config", "plugin", *(("resume",) if self.resume else ()))
         return [f"--{name}" for name in (*options, *own) if name != self.positional]
 
-    def _goes_on(self, out: str | None, asked: bool) -> bool:
+    def _goes_on(self, out: Any, asked: bool) -> bool:
         """Whether this folder holds a run that the command continues; UserError if one was asked for and none is."""
         if self.continues is None:
             return False
         kind, noun = self.continues
-        found = kind_of(out) == kind
+        found = isinstance(out, str) and kind_of(out) == kind  # a file may hold anything: it is checked later
         if asked and not found:
             raise UserError(f"{out or '--resume needs --out'}: no {noun} to continue")
         return found

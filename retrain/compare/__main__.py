@@ -24,7 +24,8 @@ from retrain.train import from_search
 
 def _first_search(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """What the first search's folder among the genotypes implies."""
-    runs = (text.rpartition("=")[2] for text in given.get("genotypes", ()))
+    named = given.get("genotypes")  # as a file has it: what it may hold is checked later
+    runs = (text.rpartition("=")[2] for text in (named if isinstance(named, list | tuple) else ()) if type(text) is str)
     run, values = next(((run, values) for run in runs if (values := from_search(Path(run)))), ("", {}))
     if "backbone_weights" in values:
         values["backbone_weights"] = [values["backbone_weights"]]

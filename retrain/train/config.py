@@ -118,7 +118,7 @@ def from_search(run: Path) -> dict[str, Any]:
 def search_base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """What the folder of a search implies, where these options name one (see `nas.command.Command.base`)."""
     run = given.get("genotype") or given.get("start_from")
-    values = from_search(Path(run)) if run else {}
+    values = from_search(Path(run)) if run and isinstance(run, str) else {}  # of a file, which may hold anything
     if given.get("init") or given.get("start_from"):  # these hold the backbone's weights, too
         values.pop("backbone_weights", None)
     return str(run), values

@@ -3,10 +3,13 @@
 import pytest
 
 from genotypes import UserError
+from nas.command import run_command
 from nas.options import to_yaml
 from retrain import Recipe, load_recipe, recipe_names
+from retrain.compare.__main__ import main as compare_main
 from retrain.train import TrainConfig
 from retrain.train.__main__ import COMMAND
+from retrain.train.__main__ import main as train_main
 
 PAPERS = {"auto_msfnet": 256, "minet": 320, "csnet": 224, "csf": 320}
 
@@ -96,3 +99,19 @@ def test_files_that_are_no_recipe(tmp_path) -> None:
         path.write_text(text)
         with pytest.raises(UserError, match=r"mine\.yaml"):
             load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    "main, text, message",
+    [
+        (train_main, "genotype: 3", "genotype: expected text, not 3"),
+        (compare_main, "genotypes: 3", "genotypes: expected one or more texts, not 3"),
+        (compare_main, "genotypes: [3]", r"genotypes: expected one or more texts, not [3]"),
+        (compare_main, "{genotypes: [fpn_tiny], out: 3}", "out: expected text, not 3"),
+    ],
+)
+def test_a_file_that_names_no_folder_where_one_may_be_is_refused_in_words(main, text, message, tmp_path, capsys):
+    """A search's folder, or an earlier run's, was looked for there before anything was checked."""
+    (tmp_path / "c.yaml").write_text(text)
+    assert run_command(main, ["--config", str(tmp_path / "c.yaml")]) == 2
+    assert message in capsys.readouterr().err
