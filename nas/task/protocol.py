@@ -59,8 +59,12 @@ class Protocol:
         told = [f"{key}={value}" for key, value in given.items()]
         return replace(self, name=" ".join([self.name, *told]), **given) if given else self
 
-    def told(self) -> str:
-        """One line for a table's foot."""
+    def told(self, usual: Protocol | None = None) -> str:
+        """One line for a table's foot. usual: a protocol of which nothing is repeated."""
+        known = usual._parts() if usual else []
+        return f"{self.name}: " + ", ".join(part for part in self._parts() if part not in known)
+
+    def _parts(self) -> list[str]:
         cut = {">127": "> 127", ">128": "> 128", ">=0.1": ">= 0.1", "half_max": "above half their maximum"}[self.cut]
         parts = [
             f"masks cut at {cut}",
@@ -72,7 +76,7 @@ class Protocol:
             "photographs at their own size" if self.native else "",
             "" if self.antialias else "photographs resized from four points",
         ]
-        return f"{self.name}: " + ", ".join(part for part in parts if part)
+        return [part for part in parts if part]
 
     def to_bytes(self, values: np.ndarray, height: int, width: int) -> np.ndarray:
         """uint8[height, width] of float32[h, w]: probabilities, or logits where `upsize` says so.

@@ -91,9 +91,12 @@ COMMAND = Command(
     notes="""
 With -o: table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv and curves.png, .pdf, .csv; with --xlsx
 scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst. A folder of something else is refused.
-Protocols:
+Protocols, after the first what differs from it:
 """
-    + "\n".join(textwrap.fill(f"  {one.told()}", 112, subsequent_indent="    ") for one in PROTOCOLS.values()),
+    + "\n".join(
+        textwrap.fill(f"  {one.told(None if one.name == 'ours' else PROTOCOLS['ours'])}", 112, subsequent_indent="    ")
+        for one in PROTOCOLS.values()
+    ),
     first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "latency", "runtime", "device"),
     required=("data",),
 )
