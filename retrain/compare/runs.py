@@ -71,7 +71,10 @@ def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> ComparisonPlan:
     contents: dict[str, str] = {}
     for entry in {entry.label: entry for entry, _ in waiting}.values():
         config = configs[entry.label, cfg.seeds[0]]
-        contents |= {f"{what} of {entry.label}": now for what, now in start_content(config, entry.genotype).items()}
+        for what, now in start_content(config, entry.genotype).items():  # by file: a row more may share one
+            file = getattr(config, what.removeprefix("content of "))
+            own = f" of {entry.label}" if file == "package" else ""  # which is another file for another backbone
+            contents[f"{what} {file}{own}"] = now
         setup = open_training(config, genotype=entry.genotype, photos=photos)
         check_recipe(config.recipe, setup.net)
     if waiting:

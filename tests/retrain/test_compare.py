@@ -147,7 +147,7 @@ def test_weights_of_another_content_are_refused(option, tmp_path, small_file, tr
     next(predictor.network.parameters()).data += 1
     retrain.save(weights, predictor.network)
     assert compare(*words, "--seeds", 0, 1) == 2
-    assert f"out began with another content of {option} of small: " in capsys.readouterr().err
+    assert f"out began with another content of {option} {weights}: " in capsys.readouterr().err
     weights.unlink()
     assert compare(*words) == 0  # nothing is left to train
 
@@ -164,6 +164,14 @@ def test_a_teacher_teaches_every_network(tmp_path, small_file, trained, capsys) 
     assert any(not value.equal(alone[name]) for name, value in taught.items())
     assert compare(*words, out, "--teacher", "sod_s") == 2  # continued with another
     assert "was trained with teacher" in capsys.readouterr().err
+    copy, later = tmp_path / "t.safetensors", tmp_path / "later"
+    copy.write_bytes(weights.read_bytes())
+    assert compare("--genotypes", f"a={small_file}", *words[3:], later, "--teacher", copy) == 0
+    predictor = retrain.load(copy)
+    next(predictor.network.parameters()).data += 1
+    retrain.save(copy, predictor.network)
+    assert compare(*words, later, "--teacher", copy) == 2  # a row more, taught by another network than the first
+    assert "later began with another content of teacher " in capsys.readouterr().err
     assert compare(*words, tmp_path / "none", "--teacher", weights, "--recipe.loss.teacher", 0) == 2
     assert not (tmp_path / "none").exists()
 
