@@ -18,7 +18,7 @@ __all__ = ["OtherPrograms", "Prepare", "milliseconds", "read_clock", "timings", 
 Prepare = Callable[[], Callable[[], object]]  # prepares, untimed, and returns the function that is timed
 
 _WARM_UP = 2
-_IN_USE = 0.02  # a network that takes .4 ms alone took .8 among eighteen without it
+_IN_USE = 0.01  # a network that takes .4 ms alone took .8 among eighteen without it
 _SHARE = 0.1  # of the processors, that others may take
 _LEAST_SECONDS = 0.3  # the kernel counts in hundredths of a second
 
