@@ -191,6 +191,8 @@ def trade_off(
 ) -> Figure:
     """Points of cost (x) and loss (y), with their labels, and the front as steps. rising: y is a score, not a loss.
 
+    Of a front's labels those are left out that would lie over others; its ends have theirs.
+
     beside: name -> points that these are measured against, as triangles.
     Where costs differ by more than five times their axis is logarithmic: networks differ in cost by factors.
     """
@@ -217,23 +219,37 @@ def trade_off(
     if marked:
         x, y = [p.x for p in marked], [p.y for p in marked]
         axes.scatter(x, y, marker="*", s=170, color=COLOURS[1], zorder=3, label="chosen")
-    shown = points if named else front
-    middle = math.sqrt(low * high) if wide else (low + high) / 2
-    for point in shown:
-        right = point.x > middle  # its label stands at its left, inside of the chart
-        how: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground=PAPER)]}
-        how |= {"xytext": (-4 if right else 4, 4), "ha": "right" if right else "left"}
-        axes.annotate(point.label, (point.x, point.y), textcoords="offset points", fontsize=7, color=INK, **how)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel + (" (higher is better)" if rising else ""))
     if wide:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    thousands = EngFormatter(sep="")
+    axes.xaxis.set_major_formatter(lambda cost, _: f"{cost:g}" if abs(cost) < 1000 else thousands(cost))
     axes.margins(0.12)
+    middle = math.sqrt(low * high) if wide else (low + high) / 2
+    for point in points if named else _apart(axes, front):
+        right = point.x > middle  # its label stands at its left, inside of the chart
+        how: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground=PAPER)]}
+        how |= {"xytext": (-4 if right else 4, 4), "ha": "right" if right else "left"}
+        axes.annotate(point.label, (point.x, point.y), textcoords="offset points", fontsize=7, color=INK, **how)
     if front:
         _legend(axes)
     return figure
+
+
+def _apart(axes: Axes, points: Sequence[CostPoint]) -> list[CostPoint]:
+    """Points whose labels do not lie over one another: first the ends, then what fits between."""
+    if not points:
+        return []
+    axes.autoscale_view()
+    places = axes.transData.transform([(point.x, point.y) for point in points]) * 72 / axes.figure.dpi
+    kept: list[int] = []
+    for index in dict.fromkeys([0, len(points) - 1, *range(len(points))]):
+        away = (abs(places[index] - places[other]) for other in kept)
+        if all(dx > 5 * len(points[index].label) + 4 or dy > 9 for dx, dy in away):
+            kept.append(index)
+    return [points[index] for index in sorted(kept)]
 
 
 def pareto(items: Iterable[T], cost: Callable[[T], float], loss: Callable[[T], float]) -> list[T]:

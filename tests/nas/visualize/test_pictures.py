@@ -7,6 +7,7 @@ import pytest
 
 import genotypes
 from genotypes.vocabulary import OPERATIONS, OperationRecord
+from nas.visualize.charts import CostPoint, trade_off
 from nas.visualize.layout import dot_is_there
 from nas.visualize.page import compose
 from nas.visualize.pictures import Mark, cells_picture, difference_picture, network_picture, occurring_operations
@@ -236,3 +237,17 @@ def test_the_overview_shows_every_cell_and_every_output(name):
     assert len([arrow for arrow in panel.arrows if " to " in arrow.key and "output" not in arrow.target]) == len(reads)
     fills = {shape.fill for shape in panel.shapes} | {arrow.tooltip.rpartition(", ")[2] for arrow in panel.arrows}
     assert all(key.fill in fills or key.text in fills for key in picture.keys[0])  # no stride that is not shown
+
+
+def test_a_long_front_has_labels_that_can_be_read():
+    """Forty-nine lay over one another, and a fifth of a millisecond was told as 200m."""
+    points = [CostPoint(x=0.2 * 1.06**n, y=0.5 - 0.005 * n, label=f"{100 + n}") for n in range(49)]
+    figure = trade_off(points, points, title="t", xlabel="ms", ylabel="loss")
+    told = [text.get_text() for text in figure.axes[0].texts]
+    assert told == [point.label for point in points]  # points that are named have all of them
+    unnamed = [CostPoint(x=p.x, y=p.y) for p in points]
+    (axes,) = trade_off(unnamed, points, title="t", xlabel="ms", ylabel="loss").axes
+    told = [text.get_text() for text in axes.texts]
+    assert {"100", "148"} < set(told) and len(told) < 25 and told == sorted(told)
+    assert axes.xaxis.get_major_formatter()(0.2) == "0.2"
+    assert axes.xaxis.get_major_formatter()(2e8) == "200M"
