@@ -20,6 +20,7 @@ from nas.network import Network, build, to_device
 from nas.network.weights import load_weights, save_weights
 from nas.run.device import open_device
 from nas.run.sizes import parse_size
+from nas.subnormals import flush_subnormals
 from nas.task import Photograph, Picture, Protocol, network_input, pixels, read_image, resize, write_png
 from retrain.networks import find_weights
 
@@ -191,6 +192,7 @@ class Predictor:
         """Pictures float[B, 3, h, w] in 0..1 -> float32[B, 1, h, w] of the finest output, on the network's device."""
         return self.logits(pictures).sigmoid()
 
+    @flush_subnormals()
     @torch.inference_mode()
     def logits(self, pictures: Tensor) -> Tensor:
         """The same before the sigmoid."""

@@ -14,6 +14,7 @@ from genotypes import UserError, UserNote
 from genotypes.files import quoted
 from genotypes.plugins import with_hint
 from nas.allocator import keep_freed_memory
+from nas.subnormals import flush_subnormals
 
 __all__ = ["aligned", "as_started", "note_plugins", "run_command", "started_as"]
 
@@ -62,7 +63,7 @@ def run_command(
     try:
         if started:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        with warnings.catch_warnings():
+        with flush_subnormals(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             if any("error".startswith(option.split(":")[0] or "-") for option in sys.warnoptions):
                 warnings.simplefilter("default", UserNote)  # what we tell a user is no mistake for `python -W error`

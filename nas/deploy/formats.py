@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 
 from genotypes import UserError
 from nas.deploy.capture import program
+from nas.subnormals import keep_flushing
 
 if TYPE_CHECKING:
     import onnx
@@ -172,7 +173,8 @@ def _onnxruntime(model: str | bytes, threads: int, size: tuple[int, int] | None)
     options.log_severity_level = 3
     for axis, side in zip(("batch", "height", "width"), (1, *size) if size else (), strict=False):
         options.add_free_dimension_override_by_name(axis, side)
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    with keep_flushing():
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
 
