@@ -6,7 +6,7 @@
 
 --edges: the same of one edge alone, forward and backward, on maps of so many pixels a side: a minute in place of many.
 --networks: of a training of a fixed network, where a plain sum is what it is.
---precisions: instead, a step of a search as it is, in float32 and in bf16.
+--precisions: instead, a step as it is in float32 and in bf16, and in bf16 with torch's own convolutions and PReLU.
 A step is `Trainer.advance`: the architecture's update, then the weights'; FusionCells, batches of 16. All ways compute
 in one process and take turns; the median of their CPU times counts, so that other work on the machine counts little.
 Memory: the largest sum of live tensors that a step has made, as torch's CPU allocator counts them; weights and
@@ -21,6 +21,7 @@ import statistics
 import tempfile
 import time
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="sod-nas-compiled-")
 
@@ -36,7 +37,9 @@ from nas.training import Compiled, Trainer
 from retrain import Recipe
 from retrain.train import TrainConfig, open_training
 from retrain.train.training import training_of
+from search_spaces.convolution import Conv2d
 from search_spaces.fusion_cells import AUTO_MSFNET_OPERATIONS
+from search_spaces.steps import PReLU
 
 allocator.keep_freed_memory({})
 
@@ -66,7 +69,7 @@ def main() -> None:
     parser.add_argument("--precisions", action="store_true")
     args = parser.parse_args()
     if args.precisions:
-        return precisions(args.sizes, args.backbone, args.rounds)
+        return precisions(args.sizes, args.networks, args.backbone, args.rounds)
     print("| | plain sum | as it is | --compile on | compiling |\n|---|---|---|---|---|")
     for size in args.sizes:
         channels, side = map(int, size.split(","))
@@ -78,9 +81,7 @@ def main() -> None:
         print(f"| edge, C = {channels}, {side} x {side} | " + " | ".join(cells) + " |", flush=True)
     for network in args.networks:
         name, side = network.split(",")
-        cfg = TrainConfig(genotype=name, data="synthetic:64", recipe=Recipe(size=int(side), batch_size=16, steps=1000))
-        trainer = training_of(cfg, open_training(cfg))[0]
-        print(f"| {name}, {side} px | " + " | ".join(row(trainer, args.rounds)) + " |", flush=True)
+        print(f"| {name}, {side} px | " + " | ".join(row(training(name, int(side)), args.rounds)) + " |", flush=True)
 
 
 def search_of(channels: int, side: int, backbone: str, precision: str = "fp32") -> Trainer:
@@ -90,17 +91,42 @@ def search_of(channels: int, side: int, backbone: str, precision: str = "fp32") 
     return search_trainer(cfg, open_search(cfg))[2]
 
 
-def precisions(sizes: list[str], backbone: str, rounds: int) -> None:
-    print("| | float32 | bf16 | bf16, of float32 |\n|---|---|---|---|")
-    for size in sizes:
-        channels, side = map(int, size.split(","))
-        trainers = [search_of(channels, side, backbone, precision) for precision in ("fp32", "bf16")]
-        seconds = [[step_seconds(trainer, nullcontext) for trainer in trainers] for _ in range(rounds + 1)][1:]
+def training(name: str, side: int, precision: str = "fp32") -> Trainer:
+    recipe = from_dict(Recipe(), {"size": side, "batch_size": 16, "steps": 1000, "precision": precision})
+    cfg = TrainConfig(genotype=name, data="synthetic:64", recipe=recipe)
+    return training_of(cfg, open_training(cfg))[0]
+
+
+@contextmanager
+def as_torch_does():
+    ours = Conv2d._conv_forward, PReLU.forward
+    Conv2d._conv_forward, PReLU.forward = torch.nn.Conv2d._conv_forward, torch.nn.PReLU.forward
+    try:
+        yield
+    finally:
+        Conv2d._conv_forward, PReLU.forward = ours
+
+
+def precisions(sizes: list[str], networks: list[str], backbone: str, rounds: int) -> None:
+    print("| | float32 | bf16, torch's own layers | bf16 | bf16, of float32 |\n|---|---|---|---|---|")
+    searches = {
+        f"step, C = {c}, {side} px": partial(search_of, int(c), int(side), backbone) for c, side in pairs(sizes)
+    }
+    trainings = {f"{name}, {side} px": partial(training, name, int(side)) for name, side in pairs(networks)}
+    for name, trainer_of in (searches | trainings).items():
+        exact, bf16 = (trainer_of(precision=precision) for precision in ("fp32", "bf16"))
+        ways = ((exact, nullcontext), (bf16, as_torch_does), (bf16, nullcontext))
+        seconds = [[step_seconds(*way) for way in ways] for _ in range(rounds + 1)][1:]
         times = [statistics.median(column) for column in zip(*seconds, strict=True)]
-        memory = [peak_memory(trainer, nullcontext) / 1e6 for trainer in trainers]
+        memory = [peak_memory(*way) / 1e6 for way in ways]
         cells = [f"{t:.2f} s, {m:.0f} MB" for t, m in zip(times, memory, strict=True)]
-        ratio = f"{times[0] / times[1]:.2f} x as fast, {memory[1] / memory[0]:.2f} x the memory"
-        print(f"| step, C = {channels}, {side} px | {' | '.join(cells)} | {ratio} |", flush=True)
+        ratios = [f"{times[0] / t:.2f} x" for t in times[1:]]
+        ratio = f"{ratios[1]} as fast ({ratios[0]}), {memory[2] / memory[0]:.2f} x the memory"
+        print(f"| {name} | {' | '.join(cells)} | {ratio} |", flush=True)
+
+
+def pairs(words: list[str]) -> list[list[str]]:
+    return [word.split(",") for word in words]
 
 
 class Edge:

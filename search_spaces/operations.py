@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genotypes import OPERATIONS, UserError
+from search_spaces.convolution import Conv2d
 
 __all__ = [
     "ChannelAttention",
     "Convolutions",
     "DenseConv",
     "DepthwiseConv",
-    "DilatedConv2d",
     "SkipConnect",
     "SpatialAttention",
     "Zeros",
@@ -72,22 +72,6 @@ class SkipConnect(nn.Identity):
 
     def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
         super().__init__()
-
-
-class DilatedConv2d(nn.Conv2d):
-    """`nn.Conv2d`, which a CPU trains in float32 where autocast says bf16, if dilated and not of 16, 32, ... channels.
-
-    There oneDNN's gradient of the weight is memory that nobody wrote, or the process ends, where maps are wider than 28
-    (torch 2.8 to 2.13): CSNet was NaN from the second step on.
-    """
-
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        wrong = self.dilation != (1, 1) and weight.shape[1] % 16 != 0
-        if wrong and input.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu"):
-            with torch.autocast("cpu", enabled=False):
-                exact = super()._conv_forward(input.float(), weight.float(), None if bias is None else bias.float())
-            return exact.to(torch.get_autocast_dtype("cpu"))  # as any convolution
-        return super()._conv_forward(input, weight, bias)
 
 
 class Convolutions(nn.Module):
@@ -169,7 +153,7 @@ class DenseConv(Convolutions):
         def block() -> list[nn.Module]:
             return [
                 nn.ReLU(),  # not in place: other edges read the same feature
-                DilatedConv2d(in_channels, in_channels, 3, 1, dilation, dilation, bias=False),
+                Conv2d(in_channels, in_channels, 3, 1, dilation, dilation, bias=False),
                 *([nn.Conv2d(in_channels, in_channels, 1, bias=False)] if pointwise else []),
                 nn.BatchNorm2d(in_channels, affine=affine),
             ]
@@ -195,7 +179,7 @@ class DepthwiseConv(Convolutions):
         def block() -> list[nn.Module]:
             return [
                 nn.ReLU(),  # not in place: other edges read the same feature
-                DilatedConv2d(in_channels, in_channels, kernel, 1, padding, dilation, groups=in_channels, bias=False),
+                Conv2d(in_channels, in_channels, kernel, 1, padding, dilation, groups=in_channels, bias=False),
                 nn.Conv2d(in_channels, in_channels, 1, bias=False),
                 nn.BatchNorm2d(in_channels, affine=affine),
             ]
@@ -212,7 +196,7 @@ def plain(
     in_channels: int, out_channels: int, *, kernel: int, dilation: int = 1, bias: bool = True, affine: bool = True
 ) -> nn.Module:
     """A convolution without activation and norm, of any widths: laterals, heads, hand-made decoders."""
-    return DilatedConv2d(in_channels, out_channels, kernel, 1, dilation * (kernel // 2), dilation, bias=bias)
+    return Conv2d(in_channels, out_channels, kernel, 1, dilation * (kernel // 2), dilation, bias=bias)
 
 
 class SpatialAttention(nn.Module):

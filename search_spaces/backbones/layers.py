@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.convolution import Conv2d
+
 __all__ = ["FeatureStack", "InvertedResidual", "SameConv2d", "StandardisedConv2d", "initialise", "sort_hidden_channels"]
 
 
@@ -33,7 +35,7 @@ class FeatureStack(nn.Module):
         return features
 
 
-class SameConv2d(nn.Conv2d):
+class SameConv2d(Conv2d):
     """k x k convolution (k odd, stride 1 or 2) with TensorFlow's SAME padding, which weights trained there expect.
 
     Total padding of a side n is max((ceil(n/s) - 1) * s + k - n, 0), half of it, rounded down, before. For stride 2

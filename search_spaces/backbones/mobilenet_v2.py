@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from genotypes.vocabulary import Stage
 from search_spaces.backbones.layers import FeatureStack, InvertedResidual, SameConv2d
+from search_spaces.convolution import Conv2d
 
 __all__ = ["mobilenet_v2"]
 
@@ -22,7 +23,7 @@ def _conv_bn_relu6(
     if stride == 2 and padding == "tf_same":
         conv: nn.Conv2d = SameConv2d(in_channels, out_channels, kernel, stride, groups)
     else:
-        conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+        conv = Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU6(inplace=True))
 
 

@@ -7,6 +7,7 @@ and one that refines, with a residual.
 from torch import Tensor, nn
 
 from search_spaces.backbones.layers import FeatureStack
+from search_spaces.convolution import Conv2d
 
 __all__ = ["tiny"]
 
@@ -21,7 +22,7 @@ class _SeparableUnit(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.depthwise = nn.Sequential(
-            nn.Conv2d(in_channels, in_channels, 3, stride, 1, groups=in_channels, bias=False),
+            Conv2d(in_channels, in_channels, 3, stride, 1, groups=in_channels, bias=False),
             nn.BatchNorm2d(in_channels),
         )
         self.pointwise = nn.Sequential(

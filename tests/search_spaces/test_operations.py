@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from genotypes.errors import UserError
 from genotypes.vocabulary import OPERATIONS
+from search_spaces.convolution import Conv2d
 from search_spaces.operations import Convolutions, build_operation
 
 NAMES = tuple(OPERATIONS)
@@ -283,3 +284,15 @@ def test_a_dilated_convolution_has_a_gradient_in_bf16(name):
         loss = (op(x) * onto).mean()
     for gradient, expected in zip(torch.autograd.grad(loss, weights), exact, strict=True):
         assert (gradient - expected).norm() < 0.05 * expected.norm()
+
+
+@pytest.mark.parametrize("slow", [{"kernel_size": 5, "padding": 2}, {"kernel_size": 3, "stride": 2}])
+def test_a_cpu_trains_slow_depthwise_convolutions_in_float32_under_autocast(slow):
+    conv = Conv2d(8, 8, groups=8, bias=False, **slow)
+    x = picture(2, 8, 9, 9).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = conv(x)
+        with torch.no_grad():
+            rounded = conv(x)
+    assert torch.equal(found, conv(x.float()).bfloat16()), "its weights are not rounded"
+    assert not torch.equal(found, rounded), "without gradients it stays in bf16, which is fast"

@@ -103,3 +103,13 @@ def test_prelu_can_be_differentiated_twice():
         return torch.func.functional_call(module, {"weight": slopes}, (x,))
 
     assert torch.autograd.gradgradcheck(prelu, (x, module.weight))
+
+
+def test_a_prelu_computes_in_its_slopes_precision():
+    prelu, x = PReLU(3), torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.no_grad():
+        prelu.weight.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    for training in (True, False):
+        found = prelu.train(training)(x)
+        assert found.dtype == torch.bfloat16
+        assert torch.equal(found, prelu(x.float()).bfloat16())
