@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ __all__ = [
 _PAPER = 215  # grey behind a cut-out
 _SHOWN = 2048  # pixels: the longest side of a photograph in a contact picture, which is to be looked at
 
+# torch's threads stay behind where a process is forked, and the new one would wait for them without an end.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+_opening = threading.Lock()  # torch exports one network at a time
+
 Runtime = Literal["torch", "onnxruntime", "openvino", "auto"]  # nas.deploy.RUNTIMES; auto: the fastest one here
 
 
@@ -73,7 +79,7 @@ class PredictorOptions:
 
 
 class Predictor:
-    """Calls a network with photographs of any size.
+    """Calls a network with photographs of any size; from several threads, too, and in processes that it is sent to.
 
     Attributes:
         network: the network, in eval mode, on the device.
@@ -153,6 +159,10 @@ class Predictor:
         if self.runtime != "torch":
             self._runs[self.size] = runs[self.runtime]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """As it is sent to another process: that opens the runtime for itself."""
+        return self.__dict__ | {"_runs": {}}
+
     @property
     def genotype(self) -> Genotype:
         """What the network is."""
@@ -207,8 +217,9 @@ class Predictor:
         size: tuple[int, int] | None = (pictures.shape[2], pictures.shape[3])
         if size != self.size:
             size = None
-        if size not in self._runs:
-            self._runs[size] = self._open(size)[self.runtime]
+        with _opening:
+            if size not in self._runs:
+                self._runs[size] = self._open(size)[self.runtime]
         run, arrays = self._runs[size], pictures.cpu().float().contiguous().numpy()
         return torch.from_numpy(np.concatenate([run(arrays[index : index + 1]) for index in range(len(arrays))]))
 

@@ -5,6 +5,7 @@ onnxruntime runs the ONNX file, OpenVINO its own, torch the graph or the program
 
 import importlib
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -196,7 +197,13 @@ def _openvino(model: Path | bytes, threads: int, size: tuple[int, int] | None, p
         read.reshape([1, 3, *size])
     hints = {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else precision}
     compiled = core.compile_model(read, "CPU", hints | {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1})
-    return lambda *inputs: compiled(inputs)[0]
+    turn = threading.Lock()  # it computes for one thread at a time, and raises where another calls it meanwhile
+
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        with turn:
+            return compiled(inputs)[0]
+
+    return run
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """One public face: `retrain.save`, `retrain.load`, and a predictor that every command uses."""
 
 import io
+import os
 import subprocess
 import sys
 
@@ -80,6 +81,31 @@ def test_what_is_saved_is_loaded(trained, tmp_path) -> None:
         retrain.load(tmp_path / "none.safetensors")
     with pytest.raises(UserError, match="size must be"):
         retrain.load(tmp_path / "new/w.safetensors", size=8)
+
+
+_FORKS = """
+import multiprocessing, sys
+import numpy, retrain
+
+find = retrain.load(sys.argv[1], size=256)
+expected = numpy.asarray(find(sys.argv[2]), int)
+
+def same(load):
+    found = (retrain.load(sys.argv[1], size=256) if load else find)(sys.argv[2])
+    return bool(abs(numpy.asarray(found, int) - expected).max() <= 1)
+
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(pool.map_async(same, [False, True, False, True]).get(timeout=60))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_predicts(trained, wide) -> None:
+    """What a program does first with many photographs is multiprocessing.Pool().map(find, files): it hung for ever."""
+    words = [sys.executable, "-c", _FORKS, str(trained / "weights.safetensors"), str(wide / "images/big.jpg")]
+    threads = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=150, env=os.environ | threads)
+    assert done.stdout.split() == ["[True,", "True,", "True,", "True]"], done.stderr
 
 
 def test_values_that_are_not_finite_are_refused(trained, tmp_path, wide, capsys) -> None:

@@ -1,5 +1,8 @@
 """Runtimes: whatever computes a map, it is the same to a level of grey, and the same bytes in every command."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -79,3 +82,15 @@ def test_a_runtime_that_cannot_be_is_refused(trained, pictures, tmp_path, monkey
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     assert run_command(predict, [*words, "--runtime", "onnxruntime"]) == 2
     assert "pip install 'sod-nas[export]'" in capsys.readouterr().err and not (tmp_path / "maps").exists()
+
+
+def test_a_runtime_is_called_from_threads_and_goes_to_other_processes(trained, runtime) -> None:
+    predictor = retrain.load(trained / "weights.safetensors", runtime=runtime)
+    pictures = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    expected = predictor.logits(pictures)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            found = list(pool.map(predictor.logits, pictures[:, None]))
+            assert torch.equal(torch.cat(found), expected)
+    there = pickle.loads(pickle.dumps(predictor))
+    assert there.runtime == runtime and torch.equal(there.logits(pictures), expected)
