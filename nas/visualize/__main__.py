@@ -68,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     told, wanted = [], not options.text
     if others:
         found = differences(first, others[0])
-        told, wanted = found or [f"{first.name} and {others[0].name} do not differ"], wanted and bool(found)
+        told = found or [f"{first.name} and {others[0].name} do not differ"]
+        wanted = wanted and first.graph.cells != others[0].graph.cells  # else there is nothing to draw
     elif options.text:
         told = [text_table(first)]
     written = _draw(options, first, others) if wanted else []

@@ -1,8 +1,9 @@
 """Edges in words: their steps in the order of computation, tooltips, and a genotype as a table for terminals."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 
-from genotypes import OPERATIONS, RESAMPLINGS, Edge, Genotype, Input, Size, UserError
+from genotypes import BACKBONES, OPERATIONS, RESAMPLINGS, Backbone, Edge, Genotype, Graph, Input, Node, Size, UserError
 
 __all__ = [
     "Probabilities",
@@ -90,17 +91,8 @@ def text_table(genotype: Genotype) -> str:
 
 def differences(first: Genotype, second: Genotype) -> list[str]:
     """What differs, a line each: first what is around the cells, then features and edges, in their order."""
-    lines = []
-    for what, texts in (
-        ("input", [_input(one.input) for one in (first, second)]),
-        (
-            "backbone",
-            [f"{b.name} with {', '.join(b.taps)}" if b else "none" for b in (first.backbone, second.backbone)],
-        ),
-        ("outputs", [", ".join(one.outputs) for one in (first, second)]),
-    ):
-        if texts[0] != texts[1]:
-            lines.append(f"{what}: {texts[0]} -> {texts[1]}")
+    lines = _both("input", first.input, second.input, _input) + _backbones(first.backbone, second.backbone)
+    lines += _both("outputs", first.outputs, second.outputs, ", ".join)
     graphs = first.graph, second.graph
     for name in dict.fromkeys([*graphs[0], *graphs[1]]):
         if any(name in graph and graph[name].kind != "cell" for graph in graphs):
@@ -113,18 +105,48 @@ def differences(first: Genotype, second: Genotype) -> list[str]:
             one, other = (_words(getattr(node, key)) for node in nodes)
             if one != other:
                 lines.append(f"{name}, {key}: {one} -> {other}")
-        edges = [{edge.id: edge for edge in node.edges} for node in nodes]
+        pairs = zip(nodes, graphs, strict=True)
+        edges = [{edge.id: _way(edge, node, graph) for edge in node.edges} for node, graph in pairs]
         for edge in dict.fromkeys([*edges[0], *edges[1]]):
-            pair = [known.get(edge) for known in edges]
-            if pair[0] != pair[1]:
-                texts = [
-                    f"{known.source} · {edge_text(known, graph[known.source].stride, graph[name].stride)}"
-                    if known
-                    else "nothing"
-                    for known, graph in zip(pair, graphs, strict=True)
-                ]
-                lines.append(f"{edge}: {texts[0]} -> {texts[1]}")
+            lines += _both(edge, edges[0].get(edge, "nothing"), edges[1].get(edge, "nothing"))
+    choices = [{key: set(found) for key, found in one.choices().items()} for one in (first, second)]
+    for key in dict.fromkeys([*choices[0], *choices[1]]):
+        if key not in graphs[0].edges and key not in graphs[1].edges:
+            lines += _both(f"{key}, a choice", choices[0].get(key, ()), choices[1].get(key, ()), _candidates)
+    return lines or _both("hash", first.hash, second.hash)  # such as edges that are concatenated in another order
+
+
+def _both(what: str, one: Any, other: Any, words: Callable[[Any], str] = str) -> list[str]:
+    """The line that says that two things differ, if they do in words."""
+    texts = words(one), words(other)
+    return [] if texts[0] == texts[1] else [f"{what}: {texts[0]} -> {texts[1]}"]
+
+
+def _backbones(one: Backbone | None, other: Backbone | None) -> list[str]:
+    """Where backbones differ; of two of one name in which options, and in which blocks."""
+    lines = _both("backbone", one, other, lambda b: f"{b.name} with {', '.join(b.taps)}" if b else "none")
+    if one is None or other is None or one.name != other.name:
+        return lines
+    options = [BACKBONES[b.name].all_options(b.options) for b in (one, other)]
+    for name in options[0]:
+        lines += _both(f"backbone, {name}", options[0][name], options[1][name])
+    for index, (width, then) in enumerate(zip(one.hidden, other.hidden, strict=False)):
+        lines += _both(
+            f"backbone, block {index}", width, then, lambda width: f"{width} hidden" if width else "left out"
+        )
     return lines
+
+
+def _way(edge: Edge, node: Node, graph: Graph) -> str:
+    """An edge from its source on, without its name; with its width where it is not the node's."""
+    text = f"{edge.source} · {edge_text(edge, graph[edge.source].stride, node.stride)}"
+    if edge.is_open:
+        text += f" ({', '.join(sorted(edge.candidates))})"
+    return text if node.combine == "sum" else f"{text} · {edge.width} ch"
+
+
+def _candidates(found: Collection[Any]) -> str:
+    return f"one of {', '.join(map(str, sorted(found)))}" if found else "none"
 
 
 def _words(value: object) -> str:
@@ -132,8 +154,8 @@ def _words(value: object) -> str:
 
 
 def _input(of: Input) -> str:
-    sides = f"one of {', '.join(map(str, of.sizes))}" if of.sizes else f"{of.size[0]} x {of.size[1]}"
-    return f"{sides}, mean {', '.join(map(str, of.mean))}, std {', '.join(map(str, of.std))}"
+    size, mean, std = (", ".join(map(str, values)) for values in (of.size, of.mean, of.std))
+    return f"{size.replace(', ', ' x ')}, mean {mean}, std {std}"
 
 
 def _resampling(steps: tuple[str, ...], stride: int, target: int) -> Iterator[tuple[str, int]]:

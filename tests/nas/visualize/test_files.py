@@ -168,6 +168,11 @@ def test_two_genotypes_are_compared_in_words_and_drawn(tmp_path, capsys, monkeyp
     assert len(set(edges)) == len(edges) and any(name.startswith("edge:B/") for name in edges)
     assert run_command(main, ["fpn_tiny", "auto_msfnet_vgg16", "--text"]) == 0
     assert "drawn" not in capsys.readouterr().out
+    other = Path("other.yaml")  # of the same cells: it was an error, that there is nothing to draw
+    other.write_text(genotypes.dumps(genotypes.load("fpn_tiny")).replace("size: [", "size: [3"))
+    assert run_command(main, ["fpn_tiny", "other.yaml"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("input: ") and printed.count("\n") == 1
 
 
 def test_a_drawing_is_made_before_what_differs_is_printed(tmp_path, monkeypatch):

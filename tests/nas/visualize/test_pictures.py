@@ -13,7 +13,7 @@ from nas.visualize.page import compose
 from nas.visualize.pictures import Mark, cells_picture, difference_picture, network_picture, occurring_operations
 from nas.visualize.style import operation_label, operation_stroke, stride_colour
 from nas.visualize.text import differences
-from search_spaces.fusion_cells import fusion_cells
+from search_spaces import compact, fpn, fusion_cells
 
 NAMES = genotypes.names()
 ENGINES = [
@@ -178,6 +178,32 @@ def test_a_difference_of_unlike_genotypes_says_what_only_one_has():
     words = {line.text for panel in picture.panels for arrow in panel.arrows for line in arrow.lines}
     assert "only here" in words
     compose(picture, "matplotlib", "screen")
+
+
+def test_what_differs_in_a_backbone_is_told():
+    """What retrain.prune makes of a network differs there alone: the two were said not to differ."""
+    whole = genotypes.load("sod_s")
+    backbone = whole.backbone
+    pruned = whole.replace(backbone=replace(backbone, widths=(32, 48, 0, *backbone.widths[3:])))
+    assert differences(whole, pruned) == [
+        "backbone, block 1: 96 hidden -> 48 hidden",
+        "backbone, block 2: 144 hidden -> left out",
+    ]
+    assert differences(whole, whole.replace(backbone=replace(backbone, options={}))) == [
+        "backbone, padding: tf_same -> symmetric"
+    ]
+
+
+def test_a_line_of_a_difference_has_two_sides():
+    """Edges into a wider feature were told as they are on both sides; candidates were counted."""
+    first, second = fpn("tiny", 8), fpn("tiny", 16)
+    space, other = (compact("tiny", channels=widths) for widths in ((16, 24), (16, 32)))
+    wider = fusion_cells("tiny", 8, ["skip_connect", "conv_3x3"]), fusion_cells("tiny", 8, ["none", "conv_3x3"])
+    for one, two in ((first, second), (space, other), wider):
+        lines = differences(one, two)
+        sides = [line.split(": ", 1)[1].split(" -> ") for line in lines if "only in" not in line]
+        assert lines and all(len(side) == 2 and side[0] != side[1] for side in sides), lines
+    assert "decoder.channels, a choice: one of 16, 24 -> one of 16, 32" in differences(space, other)
 
 
 def test_genotypes_alike_have_no_difference_to_draw():
