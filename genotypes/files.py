@@ -175,8 +175,10 @@ def is_temporary(name: str) -> bool:
 def replacing(folder: Path) -> Iterator[Path]:
     """An empty folder that, once the work inside is done, takes the place of `folder` and of all that it held.
 
-    Where the work fails, what `folder` held stays. Of two at once the one that ends last stays.
+    Where the work fails, what `folder` held stays. Of two at once the one that ends last stays. A link stays one: the
+    folder that it leads to is replaced.
     """
+    folder = folder.resolve()
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
         if is_temporary(left.name) and not _at_work(int(left.name.split(".")[-2])):

@@ -114,6 +114,18 @@ def test_only_what_ended_processes_left_is_cleared(tmp_path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [written.name, "maps"]
 
 
+def test_a_link_in_the_place_of_the_maps_leads_to_them(tmp_path) -> None:
+    """To a larger disk, say: the report failed at its end, with all photographs scored."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/old.png").touch()
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/maps").symlink_to(tmp_path / "disk")
+    with replacing(tmp_path / "report/maps") as kept:
+        (kept / "a.png").touch()
+    assert (tmp_path / "report/maps").is_symlink()
+    assert [path.name for path in (tmp_path / "report/maps").iterdir()] == ["a.png"]
+
+
 def test_networks_side_by_side(trained, small, pictures, tmp_path) -> None:
     other = load(trained / "weights.safetensors").network
     with torch.no_grad():
