@@ -18,6 +18,9 @@ __all__ = ["dumps", "load_file", "loads", "parse_yaml", "read_text", "save"]
 _MAX_BYTES = 256_000  # our files are kilobytes; this stops a wrong one before it takes long to parse
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what escapes may write, and no file's name or UTF-8 text holds
 
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_NOT_AS_WRITTEN = re.compile(r"[-+]?0[0-7_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")  # 010 is 8, 1:30 is 90
+
 
 class _Loader(yaml.SafeLoader):
     """The safe loader without aliases (they blow up a small file) and tags; keys are names and unique."""
@@ -34,7 +37,10 @@ class _Loader(yaml.SafeLoader):
         if isinstance(node, yaml.ScalarNode) and (found := _NO_TEXT.search(node.value)):
             raise _mistake(f"not a text: it holds the character #x{ord(found[0]):04x}", node)
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
+            if node.tag in _NUMBERS and _NOT_AS_WRITTEN.fullmatch(node.value):
+                raise _mistake(f"{node.value} would be read as {value}: write it otherwise, quoted if a text", node)
+            return value
         except ValueError as error:  # the 99th of a month, an integer of thousands of digits
             raise _mistake(str(error), node) from None
 

@@ -15,6 +15,7 @@ import sys
 import textwrap
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -265,11 +266,22 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
         if item is not None:
             raise TypeError
         parser = _value_parser(kind)
-        typed = parser.instantiate(parser.parse_object({"value": value}, defaults=False)).value
+        typed = parser.instantiate(parser.parse_object({"value": deepcopy(value)}, defaults=False)).value
+        if _read_to_base_60(value, typed):
+            raise ValueError
     except (ArgumentError, ValueError, TypeError):
         raise UserError(f"{name}: expected {type_text(kind)}, not {value!r}") from None
     _check_finite(typed, name)
     return typed
+
+
+def _read_to_base_60(value: Any, typed: Any) -> bool:
+    """Whether a number came of digits with colons: YAML's 1:30 is 90, but its writer hardly meant that."""
+    if isinstance(typed, int | float):
+        return isinstance(value, str) and ":" in value
+    if isinstance(typed, list | tuple):
+        return any(map(_read_to_base_60, value, typed))
+    return isinstance(typed, dict) and any(_read_to_base_60(value[key], item) for key, item in typed.items())
 
 
 def _item(item: Any, value: Any, name: str) -> Any:

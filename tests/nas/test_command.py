@@ -81,6 +81,14 @@ def test_options_with_several_values_and_positional_words() -> None:
     assert cfg.loss.terms == {"bce": 2.0}
 
 
+def test_numbers_to_base_60_are_refused() -> None:
+    """YAML's 1:30 is 90: `--minutes 1:30` was an hour and a half."""
+    for words in (["--minutes", "1:30"], ["--mean", "[0.5, 0:30, 1]"], ["--loss.terms.bce", "1:30"]):
+        with pytest.raises(UserError, match=r"expected .*:30"):
+            search(*words)
+    assert search("--out", "1:30").out == "1:30" and search("--minutes", "1e2").minutes == 100
+
+
 def test_words_after_two_dashes_are_no_options() -> None:
     cfg = PREDICT.parse(["a.jpg", "--size", "64", "--", "-b.jpg", "--help", "5"])[0]
     assert cfg.photos == ("a.jpg", "-b.jpg", "--help", "5") and cfg.size == (64,)
@@ -146,6 +154,8 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
         ("steps: [\n", "not valid YAML: expected the node content"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nsteps: [*b, *b]\n", "aliases are not allowed"),
         ("steps: " + "[" * 900 + "]" * 900, "nested too deeply"),
+        ("seed: 0\nsteps: 0100\n", ":2: not valid YAML: 0100 would be read as 64"),  # it was, without a word
+        ("minutes: 1:30\n", "1:30 would be read as 90"),
         ("steps: 1\nsteps: 2\n", "the key 'steps' stands twice"),
         ("steps: !!python/name:os.system\n", "tags such as"),
         ('data: "a\\0b"\n', "holds the character #x0000"),
