@@ -6,11 +6,12 @@ import logging
 import math
 import os
 import shutil
-import tempfile
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -329,9 +330,11 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         for left in folder.parent.glob(".decoding-*"):  # by runs that were killed; a living one is younger
-            if time.time() - left.stat().st_mtime > _DAY:
-                shutil.rmtree(left, ignore_errors=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".decoding-", dir=folder.parent))
+            with suppress(FileNotFoundError):  # one that another run has finished meanwhile
+                if time.time() - left.stat().st_mtime > _DAY:
+                    shutil.rmtree(left, ignore_errors=True)
+        scratch = folder.with_name(f".decoding-{uuid.uuid4().hex}")
+        scratch.mkdir()  # not tempfile's: who may read other new files may read a cache that is shared
     except OSError as error:
         raise DataError(f"cannot write the cache folder {folder.parent}: {error}") from error
     try:

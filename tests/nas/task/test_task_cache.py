@@ -1,4 +1,5 @@
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -297,3 +298,19 @@ def test_synthetic_pictures_are_made_one_by_one(monkeypatch):
     assert photos.images.equal(expected.images) and photos.masks.equal(expected.masks)
     native = open_photos("synthetic:3", size=32, cache_dir=None, seed=7, native=True)
     assert native.batch(torch.tensor([1]))[0][0].equal(expected.images[1])
+
+
+def test_a_cache_is_read_by_whom_other_new_files_are(folder, tmp_path) -> None:
+    """Its folders were their owner's alone (0700): a colleague who shares it was told to delete it."""
+    open_(folder, tmp_path / "cache")
+    (tmp_path / "any").mkdir()
+    (made,) = (tmp_path / "cache").iterdir()
+    assert made.stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+def test_what_another_run_finishes_meanwhile_is_no_mistake(folder, tmp_path, monkeypatch) -> None:
+    """Between the list of what runs are decoding and the look at how old that is."""
+    listed = pathlib.Path.glob
+    gone = tmp_path / "cache/.decoding-gone"
+    monkeypatch.setattr(pathlib.Path, "glob", lambda path, pattern: [gone, *listed(path, pattern)])
+    assert len(open_(folder, tmp_path / "cache")) == 6
