@@ -105,7 +105,8 @@ class Predictor:
         installed or not for this device or precision, and where the network cannot be deployed.
         """
         own = network.genotype.input.size
-        height, width = parse_size((size,) if isinstance(size, int) else size or own) or own
+        sides = own if size is None else size if isinstance(size, tuple | list) else (size,)
+        height, width = parse_size(sides) or own
         if precision not in ("fp32", "bf16"):
             raise UserError(f"precision must be fp32 or bf16, not {precision!r}")
         self.network = to_device(network, device).eval()
@@ -306,5 +307,6 @@ def load(
         raise UserError(
             f"{path}: its weights do not fit its genotype: {lines[1 if len(lines) > 1 else 0].strip()}"
         ) from None
-    where = device if isinstance(device, torch.device) else open_device(device)
-    return Predictor(network, where, size=size, precision=precision, antialias=antialias, runtime=runtime)
+    return Predictor(
+        network, open_device(str(device)), size=size, precision=precision, antialias=antialias, runtime=runtime
+    )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
 
 from genotypes import UserError
@@ -27,8 +28,8 @@ def memory_bytes() -> int:
 
 def check_side(side: int) -> None:
     """UserError for a side that no network here takes."""
-    if not SMALLEST <= side <= _LARGEST:
-        raise UserError(f"size must be {SMALLEST} to {_LARGEST} pixels, not {side}")
+    if not isinstance(side, Integral) or not SMALLEST <= side <= _LARGEST:
+        raise UserError(f"size must be {SMALLEST} to {_LARGEST} pixels, not {side!r}")
 
 
 def parse_size(sides: Sequence[int]) -> tuple[int, int] | None:
@@ -39,4 +40,4 @@ def parse_size(sides: Sequence[int]) -> tuple[int, int] | None:
         raise UserError(f"size: expected a side such as 224, or H,W such as 224,320, not {','.join(map(str, sides))}")
     for side in sides:
         check_side(side)
-    return sides[0], sides[-1]
+    return int(sides[0]), int(sides[-1])

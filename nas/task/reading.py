@@ -121,6 +121,8 @@ def _content(source: str | os.PathLike[str] | bytes | IO[bytes] | Image.Image) -
             raise DataError(f"expected a photograph's file opened for bytes (mode rb), it gives {_kind(given)}")
     elif isinstance(given, os.PathLike):
         given = os.fsdecode(given)
+    if isinstance(given, Image.Image) and 0 in given.size:
+        raise DataError(f"expected a photograph, not a picture of {given.width} x {given.height} pixels")
     if isinstance(given, str | bytes | Image.Image):
         return given
     raise DataError(

@@ -175,6 +175,7 @@ def test_what_a_script_has_of_a_photograph(tmp_path) -> None:
         (np.full((4, 4, 3), 200.0), r"expected an array of uint8, or of floats in 0\.\.1; got float64 from 200 to 200"),
         (np.zeros((4, 4, 3), object), "expected an array of uint8, or of floats in 0..1; got object"),
         (np.full((4, 4, 3), "a"), "expected an array of uint8, or of floats in 0..1; got <U1"),
+        (Image.new("RGB", (0, 4)), "not a picture of 0 x 4 pixels"),
         (torch.zeros(2, 3, 4, 4), r"expected a photograph as a tensor \[3, H, W\]"),
     ):
         with pytest.raises(UserError, match=message):
@@ -182,6 +183,11 @@ def test_what_a_script_has_of_a_photograph(tmp_path) -> None:
     for options, message in (
         ({"precision": "fp8"}, "must be fp32 or bf16, not 'fp8'"),
         ({"size": (1, 2, 3)}, "expected a side"),
+        ({"size": 128.0}, r"size must be 32 to 8192 pixels, not 128\.0"),
+        ({"size": "128"}, "size must be 32 to 8192 pixels, not '128'"),
+        ({"device": torch.device("meta")}, "'meta': expected cpu, cuda"),
+        ({"device": 0}, "'0': expected cpu, cuda"),
     ):
         with pytest.raises(UserError, match=message):
             retrain.load("sod_s", **options)
+    assert retrain.load("sod_s", torch.device("cpu"), size=np.int64(64)).size == (64, 64)
