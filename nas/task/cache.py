@@ -91,7 +91,6 @@ def open_photos(
     cache_dir: str | Path | None,
     limit: int | None = None,
     seed: int = 0,
-    in_memory: int = _IN_MEMORY,
     teacher: str | None = None,
     unlabelled: str | None = None,
     masks: Literal["bilinear", "nearest"] = "bilinear",
@@ -105,7 +104,6 @@ def open_photos(
         cache_dir: where decoded sets are kept (made if missing); None keeps nothing.
         limit: use only so many images with masks, spread evenly over the sorted names.
         seed: which synthetic pictures; folders do not use it.
-        in_memory: sets of more bytes than this stay on disk, memory-mapped, if there is a cache.
         teacher: folder of another network's maps, FOLDER/NAME.png for each image (see `find_maps`): grey pictures of
             the image's shape, or square, of any size. `retrain.predict IMAGES -o FOLDER` writes them so.
         unlabelled: folder of further images without masks, all below it; they need a teacher.
@@ -136,6 +134,8 @@ def open_photos(
     if teacher is not None:
         entries = _with_maps(entries, Path(teacher))
     made = labelled if is_synthetic(source) else 0
+    own = _own_shapes(name, entries, size) if native else None
+    view = _views(own)
 
     def fill(arrays: Arrays) -> Blank:
         if made:
@@ -143,20 +143,21 @@ def open_photos(
                 view(arrays["images"], i)[:], view(arrays["masks"], i)[0] = image, mask
         return _decode(name, entries, arrays, view)
 
-    own = _own_shapes(name, entries, size) if native else None
-    view = _views(own)
     nearest = masks == "nearest" and not made and not native  # synthetic masks are drawn at the size
-    key = f"{file_name(name)}-{'native' if native else size}-{_fingerprint(entries, size)}"
-    key += "-with-nearest" if nearest else ""
     if made:
-        key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{made}" + ("-native" if native else "")
-        if teacher is not None:
-            key += f"-{_fingerprint(entries, size)}"
-    parts = {"images": 3, "masks": 1}
-    parts |= {part: 1 for part, wanted in (("nearest", nearest), ("teacher", teacher is not None)) if wanted}
+        key = f"synthetic-{size}-v{SYNTHETIC_VERSION}-seed{seed}-n{made}" + "-native" * native
+        key += f"-{_fingerprint(entries, size)}" * (teacher is not None)
+    else:
+        key = f"{file_name(name)}-{'native' if native else size}-{_fingerprint(entries, size)}"
+        key += "-with-nearest" * nearest
+    parts = {"images": 3, "masks": 1, "nearest": int(nearest), "teacher": int(teacher is not None)}
     total = sum(height * width for height, width in own or ())
-    shapes = {part: (planes * total,) if own else (len(entries), planes, size, size) for part, planes in parts.items()}
-    tensors, blank = _cached(cache_dir, key, shapes, fill, in_memory)
+    shapes = {
+        part: (planes * total,) if own else (len(entries), planes, size, size)
+        for part, planes in parts.items()
+        if planes
+    }
+    tensors, blank = _cached(cache_dir, key, shapes, fill)
     tell_blank(name, labelled, **blank)
     names = tuple(entry.name for entry in entries)
     made_of: dict[str, Any] = {"name": name, "names": names, "unlabelled": len(entries) - labelled, **tensors}
@@ -288,7 +289,6 @@ def _cached(
     key: str,
     shapes: Mapping[str, tuple[int, ...]],
     fill: Fill,
-    in_memory: int,
 ) -> tuple[dict[str, torch.Tensor], Blank]:
     """Tensors uint8 of these shapes, and the names of blank masks, under this key.
 
@@ -308,7 +308,7 @@ def _cached(
     if not folder.is_dir():
         _write(folder, shapes, fill)
     # Copy on write: torch wants writable memory, and no one may change the file by accident.
-    mode: Literal["c"] | None = "c" if needed > min(in_memory, memory // 2) else None
+    mode: Literal["c"] | None = "c" if needed > min(_IN_MEMORY, memory // 2) else None
     loaded = {}
     for part, shape in shapes.items():
         file = folder / f"{part}.npy"
@@ -362,43 +362,14 @@ def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> N
 
 def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, view: View) -> Blank:
     """Fill the rows of what has files; DataError with all problems of all of them."""
-
-    def one(i: int) -> tuple[list[str], str | None]:
-        """Problems, and which kind of blank the mask is, if any."""
-        entry = entries[i]
-        try:
-            image = None if entry.image is None else read_image(entry.image)
-            mask = None if entry.mask is None else read_mask(entry.mask)
-            saliency = None if entry.teacher is None else read_map(entry.teacher)
-        except DataError as error:
-            return [str(error)], None
-        problems = []
-        if entry.image and entry.mask and image is not None and mask is not None:
-            problems += size_problem(Pair(entry.name, entry.image, entry.mask), image.shape, mask.shape)
-        if saliency is not None:
-            problems += _misfit(entry, (1, 1) if image is None else image.shape, saliency.shape)
-        height, width = view(arrays["masks"], i).shape[1:]
-        if native and image is not None and image.shape[:2] != (height, width):
-            there = f"{image.shape[1]} x {image.shape[0]}"
-            problems.append(
-                f"{entry.image} is {there} (width x height, upright), not {width} x {height} as its header says"
-            )
-        if problems:
-            return problems, None
-        level, size = saliency if mask is None else mask, (height, width)
-        if image is not None and level is not None:
-            view(arrays["images"], i)[:] = resize(image, size).transpose(2, 0, 1)
-            view(arrays["masks"], i)[0] = resize(level, size)
-            if "nearest" in arrays:
-                view(arrays["nearest"], i)[0] = resize(level, size, nearest=mask is not None)
-        if saliency is not None:
-            view(arrays["teacher"], i)[0] = resize(saliency, size)
-        return [], None if mask is None else blank_kind(mask)
-
     native = arrays["masks"].ndim == 1
     blank: Blank = {"black": [], "white": []}
     todo = [i for i, entry in enumerate(entries) if any(entry[1:])]
     problems: list[str] = []
+
+    def one(i: int) -> tuple[list[str], str | None]:
+        return _decode_one(entries[i], {part: view(array, i) for part, array in arrays.items()}, native)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes without the interpreter lock
         done = pool.map(one, todo)
         try:
@@ -412,3 +383,35 @@ def _decode(name: str, entries: Sequence[_Entry], arrays: Arrays, view: View) ->
             raise
     refuse(problems, len(entries), name)
     return blank
+
+
+def _decode_one(entry: _Entry, rows: Arrays, native: bool) -> tuple[list[str], str | None]:
+    """Fill one row of each array; its problems, and which kind of blank its mask is, if any."""
+    try:
+        image = None if entry.image is None else read_image(entry.image)
+        mask = None if entry.mask is None else read_mask(entry.mask)
+        saliency = None if entry.teacher is None else read_map(entry.teacher)
+    except DataError as error:
+        return [str(error)], None
+    problems = []
+    if entry.image and entry.mask and image is not None and mask is not None:
+        problems += size_problem(Pair(entry.name, entry.image, entry.mask), image.shape, mask.shape)
+    if saliency is not None:
+        problems += _misfit(entry, (1, 1) if image is None else image.shape, saliency.shape)
+    height, width = size = rows["masks"].shape[1:]
+    if native and image is not None and image.shape[:2] != size:
+        there = f"{image.shape[1]} x {image.shape[0]}"
+        problems.append(
+            f"{entry.image} is {there} (width x height, upright), not {width} x {height} as its header says"
+        )
+    if problems:
+        return problems, None
+    level = saliency if mask is None else mask
+    if image is not None and level is not None:
+        rows["images"][:] = resize(image, size).transpose(2, 0, 1)
+        rows["masks"][0] = resize(level, size)
+        if "nearest" in rows:
+            rows["nearest"][0] = resize(level, size, nearest=mask is not None)
+    if saliency is not None:
+        rows["teacher"][0] = resize(saliency, size)
+    return [], None if mask is None else blank_kind(mask)

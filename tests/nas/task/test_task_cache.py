@@ -82,10 +82,11 @@ def test_a_fingerprint_takes_less_memory_than_the_set():
     assert float(done.stdout) < 0.5, "torch's own sum makes int64 of all bytes: eight times the set"
 
 
-def test_the_cache_gives_the_same_and_notices_a_change(folder, tmp_path):
+def test_the_cache_gives_the_same_and_notices_a_change(folder, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     fresh, made, read = open_(folder), open_(folder, cache), open_(folder, cache)
-    mapped = open_(folder, cache, in_memory=0)
+    monkeypatch.setattr("nas.task.cache._IN_MEMORY", 0)
+    mapped = open_(folder, cache)
     for other in (made, read, mapped):
         assert torch.equal(fresh.images, other.images) and torch.equal(fresh.masks, other.masks)
     assert len(list(cache.iterdir())) == 1
@@ -101,10 +102,10 @@ def test_the_name_of_a_set_leads_nowhere_out_of_the_cache(folder, tmp_path):
     assert kept.name.startswith("_.._a_b-16-") and [path.name for path in (tmp_path / "x").iterdir()] == ["cache"]
 
 
-def test_writing_to_a_mapped_set_leaves_the_file_alone(folder, tmp_path):
-    mapped = open_(folder, tmp_path / "c", in_memory=0)
-    mapped.images.zero_()
-    assert open_(folder, tmp_path / "c", in_memory=0).images.any()
+def test_writing_to_a_mapped_set_leaves_the_file_alone(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.task.cache._IN_MEMORY", 0)
+    open_(folder, tmp_path / "c").images.zero_()
+    assert open_(folder, tmp_path / "c").images.any()
 
 
 def test_a_decode_that_fails_leaves_nothing(folder, tmp_path):
@@ -214,7 +215,7 @@ def taught(folder, tmp_path):
     return maps
 
 
-def test_a_teachers_maps(folder, taught, tmp_path):
+def test_a_teachers_maps(folder, taught, tmp_path, monkeypatch):
     photos = open_(folder, teacher=str(taught))
     plain = open_(folder)
     assert torch.equal(photos.images, plain.images) and torch.equal(photos.masks, plain.masks)
@@ -222,7 +223,8 @@ def test_a_teachers_maps(folder, taught, tmp_path):
     expected = Image.open(taught / "sub/1.png").resize((16, 16), Image.Resampling.BILINEAR)
     assert np.array_equal(photos.teacher[row, 0].numpy(), np.asarray(expected))
     kept = open_(folder, tmp_path / "cache", teacher=str(taught))
-    read = open_(folder, tmp_path / "cache", teacher=str(taught), in_memory=0)
+    monkeypatch.setattr("nas.task.cache._IN_MEMORY", 0)
+    read = open_(folder, tmp_path / "cache", teacher=str(taught))
     assert torch.equal(kept.teacher, photos.teacher) and torch.equal(read.teacher, photos.teacher)
     assert photos.fingerprint == kept.fingerprint != plain.fingerprint
     Image.new("L", (30, 30), 200).save(taught / "0.png")  # square: as networks see pictures
