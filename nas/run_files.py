@@ -5,6 +5,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,17 @@ from genotypes import Genotype, UserError
 from genotypes.files import read_csv
 from genotypes.yaml_io import parse_yaml, read_text
 
-__all__ = ["KINDS", "RANDOM", "Run", "done_of", "kind_of", "lower_is_better", "read_run", "read_table"]
+__all__ = [
+    "KINDS",
+    "RANDOM",
+    "Run",
+    "done_of",
+    "kind_of",
+    "lower_is_better",
+    "read_run",
+    "read_table",
+    "training_command",
+]
 
 Row = dict[str, Any]
 # Kind of a run -> the setting that no kind after it has.
@@ -110,6 +121,17 @@ def done_of(run: Run) -> tuple[int, int] | None:
         finished = sum(state in ("complete", "pruned") for state in states)
         return finished, int(run.setting("trials.count", default=0))
     return None
+
+
+def training_command(words: Sequence[str], settings: Mapping[str, Any], also: Sequence[str] = ()) -> str:
+    """`python -m retrain.train WORDS ...`, on the photographs of these settings with the same ones held out.
+
+    also: further settings that it takes along. Without data it takes none.
+    """
+    names = ("data", "limit", "cache", "data_seed", "held_out", *also, "device") if settings.get("data") else ()
+    given = [(name, settings[name]) for name in names if settings.get(name) is not None]
+    options = [word for name, value in given for word in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "retrain.train", *words, *options])
 
 
 def lower_is_better(score: str) -> bool:

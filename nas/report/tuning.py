@@ -1,14 +1,13 @@
 """The page of a study of recipes: the best settings, every trial, what each setting's values led to."""
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genotypes.files import quoted
 from genotypes.yaml_io import parse_yaml, read_text
 from nas.report.parts import Facts, Page, Section, Table, charts, number, origin
-from nas.run_files import Run, done_of, read_table
+from nas.run_files import Run, done_of, read_table, training_command
 from nas.visualize.charts import Dots, dots, lines
 
 __all__ = ["tuning_page"]
@@ -51,13 +50,9 @@ def tuning_page(run: Run) -> Page:
 
 def _training(run: Run) -> str:
     """The command that trains with what was found, on the same photographs and from the same weights."""
-    words = ["python", "-m", "retrain.train", "--genotype", str(run.setting("genotype"))]
-    words += ["--recipe", f"{run.path}/recipe.yaml"]
-    names = ("data", "limit", "cache", "data_seed", "held_out", "backbone_weights", "init", "device")
-    for name in (*names, *(("teacher", "unlabelled") if _is_taught(run) else ())):
-        if (value := run.setting(name)) is not None:
-            words += [f"--{name}", str(value)]
-    return shlex.join(words)
+    words = ["--genotype", str(run.setting("genotype")), "--recipe", f"{run.path}/recipe.yaml"]
+    taught = ("teacher", "unlabelled") if _is_taught(run) else ()
+    return training_command(words, run.config, ("backbone_weights", "init", *taught))
 
 
 def _is_taught(run: Run) -> bool:

@@ -9,12 +9,13 @@ from typing import Any
 import genotypes
 from genotypes import UserError
 from genotypes.files import check_folder, write_text
-from nas.command import Command, run_command
+from nas.command import Command, as_started, run_command
 from nas.network import check_single_image
+from nas.options import changed_of
+from nas.run_files import training_command
 from retrain.networks import find_weights
 from retrain.predictor import load, save
 from retrain.prune import PruneConfig, prune
-from retrain.train.config import training_command
 
 _MARK = "pruning.json"
 _FILES = ("genotype.yaml", "weights.safetensors", _MARK)
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"saved   {weights} (genotype.yaml, pruning.json beside it)")
     # To train on at the size that the network is for.
     words = ["--genotype", str(genotype), "--init", str(weights), "--recipe.size", str(small.genotype.input.size[0])]
-    print(f"next    {training_command(words, cfg)}")
+    print(as_started(f"next    {training_command(words, {'data': cfg.data} | changed_of(cfg))}"))
 
 
 def _report(document: dict[str, Any], cfg: PruneConfig) -> None:

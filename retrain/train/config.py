@@ -1,14 +1,11 @@
 """The configuration of `python -m retrain.train`."""
 
-import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import genotypes
 from genotypes.errors import UserError, check_least
-from nas.command import as_started
 from nas.options import from_dict, owner, read_file
 from nas.run import open_device
 from nas.run_files import kind_of
@@ -19,7 +16,7 @@ from nas.training import LoopOptions, fastest_precision
 from retrain.recipe import Recipe, load_recipe, recipe_names
 from retrain.train.teaching import teaches
 
-__all__ = ["TrainConfig", "TrainingOptions", "from_search", "search_base", "training_command"]
+__all__ = ["TrainConfig", "TrainingOptions", "from_search", "search_base"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,17 +119,3 @@ def search_base(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if given.get("init") or given.get("start_from"):  # these hold the backbone's weights, too
         values.pop("backbone_weights", None)
     return str(run), values
-
-
-def training_command(words: Sequence[str], options: PhotoOptions, also: Sequence[str] = ()) -> str:
-    """`python -m retrain.train WORDS ...`, on the photographs of `options` with the same ones held out.
-
-    also: further options that it takes along. Without data in `options` it takes none.
-    """
-    usual, found = TrainConfig(), ["python", "-m", "retrain.train", *words]
-    if options.data:
-        found += ["--data", options.data]
-        for name in ("limit", "cache", "data_seed", "held_out", *also, "device"):
-            if (value := getattr(options, name)) != getattr(usual, name):
-                found += [f"--{name}", str(value)]
-    return as_started(shlex.join(found))

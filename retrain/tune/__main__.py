@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genotypes import UserError
-from nas.command import Command, run_command
-from nas.options import to_yaml
+from nas.command import Command, as_started, run_command
+from nas.options import changed_of, to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder, check_free
+from nas.run_files import training_command
 from retrain.recipe import recipe_names
-from retrain.train.config import search_base, training_command
+from retrain.train.config import search_base
 from retrain.tune import TuneConfig, changed, open_tuning, tune
 from retrain.tune.config import check_extended
 from retrain.tune.study import markdown
@@ -77,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"page    {page}")
     words = ["--genotype", cfg.genotype, "--recipe", str(run.path / "recipe.yaml")]
     taught = ["teacher", "unlabelled"] if found.loss.teacher else []
-    print(f"next    {training_command(words, cfg, ['backbone_weights', 'init', *taught])}")
+    also = ["backbone_weights", "init", *taught]
+    print(as_started(f"next    {training_command(words, {'data': cfg.data} | changed_of(cfg), also)}"))
 
 
 if __name__ == "__main__":
