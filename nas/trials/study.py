@@ -168,53 +168,63 @@ def run_trials(
                 pruner=pruner,
                 load_if_exists=True,
             )
-            if _check(study, searched, f"study {name!r} in {shown}"):
+            called = f"study {name!r} in {shown}"
+            if _check(study, searched, called):
                 for choices in first[: cfg.count]:
                     study.enqueue_trial(dict(choices))
-            _check_seen(study, dict(seen), f"study {name!r} in {shown}")
+            _check_seen(study, dict(seen), called)
             with Interrupts(until=until) as caught:
-                worker = _Worker(study, storage, parameters, score, identify, cfg, objectives, folder, caught)
+                worker = _Worker(
+                    study=study,
+                    storage=storage,
+                    parameters=parameters,
+                    score=score,
+                    identify=identify,
+                    cfg=cfg,
+                    objectives=objectives,
+                    folder=folder,
+                    interrupts=caught,
+                )
                 return worker.run(to_continue)
         except STORAGE_ERRORS as error:
             raise UserError(f"storage {shown}: {reason(error)}; once it is back, the same command goes on") from error
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Worker:
     """This process's part of a study."""
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        storage: BaseStorage,
-        parameters: Mapping[str, CategoricalDistribution],
-        score: Score,
-        identify: Identify,
-        cfg: TrialsConfig,
-        objectives: tuple[str, ...],
-        folder: Path | None,
-        interrupts: Interrupts,
-    ) -> None:
-        self._study, self._storage, self._parameters, self._score = study, storage, parameters, score
-        self._identify, self._cfg, self._objectives = identify, cfg, objectives
-        self._folder, self._interrupts = folder, interrupts
-        self._watch = Watch(cfg.stale_after)
-        self._alone = isinstance(storage, InMemoryStorage)
+    study: optuna.Study
+    storage: BaseStorage
+    parameters: Mapping[str, CategoricalDistribution]
+    score: Score
+    identify: Identify
+    cfg: TrialsConfig
+    objectives: tuple[str, ...]
+    folder: Path | None
+    interrupts: Interrupts
+
+    @property
+    def alone(self) -> bool:
+        return isinstance(self.storage, InMemoryStorage)
 
     def run(self, to_continue: str) -> Trials:
-        with progress_bar(total=self._cfg.count, desc="trials", unit="trial") as bar:
+        watch = Watch(self.cfg.stale_after)
+        with progress_bar(total=self.cfg.count, desc="trials", unit="trial") as bar:
             while True:
-                self._recover_lost()
+                for lost in [] if self.alone else watch.lost(self.study.get_trials(deepcopy=False)):
+                    give_back(self.storage, lost._trial_id)
                 trials = self._counted()
                 finished = sum(trial.state.is_finished() for trial in trials)
                 self._show(bar, trials, finished)
-                if finished == self._cfg.count:
+                if finished == self.cfg.count:
                     return self._record()
-                if self._interrupts.signum:
+                if self.interrupts.signum:
                     raise Interrupted(
-                        self._interrupts.signum,
-                        f"{finished} of {self._cfg.count} trials are finished; to continue: {to_continue}",
+                        self.interrupts.signum,
+                        f"{finished} of {self.cfg.count} trials are finished; to continue: {to_continue}",
                     )
-                if len(trials) < self._cfg.count or any(trial.state == TrialState.WAITING for trial in trials):
+                if len(trials) < self.cfg.count or any(trial.state == TrialState.WAITING for trial in trials):
                     self._try_one()
                 else:  # the rest is others' work, unless they die
                     bar.set_description_str("waiting for other workers")
@@ -222,79 +232,74 @@ class _Worker:
 
     def _counted(self) -> list[FrozenTrial]:
         """The trials that count: the first `count`, without failed ones (see `_try_one`)."""
-        trials = self._study.get_trials(deepcopy=False)
-        return [trial for trial in trials if trial.state != TrialState.FAIL][: self._cfg.count]
-
-    def _recover_lost(self) -> None:
-        if not self._alone:
-            for trial in self._watch.lost(self._study.get_trials(deepcopy=False)):
-                give_back(self._storage, trial._trial_id)
+        trials = self.study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.state != TrialState.FAIL][: self.cfg.count]
 
     def _try_one(self) -> None:
-        trial = self._study.ask()
-        every = self._cfg.stale_after / 4
+        trial = self.study.ask()
+        every = self.cfg.stale_after / 4
         try:
-            with nullcontext() if self._alone else Heartbeat(self._storage, trial._trial_id, every):
+            with nullcontext() if self.alone else Heartbeat(self.storage, trial._trial_id, every):
                 if trial.number not in {counted.number for counted in self._counted()}:
                     # Several workers asked for the last trial at once.
-                    self._study.tell(trial, state=TrialState.FAIL)
+                    self.study.tell(trial, state=TrialState.FAIL)
                     return
-                choices = {edge: trial.suggest_categorical(edge, d.choices) for edge, d in self._parameters.items()}
-                values = self._known(trial, choices) or self._values(self._score(choices, self._reporter(trial)))
+                choices = {edge: trial.suggest_categorical(edge, d.choices) for edge, d in self.parameters.items()}
+                values = self._known(trial, choices) or self._values(self.score(choices, self._reporter(trial)))
         except TrialPruned:
             self._tell(trial, state=TrialState.PRUNED)
         except _Stopped:
-            give_back(self._storage, trial._trial_id)
+            give_back(self.storage, trial._trial_id)
         except BaseException:
-            give_back(self._storage, trial._trial_id)
+            give_back(self.storage, trial._trial_id)
             raise
         else:
             self._tell(trial, values)
-        if self._folder:
+        if self.folder:
             self._record()
 
     def _known(self, trial: optuna.Trial, choices: dict[str, Any]) -> list[float] | None:
         """The values of the first complete trial of the same genotype, if there is one."""
-        mine = self._identify(choices)
-        for other in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            if self._identify(other.params) == mine:
+        mine = self.identify(choices)
+        for other in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            if self.identify(other.params) == mine:
                 trial.set_user_attr(REPEAT, other.user_attrs.get(REPEAT, other.number))
                 return other.values
         return None
 
     def _values(self, values: Sequence[float]) -> list[float]:
         values = [float(value) for value in values]
-        if len(values) != len(self._objectives):
-            raise ValueError(f"score gave {len(values)} values; objectives: {', '.join(self._objectives)}")
+        if len(values) != len(self.objectives):
+            raise ValueError(f"score gave {len(values)} values; objectives: {', '.join(self.objectives)}")
         return [math.inf if math.isnan(value) else value for value in values]
 
     def _reporter(self, trial: optuna.Trial) -> Report:
-        before = set(self._storage.get_trial(trial._trial_id).intermediate_values)
+        before = set(self.storage.get_trial(trial._trial_id).intermediate_values)
 
         def report(step: int, value: float) -> None:
-            if self._cfg.pruner != "none":
+            if self.cfg.pruner != "none":
                 if step not in before:  # an interrupted try of this trial has reported it
                     trial.report(math.inf if math.isnan(value) else float(value), step)
                 if trial.should_prune():
                     raise TrialPruned
-            if self._interrupts.signum:
+            if self.interrupts.signum:
                 raise _Stopped
 
         return report
 
     def _tell(self, trial: optuna.Trial, values: list[float] | None = None, **state: Any) -> None:
         try:
-            self._study.tell(trial, values, **state)
+            self.study.tell(trial, values, **state)
         except (OptunaError, RuntimeError, ValueError):
             # Taken for dead (a suspended machine), this worker has lost the trial to another, who finds the same.
-            if self._storage.get_trial(trial._trial_id).state == TrialState.RUNNING:
+            if self.storage.get_trial(trial._trial_id).state == TrialState.RUNNING:
                 raise
 
     def _record(self) -> Trials:
-        found = tuple(read_trial(trial, tuple(self._parameters)) for trial in self._counted())
-        trials = Trials(trials=found, objectives=self._objectives)
-        if self._folder:
-            write_trials(trials, self._folder / "trials.csv")
+        found = tuple(read_trial(trial, tuple(self.parameters)) for trial in self._counted())
+        trials = Trials(trials=found, objectives=self.objectives)
+        if self.folder:
+            write_trials(trials, self.folder / "trials.csv")
         return trials
 
     def _show(self, bar: Any, trials: list[FrozenTrial], finished: int) -> None:
@@ -302,7 +307,7 @@ class _Worker:
         best = min((t.values[0] for t in trials if t.state == TrialState.COMPLETE), default=None)
         bar.set_description_str("trials", refresh=False)
         if best is not None:
-            bar.set_postfix_str(f"best {self._objectives[0]} {best:.4g}", refresh=False)
+            bar.set_postfix_str(f"best {self.objectives[0]} {best:.4g}", refresh=False)
         bar.update(0)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -115,34 +114,32 @@ def score(
     scored = []
     for label, predictor in networks.items():
         cost = count(predictor.genotype, predictor.size)
+        groups = _by_reading([p if predictor.antialias else p.changed(antialias=False) for p in protocols])
         for name, photos in opened[max(predictor.size)].items():
-            chosen = [p if predictor.antialias else p.changed(antialias=False) for p in protocols]
             folder = None if maps is None else maps / file_name(label) / file_name(name)
-            for native, group in _by_reading(chosen):
-                for evaluation in evaluate_protocols(
+            for index, group in enumerate(groups):
+                found = evaluate_protocols(
                     predictor.probabilities,
                     photos,
                     size=predictor.size,
                     protocols=group,
                     logits=predictor.logits,
                     batch_size=batch_size,
-                    save_dir=folder if chosen[0] in group else None,
+                    save_dir=None if index else folder,
                     name=name,
                     **shared,
-                ):
-                    size, macs, ms = (None, None, None) if native else (predictor.size, cost.macs, times.get(label))
-                    scored.append(
-                        Scored(
-                            label=label, evaluation=evaluation, size=size, params=cost.params, macs=macs, latency_ms=ms
-                        )
-                    )
+                )
+                costs: dict[str, Any] = {"params": cost.params}
+                if not group[0].native:
+                    costs |= {"size": predictor.size, "macs": cost.macs, "latency_ms": times.get(label)}
+                scored += [Scored(label=label, evaluation=evaluation, **costs) for evaluation in found]
     for label, given in (saliency or {}).items():
         for name, pairs in sets.items():
             assert not isinstance(pairs, PhotoSet)
             inner = given / name
             source = inner if inner.is_dir() else given
-            for evaluation in evaluate_maps(source, pairs, protocols=protocols, name=name, **shared):
-                scored.append(Scored(label=label, evaluation=evaluation))
+            found = evaluate_maps(source, pairs, protocols=protocols, name=name, **shared)
+            scored += [Scored(label=label, evaluation=evaluation) for evaluation in found]
     return scored, sets
 
 
@@ -167,8 +164,9 @@ def _times(networks: Mapping[str, Predictor]) -> dict[str, float]:
 _SIDE = 128  # of synthetic pictures where no network says
 
 
-def _by_reading(protocols: Sequence[Protocol]) -> list[tuple[bool, list[Protocol]]]:
+def _by_reading(protocols: Sequence[Protocol]) -> list[list[Protocol]]:
     """Protocols that read photographs alike, together; the order of the first ones is kept."""
-    order = list(dict.fromkeys((p.native, p.antialias) for p in protocols))
-    ranked = sorted(protocols, key=lambda p: order.index((p.native, p.antialias)))
-    return [(key[0], list(group)) for key, group in groupby(ranked, key=lambda p: (p.native, p.antialias))]
+    groups: dict[tuple[bool, bool], list[Protocol]] = {}
+    for protocol in protocols:
+        groups.setdefault((protocol.native, protocol.antialias), []).append(protocol)
+    return list(groups.values())
