@@ -38,9 +38,11 @@ class Model:
 
     def __init__(self) -> None:
         rows = read_csv(TRIALS)
-        ways = [name for name in rows[0] if "." in name]
-        chosen = [{way: int(row[way]) if row[way].isdigit() else row[way] for way in ways} for row in rows]
-        self.space = {way: sorted({one[way] for one in chosen}) for way in ways}
+        ids = [name for name in rows[0] if "." in name]
+        chosen = [
+            {choice: int(row[choice]) if row[choice].isdigit() else row[choice] for choice in ids} for row in rows
+        ]
+        self.space = {choice: sorted({one[choice] for one in chosen}) for choice in ids}
         self.line = chosen[:LINE]
         given = np.array([self._features(one) for one in chosen])
         seen = np.log([[float(row["loss"]), float(row["latency"])] for row in rows])
@@ -63,9 +65,9 @@ class Model:
     def _features(self, choices: Mapping[str, Any]) -> np.ndarray:
         size = np.log(float(choices["input.size"]) / 112)
         features = [1.0, size, size**2]
-        for way, candidates in self.space.items():
-            for one in candidates[1:] if way != "input.size" else ():
-                features += [float(choices[way] == one), size * (choices[way] == one)]
+        for choice, candidates in self.space.items():
+            for one in candidates[1:] if choice != "input.size" else ():
+                features += [float(choices[choice] == one), size * (choices[choice] == one)]
         return np.array(features)
 
     @staticmethod

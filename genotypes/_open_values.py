@@ -36,7 +36,7 @@ def map_widths(value: Any, decide: Callable[[DocumentPath, Any], Any], path: Doc
 
 
 def find_widths(params: Any) -> dict[str, tuple[int, ...]]:
-    """Way ("widths.0.0") -> candidates, in the document's order; GenotypeError, with the place, for bad candidates."""
+    """Path ("widths.0.0") -> candidates, in the document's order; GenotypeError, with the place, for bad candidates."""
     found: dict[str, tuple[int, ...]] = {}
 
     def note(path: DocumentPath, widths: Any) -> None:

@@ -66,26 +66,26 @@ def _close_operations(parts: Parts, chosen: Chosen) -> Parts:
     return replace(parts, cells=tuple(map(close, parts.cells)))
 
 
-def _read_operation(parts: Parts, way: str, candidates: tuple[Any, ...]) -> Any:
-    return parts.graph.operations().get(way)
+def _read_operation(parts: Parts, choice: str, candidates: tuple[Any, ...]) -> Any:
+    return parts.graph.operations().get(choice)
 
 
 def _find_all_widths(parts: Parts) -> dict[str, tuple[int, ...]]:
     found = {cell.name: find_widths(cell.params) for cell in parts.cells}
-    return {f"{cell}.{way}": widths for cell, ways in found.items() for way, widths in ways.items()}
+    return {f"{cell}.{path}": widths for cell, paths in found.items() for path, widths in paths.items()}
 
 
 def _close_widths(parts: Parts, chosen: Chosen) -> Parts:
     def close(cell: Cell) -> Cell:
-        mine = {way.split(".", 1)[1]: width for way, width in chosen.items() if way.split(".")[0] == cell.name}
+        mine = {choice.split(".", 1)[1]: width for choice, width in chosen.items() if choice.split(".")[0] == cell.name}
         params = freeze(map_widths(cell.params, lambda path, widths: mine.get(".".join(map(str, path)))))
         return replace(cell, params=params) if mine else cell
 
     return replace(parts, cells=tuple(map(close, parts.cells)))
 
 
-def _read_width(parts: Parts, way: str, candidates: tuple[Any, ...]) -> Any:
-    name, *path = way.split(".")
+def _read_width(parts: Parts, choice: str, candidates: tuple[Any, ...]) -> Any:
+    name, *path = choice.split(".")
     value: Any = next((cell.params for cell in parts.cells if cell.name == name), None)
     for part in path:
         if value is not None:
@@ -105,8 +105,8 @@ def _close_hidden(parts: Parts, chosen: Chosen) -> Parts:
     return replace(parts, backbone=replace(parts.backbone, widths=tuple(widths)))
 
 
-def _read_hidden(parts: Parts, way: str, candidates: tuple[Any, ...]) -> Any:
-    index, widths = int(way.split(".")[2]), parts.backbone.widths if parts.backbone else ()
+def _read_hidden(parts: Parts, choice: str, candidates: tuple[Any, ...]) -> Any:
+    index, widths = int(choice.split(".")[2]), parts.backbone.widths if parts.backbone else ()
     return widths[index] if index < len(widths) else None
 
 
@@ -148,8 +148,8 @@ def _close_inputs(parts: Parts, chosen: Chosen) -> Parts:
     return replace(parts, cells=tuple(cells), backbone=backbone)
 
 
-def _read_inputs(parts: Parts, way: str, candidates: tuple[Any, ...]) -> Any:
-    there = next((set(cell.inputs.values()) for cell in parts.cells if f"{cell.name}.inputs" == way), None)
+def _read_inputs(parts: Parts, choice: str, candidates: tuple[Any, ...]) -> Any:
+    there = next((set(cell.inputs.values()) for cell in parts.cells if f"{cell.name}.inputs" == choice), None)
     return next((candidate for candidate in candidates if set(candidate.split()) == there), None)
 
 
@@ -164,7 +164,7 @@ def _close_size(parts: Parts, chosen: Chosen) -> Parts:
     return replace(parts, input=replace(parts.input, size=(side, side), sizes=()))
 
 
-def _read_size(parts: Parts, way: str, candidates: tuple[Any, ...]) -> Any:
+def _read_size(parts: Parts, choice: str, candidates: tuple[Any, ...]) -> Any:
     return parts.input.size[0]
 
 

@@ -139,16 +139,18 @@ class Genotype:
         reaches an output any more.
         """
         there = self.choices()
-        for way, choice in choices.items():
-            if way not in there:
+        for choice, candidate in choices.items():
+            if choice not in there:
                 known = ", ".join(there) or "none"
-                raise GenotypeError(f"{show(way)} is not open; open: {known}")
-            if choice not in there[way]:
-                known = ", ".join(map(str, there[way]))
-                raise GenotypeError(f"{show(choice)} is no candidate of {way!r}; candidates: {known}")
+                raise GenotypeError(f"{show(choice)} is not open; open: {known}")
+            if candidate not in there[choice]:
+                known = ", ".join(map(str, there[choice]))
+                raise GenotypeError(f"{show(candidate)} is no candidate of {choice!r}; candidates: {known}")
         parts = self._parts
         for kind in KINDS:
-            parts = kind.close(parts, {way: choices[way] for way in kind.find(self._parts) if way in choices})
+            parts = kind.close(
+                parts, {choice: choices[choice] for choice in kind.find(self._parts) if choice in choices}
+            )
         return self.replace(name=name or self.name, input=parts.input, backbone=parts.backbone, cells=parts.cells)
 
     @property

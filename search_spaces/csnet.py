@@ -72,7 +72,7 @@ def open_csnet(expand: float = 1) -> Genotype:
     the zoo's network back.
 
     >>> space = open_csnet(1)
-    >>> space.decide({way: max(widths) for way, widths in space.choices().items()}) == csnet(1)
+    >>> space.decide({choice: max(widths) for choice, widths in space.choices().items()}) == csnet(1)
     True
     """
     fixed = csnet(expand)

@@ -91,7 +91,7 @@ class GateReport:
         ]
         if self.explained:
             best = sorted(self.explained.items(), key=lambda item: -item[1])[:6]
-            explained = ", ".join(f"{way} {share:.0%}" for way, share in best)
+            explained = ", ".join(f"{choice} {share:.0%}" for choice, share in best)
             chance = 1 / max(1, judged - 1)
             found.append(f"choices {explained} of what the cost does not explain (chance: {chance:.0%} each)")
         found.append(f"verdict {verdict} (R of 4 and two winners are asked for)")
@@ -162,16 +162,16 @@ def _explained(members: Sequence[Trained], residuals: Sequence[float]) -> dict[s
     y = np.array(residuals) - mean(residuals)
     total = float((y**2).sum()) or 1.0
     found = {}
-    for way in members[0].choices:
-        values = [row.choices[way] for row in members]
+    for choice in members[0].choices:
+        values = [row.choices[choice] for row in members]
         if len(set(values)) < 2:
             continue
         if all(isinstance(value, int) for value in values):
             x = np.array(values, float) - np.mean(values)
-            found[way] = float((x @ y) ** 2 / (x @ x) / total)
+            found[choice] = float((x @ y) ** 2 / (x @ x) / total)
         else:
             groups = [y[[value == other for other in values]] for value in dict.fromkeys(values)]
-            found[way] = float(sum(len(group) * group.mean() ** 2 for group in groups) / total)
+            found[choice] = float(sum(len(group) * group.mean() ** 2 for group in groups) / total)
     return found
 
 
@@ -213,7 +213,9 @@ def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:
 
 
 def write_members(rows: Sequence[Trained], path: Path) -> None:
-    ways = list(dict.fromkeys(way for row in rows for way in row.choices))
+    choices = list(dict.fromkeys(choice for row in rows for choice in row.choices))
     head = ("kind", "number", "seed", "size", "params", "macs", "ms", "loss", "maxF", "MAE_raw")
-    cells = [[*(getattr(row, name) for name in head), *(row.choices.get(way, "") for way in ways)] for row in rows]
-    write_csv(path, [[*head, *ways], *cells])
+    cells = [
+        [*(getattr(row, name) for name in head), *(row.choices.get(choice, "") for choice in choices)] for row in rows
+    ]
+    write_csv(path, [[*head, *choices], *cells])

@@ -146,7 +146,8 @@ def widen_share(supernet: Network, share: int) -> Network:
 def supernet_genotype(space: Genotype) -> Genotype:
     """The space with everything but its operations decided at its largest: the network that holds every member."""
     edges = space.open_edges()
-    return space.decide({way: _largest(candidates) for way, candidates in space.choices().items() if way not in edges})
+    others = {choice: candidates for choice, candidates in space.choices().items() if choice not in edges}
+    return space.decide({choice: _largest(candidates) for choice, candidates in others.items()})
 
 
 def extreme(space: Genotype, which: str) -> dict[str, Any]:
@@ -156,16 +157,16 @@ def extreme(space: Genotype, which: str) -> dict[str, Any]:
     """
     chosen = {}
     edges = space.graph.edges
-    for way, candidates in space.choices().items():
-        if way in edges:
-            order = [op for op in by_parameters(space, way, candidates) if not OPERATIONS[op].zero]
-            chosen[way] = order[-1 if which == "largest" else 0]
+    for choice, candidates in space.choices().items():
+        if choice in edges:
+            order = [op for op in by_parameters(space, choice, candidates) if not OPERATIONS[op].zero]
+            chosen[choice] = order[-1 if which == "largest" else 0]
         else:
-            chosen[way] = _largest(candidates) if which == "largest" else _smallest(candidates)
-    nothing = [way for way, choice in chosen.items() if choice == 0]
+            chosen[choice] = _largest(candidates) if which == "largest" else _smallest(candidates)
+    nothing = [choice for choice, taken in chosen.items() if taken == 0]
     while nothing and not _is_network(space, chosen):
-        way = nothing.pop(0)
-        chosen[way] = _smallest([width for width in space.choices()[way] if width])
+        choice = nothing.pop(0)
+        chosen[choice] = _smallest([width for width in space.choices()[choice] if width])
     return chosen
 
 

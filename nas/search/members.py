@@ -103,7 +103,7 @@ def study_members(
     objectives = ("loss", cost.kind)
     choices = space.choices() if choices is None else choices
     line = scaled_line(space, max(1, cfg.count // 2)) if cfg.sampler != "random" else []
-    first = [point for point in line if all(point[way] in choices[way] for way in choices)]
+    first = [point for point in line if all(point[choice] in choices[choice] for choice in choices)]
     return run_trials(
         choices,
         values,

@@ -24,17 +24,19 @@ def scaled_line(space: Genotype, points: int | None = None) -> list[dict[str, An
     """
     choices = space.choices()
     fixed = extreme(space, "largest") | _middle_operations(space)
-    widths = [way for way in choices if way not in space.graph.edges and way.partition(".")[0] not in _WHOLE]
-    widths = [way for way in widths if not isinstance(choices[way][0], str)]
+    widths = [
+        choice for choice in choices if choice not in space.graph.edges and choice.partition(".")[0] not in _WHOLE
+    ]
+    widths = [choice for choice in widths if not isinstance(choices[choice][0], str)]
     sizes: list[Any] = sorted(choices.get("input.size", ())) or [None]
-    ladders = {way: sorted(width for width in choices[way] if width) for way in widths}
+    ladders = {choice: sorted(width for width in choices[choice] if width) for choice in widths}
     most = min(_LEVELS, max((len(ladder) for ladder in ladders.values()), default=1))
     line = []
     for size in sizes:
         for level in range(most):
             point = dict(fixed)
-            for way, ladder in ladders.items():
-                point[way] = ladder[round(level * (len(ladder) - 1) / max(1, most - 1))]
+            for choice, ladder in ladders.items():
+                point[choice] = ladder[round(level * (len(ladder) - 1) / max(1, most - 1))]
             if size is not None:
                 point["input.size"] = size
             line.append(point)

@@ -156,7 +156,7 @@ def _check_shared(cfg: SearchConfig, net: Network) -> None:
 
 def _check_choices(cfg: SearchConfig, space: Genotype) -> None:
     """UserError for choices that a strategy cannot decide."""
-    others = [way for way in space.choices() if way not in space.open_edges()]
+    others = [choice for choice in space.choices() if choice not in space.open_edges()]
     if others and not cfg.whole_networks:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UserError(

@@ -48,11 +48,11 @@ def prune_channels(net: Network, threshold: float = THRESHOLD) -> Pruned:
     widths = _Widths(net)
     widths.drop_vanished(threshold)
     widths.drop_unread()
-    genotype = _narrowed(net.genotype, {way: int(keep.sum()) for way, keep in widths.keep.items()})
+    genotype = _narrowed(net.genotype, {path: int(keep.sum()) for path, keep in widths.keep.items()})
     narrow = build(genotype)
     narrow.load_state_dict(widths.state(widths.constants(threshold)))
-    before = {way: len(keep) for way, keep in widths.keep.items()}
-    return Pruned(narrow.eval(), before, {way: int(keep.sum()) for way, keep in widths.keep.items()})
+    before = {path: len(keep) for path, keep in widths.keep.items()}
+    return Pruned(narrow.eval(), before, {path: int(keep.sum()) for path, keep in widths.keep.items()})
 
 
 class _Widths:
@@ -60,8 +60,8 @@ class _Widths:
 
     def __init__(self, net: Network) -> None:
         self.net, self.graph = net, net.genotype.graph
-        tagged, ways = _tagged(net.genotype)
-        if not ways:
+        tagged, paths = _tagged(net.genotype)
+        if not paths:
             raise UserError(
                 f"{net.genotype.name} has no cell of {', '.join(_WIDTHS)}: pruning by norm scales is CSNet's"
             )
@@ -69,16 +69,16 @@ class _Widths:
         self.parts: dict[str, list[str]] = {}
         for name, node in tagged.nodes.items():
             tags = [edge.width for edge in node.edges] if node.combine == "concat" else [node.width]
-            if tags[0] in ways:
-                self.parts[name] = [ways[tag] for tag in tags if tag]
+            if tags[0] in paths:
+                self.parts[name] = [paths[tag] for tag in tags if tag]
         device = next(net.parameters()).device
-        sizes = {ways[tag]: width for tag, width in _pairs(tagged, self.graph) if tag in ways}
-        self.keep = {way: torch.ones(sizes[way], dtype=torch.bool, device=device) for way in ways.values()}
+        sizes = {paths[tag]: width for tag, width in _pairs(tagged, self.graph) if tag in paths}
+        self.keep = {path: torch.ones(sizes[path], dtype=torch.bool, device=device) for path in paths.values()}
 
     def alive(self, node: str) -> Tensor:
         """bool[width of the node]: the channels that stay."""
         if node in self.parts:
-            return torch.cat([self.keep[way] for way in self.parts[node]])
+            return torch.cat([self.keep[path] for path in self.parts[node]])
         return torch.ones(self.graph[node].width, dtype=torch.bool, device=next(self.net.parameters()).device)
 
     def part(self, node: str, edge: Edge) -> slice:
@@ -93,17 +93,17 @@ class _Widths:
         return slice(start, start + (edge.width or 0))
 
     def drop_vanished(self, threshold: float) -> None:
-        for node, ways in self.parts.items():
+        for node, paths in self.parts.items():
             vanished = self.post(node)[0].weight.abs() < threshold
-            for way, part in zip(ways, vanished.split([len(self.keep[way]) for way in ways]), strict=True):
-                self.keep[way] &= ~part
+            for path, part in zip(paths, vanished.split([len(self.keep[path]) for path in paths]), strict=True):
+                self.keep[path] &= ~part
 
     def drop_unread(self) -> None:
         """Channels that are made of constants alone, and those that nothing reads, go too; UserError if all do."""
         before = -1
         while before != (left := sum(int(keep.sum()) for keep in self.keep.values())):
             before = left
-            for node, ways in self.parts.items():
+            for node, paths in self.parts.items():
                 fed = [bool(self.alive(edge.source).any()) for edge in self.graph.incoming(node)]
                 read = any(
                     bool(self.alive(reader)[self.part(reader, edge)].any())
@@ -111,13 +111,13 @@ class _Widths:
                     for edge in self.graph.incoming(reader)
                     if edge.source == node
                 )
-                for index, way in enumerate(ways):
-                    if not read or not (fed[index] if len(ways) > 1 else any(fed)):
-                        self.keep[way].zero_()
+                for index, path in enumerate(paths):
+                    if not read or not (fed[index] if len(paths) > 1 else any(fed)):
+                        self.keep[path].zero_()
         blocks: dict[str, int] = {}
-        for way, keep in self.keep.items():
-            if ".widths." in way:
-                block = way.rpartition(".")[0]
+        for path, keep in self.keep.items():
+            if ".widths." in path:
+                block = path.rpartition(".")[0]
                 blocks[block] = blocks.get(block, 0) + int(keep.sum())
         gone = [block for block, left in blocks.items() if not left]
         for output in self.net.genotype.outputs:
@@ -228,17 +228,17 @@ def _tagged(genotype: Genotype) -> tuple[Graph, dict[int, str]]:
 
     Which nodes a parameter widens is then read off the graph: the templates alone know it.
     """
-    ways: dict[int, str] = {}
+    paths: dict[int, str] = {}
 
-    def tag(width: int, way: str) -> int:
+    def tag(width: int, path: str) -> int:
         if width == 0:
             return 0
-        number = 100_003 + len(ways)
-        ways[number] = way
+        number = 100_003 + len(paths)
+        paths[number] = path
         return number
 
     cells = tuple(Cell.from_dict(_with_widths(cell, tag)) for cell in genotype.cells)
-    return genotype.replace(cells=cells).graph, ways
+    return genotype.replace(cells=cells).graph, paths
 
 
 def _narrowed(genotype: Genotype, widths: Mapping[str, int]) -> Genotype:
@@ -253,7 +253,7 @@ def _narrowed(genotype: Genotype, widths: Mapping[str, int]) -> Genotype:
     cells = []
     for cell in genotype.cells:
         inputs = {alias: source for alias, source in cell.inputs.items() if source not in gone}
-        cells.append(Cell.from_dict(_with_widths(cell, lambda _, way: widths.get(way, 0)) | {"inputs": inputs}))
+        cells.append(Cell.from_dict(_with_widths(cell, lambda _, path: widths.get(path, 0)) | {"inputs": inputs}))
     return genotype.replace(
         name=f"{genotype.name}_pruned",
         description=f"{genotype.name} with the widths that pruning left.",
@@ -264,18 +264,18 @@ def _narrowed(genotype: Genotype, widths: Mapping[str, int]) -> Genotype:
 def _last_widths(cell: Cell, widths: Mapping[str, int]) -> list[int]:
     """Channels of each branch that the cell hands on."""
     own = cell.params["widths"]
-    way = f"{cell.name}.widths" + (f".{len(own) - 1}" if cell.template == "octave_stage" else "")
+    path = f"{cell.name}.widths" + (f".{len(own) - 1}" if cell.template == "octave_stage" else "")
     branches = own[-1] if cell.template == "octave_stage" else own
-    return [widths.get(f"{way}.{branch}", 0) for branch in range(len(branches))]
+    return [widths.get(f"{path}.{branch}", 0) for branch in range(len(branches))]
 
 
 def _with_widths(cell: Cell, change: Callable[[int, str], int]) -> dict[str, Any]:
     """The cell's document, with its widths changed; change: of a width and its name."""
 
-    def changed(value: Any, way: str) -> Any:
+    def changed(value: Any, path: str) -> Any:
         if isinstance(value, tuple):
-            return [changed(item, f"{way}.{index}") for index, item in enumerate(value)]
-        return change(value, way)
+            return [changed(item, f"{path}.{index}") for index, item in enumerate(value)]
+        return change(value, path)
 
     names = _WIDTHS.get(cell.template, ())
     return cell.to_dict() | {name: changed(cell.params[name], f"{cell.name}.{name}") for name in names}

@@ -50,7 +50,7 @@ def prune(net: Network, cfg: PruneConfig) -> tuple[Network, dict[str, Any]]:
         reestimate_norms(small, photographs.statistics(cfg.batches))
         for stage, found in (scores | {"after": photographs.scores(small)}).items():
             document.setdefault(stage, {})["held_out"] = found
-    return small, document | {"widths": {way: [width, after[way]] for way, width in before.items()}}
+    return small, document | {"widths": {path: [width, after[path]] for path, width in before.items()}}
 
 
 class _Photographs:

@@ -20,7 +20,7 @@ def space(**changes):
 
 def drawn(space, seed):
     rng = random.Random(seed)
-    return {way: rng.choice(candidates) for way, candidates in space.choices().items()}
+    return {choice: rng.choice(candidates) for choice, candidates in space.choices().items()}
 
 
 def test_every_kind_has_one_face():
@@ -61,10 +61,10 @@ def test_a_member_of_open_widths_says_what_it_took():
 def test_deciding_one_by_one_is_deciding_at_once():
     choices = drawn(space(), 1) | {"decoder.inputs": "s8 s4"}
     at_once, one_by_one = space().decide(choices), space()
-    for way in ("decoder.mix_s16", "decoder.inputs", "input.size"):
-        one_by_one = one_by_one.decide({way: choices[way]})
+    for choice in ("decoder.mix_s16", "decoder.inputs", "input.size"):
+        one_by_one = one_by_one.decide({choice: choices[choice]})
     assert "decoder.mix_s16" not in one_by_one.choices()  # an edge of an input that is left out
-    one_by_one = one_by_one.decide({way: choices[way] for way in one_by_one.choices()})
+    one_by_one = one_by_one.decide({choice: choices[choice] for choice in one_by_one.choices()})
     assert at_once == one_by_one and at_once.identity == one_by_one.identity
 
 
@@ -134,18 +134,20 @@ def test_bad_widths(widths, says):
 
 def test_by_default_few_blocks_are_open_and_the_finest_tap_stays():
     choices = compact("mobilenet_v2").choices()
-    assert [way for way in choices if way.startswith("backbone")] == [f"backbone.widths.{n}" for n in range(9, 17)]
+    assert [choice for choice in choices if choice.startswith("backbone")] == [
+        f"backbone.widths.{n}" for n in range(9, 17)
+    ]
     assert all(inputs.endswith("s4") for inputs in choices["decoder.inputs"]) and len(choices["decoder.inputs"]) == 2
     assert choices["decoder.channels"] == (16, 24, 32, 48, 64)
     whole = compact("mobilenet_v2", open_blocks=0, leave_out="none").choices()
-    assert not any(way.startswith("backbone") or way.endswith("inputs") for way in whole)
+    assert not any(choice.startswith("backbone") or choice.endswith("inputs") for choice in whole)
     with pytest.raises(UserError, match="open_blocks must be at least 0, not -1"):
         CompactSpace(open_blocks=-1)
 
 
 def test_a_backbone_that_cannot_be_narrowed_stays_as_it_is():
     choices = compact("resnet50").choices()
-    assert choices and not any(way.startswith("backbone") for way in choices)
+    assert choices and not any(choice.startswith("backbone") for choice in choices)
 
 
 def test_bad_choices():

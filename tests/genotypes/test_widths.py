@@ -44,9 +44,9 @@ def test_closing_the_open_csnet_by_its_own_widths_gives_the_zoos_hash(expand):
     assert len(widths) == 2 + 6 + 7 + 11 + 7 + 3 + 3 * 5 + 1
     assert widths["stage0.widths.0"] == tuple(range(1, 10 * expand + 1))
     assert widths["fusion.dilated.0.0"] == ((0, 1, 2), (0, 1, 2, 3, 4, 5))[expand - 1]
-    closed = space.decide({way: max(candidates) for way, candidates in widths.items()})
+    closed = space.decide({choice: max(candidates) for choice, candidates in widths.items()})
     assert closed.hash == genotypes.load(f"csnet_x{expand}").hash
-    narrow = space.decide({way: candidates[1] for way, candidates in widths.items()})
+    narrow = space.decide({choice: candidates[1] for choice, candidates in widths.items()})
     assert narrow.is_decided and narrow.hash != closed.hash
     assert genotypes.loads(genotypes.dumps(space)) == space
 
@@ -56,19 +56,19 @@ def test_the_authors_pruned_networks_are_members_of_the_open_ones(small, large):
     space, target = open_csnet(int(large[-1])), genotypes.load(small)
     params = {cell.name: cell.params for cell in target.cells}
 
-    def width(way: str) -> int:
-        cell, name, *indices = way.split(".")
+    def width(choice: str) -> int:
+        cell, name, *indices = choice.split(".")
         value = params[cell][name]
         for index in indices:
             value = value[int(index)]
         return value
 
-    assert space.decide({way: width(way) for way in space.choices()}) == target
+    assert space.decide({choice: width(choice) for choice in space.choices()}) == target
 
 
 def test_the_heads_branches_may_be_absent():
     space = open_csnet(1)
-    widths = {way: max(candidates) for way, candidates in space.choices().items()}
+    widths = {choice: max(candidates) for choice, candidates in space.choices().items()}
     without = space.decide(widths | {"fusion.fuse.2": 0})
     assert "fusion.fuse2" not in without.graph and "fusion.multi2" not in without.graph
     assert without == space.decide(widths | {f"fusion.dilated.2.{d}": 0 for d in range(5)})

@@ -22,7 +22,7 @@ def picture(batch=2, side=64, seed=0):
 
 def drawn(space, seed):
     rng = random.Random(seed)
-    return {way: rng.choice(candidates) for way, candidates in space.choices().items()}
+    return {choice: rng.choice(candidates) for choice, candidates in space.choices().items()}
 
 
 def members(space):

@@ -203,10 +203,10 @@ def test_a_study_begins_with_uniform_scaling_and_learns_from_it(tmp_path):
 @pytest.mark.parametrize("sampler", ["gp", "nsga2", "tpe"])
 def test_a_study_tries_another_member_each_time(sampler):
     """An operation on a tap that is left out makes no other member, and once took a trial all the same."""
-    way = "decoder.inputs"
-    some = {key: values for key, values in SPACE.choices().items() if key in (way, "decoder.mix_s16", "input.size")}
+    choice = "decoder.inputs"
+    some = {key: values for key, values in SPACE.choices().items() if key in (choice, "decoder.mix_s16", "input.size")}
     space = SPACE.decide({key: values[0] for key, values in SPACE.choices().items() if key not in some})
-    assert [math.prod(len(values) for values in some.values()), len(some[way])] == [12, 2]
+    assert [math.prod(len(values) for values in some.values()), len(some[choice])] == [12, 2]
     seen = []
 
     def score(genotype):
@@ -328,7 +328,7 @@ def test_a_finished_run_chooses_anew_for_another_budget(tmp_path, capsys):
 def _best(run):
     space = genotypes.load(run / "space.yaml").choices()
     best = min(csv.DictReader((run / "trials.csv").open()), key=lambda row: float(row["loss"]))
-    return {way: type(found[0])(best[way]) for way, found in space.items()}
+    return {choice: type(found[0])(best[choice]) for choice, found in space.items()}
 
 
 def test_the_scaled_line_is_the_whole_backbone_at_every_size_and_width():

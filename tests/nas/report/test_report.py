@@ -172,7 +172,7 @@ def test_genotypes_are_counted_over_all_that_a_space_leaves_open(tmp_path) -> No
 def test_the_page_of_whole_networks_says_what_they_are_and_shows_their_rival(tmp_path) -> None:
     run = made_runs.search(tmp_path / "run", finished=False)
     space = compact("tiny", (4, 8), ("conv_3x3", "skip_connect"), sizes=(64, 96))
-    found = {way: candidates[0] for way, candidates in space.choices().items()} | {"decoder.channels": 8}
+    found = {choice: candidates[0] for choice, candidates in space.choices().items()} | {"decoder.channels": 8}
     genotypes.save(space, run / "space.yaml")
     genotypes.save(space.decide(found), run / "genotype.yaml")
     (run / "front").mkdir()
