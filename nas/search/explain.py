@@ -16,14 +16,14 @@ from nas.task import write_png
 from nas.training import Listener, Trainer
 from nas.trials import Trials
 
-__all__ = ["ChoicesLog", "edge_worth", "explain", "inherited_loss", "mean_losses"]
+__all__ = ["ChoicesLog", "Preferences", "edge_worth", "explain", "inherited_loss", "preferences_of"]
 
 CHOICES, WORTH = "choices.jsonl", "worth.json"
 _NORM_BATCHES = 5  # a quarter of what scores a genotype: here only differences count, and there are many
 _DIGITS = 5
 
-# edge -> candidate -> a number, the higher the better liked
-Liking = Mapping[str, Mapping[str, float]]
+# edge -> candidate -> a number, the higher the more it is preferred
+Preferences = Mapping[str, Mapping[str, float]]
 
 
 class ChoicesLog(Listener):
@@ -45,24 +45,30 @@ class ChoicesLog(Listener):
 
 
 def explain(
-    run: RunFolder, net: Network, setup: SearchSetup, choices: Mapping[str, str], liking: Liking, *, seconds: float
+    run: RunFolder,
+    net: Network,
+    setup: SearchSetup,
+    choices: Mapping[str, str],
+    preferences: Preferences,
+    *,
+    seconds: float,
 ) -> None:
     """Write RUN/predictions.png, and RUN/worth.json if it may take more than no time; with the supernet's weights."""
     with write_atomically(run.path / "predictions.png") as file:
         write_png(predictions(net, setup, net.path(choices)), file)
     if seconds:
-        worth = edge_worth(choices, liking, inherited_loss(net, setup), seconds=seconds)
+        worth = edge_worth(choices, preferences, inherited_loss(net, setup), seconds=seconds)
         run.write_text(WORTH, json.dumps({**worth, "images": len(setup.held_out.samples.rows)}, indent=1))
 
 
 def edge_worth(
     choices: Mapping[str, str],
-    liking: Liking,
+    preferences: Preferences,
     loss: Callable[[Mapping[str, str]], float],
     *,
     seconds: float,
 ) -> dict[str, Any]:
-    """What each edge is worth: the loss where it alone is its runner-up (the best liked of the others), or `none`.
+    """What each edge is worth: the loss where it alone is its runner-up (the most preferred of the others), or `none`.
 
     loss: of choices, all else being equal. Ends after `seconds` of wall time, edge by edge in the order of `choices`;
     `edges_left` counts those that were not reached. Returns {loss, seconds, edges_left, edges: {edge: {chosen,
@@ -73,8 +79,8 @@ def edge_worth(
     edges: dict[str, dict[str, Any]] = {}
     longest = time.monotonic() - began
     for edge, chosen in choices.items():
-        others = [op for op in liking.get(edge, ()) if op != chosen]
-        best = max(others, key=liking[edge].__getitem__, default=None)
+        others = [op for op in preferences.get(edge, ()) if op != chosen]
+        best = max(others, key=preferences[edge].__getitem__, default=None)
         rivals = {"runner_up": best, "none": "none" if "none" in others else None}
         count = len({op for op in rivals.values() if op})
         if time.monotonic() - began + count * longest > seconds:
@@ -100,8 +106,8 @@ def inherited_loss(net: Network, setup: SearchSetup) -> Callable[[Mapping[str, s
     return lambda choices: score_path(net, net.path(choices), setup, batches)["loss"]
 
 
-def mean_losses(trials: Trials) -> Liking:
-    """How trials like each candidate: minus the mean loss of those that chose it."""
+def preferences_of(trials: Trials) -> Preferences:
+    """What trials prefer: of each candidate minus the mean loss of those that chose it."""
     seen: dict[str, dict[str, list[float]]] = {}
     for trial in trials.complete:
         for edge, op in trial.choices.items():

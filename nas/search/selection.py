@@ -13,7 +13,7 @@ from nas.guard import CollapseGuard, Stop
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
-from nas.search.explain import explain, mean_losses
+from nas.search.explain import Preferences, explain, preferences_of
 from nas.search.objective import Timed, derive, time_found
 from nas.search.scoring import score_genotype, train_briefly, what_is_scored, what_is_seen
 from nas.search.setup import SearchSetup
@@ -98,7 +98,7 @@ def select(
     """
     study = _Study(cfg, run, setup, strategy)
     front: tuple[Path, ...] = ()
-    liking: Mapping[str, Mapping[str, float]] = strategy.probabilities()
+    preferences: Preferences = strategy.probabilities()
     choices: Mapping[str, str]
     scores: dict[str, float]
     if strategy.sampler:
@@ -107,7 +107,7 @@ def select(
             front = study.show_front(trials)
         cost = setup.objective
         best = trials.best_within(cost.budget, cost.table.unit) if cost else trials.best
-        choices, liking = best.choices, mean_losses(trials)
+        choices, preferences = best.choices, preferences_of(trials)
         scores = study.scores(choices)
     elif not strategy.learns:
         choices, scores = _derived(strategy, setup), {}
@@ -124,7 +124,7 @@ def select(
     save(genotype, run.path / "genotype.yaml")
     draw(genotype, run.path / "cells.svg")
     if strategy.learns:
-        explain(run, strategy.net, setup, choices, liking, seconds=cfg.worth_seconds)
+        explain(run, strategy.net, setup, choices, preferences, seconds=cfg.worth_seconds)
     result = SearchResult(
         genotype=genotype,
         scores=scores,

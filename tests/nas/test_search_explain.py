@@ -12,12 +12,12 @@ import genotypes
 from nas.options import to_yaml
 from nas.run import RunFolder
 from nas.search import search
-from nas.search.explain import edge_worth, inherited_loss, mean_losses
+from nas.search.explain import edge_worth, inherited_loss, preferences_of
 from nas.search.setup import open_search
 from nas.trials import Trial, Trials, TrialsConfig
 
 CHOICES = {"a": "conv", "b": "none", "c": "skip"}
-LIKING = {
+PREFERENCES = {
     "a": {"none": 0.1, "skip": 0.3, "conv": 0.6},
     "b": {"none": 0.5, "skip": 0.2, "conv": 0.3},
     "c": {"skip": 0.9, "none": 0.1},
@@ -30,7 +30,7 @@ def loss(choices):
 
 
 def test_an_edge_is_worth_what_its_runner_up_and_none_add():
-    worth = edge_worth(CHOICES, LIKING, loss, seconds=60)
+    worth = edge_worth(CHOICES, PREFERENCES, loss, seconds=60)
     assert worth["edges_left"] == 0 and worth["loss"] == pytest.approx(3.01)
     found = worth["edges"]
     assert found["a"]["runner_up"]["op"] == "skip" and found["a"]["runner_up"]["loss"] == pytest.approx(1.01)
@@ -48,19 +48,19 @@ def test_the_time_ends_the_measurement():
         return 1.0
 
     edges = {f"e{number}": "conv" for number in range(50)}
-    worth = edge_worth(edges, dict.fromkeys(edges, LIKING["a"]), slow, seconds=0.2)
+    worth = edge_worth(edges, dict.fromkeys(edges, PREFERENCES["a"]), slow, seconds=0.2)
     assert 0 < len(worth["edges"]) < 50 and worth["edges_left"] == 50 - len(worth["edges"])
     assert len(calls) == 1 + 2 * len(worth["edges"]) and worth["seconds"] < 2
 
 
-def test_trials_like_what_had_low_losses():
+def test_trials_prefer_what_had_low_losses():
     trials = Trials(
         trials=tuple(
             Trial(number=n, state="complete", choices={"a": op}, values=(value,))
             for n, (op, value) in enumerate([("skip", 1.0), ("skip", 3.0), ("conv", 1.5)])
         )
     )
-    assert mean_losses(trials) == {"a": {"skip": -2.0, "conv": -1.5}}
+    assert preferences_of(trials) == {"a": {"skip": -2.0, "conv": -1.5}}
 
 
 def run_search(path, cfg):
