@@ -1,6 +1,7 @@
 """The page of a search: what was searched, what was found and why, how choices moved, and how far from chance."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -92,31 +93,43 @@ def _latest(rows: Sequence[dict[str, Any]], history: Sequence[Mapping[str, Any]]
 
 
 def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: Mapping[str, Any]) -> Section:
-    facts = []
-    if space:
-        open_edges, choices = space.open_edges(), space.choices()
-        members = math.prod(map(len, choices.values()))
-        others = len(choices) - len(open_edges)
-        more = f", and {others} widths, inputs and sizes" if others else ""
-        names = list(dict.fromkeys(op for ops in open_edges.values() for op in ops))
-        backbone = f", backbone {space.backbone.name}" if space.backbone else ""
-        facts += [
-            ("space", f"{space.name}{backbone}, {len(space.cells)} cells"),
-            ("open edges", f"{len(open_edges)}{more}, so {float(members):.3g} genotypes"),
-            ("candidates", ", ".join(names)),
-        ]
     size = run.setting("size")
+    facts = _facts_of_space(space) if space else []
     facts += [
         ("strategy", str(run.setting("strategy.name", "strategy", default="?"))),
         ("photographs", f"{run.setting('data', default='?')}" + (f", {size} x {size} pixels" if size else "")),
         ("length", f"{run.setting('steps', default='?')} steps, seed {run.setting('seed', default='?')}"),
     ]
-    result, chance = scores.get("found") or {}, scores.get("random") or {}
     if found and space:
-        picked = [op for edge, op in found.graph.operations().items() if edge in space.open_edges()]
-        counts = {op: picked.count(op) for op in dict.fromkeys(picked)}
-        ranked = sorted(counts.items(), key=lambda item: -item[1])
-        facts.append(("found", ", ".join(f"{count} {op}" for op, count in ranked)))
+        operations = Counter(op for edge, op in found.graph.operations().items() if edge in space.open_edges())
+        facts.append(("found", ", ".join(f"{count} {op}" for op, count in operations.most_common())))
+    parts: list[Part] = [Facts(facts + _facts_of_scores(run, scores))]
+    if found and space and (rows := _other_choices(space, found)):
+        more = f" {len(rows) - _ROWS} more are in genotype.yaml." if len(rows) > _ROWS else ""
+        caption = f"absent: the block or branch is left out.{more}"
+        parts.append(Table(("choice", "found", "candidates"), rows[:_ROWS], caption))
+    if str(run.setting("data", default="")).startswith("synthetic"):
+        parts.append(Text("Searched on synthetic pictures: the scores say nothing about photographs.", muted=True))
+    return Section("summary", "What was searched, what was found", parts)
+
+
+def _facts_of_space(space: Genotype) -> list[tuple[str, str]]:
+    open_edges, choices = space.open_edges(), space.choices()
+    members = math.prod(map(len, choices.values()))
+    others = len(choices) - len(open_edges)
+    more = f", and {others} widths, inputs and sizes" if others else ""
+    names = dict.fromkeys(op for ops in open_edges.values() for op in ops)
+    backbone = f", backbone {space.backbone.name}" if space.backbone else ""
+    return [
+        ("space", f"{space.name}{backbone}, {len(space.cells)} cells"),
+        ("open edges", f"{len(open_edges)}{more}, so {float(members):.3g} genotypes"),
+        ("candidates", ", ".join(names)),
+    ]
+
+
+def _facts_of_scores(run: Run, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = []
+    result, chance = scores.get("found") or {}, scores.get("random") or {}
     if "loss" in result:
         values = ", ".join(f"{key} {result[key]:.4f}" for key in ("loss", "maxF", "MAE_raw") if key in result)
         facts.append(("held-out scores", f"{values} (before retraining)"))
@@ -130,21 +143,17 @@ def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: M
     if timed := result.get("timed"):
         busy = f"; {timed['busy']}" if timed["busy"] else ""
         facts.append(("timed as a whole", f"{timed['ms']:.3g} ms ({timed['form']}){within}{busy}"))
-    parts: list[Part] = [Facts(facts)]
-    if found and space:
-        taken, open_edges = space.chosen(found), space.open_edges()
-        rows = [
-            (choice, str(taken.get(choice) or "absent"), ", ".join(str(candidate or "absent") for candidate in those))
-            for choice, those in space.choices().items()
-            if choice not in open_edges
-        ]
-        if rows:
-            more = f" {len(rows) - _ROWS} more are in genotype.yaml." if len(rows) > _ROWS else ""
-            caption = f"absent: the block or branch is left out.{more}"
-            parts.append(Table(("choice", "found", "candidates"), rows[:_ROWS], caption))
-    if str(run.setting("data", default="")).startswith("synthetic"):
-        parts.append(Text("Searched on synthetic pictures: the scores say nothing about photographs.", muted=True))
-    return Section("summary", "What was searched, what was found", parts)
+    return facts
+
+
+def _other_choices(space: Genotype, found: Genotype) -> list[tuple[str, str, str]]:
+    """What was found of choices that are no edges, beside their candidates."""
+    taken, open_edges = space.chosen(found), space.open_edges()
+    return [
+        (choice, str(taken.get(choice) or "absent"), ", ".join(str(candidate or "absent") for candidate in candidates))
+        for choice, candidates in space.choices().items()
+        if choice not in open_edges
+    ]
 
 
 def _drawn(found: Genotype) -> Section:

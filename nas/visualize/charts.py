@@ -199,35 +199,32 @@ def trade_off(
     figure, axes = _figure(4.6, 3.2, panel)
     costs = [p.x for p in chain(points, *beside.values())] or [0.0]
     low, high = min(costs), max(costs)
-    wide = 0 < 5 * low < high
-    plain = [point for point in points if not point.marked]
+    logarithmic = 0 < 5 * low < high
     named = any(point.label for point in points)
-    axes.scatter(
-        [p.x for p in plain], [p.y for p in plain], s=16, color=MUTED, label="tried" if front and not named else None
-    )
+
+    def places(of: Sequence[CostPoint]) -> tuple[list[float], list[float]]:
+        return [point.x for point in of], [point.y for point in of]
+
+    plain = [point for point in points if not point.marked]
+    axes.scatter(*places(plain), s=16, color=MUTED, label="tried" if front and not named else None)
     if spread := [point for point in points if point.spread]:
-        bars = [point.spread for point in spread]
-        axes.errorbar(
-            [p.x for p in spread], [p.y for p in spread], bars, fmt="none", color=MUTED, linewidth=1, capsize=2
-        )
+        deviations = [point.spread for point in spread]
+        axes.errorbar(*places(spread), deviations, fmt="none", color=MUTED, linewidth=1, capsize=2)
     if front:
-        x, y = [p.x for p in front], [p.y for p in front]
-        axes.plot(x, y, drawstyle="steps-post", marker="o", markersize=5, color=COLOURS[0], label="front")
+        axes.plot(*places(front), drawstyle="steps-post", marker="o", markersize=5, color=COLOURS[0], label="front")
     for index, (name, others) in enumerate(beside.items(), 2):
-        axes.scatter([p.x for p in others], [p.y for p in others], marker="^", s=24, color=COLOURS[index], label=name)
-    marked = [point for point in points if point.marked]
-    if marked:
-        x, y = [p.x for p in marked], [p.y for p in marked]
-        axes.scatter(x, y, marker="*", s=170, color=COLOURS[1], zorder=3, label="chosen")
+        axes.scatter(*places(others), marker="^", s=24, color=COLOURS[index], label=name)
+    if marked := [point for point in points if point.marked]:
+        axes.scatter(*places(marked), marker="*", s=170, color=COLOURS[1], zorder=3, label="chosen")
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel + (" (higher is better)" if rising else ""))
-    if wide:
+    if logarithmic:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
     thousands = EngFormatter(sep="")
     axes.xaxis.set_major_formatter(lambda cost, _: f"{cost:g}" if abs(cost) < 1000 else thousands(cost))
     axes.margins(0.12)
-    middle = math.sqrt(low * high) if wide else (low + high) / 2
+    middle = math.sqrt(low * high) if logarithmic else (low + high) / 2
     for point in points if named else _apart(axes, front):
         right = point.x > middle  # its label stands at its left, inside of the chart
         how: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground=PAPER)]}
