@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -69,34 +69,32 @@ def train_members(
 
     done: trainings of an earlier try, which are not repeated. report: told of all so far after each.
     """
-    plan: list[tuple[str, int, int, Mapping[str, Any]]] = []
-    points = scaled_line(space, line)
-    drawn = [member_choices(space, seed, n) for n in range(members)]
-    plan += [("line", n, 0, choices) for n, choices in enumerate(points)]
-    plan += [("random", n, 0, choices) for n, choices in enumerate(drawn)]
+    choices = {
+        "line": scaled_line(space, line),
+        "random": [member_choices(space, seed, number) for number in range(members)],
+    }
+    plan = [(kind, number, 0) for kind in choices for number in range(len(choices[kind]))]
     # Every other repeat is one of the line: a seed's spread may differ there.
-    for n in range(repeats):
-        kind, of = (("random", drawn) if n % 2 == 0 else ("line", points)) if points else ("random", drawn)
-        plan.append((kind, n // 2 % len(of), 1, of[n // 2 % len(of)]))
+    for repeat in range(repeats):
+        kind = "line" if repeat % 2 and choices["line"] else "random"
+        plan.append((kind, repeat // 2 % len(choices[kind]), 1))
     rows = list(done)
     finished = {(row.kind, row.number, row.seed) for row in rows}
     with progress_bar(total=len(plan), desc="members", unit="training") as bar:
-        for kind, number, run, choices in plan:
+        for kind, number, run in plan:
             if (kind, number, run) not in finished:
-                genotype = space.decide(choices)
+                genotype = space.decide(choices[kind][number])
                 cost, scores = count(genotype), train(genotype, run)
-                shown = {name: scores[name] for name in ("loss", "maxF", "MAE_raw")}
-                size = genotype.input.size[0]
                 rows.append(
                     Trained(
                         kind=kind,
                         number=number,
                         seed=run,
-                        choices=dict(choices),
-                        size=size,
+                        choices=choices[kind][number],
+                        size=genotype.input.size[0],
                         params=cost.params,
                         macs=cost.macs,
-                        **shown,
+                        **{name: scores[name] for name in ("loss", "maxF", "MAE_raw")},
                     )
                 )
                 report(rows)

@@ -217,9 +217,8 @@ def second_order(
     outer, *vector = torch.autograd.grad(loss, [alpha_leaf, *step.values()], allow_unused=True)
     direction = {name: v for name, v in zip(names, vector, strict=True) if v is not None}
     norm = torch.stack([v.norm() for v in direction.values()]).norm()
-    eps = radius / norm.masked_fill(
-        ~(norm > 0), 1.0
-    )  # at a flat valid loss nothing is probed: the second term vanishes
+    # At a flat valid loss nothing is probed: the second term vanishes.
+    eps = radius / norm.masked_fill(~(norm > 0), 1.0)
 
     def probe(sign: float) -> torch.Tensor:
         moved = {n: (w + sign * eps * direction[n] if n in direction else w).detach() for n, w in params.items()}
