@@ -81,8 +81,8 @@ class GateReport:
         verdict = "something to find" if (self.ratio or 0) >= 4 and len(self.winners) >= 2 else "little to find"
         members, judged = len(self.residuals), len(self.residuals) - len(self.beyond)
         found = [
-            f"R       {_told(self.ratio)} (without the worst third {_told(self.ratio_best)}) of the {judged} members "
-            f"within the line's range of {COSTS[self.cost]}; {self.ratio_all:.1f} of all {members}; "
+            f"R       {_ratio_text(self.ratio)} (without the worst third {_ratio_text(self.ratio_best)}) of the "
+            f"{judged} members within the line's range of {COSTS[self.cost]}; {self.ratio_all:.1f} of all {members}; "
             f"seed spread {self.seed_spread:.4f} MAE_raw",
             f"costs   {costs} of the line's {COSTS[self.cost]} at equal MAE_raw; {members - len(inside)} of {members} "
             "members have an MAE_raw that the line has nowhere",
@@ -146,7 +146,7 @@ def _ratio(residuals: Sequence[float], seed_spread: float) -> float:
     return float(np.std(residuals, ddof=1)) / seed_spread if seed_spread > 0 else math.inf
 
 
-def _told(ratio: float | None) -> str:
+def _ratio_text(ratio: float | None) -> str:
     return "unknown" if ratio is None else f"{ratio:.1f}"
 
 
@@ -203,7 +203,7 @@ def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:
     axes.set(xscale="log", xlabel=f"{words[report.cost]}, at the member's own size", ylabel="held-out MAE_raw")
     judged = len(report.residuals) - len(report.beyond)
     axes.set_title(
-        f"R = {_told(report.ratio)} ({judged} of {len(report.residuals)} members within the line's costs), "
+        f"R = {_ratio_text(report.ratio)} ({judged} of {len(report.residuals)} members within the line's costs), "
         f"seed spread {report.seed_spread:.4f}",
         fontsize=10,
     )

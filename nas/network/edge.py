@@ -121,9 +121,7 @@ class OpenEdge(nn.Module):
         return y.unflatten(1, (self.share, -1)).transpose(1, 2).flatten(1, 2)
 
 
-def build_edge(
-    op: str | tuple[str, ...], in_channels: int, out_channels: int, share: int = 1, affine: bool = False
-) -> nn.Module:
+def build_edge(op: str | tuple[str, ...], in_channels: int, out_channels: int, share: int, affine: bool) -> nn.Module:
     """The module of an edge whose operation is a name (decided) or a tuple of candidates (open)."""
     if isinstance(op, tuple):
         return OpenEdge(op, in_channels, out_channels, share, affine)

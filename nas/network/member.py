@@ -24,8 +24,8 @@ __all__ = [
     "extreme",
     "fill_from_supernet",
     "inherit",
-    "lend_state",
     "supernet_genotype",
+    "under_supernet_keys",
     "widen_share",
 ]
 
@@ -117,7 +117,7 @@ def inherit(supernet: Network, genotype: Genotype) -> Network:
     return Member(supernet, genotype).copy()
 
 
-def lend_state(genotype: Genotype, source: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under_supernet_keys(genotype: Genotype, source: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A decided network's tensors under the keys that a supernet of its space has for the same operations."""
     prefixes = {f"{edge_key(edge)}.": f"{edge_key(edge)}.ops.{op}." for edge, op in genotype.graph.operations().items()}
     lent = {}

@@ -42,7 +42,7 @@ class CellModule(nn.Module):
     `edges.{edge}.*` and `nodes.{node}.*`. Open edges take their weights from a mixture: `rows` says which row is whose.
     """
 
-    def __init__(self, graph: Graph, cell: str, rows: Mapping[str, int], share: int = 1, affine: bool = False) -> None:
+    def __init__(self, graph: Graph, cell: str, rows: Mapping[str, int], share: int, affine: bool) -> None:
         super().__init__()
         self.edges = NamedModules()
         self.nodes = NamedModules()
@@ -101,12 +101,10 @@ class Network(nn.Module):
     """The network a genotype describes; with open edges it is a supernet.
 
     State-dict keys: `backbone.*` (the backbone's own), `cells.{cell}.edges.{edge}.*` (for an open edge
-    `cells.{cell}.edges.{edge}.ops.{operation}.*`) and `cells.{cell}.nodes.{node}.*`.
+    `cells.{cell}.edges.{edge}.ops.{operation}.*`) and `cells.{cell}.nodes.{node}.*`. Made by `build`.
     """
 
-    def __init__(
-        self, genotype: Genotype, weights: str | Path | None = None, share: int = 1, affine: bool = False
-    ) -> None:
+    def __init__(self, genotype: Genotype, weights: str | Path | None, share: int, affine: bool) -> None:
         super().__init__()
         graph = genotype.graph
         for choice in genotype.choices():

@@ -79,13 +79,13 @@ def joined() -> Iterator[None]:
                 raise
             raise SystemExit(getattr(error, "code", 130)) from None
         except UserError:
-            if _unheard(store):
+            if _first_to_tell(store):
                 raise
             raise SystemExit(2) from None
         except RuntimeError as error:
             if not _is_lost_process(error):
                 raise
-            if not _unheard(store):
+            if not _first_to_tell(store):
                 raise SystemExit(1) from None
             lost = f"one of the {world} processes has ended, so all end; a run that had begun continues with --resume"
             raise UserError(lost) from None
@@ -142,7 +142,7 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def _unheard(store: "dist.Store") -> bool:
+def _first_to_tell(store: "dist.Store") -> bool:
     """Whether nothing was told yet: True for one process only."""
     try:
         return store.add("told", 1) == 1

@@ -28,7 +28,7 @@ from nas.search.setup import SearchSetup
 from nas.strategies import SandwichSearch, derivable
 from nas.task import Batches, at_size
 from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners
-from nas.trials import Trials, TrialsConfig, draw_front, export_front, run_trials, tell_apart
+from nas.trials import Trials, TrialsConfig, choices_key, draw_front, export_front, run_trials
 from nas.visualize import draw
 from nas.visualize.charts import CostPoint
 
@@ -95,7 +95,7 @@ def study_members(
 
     def identify(chosen: Mapping[str, Any]) -> Hashable:
         """A choice about what a member leaves out (blocks behind the last tap, say) makes no other member."""
-        key = tell_apart(chosen)
+        key = choices_key(chosen)
         if key not in known:
             known[key] = space.decide(chosen).identity if space.reaches_image(chosen) else key
         return known[key]

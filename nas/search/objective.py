@@ -104,10 +104,10 @@ def derive(strategy: Strategy, objective: CostObjective | None) -> dict[str, str
     return strategy.net.genotype.graph.reconnect(choices, prices)[0]
 
 
-def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None = None) -> CostObjective | None:
+def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None) -> CostObjective | None:
     """What `cfg` says about cost; UserError for a budget that no genotype of the space keeps.
 
-    folder: of a run that is resumed; it keeps what it has measured.
+    folder: of a run that is resumed, if it is one; it keeps what it has measured.
     """
     if cfg.cost is None:
         return None

@@ -83,9 +83,9 @@ class Sandwich(Task):
             return self.taught(member(at_size(x, side)), at_size(maps[0], side), y)
 
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
-            total = _Alone.apply(largest, *learnt)
+            total = _EagerGradients.apply(largest, *learnt)
             for member in batch.members:
-                total = total + _Alone.apply(partial(smaller, member), *learnt)
+                total = total + _EagerGradients.apply(partial(smaller, member), *learnt)
         return total / (1 + len(batch.members))
 
     def taught(self, outputs: Sequence[Tensor], maps: Tensor, masks: Tensor) -> Tensor:
@@ -105,8 +105,8 @@ class Sandwich(Task):
         return self._pool[genotype.identity]
 
 
-class _Alone(torch.autograd.Function):
-    """A loss whose gradients are found at once: its activations are free again before the next member's are made.
+class _EagerGradients(torch.autograd.Function):
+    """A loss whose gradients its forward pass finds: its activations are free before the next member's are made.
 
     loss: without arguments; parameters: all that its gradients are wanted of. It cannot be differentiated twice.
     """

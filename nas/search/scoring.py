@@ -106,5 +106,5 @@ def what_is_scored(cfg: SearchConfig, setup: SearchSetup) -> dict[str, Any]:
 
 def what_is_seen(cfg: SearchConfig, setup: SearchSetup) -> dict[str, str]:
     """The contents of what has a name alone in `what_is_scored`: workers of one study must have the same."""
-    seen = {"set of photographs": cfg.told_apart(setup.photos)}
+    seen = {"set of photographs": cfg.identity_of(setup.photos)}
     return seen | backbone_content(setup.space, cfg.backbone_weights)

@@ -9,7 +9,7 @@ import torch
 
 from genotypes import Genotype, UserError
 from nas.network import Network, check_single_image, to_device
-from nas.network.member import lend_state
+from nas.network.member import under_supernet_keys
 from nas.network.weights import load_weights
 from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split, from_first, is_first, processes
@@ -122,7 +122,8 @@ def _check_runtime(cfg: SearchConfig) -> None:
     if not cfg.whole_networks:
         raise UserError(
             f"runtime {cfg.runtime}: strategy {cfg.strategy.name} needs a table of what candidates cost, and times of "
-            f"deployed candidates do not add up to a network's; take --strategy {_able()}, or leave --runtime out"
+            f"deployed candidates do not add up to a network's; take --strategy "
+            f"{_whole_network_strategies()}, or leave --runtime out"
         )
     from nas.deploy import check_runtime  # brings torch.export and sympy: a second
 
@@ -140,7 +141,7 @@ def _check_ignored(cfg: SearchConfig) -> None:
         )
 
 
-def _able() -> str:
+def _whole_network_strategies() -> str:
     """The strategies that decide whole networks."""
     return ", ".join(name for name in STRATEGIES if STRATEGIES[name].load().whole_networks)
 
@@ -161,7 +162,7 @@ def _check_choices(cfg: SearchConfig, space: Genotype) -> None:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UserError(
             f"strategy {cfg.strategy.name} decides operations only; {space.name} also leaves {others[0]}{more} open: "
-            f"take --strategy {_able()}, or a space that fixes them"
+            f"take --strategy {_whole_network_strategies()}, or a space that fixes them"
         )
 
 
@@ -186,7 +187,7 @@ def _warm_start(net: Network, run: str) -> None:
     trained, checkpoint = Path(run) / "weights.safetensors", find_checkpoint(run)
     source: Any
     if trained.is_file():
-        source = lend_state(*load_weights(trained))
+        source = under_supernet_keys(*load_weights(trained))
     elif checkpoint is not None:
         source = load_checkpoint(checkpoint).get("net")
     else:

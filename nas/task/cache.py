@@ -30,6 +30,7 @@ from nas.task.folders import (
     find_maps,
     find_pairs,
     is_synthetic,
+    name_in,
     parse_data,
     pictures_in,
     refuse,
@@ -75,7 +76,7 @@ class PhotoOptions:
         """The photographs at this size; options: as `open_photos` has them, which also says what is raised."""
         return open_photos(self.data, size=size, cache_dir=self.cache, limit=self.limit, seed=self.data_seed, **options)
 
-    def told_apart(self, photos: PhotoSet) -> str:
+    def identity_of(self, photos: PhotoSet) -> str:
         """What the workers of one study must have alike of the photographs that they have opened.
 
         Pictures that are made may differ in their last bits between processors, so their version counts.
@@ -227,7 +228,7 @@ def _without_masks(folder: Path, taken: set[str]) -> list[_Entry]:
         raise DataError(f"{folder} holds no image that Pillow reads")
     if left_out:
         _log.warning("%s: left out %d: %s", folder, len(left_out), few(left_out))
-    entries = [_Entry(file.relative_to(folder).with_suffix("").as_posix(), file) for file in files]
+    entries = [_Entry(name_in(folder, file), file) for file in files]
     counts = Counter([*taken, *(entry.name.casefold() for entry in entries)])
     if double := [entry.name for entry in entries if counts[entry.name.casefold()] > 1]:
         raise DataError(f"{folder}: {len(double)} names are used twice, so no map is theirs alone: {few(double)}")

@@ -18,6 +18,7 @@ __all__ = [
     "find_maps",
     "find_pairs",
     "is_synthetic",
+    "name_in",
     "parse_data",
     "pictures_in",
     "refuse",
@@ -204,7 +205,7 @@ def find_maps(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], str]
         return {}, f"no such folder of maps: {folder}"
     there = _by_key(pictures_in(folder)[0], folder, flat=False)
     maps = {name: there.get(name.casefold(), []) for name in names}
-    maps = {name: [f for f in files if _key(f, folder) == name] or files for name, files in maps.items()}
+    maps = {name: [f for f in files if name_in(folder, f) == name] or files for name, files in maps.items()}
     maps = {name: [f for f in files if f.suffix.lower() == ".png"] or files for name, files in maps.items()}
     missing = [name for name, files in maps.items() if not files]
     double = [name for name, files in maps.items() if len(files) > 1]
@@ -294,8 +295,8 @@ def _own_words(folder: Path) -> list[str]:
     return [word for word in words if word not in _IMAGE_WORDS | _MASK_WORDS]
 
 
-def _key(file: Path, folder: Path) -> str:
-    """A file's path below the folder, without its ending."""
+def name_in(folder: Path, file: Path) -> str:
+    """What a file is called in a set: its path below the set's folder, without its ending."""
     return file.relative_to(folder).with_suffix("").as_posix()
 
 
@@ -303,7 +304,7 @@ def _by_key(files: Iterable[Path], folder: Path, *, flat: bool) -> dict[str, lis
     """Files by their path below the folder without ending (flat: by their stem), case folded."""
     keys: dict[str, list[Path]] = {}
     for file in files:
-        key = file.stem if flat else _key(file, folder)
+        key = file.stem if flat else name_in(folder, file)
         keys.setdefault(key.casefold(), []).append(file)
     return keys
 
@@ -332,9 +333,7 @@ def _match(image_folder: Path, mask_folder: Path) -> Survey:
             problems.append(f"{len(alone)} of {len(ours)} {kind} in {here} have no {partner} in {there}: {names}")
     left_out += [f"{mask_folder.name}/{name}" for name in left_masks]
     pairs = [
-        Pair(files[0].relative_to(image_folder).with_suffix("").as_posix(), files[0], masks[key][0])
-        for key, files in images.items()
-        if key in masks
+        Pair(name_in(image_folder, files[0]), files[0], masks[key][0]) for key, files in images.items() if key in masks
     ]
     return Survey(pairs=_sorted(pairs), problems=problems, left_out=left_out)
 
@@ -349,7 +348,7 @@ def _match_together(folder: Path) -> Survey:
         masks = [f for f in group if f.suffix.lower() == ".png"]
         if len(group) == 2 and len(masks) == 1:
             image = next(f for f in group if f not in masks)
-            pairs.append(Pair(image.relative_to(folder).with_suffix("").as_posix(), image, masks[0]))
+            pairs.append(Pair(name_in(folder, image), image, masks[0]))
         else:
             alone.append(group[0].relative_to(folder).as_posix())
     problems = []

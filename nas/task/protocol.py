@@ -59,7 +59,7 @@ class Protocol:
         told = [f"{key}={value}" for key, value in given.items()]
         return replace(self, name=" ".join([self.name, *told]), **given) if given else self
 
-    def told(self, usual: Protocol | None = None) -> str:
+    def describe(self, usual: Protocol | None = None) -> str:
         """One line for a table's foot. usual: a protocol of which nothing is repeated."""
         known = usual._parts() if usual else []
         return f"{self.name}: " + ", ".join(part for part in self._parts() if part not in known)

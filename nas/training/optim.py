@@ -157,7 +157,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
             group["lr"] = rate.fill_(float(group["lr"]))
 
 
-def schedule(name: str, warmup: float, milestones: tuple[float, ...] = ()) -> Callable[[float], float]:
+def schedule(name: str, warmup: float, milestones: tuple[float, ...]) -> Callable[[float], float]:
     """A function of progress in [0, 1) that gives the factor on the learning rate, in [0, 1].
 
     poly: (1 - t)^0.9 (Liu et al., ParseNet, 2015); cosine: Loshchilov and Hutter, ICLR 2017; t: after the warm-up.

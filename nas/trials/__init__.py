@@ -1,7 +1,7 @@
 """Black-box search: Optuna studies over the choices of an open genotype."""
 
 from nas.trials.records import Trial, Trials, draw_front, export_front, pareto_front, write_trials
-from nas.trials.samplers import tell_apart
+from nas.trials.samplers import choices_key
 from nas.trials.storage import anchor_storage
 from nas.trials.study import Report, Score, TrialsConfig, check_trials, comparable, run_trials
 
@@ -18,6 +18,6 @@ __all__ = [
     "export_front",
     "pareto_front",
     "run_trials",
-    "tell_apart",
+    "choices_key",
     "write_trials",
 ]

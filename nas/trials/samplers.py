@@ -26,7 +26,7 @@ __all__ = [
     "SeededSampler",
     "make_pruner",
     "make_sampler",
-    "tell_apart",
+    "choices_key",
 ]
 
 _LONGEST_WALK = 10_000  # steps; after them all that is left to try may be what is refused
@@ -37,8 +37,8 @@ _DEAR_ATTEMPTS = 2  # of gp, whose draws take long and hardly differ
 Identify: TypeAlias = Callable[[Mapping[str, Any]], Hashable]
 
 
-def tell_apart(choices: Mapping[str, Any]) -> Hashable:
-    """Of a space whose choices all differ in what they make."""
+def choices_key(choices: Mapping[str, Any]) -> Hashable:
+    """What tells genotypes apart in a space where other choices always make another one."""
     return tuple(sorted(choices.items()))
 
 
@@ -50,7 +50,7 @@ def make_sampler(
     population: int | None,
     objectives: int,
     accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
-    identify: Identify = tell_apart,
+    identify: Identify = choices_key,
 ) -> "SeededSampler":
     """The sampler of that name for parameters `space`; UserError if there is none, or not for so many objectives.
 
@@ -80,9 +80,9 @@ class SeededSampler(BaseSampler):
         space: Mapping[str, CategoricalDistribution],
         seed: int,
         make: Callable[[int], BaseSampler],
-        accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
-        identify: Identify = tell_apart,
-        attempts: int = _ATTEMPTS,
+        accept: Callable[[Mapping[str, Any]], bool],
+        identify: Identify,
+        attempts: int,
     ) -> None:
         self._fixed = {name: choices.choices[0] for name, choices in space.items() if choices.single()}
         self._refuse = lambda params: not accept({**self._fixed, **params})
@@ -167,7 +167,7 @@ class BudgetedGP(BaseSampler):
             constraints_func=(lambda one: one.system_attrs["constraints"]) if costs.size else None,
         )
         view = optuna.create_study(sampler=sampler)
-        space = _InOrder(search_space)
+        space = _Ordinal(search_space)
         for one, loss, excess in zip(done, values[:, 0].tolist(), over.tolist(), strict=True):
             view.add_trial(space.trial(one.params, value=loss, system_attrs={"constraints": excess} if excess else {}))
         for one in whole(TrialState.RUNNING):
@@ -179,8 +179,8 @@ class BudgetedGP(BaseSampler):
         raise RuntimeError(f"{param_name} is not a parameter of this study")
 
 
-class _InOrder:
-    """Choices whose candidates are numbers, as places in the order of these; others as they are."""
+class _Ordinal:
+    """Choices among numbers as ordinal parameters, places in the numbers' order; others as they are."""
 
     def __init__(self, space: Mapping[str, CategoricalDistribution]) -> None:
         self._numbers: dict[str, list[Any]] = {

@@ -123,7 +123,7 @@ def _open_journal(path: Path) -> BaseStorage:
         lock: Any = _FileLock(path)  # Optuna's base class of locks is private
         lock.acquire()
         try:
-            _mend(path)
+            _cut_off_half_a_line(path)
         finally:
             lock.release()
         return JournalStorage(_Journal(str(path), lock_obj=lock))
@@ -133,7 +133,7 @@ def _open_journal(path: Path) -> BaseStorage:
         raise UserError(f"storage {path} is not a journal of Optuna") from None
 
 
-def _mend(path: Path) -> None:
+def _cut_off_half_a_line(path: Path) -> None:
     """Cut off a last line that a power failure or a full disk left without its end: Optuna stumbles over it."""
     with open(path, "rb+") as file:
         content = file.read()

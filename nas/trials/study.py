@@ -27,7 +27,7 @@ from genotypes.errors import UserError, UserNote, check_least
 from nas.options import Config, changed_of, difference, plain
 from nas.run import Interrupted, Interrupts, progress_bar
 from nas.trials.records import REPEAT, Trials, read_trial, write_trials
-from nas.trials.samplers import PRUNERS, SAMPLERS, Identify, make_pruner, make_sampler, tell_apart
+from nas.trials.samplers import PRUNERS, SAMPLERS, Identify, choices_key, make_pruner, make_sampler
 from nas.trials.storage import STORAGE_ERRORS, Heartbeat, Watch, give_back, open_storage, reason, storage_name
 
 __all__ = ["Report", "Score", "TrialsConfig", "check_trials", "comparable", "run_trials"]
@@ -107,7 +107,7 @@ def run_trials(
     *,
     seed: int = 0,
     accept: Callable[[Mapping[str, Any]], bool] = lambda choices: True,
-    identify: Identify = tell_apart,
+    identify: Identify = choices_key,
     objectives: Sequence[str] = ("loss",),
     scored: Mapping[str, Any] = MappingProxyType({}),
     seen: Mapping[str, str] = MappingProxyType({}),

@@ -94,7 +94,9 @@ scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst. A 
 Protocols, after the first what differs from it:
 """
     + "\n".join(
-        textwrap.fill(f"  {one.told(None if one.name == 'ours' else PROTOCOLS['ours'])}", 112, subsequent_indent="    ")
+        textwrap.fill(
+            f"  {one.describe(None if one.name == 'ours' else PROTOCOLS['ours'])}", 112, subsequent_indent="    "
+        )
         for one in PROTOCOLS.values()
     ),
     first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "latency", "runtime", "device"),

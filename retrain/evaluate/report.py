@@ -73,7 +73,7 @@ def _conventions(scored: Sequence[Scored]) -> str:
 
 
 def _feet(scored: Sequence[Scored]) -> list[str]:
-    return [protocol.told() for protocol in dict.fromkeys(item.evaluation.protocol for item in scored)]
+    return [protocol.describe() for protocol in dict.fromkeys(item.evaluation.protocol for item in scored)]
 
 
 def _computed(scored: Sequence[Scored]) -> list[str]:

@@ -24,13 +24,13 @@ def narrow_blocks(
     judge: Callable[[Network, int], float],
     cost: Callable[[Genotype], float],
     *,
-    told: Callable[[Genotype, float], None] = lambda genotype, wrong: None,
+    report: Callable[[Genotype, float], None] = lambda genotype, wrong: None,
 ) -> Network:
     """The network with fewer hidden channels, or blocks, that costs at most `budget`.
 
     net: is left as it is. judge: estimates a network's norm statistics anew, and says how much is wrong with it; called
     for every step that is tried, with the number of the round: each should have photographs of its own, since what few
-    have chosen is good for those alone. told: of the network of each round, from the first, and what was wrong.
+    have chosen is good for those alone. report: of the network of each round, from the first, and what was wrong.
 
     Raises UserError for a backbone without blocks that can be narrowed, and a budget that the narrowest network breaks.
     """
@@ -51,7 +51,7 @@ def narrow_blocks(
     excess = cost(left.genotype) - budget
     while (over := (spent := cost(left.genotype)) - budget) > 0:
         wrong = judge(left, turn)
-        told(left.genotype, wrong)
+        report(left.genotype, wrong)
         backbone = left.genotype.backbone
         assert backbone
         steps = []
@@ -72,7 +72,7 @@ def narrow_blocks(
                 break
             taken, saved = further, more
         left, turn = Member(whole, narrower(backbone, taken)).copy(), turn + 1
-    told(left.genotype, judge(left, turn))
+    report(left.genotype, judge(left, turn))
     return left
 
 

@@ -127,11 +127,11 @@ def _narrow(net: Network, cfg: PruneConfig, photographs: _Photographs) -> Networ
             bar.set_postfix_str(f"{tried} tried")
             return change(network, turn)
 
-        def told(genotype: Genotype, changed: float) -> None:
+        def report(genotype: Genotype, changed: float) -> None:
             bar.set_postfix_str(f"{tried} tried, maps changed by {changed:.4f}")
             bar.update(min(over, total - _spent(genotype, cfg)) - bar.n)
 
-        small = narrow_blocks(net, cfg.budget, judge, lambda genotype: _spent(genotype, cfg), told=told)
+        small = narrow_blocks(net, cfg.budget, judge, lambda genotype: _spent(genotype, cfg), report=report)
     name, why = f"{net.genotype.name}_narrow", f"{net.genotype.name} within {cfg.budget:,.10g} {cfg.cost}."
     small.genotype = small.genotype.replace(name=name, description=why)
     return small

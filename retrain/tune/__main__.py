@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = RunFolder.open(cfg.out, "tune", to_yaml(cfg), resume=going_on)
     run.agree({"set of photographs": opened.photos[min(opened.photos)].fingerprint, **opened.contents})
     run.write_text("config.yaml", to_yaml(cfg))
-    trials = tune(cfg, run, opened=opened)
+    trials = tune(cfg, run, opened)
     run.write_text("table.md", markdown(trials, opened.space) + "\n")
     best = trials.best
     if math.isinf(best.values[0]):

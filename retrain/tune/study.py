@@ -44,11 +44,11 @@ class TuneSetup:
     contents: Mapping[str, str]
 
 
-def open_tuning(cfg: TuneConfig, began: str | None = None) -> TuneSetup:
+def open_tuning(cfg: TuneConfig, began: str | None) -> TuneSetup:
     """All that a study needs, opened and checked; nothing is written, but a storage's tables.
 
-    began: the folder where it did. Raises UserError for whatever cannot be used: in a trial it would end the study, and
-    each time that it is gone on with.
+    began: the folder where it did, if it is gone on with. Raises UserError for whatever cannot be used: in a trial it
+    would end the study, and each time that it is gone on with.
     """
     space = candidates(cfg.search, cfg.recipe)
     trials = replace(cfg.trials, storage=anchor_storage(cfg.trials.storage, began))
@@ -131,14 +131,12 @@ def _error(call: Callable[[], object]) -> str:
     return ""
 
 
-def tune(cfg: TuneConfig, run: RunFolder | None = None, *, opened: TuneSetup | None = None) -> Trials:
+def tune(cfg: TuneConfig, run: RunFolder, opened: TuneSetup) -> Trials:
     """Work on the study until it has its number of trials; all of them, smaller values being better.
 
-    Settings that are no recipe together are not tried. run: its folder; None: nothing is written. opened: where the
-    caller has opened it already. Raises Interrupted once a stop was asked for: the same call goes on. UserError for
-    whatever cannot be used.
+    Settings that are no recipe together are not tried. run: its folder; opened: what `open_tuning` gave. Raises
+    Interrupted once a stop was asked for: the same call goes on.
     """
-    opened = opened or open_tuning(cfg, run.began.get("folder") if run else None)
     genotype, photos = opened.genotype, opened.photos
     some = next(iter(photos.values()))
     left_out = ("genotype", "search", "data", "limit", "cache", "trials", "workers", "device", "out")
@@ -153,9 +151,9 @@ def tune(cfg: TuneConfig, run: RunFolder | None = None, *, opened: TuneSetup | N
         accept=opened.accept,
         objectives=(_OBJECTIVES[cfg.objective][0],),
         scored=scored,
-        folder=run.path if run else None,
-        seen={"set of photographs": cfg.told_apart(some)} | dict(opened.contents),
-        to_continue=f"python -m retrain.tune --out {quoted(run.path)}" if run else "the same call",
+        folder=run.path,
+        seen={"set of photographs": cfg.identity_of(some)} | dict(opened.contents),
+        to_continue=f"python -m retrain.tune --out {quoted(run.path)}",
     )
 
 

@@ -16,7 +16,7 @@ import genotypes
 from genotypes import UserError
 from nas.command import run_command
 from nas.guard import GuardConfig
-from nas.network.member import lend_state
+from nas.network.member import under_supernet_keys
 from nas.options import changed_of, plain
 from nas.run import Interrupted, RunFolder, load_checkpoint
 from nas.search import open_search, open_space, search
@@ -223,7 +223,7 @@ def test_a_trained_network_lends_its_weights_to_the_operations_it_chose():
     space = open_space(config())
     choices = dict.fromkeys(space.open_edges(), "conv_3x3")
     decided = {"cells.fuse8.edges.p_n1.op.1.weight": torch.ones(1), "backbone.x": torch.zeros(1)}
-    lent = lend_state(space.decide(choices), decided)
+    lent = under_supernet_keys(space.decide(choices), decided)
     assert set(lent) == {*decided, "cells.fuse8.edges.p_n1.ops.conv_3x3.op.1.weight"}
 
 

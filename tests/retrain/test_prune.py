@@ -174,7 +174,7 @@ def test_blocks_that_matter_least_are_narrowed_first_until_the_budget_is_kept():
     net, rounds = _net(SMALL), []
     before = {key: value.clone() for key, value in net.state_dict().items()}
     budget = _macs(SMALL) - 120_000
-    small = narrow_blocks(net, budget, _judge({3: 0.0}), _macs, told=lambda genotype, _: rounds.append(genotype))
+    small = narrow_blocks(net, budget, _judge({3: 0.0}), _macs, report=lambda genotype, _: rounds.append(genotype))
     assert _macs(small.genotype) <= budget < _macs(rounds[-2]) and rounds[0].backbone.hidden == HIDDEN
     changed = {block for block, width in enumerate(small.genotype.backbone.hidden) if width != HIDDEN[block]}
     assert changed == {3} and len(rounds) > 2

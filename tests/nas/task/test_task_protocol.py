@@ -95,8 +95,8 @@ def test_presets_are_named_and_changed_by_name() -> None:
     assert get_protocol("ours") == Protocol()
     changed = get_protocol("minet", cut=">127", rounding=None, upsize="probabilities")
     assert changed.name == "minet cut=>127" and changed.cut == ">127" and changed.rounding == "truncate"
-    assert len({protocol.told() for protocol in PROTOCOLS.values()}) == 5
-    assert PROTOCOLS["toolbox"].told(Protocol()) == "toolbox: masks cut at >= 0.1"
+    assert len({protocol.describe() for protocol in PROTOCOLS.values()}) == 5
+    assert PROTOCOLS["toolbox"].describe(Protocol()) == "toolbox: masks cut at >= 0.1"
     with pytest.raises(UserError, match="there are ours, minet"):
         get_protocol("none")
     with pytest.raises(UserError, match="cut must be one of"):
