@@ -174,23 +174,13 @@ def run_trials(
                     study.enqueue_trial(dict(choices))
             _check_seen(study, dict(seen), called)
             with Interrupts(until=until) as caught:
-                worker = _Worker(
-                    study=study,
-                    storage=storage,
-                    parameters=parameters,
-                    score=score,
-                    identify=identify,
-                    cfg=cfg,
-                    objectives=objectives,
-                    folder=folder,
-                    interrupts=caught,
-                )
+                worker = _Worker(study, storage, parameters, score, identify, cfg, objectives, folder, caught)
                 return worker.run(to_continue)
         except STORAGE_ERRORS as error:
             raise UserError(f"storage {shown}: {reason(error)}; once it is back, the same command goes on") from error
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Worker:
     """This process's part of a study."""
 
