@@ -5,34 +5,34 @@ leave channels whose weights have decayed to 1e-40: on a Xeon they took three qu
 (docs/performance.md).
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import numpy as np
-import torch
 
 __all__ = ["flush_subnormals", "flushed", "keep_flushing"]
 
 
 def flushed() -> bool:
     """Whether subnormal numbers count as zero in this thread."""
-    return 5e-324 * float(1) == 0
+    return sys.float_info.min / 2 == 0  # no literal: where it is zero, this code would not equal itself
 
 
 @contextmanager
 def flush_subnormals() -> Iterator[None]:
     """Let subnormal numbers count as zero where the processor can: in this thread until the end, in those it starts.
 
-    Threads that torch has started before stay as they are.
+    Threads that torch has started before stay as they are. Without torch nothing is computed, and nothing is set.
     """
+    if "torch" not in sys.modules:
+        yield
+        return
+    import numpy as np
+
     for kind in (np.float16, np.float32, np.float64):
         np.finfo(kind)  # numpy looks for the smallest subnormal once, and warns where there is none
-    before = flushed()
-    torch.set_flush_denormal(True)
-    try:
+    with keep_flushing():
+        _flush(True)
         yield
-    finally:
-        torch.set_flush_denormal(before)
 
 
 @contextmanager
@@ -42,4 +42,10 @@ def keep_flushing() -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_flush_denormal(before)
+        _flush(before)
+
+
+def _flush(on: bool) -> None:
+    import torch  # here: commands that compute nothing do not load it
+
+    torch.set_flush_denormal(on)

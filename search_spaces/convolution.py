@@ -19,8 +19,8 @@ class Conv2d(nn.Conv2d):
             wrong = self.dilation != (1, 1) and weight.shape[1] % 16 != 0
             slow = weight.shape[1] == 1 and (self.stride != (1, 1) or max(weight.shape[2:]) > 3)
             if wrong or slow:
+                half = torch.get_autocast_dtype("cpu")  # rounded as any convolution's are
+                bias = None if bias is None else bias.to(half).float()
                 with torch.autocast("cpu", enabled=False):
-                    bias = None if bias is None else bias.float()
-                    exact = super()._conv_forward(input.float(), weight.float(), bias)
-                return exact.to(torch.get_autocast_dtype("cpu"))  # as any convolution
+                    return super()._conv_forward(input.to(half).float(), weight.to(half).float(), bias).to(half)
         return super()._conv_forward(input, weight, bias)
