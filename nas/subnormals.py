@@ -1,6 +1,6 @@
 """Numbers below the smallest normal float (1.2e-38) count as zero while we compute.
 
-Many processors take about a hundred cycles more for a subnormal number. CSNet's learnt widths (ECCV 2020, section 3.3)
+Many processors take far longer for a subnormal number. CSNet's learnt widths (ECCV 2020, section 3.3)
 leave channels whose weights have decayed to 1e-40: on a Xeon they took three quarters of a picture's time
 (docs/performance.md).
 """

@@ -11,7 +11,7 @@ class Conv2d(nn.Conv2d):
 
     Dilated ones of other than 16, 32, ... channels: the gradient of the weight is memory that nobody wrote, or the
     process ends, where maps are wider than 28; CSNet was NaN from the second step on. Depthwise ones with a stride, or
-    larger than 3 x 3: their gradients take four to ten times as long as in float32 (docs/performance.md).
+    larger than 3 x 3: with their gradients they take four to seven times as long as in float32 (docs/performance.md).
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -115,7 +115,7 @@ class PReLU(nn.PReLU):
     """`nn.PReLU`, faster on a CPU: docs/performance.md.
 
     Its gradient takes a third of the time, with the same bits. Under autocast it computes in its slopes' float32:
-    torch's own, in bf16 and channels last, takes eight times as long as in float32.
+    torch's own, in bf16 and channels last, takes seven times as long as in float32.
     """
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

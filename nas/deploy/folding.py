@@ -3,7 +3,7 @@
 A norm in evaluation mode is a scale and a shift for each channel. It joins the convolution before it (Jacob et al.,
 CVPR 2018, section 3.2), and reaches further back through what commutes with it: sums, concatenation along the channels,
 and resizing and averaging, whose weights sum to 1. Tensors are computed in 64-bit floats and rounded once. What has all
-but vanished in them is zero: subnormal numbers cost many processors about a hundred cycles each (`nas.subnormals`).
+but vanished in them is zero: many processors take far longer for subnormal numbers (`nas.subnormals`).
 """
 
 from itertools import count

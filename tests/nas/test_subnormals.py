@@ -1,5 +1,7 @@
 """Subnormal numbers count as zero in commands, in predictions and in what is deployed; a caller's own settings stay."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 import genotypes
 import nas
 from nas.command import run_command
-from nas.deploy import deploy
+from nas.deploy import deploy, onnx_model, open_model, program
 from nas.subnormals import flush_subnormals, flushed
 from retrain.predictor import Predictor
 
@@ -77,11 +79,11 @@ def test_a_prediction_leaves_the_callers_settings(vanishing):
     assert seen == [True] and not flushed()
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_a_runtime_that_is_opened_leaves_them_too(vanishing, runtime):
-    pytest.importorskip(runtime)
-    if runtime == "onnxruntime":
-        pytest.importorskip("onnxscript")
-    with flush_subnormals():
-        Predictor(vanishing, size=64, runtime=runtime).probabilities(torch.rand(1, 3, 64, 64))
-        assert flushed()
+def test_a_file_that_is_opened_leaves_them_too(vanishing):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model = onnx_model(program(deploy(vanishing, size=(64, 64)), (64, 64)))
+    for before in (True, False):
+        with flush_subnormals() if before else nullcontext():
+            open_model(model, "onnxruntime")
+            assert flushed() == before
