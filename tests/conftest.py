@@ -8,17 +8,20 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.torch_version import TorchVersion
 
 import nas.report
+import nas.search.pictures
 from nas.cost.clock import OtherPrograms
 from nas.deploy.capture import OLDEST
 from nas.run import quiet
 
 _BUSY = OtherPrograms.busy
 _WRITE_REPORT = nas.report.write_report
+_RENDER_CELLS = nas.search.pictures.render_png
 SHARED = Path(os.environ.get("SOD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -48,9 +51,10 @@ def real_busy():
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_pages():
-    """The page of a run takes a second or two: tests of other things do not wait for it."""
+    """The page of a run takes a second or two, TensorBoard's cells half of one: tests of other things do not wait."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nas.report, "write_report", lambda path: Path(path) / "report.html")
+        patch.setattr(nas.search.pictures, "render_png", lambda *args, **kwargs: np.zeros((8, 8, 3), np.uint8))
         yield
 
 
@@ -59,6 +63,7 @@ def pages_made():
     """Runs of this module's tests make their pages, as they do outside of tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nas.report, "write_report", _WRITE_REPORT)
+        patch.setattr(nas.search.pictures, "render_png", _RENDER_CELLS)
         yield
 
 

@@ -1,12 +1,19 @@
 """A search of seconds, for the tests."""
 
 import csv
+from pathlib import Path
 
+from nas.guard import GuardConfig
 from nas.options import from_dict, to_dict
 from nas.run import RunFolder
 from nas.search import SearchConfig, SearchResult, search
 
-SPACE = {"channels": 8, "operations": ("none", "skip_connect", "conv_3x3", "channel_attention")}
+FUSION = {
+    "name": "fusion_cells",
+    "channels": 8,
+    "operations": ("none", "skip_connect", "conv_3x3", "channel_attention"),
+}
+SPACE = str(Path(__file__).with_name("small_space.yaml"))  # two cells with eight open edges, 8 channels
 SMALL = {
     "data": "synthetic:60",
     "size": 32,
@@ -17,17 +24,20 @@ SMALL = {
     "rivals": 2,
     "worth_seconds": 0,
 }
+MEASURED = GuardConfig(iterations=2, images=2, ratio=1e-9)  # and never a reason to stop
 
 
 def config(*, strategy="darts", options=None, space=None, **changes) -> SearchConfig:
-    """A small search; options: of the strategy; space: a file in place of a small fusion_cells."""
-    owners = {"strategy": {"name": strategy, **(options or {})}, "space": space or {"name": "fusion_cells", **SPACE}}
-    return from_dict(SearchConfig(), to_dict(SearchConfig(**SMALL | changes)) | owners)
+    """A small search; options: of the strategy; space: another than `SPACE`."""
+    owners = {"strategy": {"name": strategy, **(options or {})}, "space": space or SPACE}
+    return from_dict(SearchConfig(), to_dict(SearchConfig(**{**SMALL, "guard": MEASURED} | changes)) | owners)
 
 
 def words() -> list[str]:
     """The same as options of the command."""
-    return [f"--{key}={list(value) if isinstance(value, tuple) else value}" for key, value in (SPACE | SMALL).items()]
+    guard = {f"guard.{name}": getattr(MEASURED, name) for name in ("iterations", "images", "ratio")}
+    told = SMALL | {"space": SPACE} | guard
+    return [f"--{key}={list(value) if isinstance(value, tuple) else value}" for key, value in told.items()]
 
 
 def run_search(path, cfg, resume=False) -> SearchResult:
