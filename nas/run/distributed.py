@@ -15,11 +15,14 @@ is one process, and everything here is the identity.
 """
 
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar, cast
 
 import torch
@@ -61,6 +64,7 @@ def joined() -> Iterator[None]:
 
     A mistake, or the loss of a process, is told once, and ends all.
     """
+    signal.signal(signal.SIGTERM, _end_soon)
     store, rank, world = next(iter(dist.rendezvous("env://")))
     gpu = torch.cuda.is_available() and _local_rank() < torch.cuda.device_count()
     if gpu:
@@ -140,6 +144,14 @@ def _local_rank() -> int:
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _end_soon(signum: int, frame: FrameType | None) -> None:
+    """torchrun ends the others as soon as one has died: they have a second to tell what the loss means."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
 
 
 def _first_to_tell(store: "dist.Store") -> bool:

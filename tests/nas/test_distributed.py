@@ -111,6 +111,28 @@ def test_a_killed_process_ends_all_with_one_message(tmp_path):
     assert "trained" not in printed
 
 
+ASKED_TO_END = """
+import os, signal
+from nas.command import run_command
+from nas.run.distributed import joined
+
+def main(words):
+    with joined():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("Connection closed by peer")
+
+raise SystemExit(run_command(main, []))
+"""
+
+
+def test_a_lost_process_is_told_though_torchrun_asks_to_end():
+    """It does so at once; whichever came first, the error or the signal, decided what was told."""
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    command = [sys.executable, "-c", ASKED_TO_END]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | alone, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 2 and "error: one of the 1 processes has ended" in done.stderr, done
+
+
 def test_a_batch_that_gives_no_equal_parts_is_refused_once(tmp_path):
     out = tmp_path / "run"
     code, _, errors = ended(torchrun(*TRAIN, "--recipe.batch_size", "5", "--out", str(out)))
