@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
 from PIL import Image
 
 import genotypes
@@ -30,6 +31,12 @@ TINY = ("--data", "synthetic:24", "--recipe.size", "32", "--recipe.batch_size", 
 
 def compare(*words: object) -> int:
     return run_command(main, [*(str(word) for word in words), "--workers", "0"])
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Six figures a comparison take three quarters of the time of a tiny one: the files stay empty."""
+    monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)
 
 
 def without(text: str, *options: str) -> str:
@@ -102,6 +109,7 @@ def test_two_genotypes_and_again(tmp_path, space_file, small_file, monkeypatch, 
     assert (out / "config.yaml").read_text() == config
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_unfinished_training_goes_on(tmp_path, small_file, monkeypatch) -> None:
     out = tmp_path / "out"
     words = ("--genotypes", small_file, "--seeds", "0", "1", *TINY, "--evaluate_every", "1", "--out", out)
@@ -114,6 +122,7 @@ def test_an_unfinished_training_goes_on(tmp_path, small_file, monkeypatch) -> No
     assert scores == [line.split(",")[7:] for line in whole.splitlines()]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_changed_photographs_are_refused(tmp_path, small_file, pictures, capsys) -> None:
     """A seed more was trained on the new ones, and its row stood beside those of the old."""
     words = ("--genotypes", small_file, *TINY, "--data", pictures, "--no_latency", "--out", tmp_path / "out")
@@ -125,6 +134,7 @@ def test_changed_photographs_are_refused(tmp_path, small_file, pictures, capsys)
     assert (tmp_path / "out/config.yaml").read_text() == before and compare(*words) == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_changed_test_set_is_refused(tmp_path, small_file, pictures, capsys) -> None:
     """Seeds that were scored on other photographs of the same names stood in one table."""
     words = ("--genotypes", small_file, *TINY, "--test", f"T={pictures}", "--no_latency", "--out", tmp_path / "out")
@@ -135,6 +145,7 @@ def test_a_changed_test_set_is_refused(tmp_path, small_file, pictures, capsys) -
     assert compare(*words) == 0  # nothing is left to train
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("option", ["init", "backbone_weights"])
 def test_weights_of_another_content_are_refused(option, tmp_path, small_file, trained, capsys) -> None:
     """A seed more started from the new ones."""
@@ -152,6 +163,7 @@ def test_weights_of_another_content_are_refused(option, tmp_path, small_file, tr
     assert compare(*words) == 0  # nothing is left to train
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_teacher_teaches_every_network(tmp_path, small_file, trained, capsys) -> None:
     out, weights = tmp_path / "out", trained / "weights.safetensors"
     words = ("--genotypes", f"a={small_file}", f"b={small_file}", *TINY, "--no_latency", "--out")
@@ -176,6 +188,7 @@ def test_a_teacher_teaches_every_network(tmp_path, small_file, trained, capsys) 
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_changed_genotype_of_the_same_name_is_refused(tmp_path, small_file, capsys) -> None:
     out, path = tmp_path / "out", tmp_path / "mine.yaml"
     path.write_bytes(small_file.read_bytes())
@@ -185,6 +198,7 @@ def test_a_changed_genotype_of_the_same_name_is_refused(tmp_path, small_file, ca
     assert "holds another genotype than mine is now" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_trainings_see_the_same_batches(tmp_path, space_file, monkeypatch) -> None:
     from nas.task import Batches
 
@@ -320,6 +334,7 @@ def csnet() -> genotypes.Genotype:
     return genotypes.load("csnet_l_x1")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_start_weights_and_a_spreadsheet(tmp_path, trained, small_file) -> None:
     from openpyxl import load_workbook
 
@@ -345,6 +360,7 @@ def test_start_weights_and_a_spreadsheet(tmp_path, trained, small_file) -> None:
     assert [row[0].value for row in sheet] == ["label", "again", "anew"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_table_json_is_json(tmp_path, small_file) -> None:
     out = tmp_path / "out"
     assert compare("--genotypes", small_file, *TINY, "--out", out, "--test", "t=synthetic:2") == 0
