@@ -31,6 +31,7 @@ __all__ = [
     "COLOURS",
     "Dots",
     "CostPoint",
+    "Trace",
     "bars",
     "dots",
     "heat_map",
@@ -43,6 +44,7 @@ __all__ = [
     "shares",
     "to_pixels",
     "to_svg",
+    "traces",
     "trade_off",
 ]
 
@@ -60,6 +62,17 @@ class Dots:
     label: str
     values: Sequence[float]
     grey: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """A curve of `traces`. colour, dash: numbers, of curves that belong together the same."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: int = 0
+    dash: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +96,25 @@ def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], *, title: s
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))  # steps and trials are counted
     if len(series) > 1:
         _legend(axes)
+    return figure
+
+
+def traces(
+    rows: Sequence[Trace],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    xlim: tuple[float, float],
+    panel: Axes | None = None,
+) -> Figure:
+    """Curves of many points, each with its own x; y goes from 0 to 1."""
+    figure, axes = _figure(4.6, 3.4, panel)
+    for row in rows:
+        look = {"color": COLOURS[row.colour % len(COLOURS)], "linestyle": _DASHES[row.dash % len(_DASHES)]}
+        axes.plot(row.x, row.y, label=row.label, linewidth=1.7, **look)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=(0, 1))
+    _legend(axes)
     return figure
 
 

@@ -89,8 +89,9 @@ COMMAND = Command(
   python -m retrain.evaluate --weights ours=a.safetensors fpn=b.safetensors --data ECSSD=ECSSD PASCAL=PASCAL-S -o report
   python -m retrain.evaluate --weights a.safetensors --saliency U2Net=maps/u2net --data ECSSD=ECSSD --protocol csnet""",
     notes="""
-With -o: table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv and curves.png, .pdf, .csv; with --xlsx
-scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst. A folder of something else is refused.
+With -o: report.html, table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv, curves.png, .pdf and
+.csv; with --xlsx scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst, which the page then
+shows. A folder of something else is refused.
 Protocols, after the first what differs from it:
 """
     + "\n".join(
@@ -143,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     finally:
         print(shown(scored, options.out))
     if options.out is not None:
-        print(f"saved   {options.out / 'table.md'} (table.tex, scores.csv, images.csv, curves.png, ... beside it)")
+        print(f"saved   {options.out / 'report.html'} (table.md, table.tex, scores.csv, images.csv, ... beside it)")
 
 
 def _check_kept(saliency: Mapping[str, Path], replaced: Path) -> None:

@@ -1,4 +1,4 @@
-"""Scores as a table, as files, as curves, and the worst and best photographs as pictures."""
+"""Scores as a table, as files, as curves, as a page, and the worst and best photographs as pictures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,15 @@ from retrain.tables import cell, latex_table, markdown_table, write_spreadsheet
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from nas.report.parts import Table
+
 __all__ = ["REPORT_FILES", "latex", "markdown", "shown", "write_report"]
 
 REPORT_FILES = (
-    "scores.csv", "scores.json", "table.md", "table.tex", "images.csv", "worst.csv", "curves.csv", "curves.png",
-    "curves.pdf", "scores.xlsx", "pictures", "maps",
+    "report.html", "scores.csv", "scores.json", "table.md", "table.tex", "images.csv", "worst.csv", "curves.csv",
+    "curves.png", "curves.pdf", "scores.xlsx", "pictures", "maps",
 )  # fmt: skip
 _METRICS = [f.name for f in fields(Scores) if f.name != "count"]
-_STYLES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))
 # What is printed: a score of each kind. The files have all.
 _SHOWN = {
     "maxF": "maxF: F (beta² 0.3) of precision and recall averaged over the set, at the best threshold.",
@@ -93,16 +95,12 @@ def markdown(scored: Sequence[Scored]) -> str:
     return "\n".join([table, "", _conventions(scored), "", *(f"- {foot}" for foot in _feet(scored)), ""])
 
 
-def shown(scored: Sequence[Scored], folder: Path | None = None) -> str:
-    """What a terminal shows: columns below one another, a score of each kind, and where the other scores are.
-
-    folder: of the report, if there is one.
-    """
+def _short_table(scored: Sequence[Scored]) -> tuple[list[str], list[list[str]], list[str]]:
+    """The head and the rows of what is read at a glance, and the metrics in it: a score of each kind."""
     computed = _computed(scored)
     metrics = [metric for metric in _SHOWN if metric in computed]
     several = len({item.evaluation.protocol for item in scored}) > 1
     columns = [column for column in _columns(scored) if several or column != "protocol"]
-    head = [*columns, "images", *metrics]
     rows = [
         [
             *_cells(item, columns),
@@ -111,15 +109,68 @@ def shown(scored: Sequence[Scored], folder: Path | None = None) -> str:
         ]
         for item in scored
     ]
+    return [*columns, "images", *metrics], rows, metrics
+
+
+def shown(scored: Sequence[Scored], folder: Path | None = None) -> str:
+    """What a terminal shows: columns below one another, a score of each kind, and where the other scores are.
+
+    folder: of the report, if there is one.
+    """
+    head, rows, metrics = _short_table(scored)
     words = {"network", "protocol", "set"}
     table = aligned([head, *rows], right=[i for i, name in enumerate(head) if name not in words])
-    told = " ".join(_SHOWN[metric] for metric in metrics) + _TIMES * ("ms" in columns)
-    more = [metric for metric in computed if metric not in metrics]
+    told = " ".join(_SHOWN[metric] for metric in metrics) + _TIMES * ("ms" in head)
+    more = [metric for metric in _computed(scored) if metric not in metrics]
     if more:
         where = f"in {folder / 'table.md'}." if folder else "-o DIR keeps them."
         told += f" Also computed: {', '.join(more)}: {where}"
     feet = [textwrap.fill(f"- {foot}", 110, subsequent_indent="  ") for foot in _feet(scored)]
     return "\n".join([table, "", textwrap.fill(told, 110, break_long_words=False), *feet, ""])
+
+
+def _page(scored: Sequence[Scored], folder: Path, worst: int) -> str:
+    """report.html: the table, the curves, the worst photographs, and pictures/ where it is there."""
+    from nas.report.parts import Page, Section, Table, Text, charts, photograph, render
+
+    head, rows, metrics = _short_table(scored)
+    about = [
+        *(Text(foot, muted=True) for foot in _feet(scored)),
+        Text("table.md and scores.csv, beside this page, have every metric; images.csv those of each photograph."),
+    ]
+    shown = dict.fromkeys((item.label, item.evaluation.name) for item in scored)
+    files = {where: folder / "pictures" / file_name(where[0]) / f"{file_name(where[1])}.png" for where in shown}
+    pictures = [
+        photograph(path, f"{label} on {name}: the best photographs, masks and maps; below, the worst")
+        for (label, name), path in files.items()
+        if path.is_file()
+    ]
+    caption = " ".join(_SHOWN[metric] for metric in metrics) + _TIMES * ("ms" in head)
+    sections = [
+        Section("scores", "Scores", [Table(head, rows, caption), *about]),
+        Section("curves", "Curves", [charts("curves", [draw() for draw in _curve_charts(scored)])]),
+        Section("worst", "The worst photographs", [_worst_table(scored, worst)]),
+        *([Section("pictures", "The best and the worst", pictures)] if pictures else []),
+    ]
+    title = "Scores: " + ", ".join(dict.fromkeys(item.label for item in scored))
+    return render(Page(title=title, state="complete", complete=True, sections=sections))
+
+
+def _worst_table(scored: Sequence[Scored], worst: int) -> Table:
+    """The images of largest error of each network and set, under the first protocol."""
+    from nas.report.parts import Table, number
+
+    images = [image for item in scored for image in item.evaluation.per_image]
+    metrics = [
+        name for name in ("MAE_raw", "maxF", "wF", "Sm") if any(getattr(i, name) == getattr(i, name) for i in images)
+    ]
+    rows = [
+        [item.label, item.evaluation.name, image.name, *(number(getattr(image, metric)) for metric in metrics)]
+        for item in scored
+        if item.evaluation.protocol == scored[0].evaluation.protocol
+        for image in item.evaluation.worst(worst)
+    ]
+    return Table(["network", "set", "photograph", *metrics], rows)
 
 
 def latex(scored: Sequence[Scored]) -> str:
@@ -189,7 +240,7 @@ def write_report(
     maps: Path | None = None,
     spreadsheet: bool = False,
 ) -> None:
-    """Tables (Markdown, LaTeX, CSV, JSON), each image's scores, and the curves as PNG, PDF and CSV.
+    """Tables (Markdown, LaTeX, CSV, JSON), each image's scores, the curves as PNG, PDF and CSV, and a page of it all.
 
     sets, maps: the sets by name, and the folder of maps that `score` wrote; with both, the worst and the best
     photographs of each network and set, under the first protocol, as pictures/LABEL/SET.png.
@@ -215,7 +266,7 @@ def write_report(
     texts = {"scores.json": json.dumps(document, indent=1), "table.md": markdown(scored), "table.tex": latex(scored)}
     sheets = {"scores": _score_rows(scored), "images": _image_rows(scored, lambda item: item.evaluation.per_image)}
     worst_rows = _image_rows(scored, lambda item: item.evaluation.worst(worst))
-    from nas.visualize.charts import save_figure  # matplotlib
+    from nas.visualize.charts import panels, save_figure  # matplotlib
 
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -225,47 +276,44 @@ def write_report(
         write_spreadsheet(folder / "scores.xlsx", sheets)
     else:
         (folder / "scores.xlsx").unlink(missing_ok=True)
-    figure = _curves(scored)
+    charts = _curve_charts(scored)
+    figure, places = panels(len(charts) // 2, 2, width=5.5, height=4.2)
+    for draw, panel in zip(charts, places, strict=True):
+        draw(panel=panel)
     save_figure(figure, folder / "curves.png", dpi=130)
     save_figure(figure, folder / "curves.pdf")
     if sets and maps:
         _write_pictures(scored, folder / "pictures", sets, maps, min(worst, 8))
+    write_text(folder / "report.html", _page(scored, folder, worst))
 
 
 def _thresholds(count: int) -> list[float]:
     return np.linspace(255, 0, count).tolist()
 
 
-def _curves(scored: Sequence[Scored]) -> Figure:
-    """Precision over recall, and F over the threshold; a row of two panels for each set."""
-    from nas.visualize.charts import COLOURS, panels
+def _curve_charts(scored: Sequence[Scored]) -> list[Callable[..., Figure]]:
+    """Precision over recall, then F over the threshold, for each set; to be drawn as those of a comparison's page."""
+    from nas.visualize.charts import Trace, traces
 
-    sets = list(dict.fromkeys(item.evaluation.name for item in scored))
     protocols = list(dict.fromkeys(item.evaluation.protocol for item in scored))
     labels = list(dict.fromkeys(item.label for item in scored))
-    figure, places = panels(len(sets), 2, width=5.5, height=4.2)
-    for axes, name in zip(zip(places[::2], places[1::2], strict=True), sets, strict=True):
+    found: list[Callable[..., Figure]] = []
+    for name in dict.fromkeys(item.evaluation.name for item in scored):
+        precision, f = [], []
         for item in (item for item in scored if item.evaluation.name == name):
             protocol, curves = item.evaluation.protocol, item.evaluation.curves
             label = item.label if len(protocols) == 1 else f"{item.label} ({protocol.name})"
-            colour = COLOURS[labels.index(item.label) % len(COLOURS)]
-            # A style each where there is one protocol, so that colours are not needed; else a style each protocol.
-            number = labels.index(item.label) if len(protocols) == 1 else protocols.index(protocol)
-            style = _STYLES[number % len(_STYLES)]
-            raw = protocol.maps == "raw"
-            precision, recall = (curves.precision_raw, curves.recall_raw) if raw else (curves.precision, curves.recall)
-            f = curves.F_raw if raw else curves.F
-            axes[0].plot(recall, precision, label=label, color=colour, linestyle=style, linewidth=1.8)
-            text = f"{label}: maxF{'_raw' * raw} {f.max():.3f}"
-            axes[1].plot(_thresholds(len(f)), f, label=text, color=colour, linestyle=style, linewidth=1.8)
-        axes[0].set(
-            title=f"{name}: precision and recall", xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1)
-        )
-        axes[1].set(title=f"{name}: F (beta² 0.3)", xlabel="threshold (of 255)", ylabel="F", xlim=(0, 255), ylim=(0, 1))
-        for axis in axes:
-            axis.grid(color="0.92")
-            axis.legend(loc="lower left" if axis is axes[0] else "lower center", fontsize="small")
-    return figure
+            number = labels.index(item.label)
+            look = {"colour": number, "dash": number if len(protocols) == 1 else protocols.index(protocol)}
+            raw = "_raw" * (protocol.maps == "raw")
+            x, y, F = (getattr(curves, key + raw) for key in ("recall", "precision", "F"))
+            precision.append(Trace(label=label, x=x, y=y, **look))
+            f.append(Trace(label=f"{label}: maxF{raw} {F.max():.3f}", x=_thresholds(len(F)), y=F, **look))
+        title = f"{name}: precision and recall"
+        found.append(partial(traces, precision, title=title, xlabel="recall", ylabel="precision", xlim=(0, 1)))
+        title = f"{name}: F (beta² 0.3)"
+        found.append(partial(traces, f, title=title, xlabel="threshold (of 255)", ylabel="F", xlim=(0, 255)))
+    return found
 
 
 def _write_pictures(

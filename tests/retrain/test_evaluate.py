@@ -6,6 +6,7 @@ import os
 import re
 import sys
 
+import chromium
 import numpy as np
 import pytest
 import torch
@@ -66,6 +67,28 @@ def test_a_report_agrees_with_its_maps(trained, pictures, tmp_path, capsys) -> N
     book = load_workbook(report / "scores.xlsx")
     assert book["scores"]["A2"].value == "net" and len(list(book["images"].rows)) == 5
     assert document["maxF"] == float(row["maxF"]) and document["count"] == 4 and document["size"] == [32, 32]
+
+
+def test_the_page_of_a_report(trained, pictures, tmp_path) -> None:
+    weights, page = trained / "weights.safetensors", tmp_path / "report/report.html"
+    words = ("--weights", f"a<b={weights}", f"c={weights}", "--data", f"mine={pictures}", "--worst", 3)
+    words = (*words, "--protocol", "ours", "minet", "-o", page.parent)
+    assert evaluate(*words, "--quick_scores") == 0
+    html = page.read_text()
+    assert "a&lt;b" in html and "<h1>Scores: a&lt;b, c" in html and 'src="data:image/png' not in html
+    rows = html.split('id="worst"')[1].count("<tr>")
+    assert rows == 1 + 2 * 3 and ">Sm<" not in html  # of the first protocol alone; quick scores have no Sm
+    assert evaluate(*words, "--maps") == 0
+    html = page.read_text()
+    assert html.count('src="data:image/png') == 2 and ">Sm<" in html
+    if chromium.PROGRAM is None:
+        pytest.skip("the rest needs Chromium")
+    with chromium.Chromium() as browser:
+        for width in (1280, 390):
+            browser.open(page, width=width, dark=width == 390)
+            assert browser.run("document.documentElement.scrollWidth") <= width
+            assert browser.run(chromium.CUT_OFF) == [] and min(browser.run(chromium.CONTRAST)) >= 4.5
+            assert browser.messages == []
 
 
 def test_a_report_is_written_before_it_is_printed(trained, pictures, tmp_path, monkeypatch) -> None:
