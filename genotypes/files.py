@@ -4,6 +4,8 @@ import csv
 import glob
 import hashlib
 import io
+import json
+import math
 import os
 import re
 import shlex
@@ -23,6 +25,7 @@ __all__ = [
     "content_digest",
     "file_name",
     "is_temporary",
+    "json_text",
     "quoted",
     "read_csv",
     "replacing",
@@ -164,6 +167,23 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """
     with write_atomically(path) as file:
         file.write(text.encode(errors="backslashreplace"))
+
+
+def json_text(data: Any) -> str:
+    """Plain data as JSON, an entry a line; null for infinity and NaN, which JSON does not know.
+
+    >>> json_text({"loss": float("inf")})
+    '{\\n "loss": null\\n}'
+    """
+    return json.dumps(_without_infinities(data), indent=1)
+
+
+def _without_infinities(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _without_infinities(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_without_infinities(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def is_temporary(name: str) -> bool:

@@ -10,6 +10,7 @@
 """
 
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from genotypes import Genotype, UserError
 from genotypes.errors import check_least
+from genotypes.files import json_text
 from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, write_members
 from nas.command import Command, run_command
 from nas.cost import count, latencies
@@ -195,14 +197,17 @@ def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> 
     """
     file = run.path / "members.json"
     try:
-        done = [Trained(**row) for row in json.loads(file.read_text())] if file.is_file() else []
+        noted = json.loads(file.read_text()) if file.is_file() else []
+        # Null is the loss of what diverged, and the time of what was not timed.
+        kept = ({name: value for name, value in dict(row).items() if value is not None} for row in noted)
+        done = [Trained(**{"loss": math.inf} | row) for row in kept]
     except (TypeError, ValueError) as error:
         raise UserError(
             f"{file}: not the trainings of a gate of this version ({error}); choose another --out"
         ) from None
 
     def keep(rows: list[Trained]) -> None:
-        run.write_text(file.name, json.dumps([vars(row) for row in rows], indent=1))
+        run.write_text(file.name, json_text([vars(row) for row in rows]))
         write_members(rows, run.path / "members.csv")
 
     rows = train_members(
@@ -219,7 +224,7 @@ def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> 
         rows = time_members(space, rows, cfg.runtime)
         keep(rows)
     reports = [judge(rows, cost) for cost in COSTS]
-    run.write_text("gate.json", json.dumps({report.cost: vars(report) for report in reports}, indent=1))
+    run.write_text("gate.json", json_text({report.cost: vars(report) for report in reports}))
     draw_gate(rows, reports, run.path / "gate.svg", title=space.name)
     return reports
 

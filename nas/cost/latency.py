@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from genotypes import Genotype, UserError
-from genotypes.files import write_text
+from genotypes.files import json_text, write_text
 from nas.cost.clock import Prepare, timings
 from nas.cost.measuring import explain_too_little_memory, prepare
 from nas.cost.places import Place, PlacedOperation, find_places
@@ -167,7 +167,7 @@ class LatencyCache:
     def put(self, key: str, fixed: float, edges: dict[str, dict[str, float]]) -> None:
         """Keep a table; UserError where that is not possible."""
         tables = self._read() | {key: {"fixed": fixed, "edges": edges}}
-        write_text(self.path, json.dumps(self.machine | {"tables": tables}, indent=1))
+        write_text(self.path, json_text(self.machine | {"tables": tables}))
 
     def _read(self) -> dict[str, dict]:
         try:

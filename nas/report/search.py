@@ -175,10 +175,7 @@ def _worth(
     if not worth or not space or not found:
         return None
     edges: Mapping[str, Mapping[str, Any]] = worth["edges"]
-    rows = {
-        edge: {what: row[what]["loss"] - worth["loss"] if row.get(what) else math.nan for what in _RIVALS}
-        for edge, row in edges.items()
-    }
+    rows = {edge: {what: _rise(row.get(what), worth["loss"]) for what in _RIVALS} for edge, row in edges.items()}
     # Of each edge the smaller of its rises; an edge without an alternative has none.
     known = {edge: min(there) for edge, gains in rows.items() if (there := [g for g in gains.values() if g == g])}
     largest = max((0.0, *known.values())) or 1.0  # what falls without an edge is worth nothing: a thin arrow
@@ -232,6 +229,12 @@ def _worth(
 
 
 _RIVALS = {"runner_up": "runner-up", "none": "none"}
+
+
+def _rise(rival: Mapping[str, Any] | None, base: float) -> float:
+    """Of the loss, with a rival of an edge's choice; NaN where there is none, or it diverged."""
+    loss = rival["loss"] if rival else None
+    return math.nan if loss is None or math.isinf(loss) else loss - base
 
 
 def _worth_row(
@@ -291,9 +294,11 @@ def _trials(run: Run) -> Section | None:
 
 def _rivals(scores: Mapping[str, Any]) -> Section | None:
     found, chance = scores.get("found") or {}, scores.get("random") or {}
-    losses = chance.get("losses") or []
+    tried = chance.get("losses") or []
+    losses = [loss for loss in tried if loss is not None and math.isfinite(loss)]
     if "loss" not in found or not losses:
         return None
+    diverged = f", {len(tried) - len(losses)} of which diverged" if len(losses) < len(tried) else ""
     mean = sum(losses) / len(losses)
     spread = math.sqrt(sum((loss - mean) ** 2 for loss in losses) / max(1, len(losses) - 1))
     rows = [Dots(label="found", values=[found["loss"]]), Dots(label="random", values=losses, grey=True)]
@@ -314,7 +319,7 @@ def _rivals(scores: Mapping[str, Any]) -> Section | None:
                 size="large",
             ),
             Table(("genotype", "held-out loss", "maxF", "MAE_raw"), table, strong=[0]),
-            Text(f"The result is better than {chance['beaten']:.0%} of them.", muted=True),
+            Text(f"The result is better than {chance['beaten']:.0%} of {len(tried)}{diverged}.", muted=True),
         ],
     )
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genotypes import UserError
-from genotypes.files import check_writable, is_temporary, write_atomically, write_csv, write_text
+from genotypes.files import check_writable, is_temporary, json_text, write_atomically, write_csv, write_text
 from nas.run.distributed import is_first, scratch_folder
 from nas.run.interrupts import signals_held
 
@@ -108,7 +108,7 @@ class RunFolder:
             else:
                 folder.write_text("config.yaml", config)
             if not (folder.path / "environment.json").is_file():
-                folder.write_text("environment.json", json.dumps(environment(), indent=1))
+                folder.write_text("environment.json", json_text(environment()))
         except OSError as error:
             raise UserError(f"{out or _RUNS}: cannot be written: {error.strerror}") from None
         return folder
@@ -138,7 +138,7 @@ class RunFolder:
             if (then := before.get(what, now)) != now:
                 raise UserError(f"{self.path} began with another {what}: {then} then, {now} now")
         if identity.keys() - before.keys():
-            self.write_text(file.name, json.dumps(before | dict(identity), indent=1))
+            self.write_text(file.name, json_text(before | dict(identity)))
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run."""

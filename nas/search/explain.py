@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from genotypes.files import write_atomically, writing
+from genotypes.files import json_text, write_atomically, writing
 from nas.network import Network
 from nas.run import RunFolder
 from nas.search.pictures import predictions
@@ -58,7 +58,7 @@ def explain(
         write_png(predictions(net, setup, net.path(choices)), file)
     if seconds:
         worth = edge_worth(choices, preferences, inherited_loss(net, setup), seconds=seconds)
-        run.write_text(WORTH, json.dumps({**worth, "images": len(setup.held_out.samples.rows)}, indent=1))
+        run.write_text(WORTH, json_text({**worth, "images": len(setup.held_out.samples.rows)}))
 
 
 def edge_worth(

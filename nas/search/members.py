@@ -3,7 +3,6 @@
 Beside what is found stands uniform scaling, see `nas.search.scaling`.
 """
 
-import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from genotypes import Genotype, save
-from genotypes.files import quoted, write_csv
+from genotypes.files import json_text, quoted, write_csv
 from nas.cost.clock import warn_if_busy
 from nas.network import Member, Network, reestimate_norms
 from nas.network.weights import save_weights
@@ -166,7 +165,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     summary = {"genotype": name, "hash": genotype.hash, "size": list(genotype.input.size), "cost": spent}
     summary |= {"kind": cost.kind, "unit": cost.unit} | ({"timed": asdict(timed)} if timed else {})
     rival = _line_at(line, spent)
-    run.write_text("scores.json", json.dumps({"found": summary | found, "line_loss": rival}, indent=1))
+    run.write_text("scores.json", json_text({"found": summary | found, "line_loss": rival}))
     run.close()
     report_at_the_end(run.path)
     return SearchResult(genotype=genotype, scores=found, path=run.path, cost=spent, front=front, timed=timed, ran=ran)

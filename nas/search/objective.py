@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from genotypes import Genotype, UserError
+from genotypes.files import json_text
 from nas.cost import COST_KINDS, CostTable, cost_table, count, latencies, user_cache, within_budget
 from nas.cost.clock import warn_if_busy
 from nas.cost.latency import machine_name
@@ -88,7 +89,7 @@ class CostObjective:
         """The table, as costs.json holds it: what each candidate on each edge costs."""
         table = self.table
         data = {"kind": table.kind, "unit": table.unit, "size": table.size, "fixed": table.fixed, "edges": table.rows()}
-        return json.dumps(data, indent=1)
+        return json_text(data)
 
 
 def derive(strategy: Strategy, objective: CostObjective | None) -> dict[str, str] | None:

@@ -1,6 +1,5 @@
 """From a trained supernet to the genotype: derived ones compete, or a study tries many; beside random ones."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genotypes import Genotype, UserError, save
-from genotypes.files import quoted
+from genotypes.files import json_text, quoted
 from nas.guard import CollapseGuard, Stop
 from nas.report import report_at_the_end
 from nas.run import RunFolder
@@ -136,7 +135,7 @@ def select(
         front=front,
         timed=time_found(cfg, genotype, setup.device),
     )
-    run.write_text("scores.json", json.dumps(_summary(result), indent=1))
+    run.write_text("scores.json", json_text(_summary(result)))
     run.close()
     report_at_the_end(run.path)
     return result

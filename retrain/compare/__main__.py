@@ -1,6 +1,5 @@
 """`python -m retrain.compare`."""
 
-import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genotypes import UserError, UserNote
-from genotypes.files import write_csv
+from genotypes.files import json_text, write_csv
 from nas.command import Command, run_command
 from nas.options import to_yaml
 from nas.report import report_at_the_end
@@ -81,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.write_text("table.md", markdown(table))
         run.write_text("table.tex", latex(table))
         write_csv(run.path / "trainings.csv", training_rows(done))
-        run.write_text("table.json", json.dumps(plain(table), indent=1))
+        run.write_text("table.json", json_text(plain(table)))
         if cfg.xlsx:
             write_spreadsheet(run.path / "table.xlsx", {"trainings": training_rows(done)})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from genotypes.files import file_name, write_atomically, write_csv, write_text
+from genotypes.files import file_name, json_text, write_atomically, write_csv, write_text
 from nas.command import aligned
 from nas.run_files import lower_is_better
 from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize, write_png
@@ -263,7 +262,7 @@ def write_report(
         for item in scored
     ]
     # scores.json first: beside it the others are a report's, and may be replaced.
-    texts = {"scores.json": json.dumps(document, indent=1), "table.md": markdown(scored), "table.tex": latex(scored)}
+    texts = {"scores.json": json_text(document), "table.md": markdown(scored), "table.tex": latex(scored)}
     sheets = {"scores": _score_rows(scored), "images": _image_rows(scored, lambda item: item.evaluation.per_image)}
     worst_rows = _image_rows(scored, lambda item: item.evaluation.worst(worst))
     from nas.visualize.charts import panels, save_figure  # matplotlib

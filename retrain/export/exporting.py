@@ -1,7 +1,6 @@
 """A folder that runs where Python does not: the files, what they were checked against, how long they take."""
 
 import io
-import json
 import math
 import os
 import shutil
@@ -17,7 +16,7 @@ import torch
 
 import genotypes
 from genotypes import Input, UserError
-from genotypes.files import check_folder, writing
+from genotypes.files import check_folder, json_text, writing
 from nas.cost.clock import OtherPrograms, milliseconds
 from nas.deploy import (
     PictureNetwork,
@@ -117,7 +116,7 @@ def export(
         )
         files.put("genotype.yaml", genotypes.dumps(network.genotype).encode())
         files.put("README.md", readme(made, wanted).encode())
-        files.put(_MARK, json.dumps(asdict(made), indent=1).encode())
+        files.put(_MARK, json_text(asdict(made)).encode())
     return made
 
 

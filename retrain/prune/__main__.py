@@ -1,6 +1,5 @@
 """`python -m retrain.prune`."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import genotypes
 from genotypes import UserError
-from genotypes.files import check_folder, write_text
+from genotypes.files import check_folder, json_text, write_text
 from nas.command import Command, as_started, run_command
 from nas.network import check_single_image
 from nas.options import changed_of
@@ -53,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_single_image(net, cfg.size or net.genotype.input.size[0])
     small, document = prune(net, cfg)
     save(weights, small)  # first: what the disk may have no room for
-    write_text(out / _MARK, json.dumps(document, indent=1))
+    write_text(out / _MARK, json_text(document))
     genotypes.save(small.genotype, genotype)
     _report(document, cfg)
     print(f"saved   {weights} (genotype.yaml, pruning.json beside it)")

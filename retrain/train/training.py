@@ -13,7 +13,7 @@ from torch import nn
 
 import genotypes
 from genotypes import Genotype, UserError
-from genotypes.files import write_atomically
+from genotypes.files import json_text, write_atomically
 from nas.network import Network, batch_norms, to_device
 from nas.report import report_at_the_end
 from nas.run import RunFolder
@@ -258,7 +258,7 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
         "best": {name: best[name] for name in ("step", "held_out_MAE_raw")},
         "scores": {name: s.plain() for name, s in scores.items()},
     }
-    run.write_text("scores.json", json.dumps(document, indent=1))  # last: where it is, the run is complete
+    run.write_text("scores.json", json_text(document))  # last: where it is, the run is complete
     run.close()
     report_at_the_end(run.path)
     return TrainResult(

@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import math
 import re
 import shlex
 import warnings
@@ -129,6 +130,19 @@ def test_the_why_says_which_arrows_were_not_measured(pages, tmp_path):
     worth["edges"].popitem()
     (run / "worth.json").write_text(json.dumps(worth))
     assert any(told in text for text in read(run).texts)
+
+
+def test_what_diverged_beside_the_result_is_counted(tmp_path):
+    """Null, as JSON has it, and Infinity, as earlier versions wrote it."""
+    run = made_runs.search(tmp_path / "run")
+    scores, worth = (json.loads((run / name).read_text()) for name in ("scores.json", "worth.json"))
+    first, second, *_ = worth["edges"].values()
+    scores["random"]["losses"][1:] = first["runner_up"]["loss"], second["runner_up"]["loss"] = None, math.inf
+    (run / "scores.json").write_text(json.dumps(scores))
+    (run / "worth.json").write_text(json.dumps(worth))
+    texts = read(run).texts
+    assert any("better than 67% of 3, 2 of which diverged." in text for text in texts)
+    assert "random, mean of 1" in texts and "nan" not in "".join(texts)
 
 
 def test_choices_of_steps_that_were_not_recorded_are_left_out(pages):
