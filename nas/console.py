@@ -128,8 +128,6 @@ _HERE: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
 }
 _RESULTS = {"search": "genotype.yaml", "training": "weights.safetensors", "comparison": "table.md"}
 _RESULTS |= {"gate": "gate.json", "tuning": "recipe.yaml"}
-
-
 _SCORES = ("loss", "maxF", "MAE_raw")
 
 
@@ -167,24 +165,19 @@ def _row(folder: Path) -> tuple[str, str, str, str, str]:
         return str(folder), "?", str(error).splitlines()[0], "", ""
     steps = run.setting("recipe.steps", "steps")
     last = run.history[-1] if run.history else {}
-    step = last.get("step", 0)
     scored = run.kind not in ("search", "training") or (folder / "scores.json").is_file()  # which they write last
     if done < wanted:
         state = f"{done} of {wanted} {'trainings' if run.kind == 'comparison' else 'trials'}"
     elif (folder / _RESULTS[run.kind]).is_file() and scored:
         state = "finished"
         last = (scores or {}).get("found") or last  # a search's history is its supernet's
-    elif (folder / "checkpoint.pt").is_file():
-        state = f"at step {step:.0f} of {steps}" if steps else f"at step {step:.0f}"
+    elif run.history and (folder / "checkpoint.pt").is_file():
+        state = f"at step {last['step']:.0f}" + (f" of {steps}" if steps else "")
     else:
         state = "begun"
     plain = {name.removeprefix("held_out_"): value for name, value in (last | best).items()}
-    told = [
-        f"{name} {plain[name]:.4f}"
-        for name in _SCORES
-        if isinstance(plain.get(name), float) and not math.isnan(plain[name])
-    ]
-    return str(folder), run.kind, state, what, ", ".join(told)
+    known = [name for name in _SCORES if isinstance(plain.get(name), float) and not math.isnan(plain[name])]
+    return str(folder), run.kind, state, what, ", ".join(f"{name} {plain[name]:.4f}" for name in known)
 
 
 def _module(command: str) -> Any:

@@ -43,10 +43,18 @@ __all__ = [
 _PAPER = 215  # grey behind a cut-out
 _SHOWN = 2048  # pixels: the longest side of a photograph in a contact picture, which is to be looked at
 
-# torch's threads stay behind where a process is forked, and the new one would wait for them without an end.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 _opening = threading.Lock()  # torch exports one network at a time
+
+
+def _after_fork() -> None:
+    """Torch's threads stay behind, and so does who holds the lock: the new process would wait for both without end."""
+    global _opening
+    torch.set_num_threads(1)
+    _opening = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "auto"]  # nas.deploy.RUNTIMES; auto: the fastest one here
 

@@ -159,6 +159,8 @@ def test_what_is_half_done_is_not_finished(trained, tmp_path, capsys):
     (training / "config.yaml").write_text("genotype: small\nrecipe: {steps: 6}\n")
     (training / "scores.json").unlink()  # interrupted while it scored
     assert "at step 6 of 6" in state(training)
+    (training / "history.csv").unlink()  # stopped before its first evaluation
+    assert "begun" in state(training) and "at step" not in state(training)
 
 
 @pytest.mark.usefixtures("pages_made")

@@ -108,6 +108,15 @@ def test_a_forked_process_predicts(trained, wide) -> None:
     assert done.stdout.split() == ["[True,", "True,", "True,", "True]"], done.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_process_forked_while_a_network_is_opened_can_open_another() -> None:
+    code = "import multiprocessing as m, retrain.predictor as p; p._opening.acquire(); "
+    code += "child = m.get_context('fork').Process(target=lambda: p._opening.acquire()); child.start(); "
+    code += "child.join(30); print(child.exitcode); child.kill()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "0\n", done.stderr
+
+
 def test_values_that_are_not_finite_are_refused(trained, tmp_path, wide, capsys) -> None:
     predictor = retrain.load(trained / "weights.safetensors")
     with torch.no_grad():
