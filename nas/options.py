@@ -267,21 +267,10 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
             raise TypeError
         parser = _value_parser(kind)
         typed = parser.instantiate(parser.parse_object({"value": deepcopy(value)}, defaults=False)).value
-        if _read_to_base_60(value, typed):
-            raise ValueError
     except (ArgumentError, ValueError, TypeError):
         raise UserError(f"{name}: expected {type_text(kind)}, not {value!r}") from None
-    _check_finite(typed, name)
+    _check_numbers(typed, value, name)
     return typed
-
-
-def _read_to_base_60(value: Any, typed: Any) -> bool:
-    """Whether a number came of digits with colons: YAML's 1:30 is 90, but its writer hardly meant that."""
-    if isinstance(typed, int | float):
-        return isinstance(value, str) and ":" in value
-    if isinstance(typed, list | tuple):
-        return any(map(_read_to_base_60, value, typed))
-    return isinstance(typed, dict) and any(_read_to_base_60(value[key], item) for key, item in typed.items())
 
 
 def _item(item: Any, value: Any, name: str) -> Any:
@@ -294,13 +283,18 @@ def _item(item: Any, value: Any, name: str) -> Any:
     return item(**{key: _typed(types[key], value, f"{name}.{key}") for key, value in values.items()})
 
 
-def _check_finite(value: Any, name: str) -> None:
-    """UserError for a number that is none: comparisons with NaN are false, so that no other check would see it."""
-    if isinstance(value, dict | list | tuple):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            _check_finite(item, f"{name}.{key}")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{name}: expected a finite number, not {value}")
+def _check_numbers(typed: Any, given: Any, name: str) -> None:
+    """UserError for a number that is none, or none that was written.
+
+    Comparisons with NaN are false, so that no other check would see it; the parser, as YAML, reads 1:30 as 90.
+    """
+    if isinstance(typed, dict | list | tuple):
+        for key, item in typed.items() if isinstance(typed, dict) else enumerate(typed):
+            _check_numbers(item, None if isinstance(given, str) else given[key], f"{name}.{key}")
+    elif isinstance(typed, float) and not math.isfinite(typed):
+        raise UserError(f"{name}: expected a finite number, not {typed}")
+    elif isinstance(typed, int | float) and isinstance(given, str) and ":" in given:
+        raise UserError(f"{name}: expected {type_text(type(typed))}, not {given!r}")
 
 
 def type_text(kind: Any, *, several: bool = False) -> str:

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from genotypes import UserError
+from genotypes.yaml_io import parse_yaml
 from nas.options import from_dict, to_dict
 from retrain.recipe import Recipe
 
@@ -25,8 +24,8 @@ def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
         name, _, given = text.partition("=")
         low, dots, high = given.partition("..")
         try:
-            values = _spaced(low, high) if dots else [yaml.safe_load(word) for word in given.split(",")]
-        except (ValueError, yaml.YAMLError):
+            values = _spaced(low, high) if dots else [parse_yaml(word)[0] for word in given.split(",")]
+        except ValueError:
             values = []
         if not values or None in values or name in found:
             raise UserError(f"--search {text}: expected FIELD=A,B,C or FIELD=LOW..HIGH, each field once")

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice, product
-from pathlib import Path
 from typing import Any
 
 import genotypes
@@ -53,7 +52,7 @@ def open_tuning(cfg: TuneConfig, began: str | None) -> TuneSetup:
     space = candidates(cfg.search, cfg.recipe)
     trials = replace(cfg.trials, storage=anchor_storage(cfg.trials.storage, began))
     check_trials(trials)
-    genotype = genotypes.load(Path(cfg.genotype) / "genotype.yaml" if Path(cfg.genotype).is_dir() else cfg.genotype)
+    genotype = genotypes.load(cfg.genotype)
     share = max(space.get("loss.teacher", [cfg.recipe.loss.teacher]))
     if cfg.teacher and not share:
         raise UserError("--teacher: its maps have no share in the loss, as recipe.loss.teacher is 0")

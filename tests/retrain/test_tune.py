@@ -51,6 +51,7 @@ def test_what_may_be_tried() -> None:
         (("size=64,8",), "size must be 32"),
         (("optim.speed=1,2",), "unknown key 'optim.speed'"),
         (("optim.lr=fast",), "expected a number"),
+        (("size=0100,1:30",), "expected FIELD="),  # they were 64 and 90
     ):
         with pytest.raises(UserError, match=message):
             candidates(wrong, Recipe())
