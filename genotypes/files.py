@@ -10,9 +10,11 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +31,7 @@ __all__ = [
     "quoted",
     "read_csv",
     "replacing",
+    "scratch_folder",
     "write_atomically",
     "write_csv",
     "write_text",
@@ -123,8 +126,7 @@ def write_atomically(path: str | os.PathLike[str], *, flush: bool = True) -> Ite
     flush: without it, many small files are written faster, and a power cut may leave an empty one.
     """
     path = Path(path)
-    # A name of 255 bytes, the most that file systems take, has no room for more.
-    temporary = path.with_name(f".{os.fsencode(path.name)[:200].decode(errors='ignore')}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,20 +201,46 @@ def replacing(folder: Path) -> Iterator[Path]:
     folder that it leads to is replaced.
     """
     folder = folder.resolve()
-    scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
-        if is_temporary(left.name) and not _at_work(int(left.name.split(".")[-2])):
-            shutil.rmtree(left)
-    try:
-        with writing(folder):
-            scratch.mkdir(parents=True)
+    with scratch_folder(folder) as scratch:
         yield scratch
         with writing(folder):
             if folder.exists():
                 shutil.rmtree(folder)
             scratch.rename(folder)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, which goes at the end, as do those that killed processes have left there."""
+    scratch = _temporary(path)
+    name, _, _ = scratch.name.rsplit(".", 2)
+    try:
+        with writing(path):
+            scratch.parent.mkdir(parents=True, exist_ok=True)
+            for left in scratch.parent.glob(f"{glob.escape(name)}.*.tmp"):
+                if is_temporary(left.name) and not _at_work(int(left.name.split(".")[-2])):
+                    shutil.rmtree(left)
+            scratch.mkdir()
+        yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """The name under which this process writes what shall stand at `path`; no other has it, on any machine.
+
+    A name of 255 bytes, the most that file systems take, has no room for more: it is cut.
+    """
+    name = os.fsencode(path.name)[:200].decode(errors="ignore")
+    return path.with_name(f".{name}.{_machine()}.{os.getpid()}.tmp")
+
+
+@cache
+def _machine() -> str:
+    """Tells apart what shares a folder, but not its process numbers: machines, and containers of one host name."""
+    processes = "/proc/self/ns/pid"
+    space = os.readlink(processes) if os.path.lexists(processes) else ""
+    return hashlib.blake2b(f"{socket.gethostname()} {space}".encode(), digest_size=4).hexdigest()
 
 
 def _at_work(process: int) -> bool:

@@ -2,8 +2,6 @@
 
 import io
 import math
-import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ import torch
 
 import genotypes
 from genotypes import Input, UserError
-from genotypes.files import check_folder, json_text, writing
+from genotypes.files import check_folder, json_text, scratch_folder, writing
 from nas.cost.clock import OtherPrograms, milliseconds
 from nas.deploy import (
     PictureNetwork,
@@ -162,22 +160,18 @@ class _Files:
 def _whole(folder: Path) -> Iterator[_Files]:
     """What is written inside takes the place of an earlier export's files; where something fails, nothing changes."""
     is_new = not folder.exists()
-    scratch = folder / f".export.{os.getpid()}.tmp"
     try:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for left in folder.glob(".export.*.tmp"):  # by one that was killed
-                shutil.rmtree(left)
-            scratch.mkdir()
-        yield _Files(folder, scratch)
-        with writing(folder):
-            made = sorted(scratch.iterdir(), key=lambda file: file.name != _MARK)  # it first: it says whose they are
-            for file in made:
-                file.replace(folder / file.name)
-            for name in set(_OWN).difference(file.name for file in made):
-                (folder / name).unlink(missing_ok=True)
+        with scratch_folder(folder / "export") as scratch:
+            yield _Files(folder, scratch)
+            with writing(folder):
+                made = sorted(scratch.iterdir(), key=lambda file: file.name != _MARK)  # first: it says whose they are
+                for file in made:
+                    file.replace(folder / file.name)
+                for name in set(_OWN).difference(file.name for file in made):
+                    (folder / name).unlink(missing_ok=True)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 

@@ -14,7 +14,7 @@ from openpyxl import load_workbook
 from openpyxl.worksheet.worksheet import Worksheet
 from PIL import Image
 
-from genotypes import UserError
+from genotypes import UserError, files
 from genotypes.files import replacing
 from nas.command import run_command
 from nas.run.sizes import parse_size
@@ -129,12 +129,30 @@ def test_a_report_that_fails_leaves_the_earlier_one(trained, pictures, tmp_path,
 
 
 def test_only_what_ended_processes_left_is_cleared(tmp_path) -> None:
-    left, written = (tmp_path / f".maps.{process}.tmp" for process in (2**30, os.getppid()))  # no system counts to 2^30
-    for folder in (left, written):
+    """Of this machine: on another one that shares the folder the numbers of processes mean others."""
+    with replacing(tmp_path / "maps") as kept:
+        (kept / "a.png").touch()
+    left = kept.with_name(kept.name.replace(str(os.getpid()), str(2**30)))  # no system counts to 2^30
+    written = kept.with_name(kept.name.replace(str(os.getpid()), str(os.getppid())))
+    elsewhere = tmp_path / f".maps.0123abcd.{2**30}.tmp"
+    for folder in (left, written, elsewhere):
         folder.mkdir()
     with replacing(tmp_path / "maps") as kept:
         (kept / "a.png").touch()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [written.name, "maps"]
+    assert {path.name for path in tmp_path.iterdir()} == {elsewhere.name, written.name, "maps"}
+
+
+def test_what_two_machines_write_has_two_names(tmp_path, monkeypatch) -> None:
+    """Their processes may have one number, and each would have written into the other's file."""
+    names = set()
+    for host in ("here", "there"):
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        files._machine.cache_clear()
+        with files.write_atomically(tmp_path / "a") as file:
+            names.add(file.name)
+    monkeypatch.undo()
+    files._machine.cache_clear()
+    assert len(names) == 2
 
 
 def test_a_link_in_the_place_of_the_maps_leads_to_them(tmp_path) -> None:
