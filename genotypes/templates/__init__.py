@@ -9,7 +9,7 @@ import inspect
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from genotypes._checks import at, show
 from genotypes.errors import GenotypeError
@@ -38,12 +38,14 @@ def build_template(name: Any, inputs: Mapping[str, Feature], params: Mapping[str
 
 
 def _fits(value: Any, annotation: Any) -> bool:
-    """Whether plain data fits an annotation made of int, str, bool, None, Any, tuple[...], dict[...] and unions."""
+    """Whether plain data fits an annotation of int, str, bool, None, Any, Literal, tuple[...], dict[...] and unions."""
     if annotation in (Any, inspect.Parameter.empty):
         return True
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, argument) for argument in arguments)
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in arguments)
     if origin is tuple:
         variable = len(arguments) == 2 and arguments[1] is Ellipsis
         kinds = [arguments[0]] * len(value) if variable and isinstance(value, tuple) else arguments
@@ -60,6 +62,8 @@ def _fits(value: Any, annotation: Any) -> bool:
 def _describe(annotation: Any) -> str:
     """The annotation in words: tuple[int, ...] -> "a list, each an integer"."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return " or ".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(_describe, arguments))
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from genotypes._checks import at, check_keys, show
 from genotypes.errors import GenotypeError
@@ -12,10 +12,10 @@ from genotypes.vocabulary import Feature, conv2d
 __all__ = ["graph", "head", "lateral", "light_pyramid", "top_down"]
 
 
-def lateral(inputs: Mapping[str, Feature], *, channels: int, kernel: int = 1, post: str = "none") -> list[Node]:
+def lateral(
+    inputs: Mapping[str, Feature], *, channels: int, kernel: Literal[1, 3] = 1, post: str = "none"
+) -> list[Node]:
     """Every input through one convolution (with bias) to `channels`; outputs `f{stride}`."""
-    if kernel not in (1, 3):
-        raise GenotypeError(f"kernel must be 1 or 3, not {kernel}", ("kernel",))
     op = conv2d(kernel)
     return [
         Node(
@@ -76,12 +76,10 @@ def light_pyramid(inputs: Mapping[str, Feature], *, channels: int) -> list[Node]
     return [*nodes, Node(name="out", stride=finest.stride, width=channels, edges=(out,), size=size)]
 
 
-def head(inputs: Mapping[str, Feature], *, kernel: int = 3) -> list[Node]:
+def head(inputs: Mapping[str, Feature], *, kernel: Literal[1, 3] = 3) -> list[Node]:
     """One convolution (with bias) from the only input to one channel: `logits`."""
     if len(inputs) != 1:
         raise GenotypeError(f"a head takes one input, not {len(inputs)} ({', '.join(inputs)})", ("inputs",))
-    if kernel not in (1, 3):
-        raise GenotypeError(f"kernel must be 1 or 3, not {kernel}", ("kernel",))
     (feature,) = inputs.values()
     edge = Edge(name="conv", source=feature.name, op=conv2d(kernel))
     return [Node(name="logits", stride=feature.stride, width=1, edges=(edge,))]

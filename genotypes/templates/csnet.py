@@ -6,6 +6,7 @@ the stride of branch 0, and may be absent (width 0).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from genotypes.errors import GenotypeError
 from genotypes.graph import Edge, Node, Size
@@ -17,7 +18,12 @@ _DILATIONS = (1, 2, 4, 8, 16)
 
 
 def octave_block(
-    inputs: Mapping[str, Feature], *, stride: int, widths: tuple[int, ...], kernel: int = 1, downsample: bool = False
+    inputs: Mapping[str, Feature],
+    *,
+    stride: int,
+    widths: tuple[int, ...],
+    kernel: Literal[1, 3] = 1,
+    downsample: bool = False,
 ) -> list[Node]:
     """One block: an octave convolution to branches of `widths`, the first at `stride`, then two depthwise ones each.
 
@@ -56,7 +62,7 @@ def cross_stage_fusion(
     dilated: tuple[tuple[int, ...], ...],
     channels: int,
     post: str = "bn_prelu",
-    shrink: str = "max",
+    shrink: Literal["max", "bilinear"] = "max",
 ) -> list[Node]:
     """Fuse the outputs of stages, finest first, into `out`, `channels` wide, at the finest stride.
 
@@ -72,8 +78,6 @@ def cross_stage_fusion(
         raise GenotypeError(
             f"expected one width in `fuse` and {len(_DILATIONS)} widths in `dilated` for each of {len(features)} inputs"
         )
-    if shrink not in ("max", "bilinear"):
-        raise GenotypeError(f"unknown shrink {shrink!r}; known: max, bilinear", ("shrink",))
     base = features[0].stride
     nodes, branches = [], []
     for j, (feature, width, parts) in enumerate(zip(features, fuse, dilated, strict=True)):
@@ -125,8 +129,6 @@ def _block(
     last: bool = True,
 ) -> list[Node]:
     """The nodes mix, local, out of each branch in turn; the last block's outputs have no prefix."""
-    if kernel not in (1, 3):
-        raise GenotypeError(f"kernel must be 1 or 3, not {kernel}", ("kernel",))
     if not any(widths) or any(width < 0 for width in widths):
         raise GenotypeError(f"expected branch widths, one or more positive, not {list(widths)}", ("widths",))
     base = stride // 2 if downsample else stride

@@ -1,6 +1,7 @@
 """Auto-MSFNet's FusionCell (Zhang et al., ACM MM 2021)."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from genotypes.errors import GenotypeError
 from genotypes.graph import Edge, Node, Size
@@ -9,7 +10,9 @@ from genotypes.vocabulary import Feature, conv2d
 __all__ = ["fusion_cell"]
 
 
-def fusion_cell(inputs: Mapping[str, Feature], *, stride: int, wiring: str = "code") -> list[Node]:
+def fusion_cell(
+    inputs: Mapping[str, Feature], *, stride: int, wiring: Literal["code", "figure7"] = "code"
+) -> list[Node]:
     """Fuse features of all strides, coarsest first, at one stride.
 
     Every input F_s becomes T_s = resize(outer_s(F_s)). Inputs called `previous` are the earlier cell's output and
@@ -20,8 +23,6 @@ def fusion_cell(inputs: Mapping[str, Feature], *, stride: int, wiring: str = "co
     wiring: "code" as above, as in the released code and genotypes; "figure7" draws the second operation of N_k from
     P instead of S_k, as in the paper's Figure 7. Widths: all inputs have the same, so has the output, `out`.
     """
-    if wiring not in ("code", "figure7"):
-        raise GenotypeError(f"unknown wiring {wiring!r}; known: code, figure7", ("wiring",))
     features = {name: feature for name, feature in inputs.items() if name != "previous"}
     if len(features) < 2:
         raise GenotypeError("a fusion cell needs two or more features besides `previous`", ("inputs",))

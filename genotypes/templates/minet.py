@@ -6,6 +6,7 @@ h, m, l are the branches of high, middle and low resolution.
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Literal
 
 from genotypes.errors import GenotypeError
 from genotypes.graph import Edge, Node, Size
@@ -27,7 +28,7 @@ def aggregate_interaction(
     channels: int,
     main: str = "m",
     internal: int | None = None,
-    pool: str = "avg2",
+    pool: Literal["avg2", "avg2_ceil"] = "avg2",
 ) -> list[Node]:
     """The aggregate interaction module (section 3.2): two or three neighbouring features, one of them the main one.
 
@@ -48,8 +49,6 @@ def aggregate_interaction(
     branches = dict(zip(names, features, strict=True))
     if main not in branches or (len(names) == 3) != (main == "m"):
         raise GenotypeError(f"main must be 'm' for three inputs and 'h' or 'l' for two, not {main!r}", ("main",))
-    if pool not in ("avg2", "avg2_ceil"):
-        raise GenotypeError(f"unknown pool {pool!r}; known: avg2, avg2_ceil", ("pool",))
     internal = internal or min(feature.width for feature in features)
 
     def node(branch: str, step: int, width: int, *edges: Edge, post: str = "bn_relu") -> Node:

@@ -115,7 +115,9 @@ UNKNOWN_WORDS = {
         "[bilinear]", "[cubic]", "nodes[0].edges[1].post: edge 'up' (f16 -> a): unknown resampling 'cubic'"
     ),
     "combine": Case("concat", "product", "node 'b': unknown combine 'product'; known: sum, concat"),
-    "wiring": Case("  stride: 8\n  c", "  stride: 8\n  wiring: x\n  c", "'x'; known: code, figure7", "wiring: x"),
+    "wiring": Case(
+        "  stride: 8\n  c", "  stride: 8\n  wiring: x\n  c", "expected code or figure7, not 'x'", "wiring: x"
+    ),
 }
 
 CONNECTIONS = {

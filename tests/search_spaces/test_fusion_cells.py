@@ -145,7 +145,7 @@ def test_options() -> None:
         ({"taps": ["s4"]}, "fusion needs two or more taps, not s4"),
         ({"taps": []}, "fusion needs two or more taps, not none"),
         ({"taps": ["s4", "s4"]}, "two inputs share a name (s4, s4)"),
-        ({"wiring": "figure8"}, "unknown wiring 'figure8'; known: code, figure7"),
+        ({"wiring": "figure8"}, "wiring: expected code or figure7, not 'figure8'"),
         ({"strides": [2]}, "stride 2 must be one of the inputs' strides (32, 16, 8, 4)"),
         ({"strides": [8, 8]}, "the name 'fuse8' is taken"),
         ({"operations": ["none"]}, "an open edge needs two or more different candidates, not ['none']"),
