@@ -176,12 +176,12 @@ class CompactSpace(BackboneOptions):
 
     def build(self, size: tuple[int, int]) -> Genotype:
         side = max(size)
-        quarters = sorted({max(32, 8 * round(side * share / 8)) for share in (1 / 2, 2 / 3, 5 / 6)} | {side})
+        sides = sorted({max(32, 8 * round(side * share / 8)) for share in (1 / 2, 2 / 3, 5 / 6)} | {side})
         return compact(
             self.backbone,
             self.channels,
             self.operations,
-            sizes=self.sizes or quarters,
+            sizes=self.sizes or sides,
             shares=self.shares,
             open_blocks=self.open_blocks,
             leave_out=self.leave_out,

@@ -10,7 +10,7 @@ EfficientNet-Lite: their own), so that published ImageNet weights load by name.
 {'s4': (2, 16, 16, 24), 's32': (2, 48, 2, 3)}
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from genotypes import BACKBONES, UserError
+from genotypes import BACKBONES, Backbone, UserError
 from search_spaces.backbones.layers import sort_hidden_channels
 
 __all__ = ["build_backbone", "package_file", "weight_file"]
@@ -43,16 +43,11 @@ def build_backbone(
             channels are sorted (`sort_hidden_channels`), and each block takes the first of them.
         options: as in `BACKBONES[name].options`.
 
-    Raises UserError for an unknown name, tap, option or value, and for a weight file that is missing or
-    unfit, or a package that is not installed.
+    Raises UserError for an unknown name, tap, option or value, widths that blocks cannot have, a weight file that is
+    missing or unfit, and a package that is not installed.
     """
+    Backbone(name=name, taps=taps, options=options, widths=tuple(widths))  # or its error
     record = BACKBONES[name]
-    taps = tuple(taps)
-    if not taps or len(set(taps)) != len(taps):
-        raise UserError(f"backbone {name!r}: taps must be one or more different feature names, got {taps!r}")
-    for tap in taps:
-        record.feature(tap)
-    _check_options(name, record.options, options)
     chosen = record.all_options(options)
     factory = record.load()
     if widths and weights is not None:
@@ -72,17 +67,6 @@ def build_backbone(
         skippable = (*full.state_dict(), *record.extra_keys)
         _load_weights(net, weight_file(name, weights), f"backbone {name!r}", record.weights_from, skippable)
     return net
-
-
-def _check_options(name: str, declared: Mapping[str, tuple[str, ...]], given: Mapping[str, str]) -> None:
-    for key, value in given.items():
-        if key not in declared:
-            known = ", ".join(declared) or "it has none"
-            raise UserError(f"backbone {name!r} has no option {key!r}; options: {known}")
-        if value not in declared[key]:
-            raise UserError(
-                f"backbone {name!r}: option {key!r} must be one of {', '.join(declared[key])}, got {value!r}"
-            )
 
 
 def _load_weights(net: nn.Module, path: Path, owner: str, expected: str, skippable: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from genotypes.vocabulary import Stage
-from search_spaces.backbones.layers import InvertedResidual, SameConv2d, initialise
+from search_spaces.backbones.layers import InvertedResidual, SameConv2d, initialise, inverted_residuals, tapped
 
 __all__ = ["EfficientNetLite"]
 
@@ -23,15 +23,14 @@ _EPS = 1e-3
 class _Block(InvertedResidual):
     """1x1 expansion (none if it is 1), depthwise k x k, linear 1x1 projection; plus the input where shapes agree."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int, hidden: int
-    ) -> None:
+    def __init__(self, stage: Stage, in_channels: int, stride: int, hidden: int) -> None:
         super().__init__()
-        self.expands = expansion != 1
+        out_channels = stage.channels
+        self.expands = stage.expansion != 1
         if self.expands:
             self._expand_conv = nn.Conv2d(in_channels, hidden, 1, bias=False)
             self._bn0 = nn.BatchNorm2d(hidden, eps=_EPS)
-        self._depthwise_conv = SameConv2d(hidden, hidden, kernel, stride, groups=hidden)
+        self._depthwise_conv = SameConv2d(hidden, hidden, stage.kernel, stride, groups=hidden)
         self._bn1 = nn.BatchNorm2d(hidden, eps=_EPS)
         self._project_conv = nn.Conv2d(hidden, out_channels, 1, bias=False)
         self._bn2 = nn.BatchNorm2d(out_channels, eps=_EPS)
@@ -53,26 +52,14 @@ class EfficientNetLite(nn.Module):
         self._conv_stem = SameConv2d(3, _STEM_CHANNELS, 3, 2)
         self._bn0 = nn.BatchNorm2d(_STEM_CHANNELS, eps=_EPS)
         self.relu6 = nn.ReLU6(inplace=True)
-        blocks: list[nn.Module] = []
-        last_at = {}
-        channels, total = _STEM_CHANNELS, 2
-        for expansion, kernel, out_channels, repeats, first_stride in stages:
-            for index in range(repeats):
-                stride = first_stride if index == 0 else 1
-                hidden = dict(enumerate(widths)).get(len(blocks), expansion * channels)
-                block = _Block(channels, out_channels, expansion, kernel, stride, hidden) if hidden else nn.Identity()
-                blocks.append(block)
-                channels, total = out_channels, total * stride
-                last_at[f"s{total}"] = len(blocks) - 1
+        blocks = inverted_residuals(stages, widths, _STEM_CHANNELS, _Block)
+        last_at, stride, count = {}, 2, 0
+        for stage in stages:
+            stride, count = stride * stage.stride, count + stage.repeats
+            last_at[f"s{stride}"] = count - 1
         self._tap_after = {last_at[tap]: tap for tap in taps}
         self._blocks = nn.Sequential(*blocks[: max(self._tap_after) + 1])
         initialise(self)
 
     def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
-        features = {}
-        x_BCHW = self.relu6(self._bn0(self._conv_stem(x_BCHW)))
-        for index, block in enumerate(self._blocks):
-            x_BCHW = block(x_BCHW)
-            if index in self._tap_after:
-                features[self._tap_after[index]] = x_BCHW
-        return features
+        return tapped(self._blocks, self._tap_after, self.relu6(self._bn0(self._conv_stem(x_BCHW))))

@@ -1,14 +1,24 @@
 """What the backbones share: a stack of layers with taps, TensorFlow's padding, and the initialisation."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genotypes.vocabulary import Stage
 from search_spaces.convolution import Conv2d
 
-__all__ = ["FeatureStack", "InvertedResidual", "SameConv2d", "StandardisedConv2d", "initialise", "sort_hidden_channels"]
+__all__ = [
+    "FeatureStack",
+    "InvertedResidual",
+    "SameConv2d",
+    "StandardisedConv2d",
+    "initialise",
+    "inverted_residuals",
+    "sort_hidden_channels",
+    "tapped",
+]
 
 
 class FeatureStack(nn.Module):
@@ -27,12 +37,17 @@ class FeatureStack(nn.Module):
         initialise(self)
 
     def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
-        features = {}
-        for index, layer in enumerate(self.features):
-            x_BCHW = layer(x_BCHW)
-            if index in self._tap_after:
-                features[self._tap_after[index]] = x_BCHW
-        return features
+        return tapped(self.features, self._tap_after, x_BCHW)
+
+
+def tapped(layers: Iterable[nn.Module], tap_after: Mapping[int, str], x_BCHW: Tensor) -> dict[str, Tensor]:
+    """The features of layers in sequence; tap_after: index of a layer -> the feature that its output is."""
+    features = {}
+    for index, layer in enumerate(layers):
+        x_BCHW = layer(x_BCHW)
+        if index in tap_after:
+            features[tap_after[index]] = x_BCHW
+    return features
 
 
 class SameConv2d(Conv2d):
@@ -84,6 +99,23 @@ class InvertedResidual(nn.Module):
         for tensor in (expand.weight, depthwise.weight, *_channels(first), *_channels(second)):
             tensor.copy_(tensor[order])
         project.weight.copy_(project.weight[:, order])
+
+
+def inverted_residuals(
+    stages: Sequence[Stage], widths: Sequence[int], channels: int, make: Callable[[Stage, int, int, int], nn.Module]
+) -> list[nn.Module]:
+    """The blocks of these stages, behind a stem of so many channels.
+
+    widths: their hidden channels, 0 for an absent one; none: as the stages say. make: (stage, in_channels, stride,
+    hidden channels) -> a block.
+    """
+    blocks: list[nn.Module] = []
+    for stage in stages:
+        for stride in (stage.stride, *[1] * (stage.repeats - 1)):
+            hidden = dict(enumerate(widths)).get(len(blocks), stage.expansion * channels)
+            blocks.append(make(stage, channels, stride, hidden) if hidden else nn.Identity())
+            channels = stage.channels
+    return blocks
 
 
 def _channels(norm: nn.BatchNorm2d) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from genotypes.vocabulary import Stage
-from search_spaces.backbones.layers import FeatureStack, InvertedResidual, SameConv2d
+from search_spaces.backbones.layers import FeatureStack, InvertedResidual, SameConv2d, inverted_residuals
 from search_spaces.convolution import Conv2d
 
 __all__ = ["mobilenet_v2"]
@@ -57,13 +57,9 @@ def mobilenet_v2(
 
     widths: hidden channels of the blocks, 0 for an absent one.
     """
-    layers: list[nn.Module] = [_conv_bn_relu6(3, _STEM_CHANNELS, 3, 2, 1, padding)]
-    width = _STEM_CHANNELS
-    for expansion, _, channels, repeats, first_stride in stages:
-        for index in range(repeats):
-            stride = first_stride if index == 0 else 1
-            hidden = dict(enumerate(widths)).get(len(layers) - 1, width * expansion)
-            block = _InvertedResidual(width, channels, expansion, stride, padding, hidden) if hidden else nn.Identity()
-            layers.append(block)
-            width = channels
-    return FeatureStack(layers, _AFTER, taps)
+    stem = _conv_bn_relu6(3, _STEM_CHANNELS, 3, 2, 1, padding)
+
+    def block(stage: Stage, in_channels: int, stride: int, hidden: int) -> nn.Module:
+        return _InvertedResidual(in_channels, stage.channels, stage.expansion, stride, padding, hidden)
+
+    return FeatureStack([stem, *inverted_residuals(stages, widths, _STEM_CHANNELS, block)], _AFTER, taps)
