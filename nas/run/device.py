@@ -1,14 +1,15 @@
 """Device and seed, decided once at a command's start."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from genotypes import UserError
 
-__all__ = ["explain_out_of_memory", "open_device", "peak_memory", "seeded", "sent", "torch_threads"]
+__all__ = ["explain_out_of_memory", "open_device", "peak_memory", "seeded", "sent", "torch_threads", "with_tensors"]
 
 
 def open_device(name: str) -> torch.device:
@@ -32,6 +33,16 @@ def sent(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
     """The tensor on a device. A copy to a GPU is not waited for: that would wait for all its work so far."""
     device = torch.device(device)
     return tensor.to(device, non_blocking=device.type == "cuda")  # elsewhere its bytes may be read at once
+
+
+def with_tensors(given: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The same with every tensor changed; given: tensors, plain values, and tuples and lists of them."""
+    if isinstance(given, torch.Tensor):
+        return change(given)
+    if isinstance(given, tuple | list):
+        parts = [with_tensors(part, change) for part in given]
+        return type(given)(*parts) if hasattr(given, "_fields") else type(given)(parts)
+    return given
 
 
 def peak_memory(device: torch.device) -> str:

@@ -33,6 +33,7 @@ from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
 from genotypes import UserError
+from nas.run.device import with_tensors
 from nas.run.progress import quiet
 
 __all__ = [
@@ -192,14 +193,7 @@ def agreed(number: int | None) -> int | None:
 def share(batch: T) -> T:
     """This process's rows of a batch: of every tensor [B, ...] in a tuple of tuples; B a multiple of the processes."""
     count = processes()
-    if count == 1:
-        return batch
-    if isinstance(batch, Tensor):
-        return cast(T, batch.chunk(count)[dist.get_rank()])
-    if isinstance(batch, tuple):
-        parts, kind = [share(part) for part in batch], cast(Any, type(batch))
-        return kind(*parts) if hasattr(batch, "_fields") else kind(parts)
-    return batch  # None, or a number for the whole batch
+    return batch if count == 1 else cast(T, with_tensors(batch, lambda part: part.chunk(count)[dist.get_rank()]))
 
 
 # ---------------------------------------------------------------------------------------------------- the device's part

@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genotypes import UserError, UserNote
-from nas.run.device import peak_memory
+from nas.run.device import peak_memory, with_tensors
 from nas.run.distributed import processes
 from nas.run.graphs import GRAPHS, DeviceGraph, capturable
 
@@ -148,7 +148,7 @@ class Capture:
         if self._pool is None:
             self._pool = backend.new_pool()
         graph = backend(self.device, self._pool)
-        kind.given = _rebuilt(given, iter([value.clone() for value in _tensors(given)]))
+        kind.given = with_tensors(given, Tensor.clone)
         try:
             graph.record(lambda: work(kind.given), generators)
         except RuntimeError as error:  # of torch, for what a graph cannot hold; also where memory does not suffice
@@ -180,16 +180,6 @@ def _signature(given: Any) -> Hashable:
         return given.shape, given.stride(), given.dtype, given.device
     if isinstance(given, tuple | list):
         return type(given), *map(_signature, given)
-    return given
-
-
-def _rebuilt(given: Any, tensors: Iterator[Tensor]) -> Any:
-    """The same with these tensors in place of its own."""
-    if isinstance(given, Tensor):
-        return next(tensors)
-    if isinstance(given, tuple | list):
-        parts = [_rebuilt(part, tensors) for part in given]
-        return type(given)(*parts) if hasattr(given, "_fields") else type(given)(parts)
     return given
 
 
