@@ -116,20 +116,19 @@ def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
     residuals = [row.MAE_raw - float(np.interp(math.log(row.cost(cost)), costs, scores)) for row in members]
     factors = []
     for row in members:
-        inside = scores[-1] <= row.MAE_raw <= scores[0]
         equal = float(np.exp(np.interp(row.MAE_raw, scores[::-1], costs[::-1])))
-        factors.append(row.cost(cost) / equal if inside else None)
+        factors.append(row.cost(cost) / equal if scores[-1] <= row.MAE_raw <= scores[0] else None)
     prices = [row.cost(cost) for row in scaled]
     least, most = min(prices), max(prices)
-    within = [least <= row.cost(cost) <= most for row in members]
-    judged = [residual for residual, inside in zip(residuals, within, strict=True) if inside]
+    inside = [row for row in members if least <= row.cost(cost) <= most]
+    judged = [residual for row, residual in zip(members, residuals, strict=True) if row in inside]
     kept = sorted(judged)[: max(2, math.ceil(len(judged) * 2 / 3))]
     return GateReport(
         cost=cost,
         ratio=_ratio(judged, spread) if len(judged) > 2 else None,
         ratio_best=_ratio(kept, spread) if len(judged) > 2 else None,
         ratio_all=_ratio(residuals, spread),
-        beyond=tuple(row.number for row, inside in zip(members, within, strict=True) if not inside),
+        beyond=tuple(row.number for row in members if row not in inside),
         seed_spread=spread,
         residuals=tuple(residuals),
         factors=tuple(factors),
@@ -138,7 +137,7 @@ def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
             for row, residual in zip(members, residuals, strict=True)
             if residual < -2 * spread and row.cost(cost) <= most
         ),
-        explained=_explained([row for row, inside in zip(members, within, strict=True) if inside], judged),
+        explained=_explained(inside, judged),
     )
 
 

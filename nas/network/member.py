@@ -147,7 +147,7 @@ def supernet_genotype(space: Genotype) -> Genotype:
     """The space with everything but its operations decided at its largest: the network that holds every member."""
     edges = space.open_edges()
     others = {choice: candidates for choice, candidates in space.choices().items() if choice not in edges}
-    return space.decide({choice: _largest(candidates) for choice, candidates in others.items()})
+    return space.decide({choice: max(candidates, key=_extent) for choice, candidates in others.items()})
 
 
 def extreme(space: Genotype, which: str) -> dict[str, Any]:
@@ -155,18 +155,13 @@ def extreme(space: Genotype, which: str) -> dict[str, Any]:
 
     Where the smallest of all would leave nothing (every width 0), some widths of 0 are the next ones.
     """
-    chosen = {}
-    edges = space.graph.edges
-    for choice, candidates in space.choices().items():
-        if choice in edges:
-            order = [op for op in by_parameters(space, choice, candidates) if not OPERATIONS[op].zero]
-            chosen[choice] = order[-1 if which == "largest" else 0]
-        else:
-            chosen[choice] = _largest(candidates) if which == "largest" else _smallest(candidates)
+    pick = max if which == "largest" else min
+    chosen: dict[str, Any] = {choice: pick(found, key=_extent) for choice, found in space.choices().items()}
+    chosen |= {edge: by_parameters(space, edge)[-1 if which == "largest" else 0] for edge in space.open_edges()}
     nothing = [choice for choice, taken in chosen.items() if taken == 0]
     while nothing and not _is_network(space, chosen):
         choice = nothing.pop(0)
-        chosen[choice] = _smallest([width for width in space.choices()[choice] if width])
+        chosen[choice] = min(width for width in space.choices()[choice] if width)
     return chosen
 
 
@@ -178,21 +173,13 @@ def _is_network(space: Genotype, choices: dict[str, Any]) -> bool:
     return True
 
 
-def _largest(candidates: Sequence[Any]) -> Any:
-    return max(candidates, key=_extent)
-
-
-def _smallest(candidates: Sequence[Any]) -> Any:
-    return min(candidates, key=_extent)
-
-
 def _extent(candidate: Any) -> int:
     """A width or side itself; of a list of features their number."""
     return len(candidate.split()) if isinstance(candidate, str) else candidate
 
 
-def by_parameters(space: Genotype, edge: str, candidates: Sequence[Any]) -> list[str]:
-    """An edge's candidates from the smallest to the largest, in their own order where they are equal."""
+def by_parameters(space: Genotype, edge: str) -> list[str]:
+    """An edge's candidates that carry anything, from the smallest to the largest; in their own order where equal."""
     read = space.graph.edges[edge]
     assert read.width is not None
 
@@ -201,7 +188,7 @@ def by_parameters(space: Genotype, edge: str, candidates: Sequence[Any]) -> list
             module = build_operation(op, space.graph[read.source].width, read.width or 0)
         return sum(parameter.numel() for parameter in module.parameters())
 
-    return sorted(candidates, key=parameters)
+    return sorted((op for op in read.candidates if not OPERATIONS[op].zero), key=parameters)
 
 
 def _take(tensor: Tensor, take: Sequence[int | Tensor | None]) -> Tensor:

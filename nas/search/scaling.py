@@ -5,7 +5,7 @@ The whole backbone and a plain mix of operations, with input size and cell width
 
 from typing import Any
 
-from genotypes import OPERATIONS, Genotype
+from genotypes import Genotype
 from nas.network import extreme
 from nas.network.member import by_parameters
 
@@ -23,11 +23,10 @@ def scaled_line(space: Genotype, points: int | None = None) -> list[dict[str, An
     width, of eight widths at most.
     """
     choices = space.choices()
-    fixed = extreme(space, "largest") | _middle_operations(space)
-    widths = [
-        choice for choice in choices if choice not in space.graph.edges and choice.partition(".")[0] not in _WHOLE
-    ]
-    widths = [choice for choice in widths if not isinstance(choices[choice][0], str)]
+    by_size = {edge: by_parameters(space, edge) for edge in space.open_edges()}
+    fixed = extreme(space, "largest") | {edge: found[len(found) // 2] for edge, found in by_size.items()}
+    numbers = [choice for choice, candidates in choices.items() if not isinstance(candidates[0], str)]
+    widths = [choice for choice in numbers if choice.partition(".")[0] not in _WHOLE]
     sizes: list[Any] = sorted(choices.get("input.size", ())) or [None]
     ladders = {choice: sorted(width for width in choices[choice] if width) for choice in widths}
     most = min(_LEVELS, max((len(ladder) for ladder in ladders.values()), default=1))
@@ -43,12 +42,3 @@ def scaled_line(space: Genotype, points: int | None = None) -> list[dict[str, An
     if points is not None and points < len(line):
         line = [line[round(index * (len(line) - 1) / max(1, points - 1))] for index in range(points)]
     return line
-
-
-def _middle_operations(space: Genotype) -> dict[str, Any]:
-    """A plain mix: on every edge the candidate in the middle by its parameters, of those that carry anything."""
-    chosen = {}
-    for edge, candidates in space.open_edges().items():
-        carrying = [op for op in by_parameters(space, edge, candidates) if not OPERATIONS[op].zero]
-        chosen[edge] = carrying[len(carrying) // 2]
-    return chosen
