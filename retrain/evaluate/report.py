@@ -56,7 +56,9 @@ def _columns(scored: Sequence[Scored]) -> list[str]:
     return ["network", "protocol", "input", "params", "MACs", *timed, "set"]
 
 
-def _cells(item: Scored, columns: Sequence[str]) -> list[str]:
+def _cells(item: Scored, columns: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    """A row of the tables that are read: the columns, and the metrics' values."""
+    scores = item.evaluation.scores
     cells = {
         "network": item.label,
         "protocol": item.evaluation.protocol.name,
@@ -65,8 +67,9 @@ def _cells(item: Scored, columns: Sequence[str]) -> list[str]:
         "MACs": "" if item.macs is None else f"{item.macs / 1e9:.3g} G",
         "ms": cell(item.latency_ms, ".1f"),
         "set": item.evaluation.name,
+        "images": str(scores.count),
     }
-    return [cells[column] for column in columns]
+    return [*(cells[column] for column in columns), *(cell(getattr(scores, metric), ".4f") for metric in metrics)]
 
 
 def _conventions(scored: Sequence[Scored]) -> str:
@@ -84,13 +87,8 @@ def _computed(scored: Sequence[Scored]) -> list[str]:
 
 def markdown(scored: Sequence[Scored]) -> str:
     """A row for each network, set and protocol, every metric that was computed, and the conventions below."""
-    columns, metrics, rows = _columns(scored), _computed(scored), []
-    for item in scored:
-        values = asdict(item.evaluation.scores)
-        rows.append(
-            [*_cells(item, columns), str(values["count"]), *(cell(values[metric], ".4f") for metric in metrics)]
-        )
-    table = markdown_table([*columns, "images", *metrics], rows)
+    columns, metrics = [*_columns(scored), "images"], _computed(scored)
+    table = markdown_table([*columns, *metrics], [_cells(item, columns, metrics) for item in scored])
     return "\n".join([table, "", _conventions(scored), "", *(f"- {foot}" for foot in _feet(scored)), ""])
 
 
@@ -99,16 +97,8 @@ def _short_table(scored: Sequence[Scored]) -> tuple[list[str], list[list[str]], 
     computed = _computed(scored)
     metrics = [metric for metric in _SHOWN if metric in computed]
     several = len({item.evaluation.protocol for item in scored}) > 1
-    columns = [column for column in _columns(scored) if several or column != "protocol"]
-    rows = [
-        [
-            *_cells(item, columns),
-            str(item.evaluation.scores.count),
-            *(cell(getattr(item.evaluation.scores, metric), ".4f") for metric in metrics),
-        ]
-        for item in scored
-    ]
-    return [*columns, "images", *metrics], rows, metrics
+    columns = [column for column in (*_columns(scored), "images") if several or column != "protocol"]
+    return [*columns, *metrics], [_cells(item, columns, metrics) for item in scored], metrics
 
 
 def shown(scored: Sequence[Scored], folder: Path | None = None) -> str:
@@ -137,12 +127,10 @@ def _page(scored: Sequence[Scored], folder: Path, worst: int) -> str:
         *(Text(foot, muted=True) for foot in _feet(scored)),
         Text("table.md and scores.csv, beside this page, have every metric; images.csv those of each photograph."),
     ]
-    shown = dict.fromkeys((item.label, item.evaluation.name) for item in scored)
-    files = {where: folder / "pictures" / file_name(where[0]) / f"{file_name(where[1])}.png" for where in shown}
     pictures = [
         photograph(path, f"{label} on {name}: the best photographs, masks and maps; below, the worst")
-        for (label, name), path in files.items()
-        if path.is_file()
+        for label, name in dict.fromkeys((item.label, item.evaluation.name) for item in scored)
+        if (path := folder / "pictures" / file_name(label) / f"{file_name(name)}.png").is_file()
     ]
     caption = " ".join(_SHOWN[metric] for metric in metrics) + _TIMES * ("ms" in head)
     sections = [
@@ -160,9 +148,8 @@ def _worst_table(scored: Sequence[Scored], worst: int) -> Table:
     from nas.report.parts import Table, number
 
     images = [image for item in scored for image in item.evaluation.per_image]
-    metrics = [
-        name for name in ("MAE_raw", "maxF", "wF", "Sm") if any(getattr(i, name) == getattr(i, name) for i in images)
-    ]
+    shown = ("MAE_raw", "maxF", "wF", "Sm")
+    metrics = [name for name in shown if not all(math.isnan(getattr(image, name)) for image in images)]
     rows = [
         [item.label, item.evaluation.name, image.name, *(number(getattr(image, metric)) for metric in metrics)]
         for item in scored
@@ -174,23 +161,18 @@ def _worst_table(scored: Sequence[Scored], worst: int) -> Table:
 
 def latex(scored: Sequence[Scored]) -> str:
     """The same as a `tabular` for booktabs; the best of each set and protocol is bold; conventions as comments."""
-    columns, metrics, rows = _columns(scored), _computed(scored), []
-    best: dict[tuple[str, str, str], float] = {}
-    for item in scored:
-        values = asdict(item.evaluation.scores)
-        rows.append([*_cells(item, columns), *(cell(values[metric], ".4f") for metric in metrics)])
+    columns, metrics = _columns(scored), _computed(scored)
+    rows = [_cells(item, columns, metrics) for item in scored]
+    values: dict[tuple[str, str, str], dict[int, float]] = {}  # (set, protocol, metric) -> row -> value
+    for i, item in enumerate(scored):
         for metric in metrics:
             key = (item.evaluation.name, item.evaluation.protocol.name, metric)
-            if not math.isnan(values[metric]):
-                best[key] = (min if lower_is_better(metric) else max)(best.get(key, values[metric]), values[metric])
-    bold = {
-        (i, len(columns) + j)
-        for i, item in enumerate(scored)
-        for j, metric in enumerate(metrics)
-        if len(scored) > 1
-        and getattr(item.evaluation.scores, metric)
-        == best.get((item.evaluation.name, item.evaluation.protocol.name, metric))
-    }
+            if not math.isnan(value := getattr(item.evaluation.scores, metric)):
+                values.setdefault(key, {})[i] = value
+    bold = set()
+    for (_, _, metric), found in values.items() if len(scored) > 1 else ():
+        best = (min if lower_is_better(metric) else max)(found.values())
+        bold |= {(i, len(columns) + metrics.index(metric)) for i, value in found.items() if value == best}
     told = [*_conventions(scored).splitlines(), *_feet(scored)]
     return latex_table([*columns, *metrics], rows, left=len(columns), bold=bold, comments=told)
 
@@ -248,6 +230,8 @@ def write_report(
     Raises:
         UserError: they cannot be written.
     """
+    from nas.visualize.charts import panels, save_figure  # matplotlib
+
     document = [
         {
             "network": item.label,
@@ -265,8 +249,6 @@ def write_report(
     texts = {"scores.json": json_text(document), "table.md": markdown(scored), "table.tex": latex(scored)}
     sheets = {"scores": _score_rows(scored), "images": _image_rows(scored, lambda item: item.evaluation.per_image)}
     worst_rows = _image_rows(scored, lambda item: item.evaluation.worst(worst))
-    from nas.visualize.charts import panels, save_figure  # matplotlib
-
     for name, text in texts.items():
         write_text(folder / name, text)
     for name, rows in (sheets | {"worst": worst_rows, "curves": _curve_rows(scored)}).items():
