@@ -135,11 +135,9 @@ def _default_text(value: Any) -> str:
     if value is None or value == () or value == "" or value == {}:
         return ""
     if isinstance(value, tuple | list):
-        return " ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+        return " ".join(map(_default_text, value))
     if isinstance(value, dict):
-        return ", ".join(
-            f"{key}: {item:g}" if isinstance(item, float) else f"{key}: {item}" for key, item in value.items()
-        )
+        return ", ".join(f"{key}: {_default_text(item)}" for key, item in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

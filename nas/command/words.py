@@ -135,7 +135,7 @@ class Words:
         elif get_origin(kind) is tuple:
             place[last] = [*place.get(last, []), *_items(given, get_args(kind)[0])]
         elif get_origin(kind) is dict or is_dataclass(kind):
-            place[last] = _yaml_value(given[-1], option)
+            place[last] = _yaml_value(given[-1], type_text(option.type), f"--{option.name}: ")
         else:
             place[last] = given[-1]
 
@@ -194,25 +194,15 @@ def _items(words: list[str], kind: Any) -> list[Any]:
     items: list[Any] = []
     for word in words:
         if word.startswith("["):
-            listed = _yaml_list(word)
+            listed = _yaml_value(word, "a list, such as [a, b]")
             items += [item if is_dataclass(kind) or kind is not str else str(item) for item in listed]
         else:
             items += word.split(",") if kind in (int, float) else [word]
     return items
 
 
-def _yaml_list(word: str) -> list[Any]:
-    try:
-        listed, _ = parse_yaml(word)
-    except UserError:
-        listed = None
-    if not isinstance(listed, list):
-        raise UserError(f"{word}: expected a list, such as [a, b]")
-    return listed
-
-
-def _yaml_value(word: str, option: Option) -> Any:
+def _yaml_value(word: str, expected: str, where: str = "") -> Any:
     try:
         return parse_yaml(word)[0]
     except UserError:
-        raise UserError(f"--{option.name}: expected {type_text(option.type)}, not {word!r}") from None
+        raise UserError(f"{where}expected {expected}, not {word!r}") from None

@@ -133,8 +133,7 @@ def cost_table(
     `nas.cost.measure` measures, in the deployed form, each candidate `repeats` times; an entry includes the edge's
     resampling. cache: a folder that keeps measured tables for each machine, number of threads and version of torch;
     with a table of this space and size in it, nothing is measured; what is measured while the machine is busy does not
-    get there. It knows a plugin's operation by its name: after a
-    change of what it computes, delete the cache.
+    get there. It knows a plugin's operation by its name: after a change of what that computes, delete the cache.
 
     Raises UserError for an unknown kind, a size below 32, open widths, an absent device, a cache that is none, and
     where memory does not suffice.
@@ -183,12 +182,12 @@ def within_budget(
     if table.graph is None or table.graph.reaches_image(found):
         return found
     losses = {edge: {op: -score for op, score in row.items()} for edge, row in scores.items()}
-    for start, prices in (
-        (found, losses),
-        (_cheapest(costs), costs),
-    ):
+    for start, prices in ((found, losses), (_cheapest(costs), costs)):
         _, way = table.graph.reconnect(start, prices)
-        kept = {edge: _without_zeros(row) if edge in way else row for edge, row in costs.items()}
+        kept = {
+            edge: {op: cost for op, cost in row.items() if edge not in way or not OPERATIONS[op].zero}
+            for edge, row in costs.items()
+        }
         if table.fixed + sum(min(row.values()) for row in kept.values()) <= budget:
             break
     return _most_probable(kept, scores, table, budget)
@@ -232,10 +231,6 @@ def _count_one(op: str, place: Place, kind: str) -> float:
 
 def _cheapest(rows: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
     return {edge: min(row, key=row.__getitem__) for edge, row in rows.items()}
-
-
-def _without_zeros(row: Mapping[str, float]) -> dict[str, float]:
-    return {op: cost for op, cost in row.items() if not OPERATIONS[op].zero}
 
 
 def _most_probable(

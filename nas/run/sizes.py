@@ -12,8 +12,6 @@ __all__ = ["SMALLEST", "check_side", "memory_bytes", "parse_size"]
 
 SMALLEST = 32  # pixels: the least that networks take
 _LARGEST = 8192  # beyond, a slip of the keyboard would take all of a machine's memory
-
-
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 
 

@@ -123,17 +123,8 @@ def open_photos(
     """
     if size < 8:
         raise DataError(f"the size must be at least 8 pixels, got {size}")
-    if limit is not None and limit < 1:
-        raise DataError(f"the limit must be at least 1 image, got {limit}")
-    if unlabelled is not None and teacher is None:
-        raise DataError(f"unlabelled photographs ({unlabelled}) need a teacher's maps in place of their masks")
     name, source = parse_data(spec)
-    entries = _pictures(source, limit)
-    labelled = len(entries)
-    if unlabelled is not None:
-        entries += _without_masks(Path(unlabelled), {entry.name.casefold() for entry in entries})
-    if teacher is not None:
-        entries = _with_maps(entries, Path(teacher))
+    entries, labelled = _entries(source, limit, unlabelled, teacher)
     made = labelled if is_synthetic(source) else 0
     own = _own_shapes(name, entries, size) if native else None
     view = _views(own)
@@ -172,6 +163,19 @@ class _Entry(NamedTuple):
     image: Path | None = None
     mask: Path | None = None
     teacher: Path | None = None
+
+
+def _entries(source: str, limit: int | None, unlabelled: str | None, teacher: str | None) -> tuple[list[_Entry], int]:
+    """What `open_photos` opens, and how many of them have masks: the first."""
+    if limit is not None and limit < 1:
+        raise DataError(f"the limit must be at least 1 image, got {limit}")
+    if unlabelled is not None and teacher is None:
+        raise DataError(f"unlabelled photographs ({unlabelled}) need a teacher's maps in place of their masks")
+    entries = _pictures(source, limit)
+    labelled = len(entries)
+    if unlabelled is not None:
+        entries += _without_masks(Path(unlabelled), {entry.name.casefold() for entry in entries})
+    return entries if teacher is None else _with_maps(entries, Path(teacher)), labelled
 
 
 def _own_shapes(name: str, entries: Sequence[_Entry], size: int) -> list[tuple[int, int]]:

@@ -168,11 +168,7 @@ def run_trials(
                 pruner=pruner,
                 load_if_exists=True,
             )
-            called = f"study {name!r} in {shown}"
-            if _check(study, searched, called):
-                for choices in first[: cfg.count]:
-                    study.enqueue_trial(dict(choices))
-            _check_seen(study, dict(seen), called)
+            _join(study, searched, dict(seen), first[: cfg.count], f"study {name!r} in {shown}")
             with Interrupts(until=until) as caught:
                 worker = _Worker(study, storage, parameters, score, identify, cfg, objectives, folder, caught)
                 return worker.run(to_continue)
@@ -307,8 +303,10 @@ def _name(searched: dict[str, Any], cfg: TrialsConfig, seed: int) -> str:
     return f"{cfg.sampler or 'tpe'}{pruner}-seed{seed}-{digest}"
 
 
-def _check(study: optuna.Study, searched: dict[str, Any], shown: str) -> bool:
-    """Whether it is new; it is told what it is about. UserError if the study that is there is about something else."""
+def _join(
+    study: optuna.Study, searched: dict[str, Any], seen: dict[str, str], first: Iterable[Mapping[str, Any]], shown: str
+) -> None:
+    """Tell a new study what it is about, and what to try first; UserError where one that is there is about another."""
     has_trials = bool(study.get_trials(deepcopy=False))  # asked first: another worker may be making the study now
     there = study.user_attrs.get(_SEARCHED)
     if there is None:
@@ -316,7 +314,15 @@ def _check(study: optuna.Study, searched: dict[str, Any], shown: str) -> bool:
             raise UserError(f"{shown} was made by another program; choose another --study")
         study.set_user_attr(_SEARCHED, searched)
         study.set_metric_names(searched["objectives"])
-        return True
+        for choices in first:
+            study.enqueue_trial(dict(choices))
+    else:
+        _check_searched(there, searched, shown)
+    _check_seen(study, seen, shown)
+
+
+def _check_searched(there: dict[str, Any], searched: dict[str, Any], shown: str) -> None:
+    """UserError where a study is about something else than we are."""
     if there["objectives"] != searched["objectives"]:
         raise UserError(f"{shown} is about other objectives: {there['objectives']!r}, here {searched['objectives']!r}")
     # In full: a default may have another value than in the version that made the study.
@@ -328,7 +334,6 @@ def _check(study: optuna.Study, searched: dict[str, Any], shown: str) -> bool:
         before, now = there["space"].get(edge), searched["space"].get(edge)
         if before != now:
             raise UserError(f"{shown} is about another space: candidates of {edge} are {before} there, {now} here")
-    return False
 
 
 def _check_seen(study: optuna.Study, seen: dict[str, str], shown: str) -> None:
