@@ -6,7 +6,7 @@ gathered (where channels of several features lie side by side). `torch.func.func
 the supernet by themselves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -42,6 +42,18 @@ class _Origin(NamedTuple):
     key: str
     take: tuple[int | Tensor | None, ...] = ()
     fill: float = 0.0
+
+    def tensor(self, state: Mapping[str, Tensor], like: Tensor, device: torch.device) -> Tensor:
+        """The tensor, of the supernet's by their keys; like: of its shape and type."""
+        if not self.key:
+            return torch.full_like(like, self.fill, device=device)
+        found = state[self.key]
+        for dim, what in enumerate(self.take):
+            if isinstance(what, Tensor):
+                found = found.index_select(dim, what.to(found.device))
+            elif what is not None:
+                found = found.narrow(dim, 0, what)
+        return found
 
 
 class Member:
@@ -82,14 +94,8 @@ class Member:
         """The member's parameters and buffers: views of the supernet's, or gathered from them; gradients pass."""
         tensors = dict(self.supernet.named_parameters()) | dict(self.supernet.named_buffers())
         device = next(self.supernet.parameters()).device
-        shapes = self.net.state_dict()
-        found = {}
-        for key, origin in self._origins.items():
-            if origin.key:
-                found[key] = _take(tensors[origin.key], origin.take)
-            else:
-                found[key] = torch.full(shapes[key].shape, origin.fill, device=device)
-        return found
+        own = self.net.state_dict()
+        return {key: origin.tensor(tensors, own[key], device) for key, origin in self._origins.items()}
 
     def copy(self) -> Network:
         """A network of its own with the member's weights, on the supernet's device."""
@@ -104,8 +110,7 @@ def fill_from_supernet(net: Network, space: Genotype, state: Mapping[str, Tensor
     shapes = {key: value.shape for key, value in net.state_dict().items()}
     origins = _origins(net.genotype, shapes, supernet_genotype(space), state)
     for key, value in net.state_dict().items():  # shares memory with the network
-        origin = origins[key]
-        value.copy_(_take(state[origin.key], origin.take) if origin.key else torch.full_like(value, origin.fill))
+        value.copy_(origins[key].tensor(state, value, value.device))
 
 
 def inherit(supernet: Network, genotype: Genotype) -> Network:
@@ -189,15 +194,6 @@ def by_parameters(space: Genotype, edge: str) -> list[str]:
         return sum(parameter.numel() for parameter in module.parameters())
 
     return sorted((op for op in read.candidates if not OPERATIONS[op].zero), key=parameters)
-
-
-def _take(tensor: Tensor, take: Sequence[int | Tensor | None]) -> Tensor:
-    for dim, what in enumerate(take):
-        if isinstance(what, Tensor):
-            tensor = tensor.index_select(dim, what.to(tensor.device))
-        elif what is not None:
-            tensor = tensor.narrow(dim, 0, what)
-    return tensor
 
 
 def _origins(

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from genotypes import Genotype
 from genotypes.files import quoted
 from nas.report.parts import (
+    Drawing,
     Facts,
     Keys,
     Link,
@@ -178,10 +179,6 @@ def _worth(
     rows = {edge: {what: _rise(row.get(what), worth["loss"]) for what in _RIVALS} for edge, row in edges.items()}
     # Of each edge the smaller of its rises; an edge without an alternative has none.
     known = {edge: min(there) for edge, gains in rows.items() if (there := [g for g in gains.values() if g == g])}
-    largest = max((0.0, *known.values())) or 1.0  # what falls without an edge is worth nothing: a thin arrow
-    marks = {edge: Mark("", 0.0) for edge in space.open_edges()}  # nothing is known of them: as thin as can be
-    marks |= {edge: Mark(f"{loss:+.4f}", max(0.0, loss / largest)) for edge, loss in known.items()}
-    unknown = " Thin arrows without a number were not measured." if len(known) < len(marks) else ""
     order = sorted(rows, key=lambda edge: -known.get(edge, -math.inf))
     probabilities = choices[-1]["probabilities"] if choices else {}
     table = [_worth_row(edge, edges[edge], rows[edge], probabilities.get(edge, {})) for edge in order]
@@ -204,13 +201,7 @@ def _worth(
                 "the others), or none. A small or negative number: the choice of this edge mattered little, or was not "
                 "the best one. Weights are inherited, so these are estimates."
             ),
-            drawing(
-                "worth",
-                found,
-                marks=marks,
-                caption="Below each label the smaller of the two rises: what deciding otherwise would have cost."
-                + unknown,
-            ),
+            _drawn_worth(space, found, known),
             charts(
                 "worthbars",
                 [
@@ -226,6 +217,16 @@ def _worth(
             Table(("edge", "chosen", "runner-up", "loss with runner-up", "loss with none"), table, conditions),
         ],
     )
+
+
+def _drawn_worth(space: Genotype, found: Genotype, known: Mapping[str, float]) -> Drawing:
+    """The cells, the strength of each edge's arrow by its worth; known: edge -> the smaller of its rises."""
+    largest = max((0.0, *known.values())) or 1.0  # what falls without an edge is worth nothing: a thin arrow
+    marks = {edge: Mark("", 0.0) for edge in space.open_edges()}  # nothing is known of them: as thin as can be
+    marks |= {edge: Mark(f"{loss:+.4f}", max(0.0, loss / largest)) for edge, loss in known.items()}
+    caption = "Below each label the smaller of the two rises: what deciding otherwise would have cost."
+    caption += " Thin arrows without a number were not measured." if len(known) < len(marks) else ""
+    return drawing("worth", found, marks=marks, caption=caption)
 
 
 _RIVALS = {"runner_up": "runner-up", "none": "none"}

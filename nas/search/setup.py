@@ -64,16 +64,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
         check_trials(study, objectives=2 if cfg.cost or cfg.whole_networks else 1)
     space, export = open_space(cfg), export_space(cfg)
     _check_choices(cfg, space)
-    with seeded(cfg.seed):
-        net = cfg.strategy.supernet(space, cfg.backbone_weights)
-    net = to_device(net, device)
-    check_groups(cfg.optim, net)
-    check_split(cfg.batch_size, device)
-    if processes() > 1:
-        _check_shared(cfg, net)
-    if cfg.batch_size == 1:
-        members = min(map(int, space.choices().get("input.size", space.input.size)))  # see pictures at their own sizes
-        check_single_image(net, members if cfg.whole_networks else scaled(cfg.size, min(cfg.augment.scales)))
+    net = _supernet(cfg, space, device)
     if cfg.start_from and not find_checkpoint(folder):
         _warm_start(net, cfg.start_from)
     # Whole networks are counted and measured one by one: their cost is no sum over edges.
@@ -106,6 +97,21 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
         objective=objective,
         study=study,
     )
+
+
+def _supernet(cfg: SearchConfig, space: Genotype, device: torch.device) -> Network:
+    """With its initial weights; UserError for what cannot train it."""
+    with seeded(cfg.seed):
+        net = cfg.strategy.supernet(space, cfg.backbone_weights)
+    net = to_device(net, device)
+    check_groups(cfg.optim, net)
+    check_split(cfg.batch_size, device)
+    if processes() > 1:
+        _check_shared(cfg, net)
+    if cfg.batch_size == 1:
+        members = min(map(int, space.choices().get("input.size", space.input.size)))  # see pictures at their own sizes
+        check_single_image(net, members if cfg.whole_networks else scaled(cfg.size, min(cfg.augment.scales)))
+    return net
 
 
 def _check_compile(cfg: SearchConfig, device: torch.device) -> None:

@@ -283,6 +283,11 @@ def _evaluate(
     refuse([s.problem for s in scored if s.problem is not None], count, name)
     blank = {kind: [n for n, s in zip(names, scored, strict=True) if s.blank == kind] for kind in ("black", "white")}
     tell_blank(name, count, **blank)
+    return _merged(name, scored, protocols)
+
+
+def _merged(name: str, scored: Sequence[_Scored], protocols: Sequence[Protocol]) -> list[Evaluation]:
+    """The evaluation of a set under each protocol."""
     evaluations = []
     for i, protocol in enumerate(protocols):
         results = [s.results[i] for s in scored]
