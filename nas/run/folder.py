@@ -101,7 +101,7 @@ class RunFolder:
             folder.path.mkdir(parents=True, exist_ok=True)
             _claim(folder.path)
             for left in folder.path.rglob(".*.tmp"):
-                if is_temporary(left.name):
+                if is_temporary(left.name) and not left.is_dir():  # of an export's folder the next export disposes
                     left.unlink(missing_ok=True)
             if resume:
                 _continue_threads(folder.began.get("threads"))
