@@ -290,7 +290,7 @@ def _check_numbers(typed: Any, given: Any, name: str) -> None:
     """
     if isinstance(typed, dict | list | tuple):
         for key, item in typed.items() if isinstance(typed, dict) else enumerate(typed):
-            _check_numbers(item, None if isinstance(given, str) else given[key], f"{name}.{key}")
+            _check_numbers(item, given[key] if isinstance(given, dict | list | tuple) else None, f"{name}.{key}")
     elif isinstance(typed, float) and not math.isfinite(typed):
         raise UserError(f"{name}: expected a finite number, not {typed}")
     elif isinstance(typed, int | float) and isinstance(given, str) and ":" in given:
