@@ -81,7 +81,8 @@ def test_a_killed_workers_trial_is_recovered_by_the_other(storage, tmp_path):
     assert [trial.number for trial in found.trials] == list(range(COUNT))
     assert {trial.state for trial in found.trials} == {"complete"}
     key = lambda choices: sorted(choices.items())  # noqa: E731
-    assert sorted(map(key, ended)) == sorted(key(trial.choices) for trial in found.trials)  # each scored once
+    # Each genotype is scored once: what both draw at the same moment is scored by the first, if it is done soon enough.
+    assert sorted(map(key, ended)) == sorted(key(trial.choices) for trial in found.trials if trial.repeat_of is None)
     assert lost in ended
 
 
