@@ -264,6 +264,8 @@ def _is_heif(source: str | os.PathLike[str] | bytes) -> bool:
 
 
 def _upright(file: Image.Image) -> Image.Image:
+    if file.mode == "F" and not np.isfinite(np.asarray(file)).all():  # one of them would make all others black
+        raise DataError("the picture holds values that are not finite (nan or inf)")
     turn = _TURNS.get(_orientation(file))
     if turn is None:
         return file

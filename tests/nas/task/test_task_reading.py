@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from nas.task import DataError, open_photos, read_image, read_mask, resize
-from nas.task.reading import READING_VERSION, header_size
+from nas.task.reading import READING_VERSION, header_size, read_map
 
 # What the pictures of `_samples` became at each version. A cache is found again under the same version: when this test
 # fails because reading has changed, raise READING_VERSION and write the new digest here.
@@ -248,6 +248,17 @@ def test_pictures_of_10_to_14_bits_in_16_are_as_bright_as_they_were(tmp_path, bi
     levels[0, 0] = 240
     Image.fromarray((levels * ((2**bits - 1) / 255)).round().astype(np.uint16)).save(tmp_path / f"a.{ending}")
     assert np.abs(read_image(tmp_path / f"a.{ending}")[..., 0].astype(int) - levels).max() <= 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("read", [read_image, read_mask, read_map])
+def test_a_picture_of_floats_with_one_that_is_no_number_is_refused(tmp_path, read, value):
+    """All its others were black, without a word."""
+    levels = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
+    levels[3, 4] = value
+    Image.fromarray(levels).save(tmp_path / "a.tiff")
+    with pytest.raises(DataError, match=r"a\.tiff as an image: the picture holds values that are not finite"):
+        read(tmp_path / "a.tiff")
 
 
 def test_what_is_read_changes_only_with_its_version(tmp_path):
