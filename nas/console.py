@@ -155,29 +155,31 @@ def _named(genotype: str) -> str:
 
 def _row(folder: Path) -> tuple[str, str, str, str, str]:
     try:
-        run = read_run(folder)
-        done, wanted = done_of(run) or (0, 0)
-        scores = run.json("scores.json") if run.kind == "search" else None
-        table = run.json("table.json") if run.kind == "comparison" else None
-        best = {name: value["mean"] for name, value in table[0]["scores"]["held_out"].items()} if table else {}
-        what = _what(run)
+        return str(folder), *_facts(read_run(folder))
     except (UserError, TypeError, ValueError, LookupError, AttributeError) as error:  # files that someone changed
         return str(folder), "?", str(error).splitlines()[0], "", ""
+
+
+def _facts(run: Run) -> tuple[str, str, str, str]:
+    done, wanted = done_of(run) or (0, 0)
+    scores = run.json("scores.json") if run.kind == "search" else None
+    table = run.json("table.json") if run.kind == "comparison" else None
+    best = {name: value["mean"] for name, value in table[0]["scores"]["held_out"].items()} if table else {}
     steps = run.setting("recipe.steps", "steps")
     last = run.history[-1] if run.history else {}
-    scored = run.kind not in ("search", "training") or (folder / "scores.json").is_file()  # which they write last
+    scored = run.kind not in ("search", "training") or (run.path / "scores.json").is_file()  # which they write last
     if done < wanted:
         state = f"{done} of {wanted} {'trainings' if run.kind == 'comparison' else 'trials'}"
-    elif (folder / _RESULTS[run.kind]).is_file() and scored:
+    elif (run.path / _RESULTS[run.kind]).is_file() and scored:
         state = "finished"
         last = (scores or {}).get("found") or last  # a search's history is its supernet's
-    elif run.history and (folder / "checkpoint.pt").is_file():
+    elif run.history and (run.path / "checkpoint.pt").is_file():
         state = f"at step {last['step']:.0f}" + (f" of {steps}" if steps else "")
     else:
         state = "begun"
     plain = {name.removeprefix("held_out_"): value for name, value in (last | best).items()}
     known = [name for name in _SCORES if isinstance(plain.get(name), float) and not math.isnan(plain[name])]
-    return str(folder), run.kind, state, what, ", ".join(f"{name} {plain[name]:.4f}" for name in known)
+    return run.kind, state, _what(run), ", ".join(f"{name} {plain[name]:.4f}" for name in known)
 
 
 def _module(command: str) -> Any:

@@ -116,6 +116,18 @@ def test_runs_tells_what_a_search_found_and_how_far_a_comparison_came(tmp_path, 
     assert "finished" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("scores", ["7", "[1, 2]", '{"found": 5}'])
+def test_runs_lists_beside_a_run_whose_scores_someone_changed(scores, tmp_path, capsys):
+    for name in ("changed", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("strategy: darts\n")
+        (tmp_path / name / "genotype.yaml").touch()
+    (tmp_path / "changed" / "scores.json").write_text(scores)
+    assert main(["runs", str(tmp_path)]) == 0
+    told = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()}
+    assert (told[str(tmp_path / "changed")], told[str(tmp_path / "other")]) == ("?", "search")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
