@@ -39,7 +39,7 @@ def load_plugin(file: str) -> None:
     sys.modules[name] = module  # as an import does: dataclasses and pickle look their module up there
     try:
         loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that leaves would end the command as if it were done
         del sys.modules[name]
         what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         raise UserError(f"--plugin {file}:{_line(error, str(path))}: {what}") from error
@@ -51,7 +51,7 @@ def with_hint(error: UserError) -> str:
     return f"{error}{hint if _WORDS.search(str(error)) else ''}"
 
 
-def _line(error: Exception, path: str) -> int:
+def _line(error: BaseException, path: str) -> int:
     """The last line of the plugin that the error passed through."""
     if isinstance(error, SyntaxError) and error.filename == path:
         return error.lineno or 1

@@ -198,7 +198,8 @@ def check_free(out: str | None, *, resume: bool = False) -> None:
     path = Path(out or _RUNS)
     taken = out and not resume and path.exists()
     if taken and (not path.is_dir() or any(not is_temporary(file.name) for file in path.iterdir())):
-        raise UserError(f"{path} already exists: choose another --out, or continue it with --resume")
+        or_resume = ", or continue it with --resume" if (path / "config.yaml").is_file() else ""
+        raise UserError(f"{path} already exists: choose another --out{or_resume}")
     check_writable(path)
 
 

@@ -72,6 +72,7 @@ def test_no_file_but_the_command_line_can_name_a_plugin(command, tmp_path, capsy
         ("x = 1\n\n\nraise ValueError('no luck')\n", 4, "ValueError: no luck"),
         ("import json\n\njson.loads('[')\n", 3, "JSONDecodeError"),
         ("x = (\n", 1, "SyntaxError"),
+        ("import sys\nsys.exit()\n", 2, "SystemExit"),  # exit code 0, and nothing was done
         ("from genotypes import UserError\nraise UserError('the word is taken')\n", 2, ": the word is taken"),
     ],
 )

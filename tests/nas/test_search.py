@@ -142,7 +142,7 @@ def test_an_existing_folder_is_not_touched_and_a_resume_must_agree(tmp_path, cap
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     assert run_command(main, ["--out", str(tmp_path / "mine")]) == 2
-    assert "already exists" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("already exists: choose another --out\n")  # it holds no run to resume
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
     assert run_command(main, ["--out", str(tmp_path / "mine"), "--resume"]) == 2
     assert "no run to resume" in capsys.readouterr().err

@@ -338,7 +338,7 @@ def test_bf16_trains_too(tmp_path, small_file) -> None:
 
 def test_a_run_folder_in_use_is_not_touched(trained) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
-    with pytest.raises(UserError, match="already exists"):
+    with pytest.raises(UserError, match="already exists: choose another --out, or continue it with --resume"):
         RunFolder.open(str(trained), "train", "")
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
 
