@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from markupsafe import Markup
@@ -32,7 +33,7 @@ from nas.visualize import Mark
 from nas.visualize.charts import CostPoint, Dots, area_colour, bars, dots, heat_map, lines, shares, trade_off
 from nas.visualize.style import operation_label
 
-__all__ = ["search_page"]
+__all__ = ["counted", "search_page"]
 
 _LOSS = "held-out loss (lower is better)"
 _ROWS = 40  # of what was found beside operations
@@ -114,6 +115,11 @@ def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: M
     return Section("summary", "What was searched, what was found", parts)
 
 
+def counted(members: int) -> str:
+    """A number of any size that can be read: 2,560, or 6.76e+322, which no float holds."""
+    return f"{members:,}" if members < 10**6 else f"{Decimal(members):.3g}"
+
+
 def _facts_of_space(space: Genotype) -> list[tuple[str, str]]:
     open_edges, choices = space.open_edges(), space.choices()
     members = math.prod(map(len, choices.values()))
@@ -123,7 +129,7 @@ def _facts_of_space(space: Genotype) -> list[tuple[str, str]]:
     backbone = f", backbone {space.backbone.name}" if space.backbone else ""
     return [
         ("space", f"{space.name}{backbone}, {len(space.cells)} cells"),
-        ("open edges", f"{len(open_edges)}{more}, so {float(members):.3g} genotypes"),
+        ("open edges", f"{len(open_edges)}{more}, so {counted(members)} genotypes"),
         ("candidates", ", ".join(names)),
     ]
 

@@ -18,7 +18,15 @@ from nas.visualize.style import (
     stride_colour,
     text_colour,
 )
-from nas.visualize.text import Probabilities, check_probabilities, differences, edge_steps, edge_tooltip, likeliest
+from nas.visualize.text import (
+    Probabilities,
+    check_probabilities,
+    differences,
+    edge_steps,
+    edge_tooltip,
+    likeliest,
+    plural,
+)
 
 __all__ = ["Mark", "cells_picture", "difference_picture", "network_picture", "occurring_operations"]
 
@@ -70,7 +78,7 @@ def cells_picture(
         groups.setdefault(_signature(view, nodes), []).append(cell)
     opened = len(genotype.open_edges())
     backbone = f"{genotype.backbone.name} backbone, " if genotype.backbone else ""
-    counts = f"{len(order)} cells, {len(genotype.graph.edges)} edges"
+    counts = f"{plural(len(order), 'cell')}, {plural(len(genotype.graph.edges), 'edge')}"
     state = f"{opened} of them open" if opened else "all decided"
     strides = {node.stride for node in genotype.graph.nodes.values() if node.kind != "image"}
     return Picture(
@@ -381,7 +389,7 @@ def network_picture(genotype: Genotype) -> Picture:
         arrow(graph[output].cell, key, output, f"{output} to {key}")
     return Picture(
         title=genotype.name,
-        subtitle=f"network overview, {len(genotype.cells)} cells, hash {genotype.hash[:12]}",
+        subtitle=f"network overview, {plural(len(genotype.cells), 'cell')}, hash {genotype.hash[:12]}",
         panels=(Panel(title="network", subtitle="", shapes=tuple(shapes.values()), arrows=tuple(arrows)),),
         keys=(_stride_keys(strides),),
         notes=("Arrows are features that a cell reads. A box has the colour of its outputs' stride, grey if several.",),
@@ -393,12 +401,8 @@ def _cell_box(genotype: Genotype, cell: str, nodes: list[str]) -> Shape:
     edges = [edge for name in nodes for edge in genotype.graph.incoming(name)]
     strides = {genotype.graph[name].stride for name in nodes if _how_it_leaves(genotype, name)}
     opened = sum(edge.is_open for edge in edges)
-    counts = f"{_plural(len(nodes), 'feature')}, {_plural(len(edges), 'edge')}" + (f", {opened} open" if opened else "")
+    counts = f"{plural(len(nodes), 'feature')}, {plural(len(edges), 'edge')}" + (f", {opened} open" if opened else "")
     template = _template(genotype, cell)
     fill = stride_colour(*strides) if len(strides) == 1 else _PLAIN
     texts = [(cell, 9.0), (template, 7.0), (counts, 6.5)]
     return _shape(cell, texts, fill, outline=0.8, tooltip=f"{cell} ({template}): {counts}")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -13,6 +13,7 @@ __all__ = [
     "edge_text",
     "edge_tooltip",
     "likeliest",
+    "plural",
     "text_table",
 ]
 
@@ -77,7 +78,8 @@ def text_table(genotype: Genotype) -> str:
             parts = [f"stride {node.stride}", f"{node.width} ch", node.combine, node.post]
             target = f"{name.split('.', 1)[1]} ({', '.join(part for part in parts if part not in ('sum', 'none'))})"
             blocks.setdefault(node.cell, []).append((mark, edge.name, edge.source, text, target))
-    lines = [f"{genotype.name}: {len(blocks)} cells, {len(graph.edges)} edges, hash {genotype.hash[:12]}"]
+    counts = f"{plural(len(blocks), 'cell')}, {plural(len(graph.edges), 'edge')}"
+    lines = [f"{genotype.name}: {counts}, hash {genotype.hash[:12]}"]
     templates = {cell.name: cell.template for cell in genotype.cells}
     for cell, rows in blocks.items():
         lines += ["", f"{cell} ({templates[cell]})"]
@@ -175,3 +177,7 @@ def _resampling(steps: tuple[str, ...], stride: int, target: int) -> Iterator[tu
 def _summary(op: str) -> str:
     summary = OPERATIONS[op].summary
     return f"{op}: {summary}" if summary else op
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

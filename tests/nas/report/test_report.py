@@ -18,6 +18,7 @@ from genotypes import UserError
 from nas.command import run_command
 from nas.report import ReportWarning, report_at_the_end, write_report
 from nas.report.__main__ import main
+from nas.report.search import counted
 from search_spaces import compact
 
 SECTIONS = {
@@ -181,6 +182,11 @@ def test_genotypes_are_counted_over_all_that_a_space_leaves_open(tmp_path) -> No
     genotypes.save(compact("tiny", (4, 8), ("conv_3x3", "skip_connect"), sizes=(64, 96)), run / "space.yaml")
     # Operations of the edges; of the decoder a width and which features it reads; the size.
     assert "4, and 3 widths, inputs and sizes, so 128 genotypes" in write_report(run).read_text()
+
+
+def test_a_number_of_genotypes_may_be_of_any_size() -> None:
+    """2,560 was 2.56e+03, and 310 edges with eleven candidates had no page."""
+    assert [counted(2560), counted(2**40), counted(11**310)] == ["2,560", "1.10e+12", "6.79e+322"]
 
 
 def test_the_page_of_whole_networks_says_what_they_are_and_shows_their_rival(tmp_path) -> None:

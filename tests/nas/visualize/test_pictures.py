@@ -1,5 +1,6 @@
 """What is on a picture: every edge once, the operations that occur, the same look everywhere."""
 
+import json
 import random
 from dataclasses import replace
 
@@ -277,3 +278,11 @@ def test_a_long_front_has_labels_that_can_be_read():
     assert {"100", "148"} < set(told) and len(told) < 25 and told == sorted(told)
     assert axes.xaxis.get_major_formatter()(0.2) == "0.2"
     assert axes.xaxis.get_major_formatter()(2e8) == "200M"
+
+
+def test_one_cell_is_no_cells():
+    edge = {"name": "e", "source": "image", "op": "conv2d_3x3"}
+    cell = {"name": "net", "template": "graph", "inputs": ["image"]}
+    cell["nodes"] = [{"name": "o", "stride": 1, "width": 1, "edges": [edge]}]
+    one = genotypes.loads(json.dumps({"format": 1, "name": "one", "cells": [cell], "outputs": ["net.o"]}))
+    assert "1 cell, 1 edge," in cells_picture(one).subtitle and "1 cell," in network_picture(one).subtitle
