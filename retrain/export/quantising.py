@@ -52,7 +52,8 @@ class ScoringSet:
 
 
 def open_photographs(spec: str, size: tuple[int, int], limit: int) -> Photographs:
-    """At most `limit` photographs of a folder, evenly spread, at (H, W) `size`; the others are scored.
+    """At most `limit` photographs of a folder, evenly spread, at (H, W) `size`; at least half of those with masks are
+    left to be scored.
 
     spec: DIR or NAME=DIR with photographs and masks in any layout of the field, a folder of photographs alone, or
     synthetic:COUNT. Raises UserError for a folder without photographs, and for fewer than two.
@@ -72,9 +73,8 @@ def open_photographs(spec: str, size: tuple[int, int], limit: int) -> Photograph
         except DataError:
             if not folder.is_dir():
                 raise
-            pictures, pairs = pictures_in(folder)[0], []  # no masks: nothing to score
-            files = [pictures[index] for index in _divide(len(pictures), limit)[0]]
-            scored = None
+            pictures = pictures_in(folder)[0]  # no masks, so nothing to score: all of them may calibrate
+            files, scored = [pictures[index] for index in _spread(len(pictures), limit)], None
         else:
             taken, others = _divide(len(pairs), limit)
             files, scored = [pairs[index].image for index in taken], [pairs[index] for index in others]
@@ -140,10 +140,15 @@ def half(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
 def _divide(count: int, limit: int) -> tuple[list[int], list[int]]:
     """At most `limit` of `count` indices, evenly spread and no more than half of them; and the others."""
+    taken = _spread(count, min(limit, count // 2))
+    return taken, sorted(set(range(count)) - set(taken))
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of `count` indices, evenly spread."""
     if count < 2:
         raise UserError(f"calibration needs 2 photographs or more, there are {count}")
-    taken = sorted({round(index) for index in np.linspace(0, count - 1, min(limit, count // 2))})
-    return taken, sorted(set(range(count)) - set(taken))
+    return sorted({round(index) for index in np.linspace(0, count - 1, min(most, count))})
 
 
 @contextmanager

@@ -167,7 +167,8 @@ def test_calibration_and_scored_photographs_differ(pictures):
     assert [pair.name for pair in photographs.scored] == ["p1", "p2"]
     (pictures / "images").rename(pictures.parent / "alone")
     alone = open_photographs(str(pictures.parent / "alone"), (32, 48), 100)
-    assert alone.scored is None and np.array_equal(alone.calibration, photographs.calibration)
+    assert alone.scored is None and len(alone.calibration) == 4  # nothing is kept to be scored
+    assert np.array_equal(alone.calibration[[0, 3]], photographs.calibration)
 
 
 def test_what_rounding_costs_is_said_on_photographs_of_their_own(pictures):
