@@ -89,9 +89,8 @@ COMMAND = Command(
   python -m retrain.evaluate --weights ours=a.safetensors fpn=b.safetensors --data ECSSD=ECSSD PASCAL=PASCAL-S -o report
   python -m retrain.evaluate --weights a.safetensors --saliency U2Net=maps/u2net --data ECSSD=ECSSD --protocol csnet""",
     notes="""
-With -o: report.html, table.md, table.tex, scores.csv, scores.json, images.csv, worst.csv, curves.png, .pdf and
-.csv; with --xlsx scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst, which the page then
-shows. A folder of something else is refused.
+With -o: report.html, table.md and .tex, scores.csv and .json, images.csv, worst.csv, curves.png, .pdf and .csv; with
+--xlsx scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst. Other folders are refused.
 Protocols, after the first what differs from it:
 """
     + "\n".join(
