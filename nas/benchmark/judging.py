@@ -77,7 +77,9 @@ class GateReport:
     def lines(self) -> list[str]:
         """The report as text, for its cost."""
         inside = [factor for factor in self.factors if factor is not None]
-        costs = f"{min(inside):.2f}x to {max(inside):.2f}x, median {median(inside):.2f}x" if inside else "unknown share"
+        costs = (
+            f"{min(inside):.2f}x to {max(inside):.2f}x, median {median(inside):.2f}x" if inside else "an unknown share"
+        )
         verdict = "something to find" if (self.ratio or 0) >= 4 and len(self.winners) >= 2 else "little to find"
         members, judged = len(self.residuals), len(self.residuals) - len(self.beyond)
         found = [

@@ -93,7 +93,7 @@ def test_members_beyond_the_line_are_left_out():
     assert "R       1.4 (without the worst third 1.0) of the 3 members within" in report.lines()[0]
     few = judge([row for row in found if row.kind == "line" or row.number != 1])
     assert few.ratio is None and few.ratio_best is None and few.explained == {} and few.ratio_all > 50
-    assert "costs   unknown share of the line" in replace(few, factors=(None,)).lines()[1]
+    assert "costs   an unknown share of the line" in replace(few, factors=(None,)).lines()[1]
     assert "R       unknown" in few.lines()[0] and "little to find" in few.lines()[-1]
     assert json.loads(json.dumps(vars(few)))["ratio"] is None
 
