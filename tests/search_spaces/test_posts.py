@@ -105,11 +105,34 @@ def test_prelu_can_be_differentiated_twice():
     assert torch.autograd.gradgradcheck(prelu, (x, module.weight))
 
 
-def test_a_prelu_computes_in_its_slopes_precision():
+@pytest.mark.parametrize("autocast", [True, False])
+def test_a_prelu_computes_in_its_slopes_precision(autocast):
     prelu, x = PReLU(3), torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)).bfloat16()
+    slopes = torch.tensor([0.1, 0.2, 0.3])  # bf16 has none of them
     with torch.no_grad():
-        prelu.weight.copy_(torch.tensor([0.1, 0.2, 0.3]))
+        prelu.weight.copy_(slopes)
+    expected = torch.where(x > 0, x.float(), x.float() * slopes.view(-1, 1, 1)).bfloat16()
     for training in (True, False):
-        found = prelu.train(training)(x)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found = prelu.train(training)(x)
         assert found.dtype == torch.bfloat16
-        assert torch.equal(found, prelu(x.float()).bfloat16())
+        assert torch.equal(found, expected)
+
+
+def test_a_prelu_keeps_for_its_gradients_what_bf16_takes():
+    prelu, kept = PReLU(3), []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    x = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = prelu(x)
+    assert {tensor.dtype for tensor in kept if tensor.dim() == 4} == {torch.bfloat16}
+    found = torch.autograd.grad(y.float().sum(), (x, prelu.weight))
+    exact = x.detach().float().requires_grad_()
+    expected = torch.autograd.grad(prelu(exact).sum(), (exact, prelu.weight))
+    assert [gradient.dtype for gradient in found] == [torch.bfloat16, torch.float32]
+    for gradient, of_float32 in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient.float(), of_float32, rtol=1e-2, atol=1e-2)
