@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import py_sod_metrics as psm
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from nas.task.protocol import Protocol
 from nas.task.scores import BETA2, ImageResult
@@ -18,6 +19,7 @@ __all__ = ["score_image"]
 
 _PRECISION, _RECALL = psm.PrecisionHandler(True, False), psm.RecallHandler(True, False)
 _F = psm.FmeasureHandler(True, True, beta=BETA2)
+_EPS = np.spacing(1)  # the library's
 
 
 class _Smeasure(psm.Smeasure):
@@ -43,12 +45,10 @@ def score_image(
     found = {maps: _fmeasures(values, inside, total - inside) for maps, values in floored.items()}
     weighted, structure, curve, adaptive = math.nan, math.nan, np.full(256, math.nan), math.nan
     if not quick:
-        values = (stretched if protocol.maps == "stretched" else raw)[pred]
-        wfm, sm, em = psm.WeightedFmeasure(beta=1), _Smeasure(alpha=0.5), psm.Emeasure()
-        for metric in (wfm, sm, em):
-            metric.step(values, gt, normalize=False)
-        weighted, structure = wfm.get_results()["wfm"], sm.get_results()["sm"]
-        curve, adaptive = em.get_results()["em"]["curve"], em.get_results()["em"]["adp"]
+        levels = stretched if protocol.maps == "stretched" else raw
+        values = levels[pred]
+        weighted, structure = _weighted_fmeasure(values, gt), _Smeasure(alpha=0.5).cal_sm(values, gt)
+        curve, adaptive = _emeasures(levels, inside, total - inside, values, gt)
 
     def mae(values: np.ndarray) -> float:
         if protocol.mae_mask == "grey":
@@ -64,10 +64,10 @@ def score_image(
         recall_raw=found["raw"].recall,
         fmeasure_raw=found["raw"].fmeasure,
         avgF=found[protocol.maps].adaptive,
-        wF=float(weighted),
+        wF=weighted,
         Sm=float(structure),
         Em=curve,
-        Em_adp=float(adaptive),
+        Em_adp=adaptive,
         MAE_raw=mae(raw),
         MAE_stretched=mae(stretched),
     )
@@ -87,11 +87,54 @@ def _fmeasures(values: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> _
 
     The library sorts all pixels in each of its histograms.
     """
-    bins = (values * 255).astype(int)
-    counts = {}
-    for kind, pixels in (("tp", inside), ("fp", outside)):
-        counts[kind] = np.cumsum(np.bincount(bins, pixels, minlength=256)[::-1])
+    counts = dict(zip(("tp", "fp"), _at_least(values, inside, outside), strict=True))
     above = values >= min(2 * ((inside + outside) @ values) / (inside.sum() + outside.sum()), 1)
     adaptive = {"tp": inside[above].sum(), "fp": outside[above].sum()}
     counts, adaptive = ({**c, "fn": inside.sum() - c["tp"], "tn": outside.sum() - c["fp"]} for c in (counts, adaptive))
     return _Fmeasures(_PRECISION(**counts), _RECALL(**counts), _F(**counts), float(_F(**adaptive)))
+
+
+def _at_least(values: np.ndarray, *pixels: np.ndarray) -> list[np.ndarray]:
+    """How many of these pixels have at least the value 255, 254, ..., 0."""
+    bins = (values * 255).astype(int)
+    return [np.cumsum(np.bincount(bins, each, minlength=256)[::-1]) for each in pixels]
+
+
+def _emeasures(
+    levels: np.ndarray, inside: np.ndarray, outside: np.ndarray, values: np.ndarray, gt: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """As `psm.Emeasure`: the curve, of counts as in `_fmeasures`, and the adaptive one."""
+    em = psm.Emeasure()
+    em.gt_fg_numel, em.gt_size = int(inside.sum()), gt.size
+    hits, misses = _at_least(levels, inside, outside)
+    above = hits + misses
+    if em.gt_fg_numel == 0:
+        aligned = gt.size - above
+    elif em.gt_fg_numel == gt.size:
+        aligned = above
+    else:
+        parts = em.generate_parts_numel_combinations(hits, misses, above, gt.size - above)
+        aligned = sum(
+            count * (2 * a * b / (a**2 + b**2 + _EPS) + 1) ** 2 / 4 for count, (a, b) in zip(*parts, strict=True)
+        )
+    return aligned / (gt.size - 1 + _EPS), float(em.cal_adaptive_em(values, gt))
+
+
+def _weighted_fmeasure(values: np.ndarray, gt: np.ndarray) -> float:
+    """As `psm.WeightedFmeasure(beta=1)`, without what has no effect (Margolin et al., CVPR 2014, section 4).
+
+    Errors are smoothed for the object's pixels alone, and weights by distance are the background's alone.
+    """
+    if not gt.any():
+        return 0.0
+    error = np.abs(values - gt)
+    distance, nearest = distance_transform_edt(~gt, return_indices=True)
+    rows, cols = (np.flatnonzero(gt.any(axis)) for axis in (1, 0))
+    around = slice(max(rows[0] - 3, 0), rows[-1] + 4), slice(max(cols[0] - 3, 0), cols[-1] + 4)
+    # In the background the error of the nearest pixel of the object, so that its edge is smoothed by its own errors.
+    smooth = gaussian_filter(error[tuple(nearest[(slice(None), *around)])], sigma=5, radius=3, mode="constant")
+    inside = np.minimum(error[around], smooth)[gt[around]]
+    outside = error[~gt] * (2 - np.exp(math.log(0.5) / 5 * distance[~gt]))
+    hits = inside.size - inside.sum()
+    precision, recall = hits / (hits + outside.sum() + _EPS), 1 - inside.mean()
+    return float(2 * recall * precision / (recall + precision + _EPS))

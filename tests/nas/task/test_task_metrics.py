@@ -79,6 +79,27 @@ def test_counting_levels_gives_the_curves_of_the_library(low, high):
         assert mine.avgF == pytest.approx(found["f"]["adaptive"], abs=1e-12)
 
 
+@pytest.mark.parametrize("maps", ["raw", "stretched"])
+@pytest.mark.parametrize("share", [0, 0.001, 0.02, 0.4, 0.97, 1])
+def test_weighted_and_enhanced_measures_are_those_of_the_library(share, maps):
+    """Objects of a few pixels to nearly all, at the border too, where many pixels are as near as the nearest."""
+    rng = np.random.default_rng(int(1000 * share))
+    noise = np.stack([np.kron(rng.random((9, 13)), np.ones((5, 5))) + rng.random((45, 65)) / 9 for _ in range(4)])
+    for one in noise:
+        mask = 255 * (one < np.quantile(one, share) if share < 1 else one >= 0).astype(np.uint8)
+        pred = (255 * (0.1 + 0.7 * ((mask > 127) * 0.6 + rng.random(mask.shape) * 0.4))).astype(np.uint8)
+        values = pred / 255
+        if maps == "stretched":
+            values = (values - values.min()) / (values.max() - values.min())
+        mine = score_image("one", pred, mask, protocol=Protocol(maps=maps))
+        wfm, em = psm.WeightedFmeasure(), psm.Emeasure()
+        for metric in (wfm, em):
+            metric.step(values, mask > 127, normalize=False)
+        theirs = em.get_results()["em"]
+        assert mine.wF == pytest.approx(wfm.get_results()["wfm"], abs=1e-12)
+        assert mine.Em_adp == theirs["adp"] and np.array_equal(mine.Em, theirs["curve"])
+
+
 def test_workers_change_nothing(photos, serial):
     """Bit for bit, curves and rows too."""
     parallel = evaluate(smooth_noise, photos, size=40, batch_size=3, workers=2)
