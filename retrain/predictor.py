@@ -70,7 +70,8 @@ class PredictorOptions:
         device: cpu, cuda or auto.
         precision: fp32, or bf16 autocast.
         runtime: torch; onnxruntime or openvino (pip install 'sod-nas[export,openvino]'): norms folded, often 2 to 3
-            times faster on a CPU; auto: the fastest one that is installed, timed on this network.
+            times faster on a CPU, after some seconds of conversion, which is kept in ~/.cache/sod-nas; auto: the
+            fastest one that is installed, timed on this network.
     """
 
     size: tuple[int, ...] = ()
@@ -138,14 +139,10 @@ class Predictor:
 
     def _open(self, size: tuple[int, int] | None, runtimes: Sequence[str] = ()) -> dict[str, Run]:
         """Runtime (None given: this one) -> the network's logits of one picture of this size, or of any."""
-        from nas.deploy import deploy, onnx_model, open_model, program
+        from nas.deploy.kept import open_network
 
-        model = onnx_model(program(deploy(self.network, size=size, logits=True), size))
-        threads = torch.get_num_threads()
-        return {
-            runtime: open_model(model, runtime, threads=threads, precision=self.precision)
-            for runtime in runtimes or [self.runtime]
-        }
+        threads, wanted = torch.get_num_threads(), runtimes or [self.runtime]
+        return open_network(self.network, wanted, size=size, threads=threads, precision=self.precision)
 
     def _take_fastest(self) -> None:
         from nas.cost.clock import milliseconds

@@ -9,7 +9,6 @@
 """
 
 from nas.cost.counting import Cost, PartCost, count
-from nas.cost.latency import user_cache
 from nas.cost.lookup import COST_KINDS, CostTable, cost_table, within_budget
 from nas.cost.measuring import Measurement, latencies, measure
 
@@ -23,6 +22,5 @@ __all__ = [
     "count",
     "latencies",
     "measure",
-    "user_cache",
     "within_budget",
 ]

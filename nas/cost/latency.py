@@ -24,7 +24,7 @@ from nas.cost.places import Place, PlacedOperation, find_places
 from nas.network import Network, to_device
 from nas.run import seeded
 
-__all__ = ["LatencyCache", "machine_name", "measure_latencies", "user_cache"]
+__all__ = ["LatencyCache", "machine_name", "measure_latencies"]
 
 _FORMAT = 1  # of a cache
 _RANDOM_NETWORKS = 4
@@ -126,15 +126,6 @@ def _line(sums: np.ndarray, times: np.ndarray) -> tuple[float, float]:
     slope = np.sum(weights * (sums - middle) * (times - height)) / spread if spread > 0 else 1.0
     slope = float(np.clip(slope, *_SLOPES))  # where the choices hardly matter, noise would choose it
     return max(0.0, float(height - slope * middle)), slope
-
-
-def user_cache() -> Path | None:
-    """The folder of this user for what was measured: $XDG_CACHE_HOME/sod-nas, by default ~/.cache/sod-nas.
-
-    None where there is no home, as in a container whose user has no name: then all is measured each time.
-    """
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return None if cache.startswith("~") else Path(cache) / "sod-nas"
 
 
 class LatencyCache:

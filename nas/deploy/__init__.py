@@ -8,6 +8,8 @@
 (1, 1, 64, 96)
 """
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import fx, nn
 
@@ -40,6 +42,7 @@ __all__ = [
     "bf16_here",
     "check_runtime",
     "deploy",
+    "differences",
     "need",
     "onnx_model",
     "open_file",
@@ -100,14 +103,26 @@ def deploy(
             raise
         raise UserError(f"{name} cannot be deployed: {str(error).strip().splitlines()[0]}") from None
     fold(graph)
-    for shape in _CHECKED if size is None else ((1, *size),):
-        x = torch.rand(shape[0], 3, *shape[1:], generator=torch.Generator().manual_seed(0))
-        with torch.inference_mode():
-            expected, found = (run(x).sigmoid() if logits else run(x) for run in (picture, graph))
-            apart = float((found - expected).abs().max())
-        if not apart <= min(1e-4, 1e-5 + 1e-3 * float(expected.std())):  # untrained networks hardly vary
+    for (height, width), apart, most in differences(picture, graph, size):
+        if not apart <= most:
             raise UserError(
-                f"{name} cannot be deployed: at {shape[1]} x {shape[2]} the graph differs by {apart:.2g} from "
+                f"{name} cannot be deployed: at {height} x {width} the graph differs by {apart:.2g} from "
                 "the network, as where an operation branches on sizes"
             )
     return graph
+
+
+def differences(
+    picture: PictureNetwork, run: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int] | None = None
+) -> Iterator[tuple[tuple[int, int], float, float]]:
+    """((H, W), how far probabilities lie apart there, how far they may) of a network and what was made of it.
+
+    Pictures are noise, of the one `size` or of several.
+    """
+    picture.eval()
+    for batch, *sides in _CHECKED if size is None else ((1, *size),):
+        x = torch.rand(batch, 3, *sides, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected, found = (each(x).sigmoid() if picture.logits else each(x) for each in (picture, run))
+        apart, spread = float((found - expected).abs().max()), float(expected.std())
+        yield (sides[0], sides[1]), apart, min(1e-4, 1e-5 + 1e-3 * spread)  # untrained networks hardly vary

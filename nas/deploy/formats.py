@@ -133,10 +133,10 @@ def open_graph(graph: fx.GraphModule, runtime: str, *, size: tuple[int, int]) ->
     return open_model(onnx_model(program(graph, size)), runtime)
 
 
-def open_model(model: "onnx.ModelProto", runtime: str, *, threads: int = 1, precision: str = "fp32") -> Run:
-    """An ONNX model as a function of onnxruntime or openvino; UserError where `check_runtime` raises it."""
+def open_model(model: "onnx.ModelProto | bytes", runtime: str, *, threads: int = 1, precision: str = "fp32") -> Run:
+    """An ONNX model, or its file's bytes, as a function of onnxruntime or openvino; UserError: see `check_runtime`."""
     check_runtime(runtime, precision)
-    written = model.SerializeToString()
+    written = model if isinstance(model, bytes) else model.SerializeToString()
     if runtime == "onnxruntime":
         return _onnxruntime(written, threads, None)
     return _openvino(written, threads, None, precision)

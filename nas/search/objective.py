@@ -11,11 +11,12 @@ import torch
 
 from genotypes import Genotype, UserError
 from genotypes.files import json_text
-from nas.cost import COST_KINDS, CostTable, cost_table, count, latencies, user_cache, within_budget
+from nas.cost import COST_KINDS, CostTable, cost_table, count, latencies, within_budget
 from nas.cost.clock import warn_if_busy
 from nas.cost.latency import machine_name
 from nas.cost.measuring import prepare
 from nas.network import extreme
+from nas.run.cache import user_cache
 from nas.search.config import SearchConfig
 from nas.strategies import Strategy, derivable
 

@@ -18,10 +18,11 @@ from torch import nn
 import genotypes
 import nas.cost
 from genotypes import Genotype, UserError
-from nas.cost import CostTable, clock, cost_table, latency, lookup, places, user_cache, within_budget
+from nas.cost import CostTable, clock, cost_table, latency, lookup, places, within_budget
 from nas.cost.latency import machine_name
 from nas.cost.measuring import prepare
 from nas.network import edge as network_edge
+from nas.run.cache import user_cache
 from nas.strategies import random_choices
 from search_spaces import fusion_cells, minet
 

@@ -1,0 +1,87 @@
+"""A network in another runtime; its conversion, which takes seconds, is kept for the next command."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+import genotypes
+from genotypes import UserError
+from genotypes.files import write_atomically
+from nas.deploy import PictureNetwork, Run, check_runtime, deploy, differences, onnx_model, open_model, program
+from nas.network import Network
+from nas.run.cache import user_cache
+
+__all__ = ["open_network"]
+
+_FORMAT = 1  # another one where `deploy` comes to make faster graphs
+_ALL = 2**28  # bytes of all files together; those used last stay
+_LARGEST = 2**26
+
+
+def open_network(
+    net: Network,
+    runtimes: Sequence[str],
+    *,
+    size: tuple[int, int] | None = None,
+    threads: int = 1,
+    precision: str = "fp32",
+) -> dict[str, Run]:
+    """Runtime (onnxruntime, openvino) -> the logits of pictures of one (H, W) `size`, or of any, by `deploy`.
+
+    The ONNX file is kept in the user's cache under a digest of genotype and weights. One that is found there must
+    compute what the network does, else it is made anew: an operation of a plugin may have changed since, or the file.
+    Raises UserError where `deploy` or `check_runtime` does.
+    """
+    for runtime in runtimes:
+        check_runtime(runtime, precision)
+
+    def opened(model: bytes) -> dict[str, Run]:
+        return {runtime: open_model(model, runtime, threads=threads, precision=precision) for runtime in runtimes}
+
+    path = _place(net, size)
+    if path is not None and path.is_file():
+        with suppress(Exception):  # each runtime has errors of its own for a file that is none
+            runs = opened(path.read_bytes())
+            if all(_computes(net, run, size, precision) for run in runs.values()):
+                os.utime(path)
+                return runs
+    model = _convert(net, size)
+    if path is not None and len(model) <= _LARGEST:
+        with suppress(UserError, OSError):  # no room: the next command converts again
+            _keep(path, model)
+    return opened(model)
+
+
+def _convert(net: Network, size: tuple[int, int] | None) -> bytes:
+    return onnx_model(program(deploy(net, size=size, logits=True), size)).SerializeToString()
+
+
+def _place(net: Network, size: tuple[int, int] | None) -> Path | None:
+    folder = user_cache()
+    if folder is None:
+        return None
+    digest = hashlib.blake2b(f"{_FORMAT} {torch.__version__} {genotypes.dumps(net.genotype)}".encode(), digest_size=16)
+    for name, tensor in net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    sides = "any" if size is None else f"{size[0]}x{size[1]}"
+    return folder / "converted" / f"{digest.hexdigest()}-{sides}.onnx"
+
+
+def _computes(net: Network, run: Run, size: tuple[int, int] | None, precision: str) -> bool:
+    found = differences(PictureNetwork(net, logits=True), lambda x: torch.from_numpy(run(x.numpy())), size)
+    return all(apart <= (most if precision == "fp32" else 0.1) for _, apart, most in found)
+
+
+def _keep(path: Path, model: bytes) -> None:
+    with write_atomically(path, flush=False) as file:
+        file.write(model)
+    total = 0
+    for kept in sorted(path.parent.glob("*.onnx"), key=lambda kept: kept.stat().st_mtime, reverse=True):
+        total += kept.stat().st_size
+        if total > _ALL:
+            kept.unlink()
