@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,8 +147,10 @@ def check_runtime(runtime: str, precision: str = "fp32") -> None:
     """UserError for a runtime that is unknown, not installed, or does not compute in this precision."""
     if runtime not in RUNTIMES:
         raise UserError(f"unknown runtime {runtime!r}; there are: {', '.join(RUNTIMES)}")
-    for package in () if runtime == "torch" else ("onnxscript", runtime):
-        need(package)
+    if runtime != "torch":
+        need(runtime)
+        if find_spec("onnxscript") is None:  # half a second to import, for whoever converts
+            need("onnxscript")
     if runtime == "onnxruntime" and precision != "fp32":
         raise UserError(f"onnxruntime computes in fp32, not in {precision}: use the runtime torch or openvino")
 
