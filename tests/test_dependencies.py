@@ -91,7 +91,12 @@ def test_what_is_heavy_is_loaded_where_it_is_used(code: str, heavy: str) -> None
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["nas.network", "nas.cost", "retrain.authors"])
+COMMANDS = [
+    f"retrain.{name}.__main__" for name in ("train", "compare", "evaluate", "predict", "export", "serve", "prune")
+]
+
+
+@pytest.mark.parametrize("module", ["nas.network", "nas.cost", "retrain.authors", *COMMANDS])
 def test_networks_load_little_more_than_torch(module: str) -> None:
     heavy = ("matplotlib", "optuna", "scipy", "pandas", "sklearn", "tensorboard", "py_sod_metrics")
     code = f"import torch, sys; known = set(sys.modules); import {module}; "

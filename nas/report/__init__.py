@@ -9,16 +9,9 @@ from pathlib import Path
 
 from genotypes import UserError, UserNote
 from genotypes.files import quoted, write_text
-from nas.report.comparison import comparison_page
-from nas.report.parts import render
-from nas.report.search import search_page
-from nas.report.training import training_page
-from nas.report.tuning import tuning_page
 from nas.run_files import read_run
 
 __all__ = ["ReportWarning", "report_at_the_end", "write_report"]
-
-_PAGES = {"search": search_page, "training": training_page, "comparison": comparison_page, "tuning": tuning_page}
 
 
 class ReportWarning(UserNote):
@@ -30,11 +23,18 @@ def write_report(path: str | Path) -> Path:
 
     Raises UserError for a folder that is no run's, and for files in it that are not what they should be.
     """
+    from nas.report.comparison import comparison_page  # matplotlib: a second, for whoever makes a page
+    from nas.report.parts import render
+    from nas.report.search import search_page
+    from nas.report.training import training_page
+    from nas.report.tuning import tuning_page
+
+    pages = {"search": search_page, "training": training_page, "comparison": comparison_page, "tuning": tuning_page}
     run = read_run(path)
-    if run.kind not in _PAGES:
-        raise UserError(f"{path}: a {run.kind} has no page; expected a {', '.join(_PAGES)}")
+    if run.kind not in pages:
+        raise UserError(f"{path}: a {run.kind} has no page; expected a {', '.join(pages)}")
     try:
-        html = render(_PAGES[run.kind](run))
+        html = render(pages[run.kind](run))
     except UserError:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # files that someone changed

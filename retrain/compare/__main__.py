@@ -12,7 +12,6 @@ from nas.command import Command, run_command
 from nas.options import to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder, check_free
-from nas.visualize.charts import save_figure
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
 from retrain.compare.runs import left_out, run_folder
 from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown, plain, shown, training_rows
@@ -83,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.write_text("table.json", json_text(plain(table)))
         if cfg.xlsx:
             write_spreadsheet(run.path / "table.xlsx", {"trainings": training_rows(done)})
+
+    from nas.visualize.charts import save_figure  # matplotlib, which no training needs
 
     diverged: list[str] = []
     done = compare(cfg, plan, run.path, after_each=write, diverged=diverged)

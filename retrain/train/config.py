@@ -9,7 +9,6 @@ from genotypes.errors import UserError, check_least
 from nas.options import from_dict, owner, read_file
 from nas.run import open_device
 from nas.run_files import kind_of
-from nas.search import SearchConfig
 from nas.task import PhotoOptions
 from nas.task.folders import is_synthetic
 from nas.training import LoopOptions, fastest_precision
@@ -100,6 +99,8 @@ def from_search(run: Path) -> dict[str, Any]:
     The photographs with the same ones held out, the backbone's weights, the device, and a recipe for such data at the
     genotype's input size.
     """
+    from nas.search import SearchConfig  # optuna and matplotlib: a second, for whoever trains what a search found
+
     config, genotype = run / "config.yaml", run / "genotype.yaml"
     if kind_of(run) != "search" or not genotype.is_file():
         return {}

@@ -36,7 +36,6 @@ from nas.training import (
     fit,
     registered_listeners,
 )
-from nas.visualize import draw
 from retrain.predictor import Predictor, save
 from retrain.recipe import Recipe
 from retrain.train.config import TrainConfig
@@ -229,6 +228,8 @@ def _strip(net: Network, setup: TrainSetup) -> np.ndarray:
 
 def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, trainer: Trainer) -> TrainResult:
     """Score the held-out part and the test sets; write weights, drawings, a strip of predictions, then scores.json."""
+    from nas.visualize import draw  # matplotlib, which no step needs
+
     save(run.path / "weights.safetensors", net)
     draw(setup.genotype, run.path / "cells.svg")
     with write_atomically(run.path / "predictions.png") as file:
