@@ -12,7 +12,7 @@ from nas.cost import COST_KINDS
 from nas.options import to_yaml
 from nas.run import RunFolder, check_free, deadline
 from nas.run.distributed import joined
-from nas.search import SearchConfig, open_search, search
+from nas.search import SearchConfig
 from nas.task.folders import is_synthetic
 
 COMMAND = Command(
@@ -49,6 +49,8 @@ _SCORED_BY = {True: "with the supernet's weights (not retrained)", False: "after
 
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
+    from nas.search import open_search, search  # Optuna and matplotlib: a second, which --help need not wait
+
     until = deadline(cfg.minutes)
     check_free(cfg.out, resume=resume)
     setup = open_search(cfg, folder=cfg.out if resume else None)

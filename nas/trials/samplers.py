@@ -12,21 +12,24 @@ from typing import Any, TypeAlias
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, HyperbandPruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from genotypes import Record, Registry, UserError
+from genotypes import UserError
+from nas.trials.config import PRUNERS, SAMPLERS
 
 __all__ = [
-    "PRUNERS",
-    "SAMPLERS",
+    "Hyperband",
     "Identify",
     "RegularisedEvolution",
     "SeededSampler",
     "make_pruner",
     "make_sampler",
     "choices_key",
+    "nsga2",
+    "tpe",
+    "uniform",
 ]
 
 _LONGEST_WALK = 10_000  # steps; after them all that is left to try may be what is refused
@@ -238,44 +241,21 @@ def change_one(
 
 
 _POPULATION = 10  # where a study names none
-SAMPLERS = Registry("sampler", Record)  # each makes Optuna's of (seed, population)
-SAMPLERS.add(
-    Record(
-        name="evolution",
-        summary="the best of a few of the last trials, changed in one place",
-        paper="Real et al., AAAI 2019",
-        source=RegularisedEvolution,
-        arguments={"tournament": 0.8},
-    ),
-    Record(
-        name="gp",
-        summary="where a Gaussian process expects the least loss, within a budget drawn for each trial",
-        paper="Ament et al., NeurIPS 2023; Gardner et al., ICML 2014",
-        source=BudgetedGP,
-    ),
-    Record(
-        name="nsga2",
-        summary="evolution with several objectives",
-        paper="Deb et al., 2002",
-        source=lambda seed, population: optuna.samplers.NSGAIISampler(seed=seed, population_size=population),
-    ),
-    Record(
-        name="random",
-        summary="any, all alike likely",
-        source=lambda seed, population: optuna.samplers.RandomSampler(seed=seed),
-    ),
-    Record(
-        name="tpe",
-        summary="where good trials are dense and bad ones are not",
-        paper="Bergstra et al., NIPS 2011",
-        source=lambda seed, population: optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=population, multivariate=True, constant_liar=False
-        ),
-    ),
-)
 
 
-class _Hyperband(HyperbandPruner):
+def nsga2(seed: int, population: int) -> BaseSampler:
+    return optuna.samplers.NSGAIISampler(seed=seed, population_size=population)
+
+
+def uniform(seed: int, population: int) -> BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def tpe(seed: int, population: int) -> BaseSampler:
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=population, multivariate=True, constant_liar=False)
+
+
+class Hyperband(HyperbandPruner):
     """Optuna's, but a restarted process knows the brackets before its first draw, as one that was not disturbed does.
 
     Optuna's learns them from the complete trials when it first judges one; a sampler that asks sooner is shown others.
@@ -287,17 +267,6 @@ class _Hyperband(HyperbandPruner):
         if not self._pruners and not hasattr(study, "_bracket_id"):
             self._try_initialization(study)
         return super()._get_bracket_id(study, trial)
-
-
-PRUNERS = Registry("pruner", Record)
-PRUNERS.add(
-    Record(name="none", summary="every trial runs to its end", source=NopPruner),
-    Record(
-        name="median", summary="worse than the median of the earlier trials at the same step ends", source=MedianPruner
-    ),
-    Record(name="successive_halving", paper="Li et al., MLSys 2020 (asynchronous)", source=SuccessiveHalvingPruner),
-    Record(name="hyperband", paper="Li et al., JMLR 2018", source=_Hyperband),
-)
 
 
 def make_pruner(name: str, *, objectives: int) -> BasePruner:

@@ -23,14 +23,15 @@ from optuna.exceptions import OptunaError, TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from genotypes.errors import UserError, UserNote, check_least
+from genotypes.errors import UserError, UserNote
 from nas.options import Config, changed_of, difference, plain
 from nas.run import Interrupted, Interrupts, progress_bar
+from nas.trials.config import TrialsConfig
 from nas.trials.records import REPEAT, Trials, read_trial, write_trials
-from nas.trials.samplers import PRUNERS, SAMPLERS, Identify, choices_key, make_pruner, make_sampler
+from nas.trials.samplers import Identify, choices_key, make_pruner, make_sampler
 from nas.trials.storage import STORAGE_ERRORS, Heartbeat, Watch, give_back, open_storage, reason, storage_name
 
-__all__ = ["Report", "Score", "TrialsConfig", "check_trials", "comparable", "run_trials"]
+__all__ = ["Report", "Score", "check_trials", "comparable", "run_trials"]
 
 Report = Callable[[int, float], None]  # (step, value so far): may end the trial
 Score = Callable[[dict[str, Any], Report], Sequence[float]]  # (choices, report) -> one value an objective
@@ -38,41 +39,6 @@ Score = Callable[[dict[str, Any], Report], Sequence[float]]  # (choices, report)
 _SEARCHED = "searched"  # user attribute of a study: what its trials are about
 _SEEN = "seen"  # and what they read, by its content
 _PAUSE = 0.5  # seconds between looks at the trials of others
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialsConfig:
-    """Genotypes tried one after another, by one process or by many that share a storage.
-
-    Attributes:
-        count: trials of the study, of all its workers together.
-        sampler: what to try next: evolution, gp, nsga2, random or tpe; none: the strategy's own.
-        population: random trials first; then the size of evolution's and nsga2's population; none: 10.
-        pruner: which short trainings end early: none, median, hyperband or successive_halving (for one objective).
-        storage: where the study lies: sqlite:///FILE, postgresql://..., mysql+pymysql://..., or a file ending in
-            .journal or .log that the workers share; none: a journal in the run's folder.
-        study: its name in the storage; none: made of space, objectives, sampler and seed, so that the same command on
-            several machines works on one study, and other searches may use the storage too.
-        stale_after: seconds without a sign of life after which another machine's trial counts as lost.
-    """
-
-    count: int = 60
-    sampler: str | None = None
-    population: int | None = None
-    pruner: str = "none"
-    storage: str | None = None
-    study: str | None = None
-    stale_after: float = 120.0
-
-    def __post_init__(self) -> None:
-        check_least(self, "trials: ", count=1, population=2)
-        if not self.stale_after > 0:
-            raise UserError(f"stale_after must be more than 0 seconds, not {self.stale_after}")
-        for registry, name in ((SAMPLERS, self.sampler), (PRUNERS, self.pruner)):
-            if name is not None:
-                registry[name]  # or its error: unknown
-        if self.study is not None and not self.study.strip():
-            raise UserError("study must be a name, not blank")
 
 
 def check_trials(cfg: TrialsConfig, *, objectives: int = 1) -> None:
