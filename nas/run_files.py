@@ -21,6 +21,7 @@ __all__ = [
     "RANDOM",
     "Run",
     "done_of",
+    "environment_of",
     "kind_of",
     "lower_is_better",
     "read_run",
@@ -85,6 +86,15 @@ def read_run(path: str | Path) -> Run:
     run = Run(path=path, kind=kind, config=settings)
     environment = run.json("environment.json") or {}
     return Run(path=path, kind=kind, config=settings, environment=environment, history=read_table(path / "history.csv"))
+
+
+def environment_of(path: Path) -> dict[str, Any]:
+    """Where a run began, and with what: its environment.json; empty where that cannot be read."""
+    try:
+        found = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def kind_of(path: str | Path | None) -> str | None:

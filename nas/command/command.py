@@ -18,7 +18,7 @@ from typing import Any, Generic, cast
 from genotypes import UserError
 from genotypes.plugins import load_plugin
 from nas.command.help import Described, Help
-from nas.command.running import as_started, note_plugins
+from nas.command.running import as_started, note_plugins, note_sources
 from nas.command.words import Words, from_home, peek, split, take, take_help
 from nas.options import (
     Config,
@@ -91,6 +91,7 @@ class Command(Described, Generic[Config]):
                 sources.insert(0, _saved(str(given["out"])))
             elif self.base:
                 sources.insert(0, self.base(given))
+        note_sources(sources)
         chosen, given = self._read(default, sources, words, plain)
         config = self._build(default, chosen, [*sources, ("", given)])
         if self.resume and asked:

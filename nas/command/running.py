@@ -7,19 +7,23 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 import nas
 from genotypes import UserError, UserNote
 from genotypes.files import quoted
 from genotypes.plugins import with_hint
 from nas.allocator import keep_freed_memory
+from nas.run_files import environment_of
 from nas.subnormals import flush_subnormals
 
-__all__ = ["aligned", "as_started", "note_plugins", "run_command", "started_as"]
+__all__ = ["aligned", "as_started", "note_plugins", "note_sources", "run_command", "started_as"]
 
 _started: dict[str, str] = {}  # module -> its command, where that is not `python -m MODULE`
 _plugins: list[str] = []  # that this command was given: the next one needs them, too
+
+_sources: list[tuple[str, Mapping[str, Any]]] = []  # of its settings: (file or folder, what that says)
 
 
 @contextmanager
@@ -35,6 +39,31 @@ def started_as(commands: Mapping[str, str]) -> Iterator[None]:
 def note_plugins(files: Sequence[str]) -> None:
     """Remember the `--plugin` files of this command for the commands that it tells the user to type."""
     _plugins[:] = files
+
+
+def note_sources(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Remember where the settings of this command come from: a run's were meant from where it was begun."""
+    _sources[:] = sources
+
+
+def _where_begun(message: str) -> str:
+    """A line that names where a run was begun, if the message names a file or folder of its that is there, not here."""
+    for source, values in _sources:
+        run = Path(source) if Path(source).is_dir() else Path(source).parent
+        begun = str(environment_of(run).get("folder", ""))
+        for path in _paths(values):
+            if path in message and not os.path.exists(path) and os.path.exists(os.path.join(begun, path)):
+                return f"\n{run} was begun in {begun}, where {path} is: start this command there"
+    return ""
+
+
+def _paths(values: Any) -> Iterator[str]:
+    """All that may be a path among settings: DIR, NAME=DIR."""
+    if isinstance(values, str):
+        yield values.rpartition("=")[2]
+    elif isinstance(values, Mapping | list | tuple):
+        for value in values.values() if isinstance(values, Mapping) else values:
+            yield from _paths(value)
 
 
 def as_started(text: str) -> str:
@@ -75,7 +104,7 @@ def run_command(
             else:
                 return _refused_several()
     except UserError as error:
-        return _refused(with_hint(error))
+        return _refused(with_hint(error) + _where_begun(str(error)))
     except KeyboardInterrupt as error:  # nas.run.Interrupted is one that says what was saved
         with suppress(ValueError):  # of a thread that is not the main one
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a further one ends the process without a word

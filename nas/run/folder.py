@@ -20,6 +20,7 @@ from genotypes import UserError
 from genotypes.files import check_writable, is_temporary, json_text, write_atomically, write_csv, write_text
 from nas.run.distributed import is_first, scratch_folder
 from nas.run.interrupts import signals_held
+from nas.run_files import environment_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -115,12 +116,8 @@ class RunFolder:
 
     @property
     def began(self) -> dict[str, Any]:
-        """Where the run began, and with what: environment.json; empty where that cannot be read."""
-        try:
-            found = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        """Where it began, and with what."""
+        return environment_of(self.path)
 
     def agree(self, identity: Mapping[str, str]) -> None:
         """Note what the run is of, kind -> value, such as its photographs' fingerprint; UserError if that has changed.

@@ -1,5 +1,6 @@
 """The command line: spellings, owners and their options, files, help, and what goes wrong."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import genotypes
 from genotypes import UserError
 from nas.command import Command, run_command
 from nas.options import changed_of, from_dict, to_dict, to_yaml
@@ -15,9 +17,11 @@ from nas.search import SearchConfig
 from nas.search.__main__ import COMMAND, main
 from nas.strategies import DirichletSearch, Gdas
 from nas.trials import TrialsConfig
+from retrain.compare.__main__ import main as compare
 from retrain.evaluate.__main__ import COMMAND as EVALUATE
 from retrain.predict.__main__ import COMMAND as PREDICT
 from retrain.train.__main__ import COMMAND as TRAIN
+from retrain.train.__main__ import main as retrain
 from search_spaces.spaces import FusionCells, MinetSpace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,6 +188,23 @@ def test_a_run_of_before_there_was_an_option_had_its_default(tmp_path: Path) -> 
         del owner[option]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
     assert COMMAND.parse(["--resume", "--out", str(tmp_path)]) == (search(*words, "--out", str(tmp_path)), True)
+
+
+def test_a_run_gone_on_with_from_elsewhere_says_where_it_was_begun(tmp_path, monkeypatch, capsys) -> None:
+    """Its relative paths are meant from there; also those that another command takes from it."""
+    (run := tmp_path / "there" / "run").mkdir(parents=True)
+    (tmp_path / "there" / "photos").mkdir()
+    (run / "config.yaml").write_text(to_yaml(search("--data", "x=photos", "--size", "32", "--strategy", "random")))
+    (run / "environment.json").write_text(json.dumps({"folder": str(run.parent)}))
+    (run / "genotype.yaml").write_text(genotypes.dumps(genotypes.load("fpn_tiny")))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    expected = f"\n../there/run was begun in {run.parent}, where photos is: start this command there\n"
+    for command, words in ((main, ["--resume", "--out"]), (retrain, ["--genotype"]), (compare, ["--genotypes"])):
+        assert run_command(command, [*words, "../there/run"]) == 2
+        assert capsys.readouterr().err.endswith(expected)
+    assert run_command(main, ["--config", "../there/run/config.yaml", "--data", "nothing"]) == 2
+    assert "was begun" not in capsys.readouterr().err
 
 
 def test_a_class_in_a_file_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
