@@ -1,6 +1,6 @@
 """Errors a user can cause. Commands show their message alone (no traceback) and exit with code 2."""
 
-__all__ = ["GenotypeError", "UserError", "UserNote", "check_least"]
+__all__ = ["GenotypeError", "UserError", "UserNote", "check_least", "plural"]
 
 
 class UserError(ValueError):
@@ -13,6 +13,11 @@ def check_least(options: object, where: str = "", **least: float) -> None:
         value = getattr(options, name)
         if value is not None and value < bound:
             raise UserError(f"{where}{name} must be at least {bound}, not {value}")
+
+
+def plural(count: int | str, noun: str) -> str:
+    """A count in words: "1 photograph", "2 photographs"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 class UserNote(UserWarning):

@@ -13,7 +13,7 @@ import networkx
 
 from genotypes._checks import at, freeze, show
 from genotypes._open_values import find_widths, largest_widths
-from genotypes.errors import GenotypeError
+from genotypes.errors import GenotypeError, plural
 from genotypes.graph import Edge, Graph, Node, Size
 from genotypes.parts import Backbone, Cell, check_operation
 from genotypes.templates import build_template
@@ -206,7 +206,8 @@ def _check_node(node: Node, features: Mapping[str, Feature]) -> Node:
     widths = [edge.width or 0 for edge in edges]
     if node.combine == "concat" and sum(widths) != node.width:
         total = f"{' + '.join(map(str, widths))} = {sum(widths)}"
-        raise GenotypeError(f"{where}: width mismatch: it has {node.width} channels, {total} arrive", ("width",))
+        message = f"{where}: width mismatch: it has {plural(node.width, 'channel')}, {total} arrive"
+        raise GenotypeError(message, ("width",))
     return replace(node, edges=tuple(edges), size=_check_size(where, node, features))
 
 
@@ -224,11 +225,11 @@ def _check_edge(edge: Edge, node: Node, source: Feature) -> Edge:
         width = node.width if node.combine == "sum" else source.width
     _check_count(where, "width", width)
     if node.combine == "sum" and width != node.width:
-        message = f"{where}: width mismatch: {width} channels arrive at a sum of {node.width}"
+        message = f"{where}: width mismatch: {plural(width, 'channel')} at a sum of {node.width}"
         raise GenotypeError(message, ("width",))
     for op in edge.candidates:
         if OPERATIONS[op].widths == "same" and source.width != width:
-            message = f"{where}: width mismatch: {op} keeps {source.width} channels, {width} are needed"
+            message = f"{where}: width mismatch: {op} keeps {plural(source.width, 'channel')}, {width} needed"
             raise GenotypeError(message, ("op",))
     stride = source.stride
     for key, steps in (("pre", edge.pre), ("post", edge.post)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from genotypes._checks import at, check_keys, check_mapping, freeze, integers, numbers, show, strings, thaw
 from genotypes._open_values import checked_candidates, is_open
-from genotypes.errors import GenotypeError
+from genotypes.errors import GenotypeError, plural
 from genotypes.graph import Graph
 from genotypes.vocabulary import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, OPERATIONS
 
@@ -196,7 +196,8 @@ def _check_hidden(widths: Any, name: str, taps: tuple[str, ...]) -> tuple[Any, .
     record = BACKBONES[name]
     blocks = record.blocks[: record.depth(taps)]
     if not isinstance(widths, tuple) or (widths and len(widths) != len(blocks)):
-        there = f"{len(blocks)} blocks lead to its deepest tap" if record.blocks else "its blocks have no hidden width"
+        before = f"{plural(len(blocks), 'block')} before its deepest tap"
+        there = before if record.blocks else "its blocks have no hidden width"
         raise GenotypeError(f"expected a list of widths, one a block ({name}: {there}), not {show(widths)}")
     for index, (width, block) in enumerate(zip(widths, blocks, strict=False)):
         if is_open(width):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genotypes import UserError
+from genotypes.errors import plural
 from nas.command import aligned, run_command, started_as
 from nas.run_files import Run, done_of, read_run
 
@@ -73,7 +74,8 @@ def info(argv: Sequence[str]) -> None:
     facts = environment()
     print(f"sod-nas      {_version('sod-nas')} ({facts['commit'] or 'no git commit'}), {Path(__file__).parents[1]}")
     print(f"python       {facts['python']}, {facts['platform']}")
-    print(f"processor    {_processor()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}")
+    cores = plural(os.cpu_count() or 1, "core")
+    print(f"processor    {_processor()}, {cores}, {torch.backends.cpu.get_cpu_capability()}")
     print(f"threads      {facts['threads']}, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}")
     print(f"gpu          {facts['gpu'] or 'none'}, mps {torch.backends.mps.is_available()}")
     print("packages     " + ", ".join(f"{name} {found}" for name, found in facts["packages"].items()))
@@ -169,7 +171,7 @@ def _facts(run: Run) -> tuple[str, str, str, str]:
     last = run.history[-1] if run.history else {}
     scored = run.kind not in ("search", "training") or (run.path / "scores.json").is_file()  # which they write last
     if done < wanted:
-        state = f"{done} of {wanted} {'trainings' if run.kind == 'comparison' else 'trials'}"
+        state = f"{done} of {plural(wanted, 'training' if run.kind == 'comparison' else 'trial')}"
     elif (run.path / _RESULTS[run.kind]).is_file() and scored:
         state = "finished"
         last = (scores or {}).get("found") or last  # a search's history is its supernet's

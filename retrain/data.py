@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from genotypes.errors import UserError, check_least
+from genotypes.errors import UserError, check_least, plural
 from genotypes.files import check_file, write_atomically
 from nas.command import Command, run_command
 from nas.run import progress_bar
@@ -42,7 +42,7 @@ class DataReport:
         """The report as the command prints it."""
         all_read = self.read == len(self.pairs)
         some = "" if all_read else f", {self.read} of them read"
-        lines = [f"{self.name}: {len(self.pairs)} pairs of photograph and mask{some}"]
+        lines = [f"{self.name}: {plural(len(self.pairs), 'pair')} of photograph and mask{some}"]
         if self.sizes:
             heights, widths = zip(*self.sizes.elements(), strict=True)
             (common, count), *_ = self.sizes.most_common(1)
@@ -56,9 +56,9 @@ class DataReport:
             ]
         for kind, names in (("all black (no object)", self.black), ("all white (no background)", self.white)):
             if names:
-                lines.append(f"  masks     {len(names)} are {kind}: {few(names)}")
+                lines.append(f"  masks     {len(names)} {kind}: {few(names)}")
         if self.grey:
-            lines.append(f"  masks     {self.grey} are grey in over a tenth of their pixels; the object is > 127")
+            lines.append(f"  masks     {self.grey} grey in over a tenth of their pixels; the object is > 127")
         if self.left_out:
             lines.append(f"  left out  {len(self.left_out)}: {few(self.left_out)}")
         lines += [f"  refused   {problem}" for problem in self.problems]
@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             Image.fromarray(sheet).save(file, format=_kind(options.out))
         print(f"saved   {options.out} (photographs with their masks in red, and the masks)")
     if count := sum(len(report.problems) for report in reports):
-        raise UserError(f"{count} {'problem' if count == 1 else 'problems'} that search and training would refuse")
+        raise UserError(f"{plural(count, 'problem')} that search and training would refuse")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from genotypes.errors import GenotypeError
+from genotypes.errors import GenotypeError, plural
 from genotypes.graph import Edge, Node, Size
 from genotypes.vocabulary import Feature, conv2d
 
@@ -76,7 +76,8 @@ def cross_stage_fusion(
     features = sorted(inputs.values(), key=lambda feature: feature.stride)
     if not len(features) == len(fuse) == len(dilated) or any(len(widths) != len(_DILATIONS) for widths in dilated):
         raise GenotypeError(
-            f"expected one width in `fuse` and {len(_DILATIONS)} widths in `dilated` for each of {len(features)} inputs"
+            f"expected one width in `fuse` and {len(_DILATIONS)} widths in `dilated` for each of "
+            f"{plural(len(features), 'input')}"
         )
     base = features[0].stride
     nodes, branches = [], []

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genotypes import UserError
+from genotypes.errors import plural
 from genotypes.files import write_csv
 from nas.visualize.charts import pareto, save_figure
 
@@ -84,11 +85,11 @@ class GateReport:
         members, judged = len(self.residuals), len(self.residuals) - len(self.beyond)
         found = [
             f"R       {_ratio_text(self.ratio)} (without the worst third {_ratio_text(self.ratio_best)}) of the "
-            f"{judged} members within the line's range of {COSTS[self.cost]}; {self.ratio_all:.1f} of all {members}; "
-            f"seed spread {self.seed_spread:.4f} MAE_raw",
+            f"{plural(judged, 'member')} within the line's range of {COSTS[self.cost]}; {self.ratio_all:.1f} of all "
+            f"{members}; seed spread {self.seed_spread:.4f} MAE_raw",
             f"costs   {costs} of the line's {COSTS[self.cost]} at equal MAE_raw; {members - len(inside)} of {members} "
             "members have an MAE_raw that the line has nowhere",
-            f"winners {len(self.winners)} members beat the line by twice the seed spread"
+            f"winners {plural(len(self.winners), 'member')} better than the line by twice the seed spread"
             + (f": {', '.join(map(str, self.winners))}" if self.winners else ""),
         ]
         if self.explained:

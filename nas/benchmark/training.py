@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from genotypes import Genotype, UserError
+from genotypes.errors import plural
 from nas.network import Network, build, inherit, to_device
 from nas.run import seeded
 from nas.task import AugmentConfig, Batches, LossConfig, PhotoSet, Samples, synthetic_set
@@ -40,7 +41,7 @@ class TableProtocol:
 
     def __post_init__(self) -> None:
         if self.points < 1 or self.steps % self.points:
-            raise UserError(f"protocol: {self.steps} steps cannot be cut into {self.points} equal parts")
+            raise UserError(f"protocol: {plural(self.steps, 'step')} cannot be cut into {self.points} equal parts")
 
     @property
     def scored_at(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from genotypes import UserNote
+from genotypes.errors import plural
 
 __all__ = ["OtherPrograms", "Prepare", "milliseconds", "read_clock", "timings", "warn_if_busy"]
 
@@ -43,7 +44,7 @@ class OtherPrograms:
         if self._start is None:
             cores = os.cpu_count() or 1
             load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-            return f"this machine was busy (load {load:.1f} on {cores} cores)" if load > cores / 2 else None
+            return f"this machine was busy (load {load:.1f} on {plural(cores, 'core')})" if load > cores / 2 else None
         time.sleep(max(0.0, self._began + _LEAST_SECONDS - time.perf_counter()))
         now = _ticks()
         assert now is not None

@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 import genotypes
+from genotypes.errors import plural
 from genotypes.files import quoted
 from nas.report.parts import (
     Facts,
@@ -54,7 +55,7 @@ def comparison_page(run: Run) -> Page:
     ]
     return Page(
         title=f"Comparison: {run.path.name}",
-        state="complete" if done >= wanted else f"not complete: {done} of {wanted} trainings are done",
+        state="complete" if done >= wanted else f"not complete: {done} of {plural(wanted, 'training')} done",
         complete=done >= wanted,
         sections=[section for section in sections if section],
     )

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from genotypes import Genotype
+from genotypes.errors import plural
 from genotypes.files import quoted
 from nas.report.parts import (
     Drawing,
@@ -84,7 +85,7 @@ def _state(run: Run, complete: bool, scores: Mapping[str, Any]) -> str:
     if complete:
         return "complete"
     step = int(run.history[-1]["step"]) if run.history else 0
-    return f"not complete: {step} of {run.setting('steps', default='?')} steps are recorded"
+    return f"not complete: {step} of {plural(run.setting('steps', default='?'), 'step')} recorded"
 
 
 def _latest(rows: Sequence[dict[str, Any]], history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -100,7 +101,7 @@ def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: M
     facts += [
         ("strategy", str(run.setting("strategy.name", "strategy", default="?"))),
         ("photographs", f"{run.setting('data', default='?')}" + (f", {size} x {size} pixels" if size else "")),
-        ("length", f"{run.setting('steps', default='?')} steps, seed {run.setting('seed', default='?')}"),
+        ("length", f"{plural(run.setting('steps', default='?'), 'step')}, seed {run.setting('seed', default='?')}"),
     ]
     if found and space:
         operations = Counter(op for edge, op in found.graph.operations().items() if edge in space.open_edges())
@@ -124,11 +125,11 @@ def _facts_of_space(space: Genotype) -> list[tuple[str, str]]:
     open_edges, choices = space.open_edges(), space.choices()
     members = math.prod(map(len, choices.values()))
     others = len(choices) - len(open_edges)
-    more = f", and {others} widths, inputs and sizes" if others else ""
+    more = f", and {others} more (widths, inputs, sizes)" if others else ""
     names = dict.fromkeys(op for ops in open_edges.values() for op in ops)
     backbone = f", backbone {space.backbone.name}" if space.backbone else ""
     return [
-        ("space", f"{space.name}{backbone}, {len(space.cells)} cells"),
+        ("space", f"{space.name}{backbone}, {plural(len(space.cells), 'cell')}"),
         ("open edges", f"{len(open_edges)}{more}, so {counted(members)} genotypes"),
         ("candidates", ", ".join(names)),
     ]
@@ -141,7 +142,8 @@ def _facts_of_scores(run: Run, scores: Mapping[str, Any]) -> list[tuple[str, str
         values = ", ".join(f"{key} {result[key]:.4f}" for key in ("loss", "maxF", "MAE_raw") if key in result)
         facts.append(("held-out scores", f"{values} (before retraining)"))
     if chance:
-        facts.append(("beside chance", f"better than {chance['beaten']:.0%} of {len(chance['losses'])} random ones"))
+        several = plural(len(chance["losses"]), "random one")
+        facts.append(("beside chance", f"better than {chance['beaten']:.0%} of {several}"))
     budget = run.setting("budget")
     within = f", budget {cost(budget)}" if budget else ""
     if "cost" in result:
@@ -190,11 +192,11 @@ def _worth(
     table = [_worth_row(edge, edges[edge], rows[edge], probabilities.get(edge, {})) for edge in order]
     measured = {edge: rows[edge] for edge in order if edge in known}
     conditions = (
-        f"Held-out loss of the result {worth['loss']:.4f}, on {worth['images']} photographs; every change with the "
-        f"supernet's weights, norm statistics estimated anew, {worth['seconds']:.0f} s in all."
+        f"Held-out loss of the result {worth['loss']:.4f}, on {plural(worth['images'], 'photograph')}; every change "
+        f"with the supernet's weights, norm statistics estimated anew, {worth['seconds']:.0f} s in all."
     )
     if left := worth["edges_left"]:
-        conditions += f" {left} edges were left out: the time was over (--worth_seconds)."
+        conditions += f" {plural(left, 'edge')} left out: the time was over (--worth_seconds)."
     title = "Why: what each edge is worth"
     if not measured:
         return Section("why", title, [Text("No edge was measured in time."), Text(conditions, muted=True)])
@@ -295,7 +297,7 @@ def _trials(run: Run) -> Section | None:
     return Section(
         "trials",
         "The trials",
-        [charts("trials", [chart], size="large", caption=f"{len(trials)} genotypes (trials.csv).")],
+        [charts("trials", [chart], size="large", caption=f"{plural(len(trials), 'genotype')} (trials.csv).")],
     )
 
 

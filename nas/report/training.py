@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from genotypes.errors import plural
 from genotypes.files import quoted
 from nas.report.parts import Facts, Page, Part, Section, Table, curves, drawing, number, origin, predictions
 from nas.run_files import Run
@@ -39,7 +40,7 @@ def training_page(run: Run) -> Page:
     facts += [("starts from", f"{run.setting(name)} ({what})") for name, what in _STARTS.items() if run.setting(name)]
     if scores:
         facts += [
-            ("length", f"{scores['steps']} steps, {scores['train_seconds']:,.0f} s"),
+            ("length", f"{plural(scores['steps'], 'step')}, {scores['train_seconds']:,.0f} s"),
             ("trained on", f"{scores['train_images']:,} photographs, {scores['images_per_second']:.1f} a second"),
             ("parameters", f"{scores['params']:,}"),
         ]
@@ -63,7 +64,7 @@ def training_page(run: Run) -> Page:
     step = int(run.history[-1]["step"]) if run.history else 0
     return Page(
         title=f"Training: {genotype.name if genotype else run.path.name}",
-        state="complete" if scores else f"not complete: {step} steps are recorded",
+        state="complete" if scores else f"not complete: {plural(step, 'step')} recorded",
         complete=bool(scores),
         sections=[section for section in sections if section],
     )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from genotypes.errors import plural
 from genotypes.files import quoted
 from genotypes.yaml_io import parse_yaml, read_text
 from nas.report.parts import Facts, Page, Section, Table, charts, number, origin
@@ -42,7 +43,7 @@ def tuning_page(run: Run) -> Page:
     ]
     return Page(
         title=f"Study of a recipe: {run.path.name}",
-        state="complete" if done >= wanted else f"not complete: {done} of {wanted} trials are done",
+        state="complete" if done >= wanted else f"not complete: {done} of {plural(wanted, 'trial')} done",
         complete=done >= wanted,
         sections=sections,
     )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from genotypes import Genotype
+from genotypes.errors import plural
 from genotypes.files import quoted
 from nas.command import Command, as_started, run_command
 from nas.cost import COST_KINDS
@@ -84,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if cfg.whole_networks:
         print(f"beside  uniform scaling, so scored: {result.path / 'line.csv'}")
     if result.front:
-        print(f"front   {len(result.front)} genotypes in {result.path / 'front'} (drawn: {result.path / 'front.svg'})")
+        front = result.path / "front"
+        print(f"front   {plural(len(result.front), 'genotype')} in {front} (drawn: {front}.svg)")
     if result.ran:
         print(f"ran     {result.ran}")
     print(f"saved   {result.path / 'genotype.yaml'} (drawn: {result.path / 'cells.svg'})")

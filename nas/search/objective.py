@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from genotypes import Genotype, UserError
+from genotypes.errors import plural
 from genotypes.files import json_text
 from nas.cost import COST_KINDS, CostTable, cost_table, count, latencies, within_budget
 from nas.cost.clock import warn_if_busy
@@ -203,7 +204,7 @@ def time_found(cfg: SearchConfig, genotype: Genotype, device: torch.device) -> T
         ms = time_network(genotype, device, cfg.runtime)
     device, threads = timed_on(device, cfg.runtime)
     form = f"deployed in {cfg.runtime}" if cfg.runtime else f"as it is on {device}"
-    form += f", {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else ""
+    form += f", {plural(threads, 'thread')}" if device.type == "cpu" else ""
     return Timed(ms=ms, form=form, machine=machine_name(device), busy=others.warning)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import PIL
 import torch
 
+from genotypes.errors import plural
 from genotypes.files import file_name, writing
 from nas.run.progress import progress_bar
 from nas.run.sizes import SMALLEST, memory_bytes
@@ -235,7 +236,8 @@ def _without_masks(folder: Path, taken: set[str]) -> list[_Entry]:
     entries = [_Entry(name_in(folder, file), file) for file in files]
     counts = Counter([*taken, *(entry.name.casefold() for entry in entries)])
     if double := [entry.name for entry in entries if counts[entry.name.casefold()] > 1]:
-        raise DataError(f"{folder}: {len(double)} names are used twice, so no map is theirs alone: {few(double)}")
+        twice = f"{plural(len(double), 'name')} used twice"
+        raise DataError(f"{folder}: {twice}, so no map is one photograph's: {few(double)}")
     return entries
 
 
@@ -277,7 +279,7 @@ def tell_blank(name: str, count: int, *, black: Sequence[str], white: Sequence[s
     """Log how many of a set's masks hold no object, and how many no background."""
     for kind, names in (("all black (no object)", black), ("all white (no background)", white)):
         if names:
-            _log.warning("%s: %d of %d masks are %s: %s", name, len(names), count, kind, few(names))
+            _log.warning("%s: %d of %s %s: %s", name, len(names), plural(count, "mask"), kind, few(names))
 
 
 def _fingerprint(entries: Sequence[_Entry], size: int) -> str:

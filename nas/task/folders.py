@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from genotypes.errors import plural
 from nas.task.reading import DataError, header_size, picture_extensions
 
 __all__ = [
@@ -166,7 +167,7 @@ def refuse(problems: Sequence[str], count: int, name: str) -> None:
     if problems:
         more = f"\n  ... and {len(problems) - _FEW} more" if len(problems) > _FEW else ""
         lines = "\n  ".join(problems[:_FEW])
-        raise DataError(f"{len(problems)} of {count} pairs of {name} cannot be used:\n  {lines}{more}")
+        raise DataError(f"{len(problems)} of {plural(count, 'pair')} of {name} cannot be used:\n  {lines}{more}")
 
 
 def few(names: Iterable[str]) -> str:
@@ -209,10 +210,11 @@ def find_maps(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], str]
     maps = {name: [f for f in files if f.suffix.lower() == ".png"] or files for name, files in maps.items()}
     missing = [name for name, files in maps.items() if not files]
     double = [name for name, files in maps.items() if len(files) > 1]
-    problem = f"{folder} lacks the maps of {len(missing)} of {len(names)} images: {few(missing)}" if missing else ""
+    lacking = f"{folder} lacks the maps of {len(missing)} of {plural(len(names), 'image')}: {few(missing)}"
+    problem = lacking if missing else ""
     if double and not missing:
         which = few(str(file.relative_to(folder)) for name in double for file in maps[name])
-        problem = f"{folder} holds several maps of {len(double)} images, so which is meant is not clear: {which}"
+        problem = f"{folder} holds several maps of {plural(len(double), 'image')}; which is meant is not clear: {which}"
     return {name: files[0] for name, files in maps.items() if files}, problem
 
 
@@ -323,14 +325,15 @@ def _match(image_folder: Path, mask_folder: Path) -> Survey:
     problems = []
     for folder, keys in ((image_folder, images), (mask_folder, masks)):
         if double := [key for key, files in keys.items() if len(files) > 1]:
-            problems.append(f"{folder} holds {len(double)} names more than once: {few(double)}")
+            problems.append(f"{folder} holds {plural(len(double), 'name')} more than once: {few(double)}")
     for kind, partner, ours, others, here, there in (
-        ("images", "mask", images, masks, image_folder, mask_folder),
-        ("masks", "image", masks, images, mask_folder, image_folder),
+        ("image", "a mask", images, masks, image_folder, mask_folder),
+        ("mask", "an image", masks, images, mask_folder, image_folder),
     ):
         if alone := ours.keys() - others.keys():
             names = few(ours[key][0].relative_to(here).as_posix() for key in alone)
-            problems.append(f"{len(alone)} of {len(ours)} {kind} in {here} have no {partner} in {there}: {names}")
+            count = f"{len(alone)} of {plural(len(ours), kind)}"
+            problems.append(f"{count} in {here} without {partner} in {there}: {names}")
     left_out += [f"{mask_folder.name}/{name}" for name in left_masks]
     pairs = [
         Pair(name_in(image_folder, files[0]), files[0], masks[key][0]) for key, files in images.items() if key in masks
@@ -384,12 +387,12 @@ def _from_list(file: Path) -> Survey:
         else:
             pairs.append(Pair(image.stem, image, mask))
     if missing:
-        problems.append(f"{file} names {len(missing)} files that do not exist: {few(missing)}")
+        problems.append(f"{file} names {plural(len(missing), 'missing file')}: {few(missing)}")
     if not pairs and not problems:
         problems.append(f"{file} names no pairs")
     counts = Counter(pair.name.casefold() for pair in pairs)
     if double := [name for name, count in counts.items() if count > 1]:
-        problems.append(f"{file} uses {len(double)} image names more than once: {few(double)}")
+        problems.append(f"{file} uses {plural(len(double), 'image name')} more than once: {few(double)}")
     return Survey(pairs=_sorted(pairs), problems=problems, left_out=[])
 
 

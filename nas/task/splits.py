@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 
 from genotypes import UserError
+from genotypes.errors import plural
 from nas.task.batches import generator
 
 __all__ = ["evenly", "hold_out", "split", "spread"]
@@ -51,7 +52,7 @@ def split(n: int, fractions: Sequence[float], seed: int) -> list[torch.Tensor]:
     parts = [order[a:b].sort().values for a, b in pairwise(cuts)]
     for share, part in zip(shares, parts, strict=True):
         if len(part) == 0:
-            raise ValueError(f"a share of {share} of {n} images is empty: give more images or a larger share")
+            raise ValueError(f"a share of {share} of {plural(n, 'image')} is empty: give more images or a larger share")
     return parts
 
 

@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genotypes import UserError, UserNote
+from genotypes.errors import plural
 from nas.run.device import peak_memory, with_tensors
 from nas.run.distributed import processes
 from nas.run.graphs import GRAPHS, DeviceGraph, capturable
@@ -121,7 +122,8 @@ class Capture:
         if not capturable(self.device):
             return None
         why = f" ({self.reason})" if self.reason else ""
-        counts = f"{self.replayed} steps replayed from {self.graphs} graphs, {self.plain} run as they are{why}"
+        replayed = f"{plural(self.replayed, 'step')} replayed from {plural(self.graphs, 'graph')}"
+        counts = f"{replayed}, {self.plain} run as they are{why}"
         return "; ".join(filter(None, (counts, peak_memory(self.device))))
 
     def _kind(self, key: Hashable) -> _Kind:

@@ -10,6 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from genotypes import Genotype, UserError, save
+from genotypes.errors import plural
 from genotypes.files import write_csv
 from nas.visualize.charts import CostPoint, pareto, save_figure, trade_off
 
@@ -50,7 +51,7 @@ class Trials:
     def best(self) -> Trial:
         """The complete trial of the smallest first objective, among equals the first; UserError if there is none."""
         if not self.complete:
-            raise UserError(f"none of the study's {len(self.trials)} trials was completed")
+            raise UserError(f"of the study's {plural(len(self.trials), 'trial')} none was completed")
         return min(self.complete, key=lambda trial: (trial.values[0], trial.number))
 
     def within(self, budget: float | None) -> "Trials":
@@ -66,8 +67,8 @@ class Trials:
             return kept.best
         least = min((trial.values[1] for trial in self.complete), default=math.nan)
         raise UserError(
-            f"none of {len(self.complete)} genotypes keeps the budget of {budget:,.10g} {unit}; the cheapest takes "
-            f"{least:,.10g}: more --trials.count, or a larger --budget"
+            f"of {plural(len(self.complete), 'genotype')} none keeps the budget of {budget:,.10g} {unit}; the cheapest "
+            f"takes {least:,.10g}: more --trials.count, or a larger --budget"
         )
 
 

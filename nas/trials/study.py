@@ -23,7 +23,7 @@ from optuna.exceptions import OptunaError, TrialPruned
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from genotypes.errors import UserError, UserNote
+from genotypes.errors import UserError, UserNote, plural
 from nas.options import Config, changed_of, difference, plain
 from nas.run import Interrupted, Interrupts, progress_bar
 from nas.trials.config import TrialsConfig
@@ -174,7 +174,7 @@ class _Worker:
                 if self.interrupts.signum:
                     raise Interrupted(
                         self.interrupts.signum,
-                        f"{finished} of {self.cfg.count} trials are finished; to continue: {to_continue}",
+                        f"{finished} of {plural(self.cfg.count, 'trial')} finished; to continue: {to_continue}",
                     )
                 if len(trials) < self.cfg.count or any(trial.state == TrialState.WAITING for trial in trials):
                     self._try_one()
@@ -222,7 +222,7 @@ class _Worker:
     def _values(self, values: Sequence[float]) -> list[float]:
         values = [float(value) for value in values]
         if len(values) != len(self.objectives):
-            raise ValueError(f"score gave {len(values)} values; objectives: {', '.join(self.objectives)}")
+            raise ValueError(f"score gave {plural(len(values), 'value')}; objectives: {', '.join(self.objectives)}")
         return [math.inf if math.isnan(value) else value for value in values]
 
     def _reporter(self, trial: optuna.Trial) -> Report:

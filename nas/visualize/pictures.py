@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from genotypes import OPERATIONS, Edge, Genotype, UserError
+from genotypes.errors import plural
 from nas.visualize.scene import Arrow, Key, Line, Panel, Picture, Shape
 from nas.visualize.style import (
     OPEN,
@@ -25,7 +26,6 @@ from nas.visualize.text import (
     edge_steps,
     edge_tooltip,
     likeliest,
-    plural,
 )
 
 __all__ = ["Mark", "cells_picture", "difference_picture", "network_picture", "occurring_operations"]
@@ -220,7 +220,7 @@ def _feature(view: _View, name: str) -> Shape:
     leaves = _how_it_leaves(view.genotype, name)
     assert node.size is not None
     size = f"{node.size.rule.replace('_', ' ')} {node.size.of}"
-    what = f"stride {node.stride}, {node.width} channels, {node.combine}, post {node.post}"
+    what = f"stride {node.stride}, {plural(node.width, 'channel')}, {node.combine}, post {node.post}"
     lines = details if view.compact else [" · ".join(details)]
     return _shape(
         name,
@@ -244,7 +244,7 @@ def _pill(view: _View, name: str, text: str) -> Shape:
         "#ffffff" if node.kind == "image" else stride_colour(node.stride),
         bold=False,
         form="pill",
-        tooltip=f"{name}: stride {node.stride}, {node.width} channels",
+        tooltip=f"{name}: stride {node.stride}, {plural(node.width, 'channel')}",
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from genotypes import BACKBONES, OPERATIONS, RESAMPLINGS, Backbone, Edge, Genotype, Graph, Input, Node, Size, UserError
+from genotypes.errors import plural
 
 __all__ = [
     "Probabilities",
@@ -13,7 +14,6 @@ __all__ = [
     "edge_text",
     "edge_tooltip",
     "likeliest",
-    "plural",
     "text_table",
 ]
 
@@ -177,7 +177,3 @@ def _resampling(steps: tuple[str, ...], stride: int, target: int) -> Iterator[tu
 def _summary(op: str) -> str:
     summary = OPERATIONS[op].summary
     return f"{op}: {summary}" if summary else op
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

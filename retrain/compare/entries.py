@@ -6,6 +6,7 @@ from pathlib import Path
 
 import genotypes
 from genotypes import Genotype, UserError
+from genotypes.errors import plural
 from nas.run_files import RANDOM
 from nas.strategies import random_choices
 from retrain.tables import labelled
@@ -57,7 +58,8 @@ def read_entries(texts: tuple[str, ...], space: str | None = None) -> list[Entry
             genotype = opened.decide(choices, name=f"{opened.name}_random{seed}")
             entry = Entry(label=text, genotype=genotype)
         if not entry.genotype.is_decided:
-            raise UserError(f"{text}: {len(entry.genotype.choices())} choices are open; search first, or use random:0")
+            count = plural(len(entry.genotype.choices()), "choice")
+            raise UserError(f"{text}: it leaves {count} open; search first, or use random:0")
         entries.append(entry)
     for attribute in ("label", "folder"):
         values = [getattr(entry, attribute) for entry in entries]

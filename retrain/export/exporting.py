@@ -14,6 +14,7 @@ import torch
 
 import genotypes
 from genotypes import Input, UserError
+from genotypes.errors import plural
 from genotypes.files import check_folder, json_text, scratch_folder, writing
 from nas.cost.clock import OtherPrograms, milliseconds
 from nas.deploy import (
@@ -212,7 +213,7 @@ def _write(
             with writing(files.folder / name["openvino"]):
                 save_openvino(model, files.scratch / name["openvino"])
         if "int8" in wanted and photographs is not None:
-            tell(f"{name['int8']}: calibrate with {len(photographs.calibration)} photographs")
+            tell(f"{name['int8']}: calibrate with {plural(len(photographs.calibration), 'photograph')}")
             files.put(name["int8"], quantise(model, photographs.calibration).SerializeToString())
     if "rembg" in wanted:
         tell(name["rembg"])

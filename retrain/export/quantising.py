@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genotypes import UserError
+from genotypes.errors import plural
 from genotypes.files import writing
 from nas.deploy import INPUT, need
 from nas.task import (
@@ -91,9 +92,10 @@ def open_scored(spec: str | None, rest: Photographs | None, size: tuple[int, int
     if spec is None:
         if rest is None or rest.scored is None:
             return None
-        return ScoringSet(data=rest.scored, told=f"the {len(rest.scored)} photographs that calibrated nothing")
+        told = f"the {plural(len(rest.scored), 'photograph')} that calibrated nothing"
+        return ScoringSet(data=rest.scored, told=told)
     ((name, data),) = open_test_sets([spec], max(size), limit=limit).items()
-    return ScoringSet(data=data, told=f"{len(data)} photographs of {name}")
+    return ScoringSet(data=data, told=f"{plural(len(data), 'photograph')} of {name}")
 
 
 def quantise(model: "onnx.ModelProto", pictures: np.ndarray) -> "onnx.ModelProto":

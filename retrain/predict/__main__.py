@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genotypes.errors import UserError, check_least
+from genotypes.errors import UserError, check_least, plural
 from genotypes.files import write_atomically
 from nas.command import Command, run_command
 from nas.run import progress_bar
@@ -94,14 +94,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     written = len(todo.jobs) - len(failed)
     if written:
         speed = f"{written / seconds:.1f} photographs/s" if seconds > 0 else ""
-        print(f"saved   {written} map{'s' * (written > 1)} in {options.out} ({speed}, reading and writing included)")
+        print(f"saved   {plural(written, 'map')} in {options.out} ({speed}, reading and writing included)")
     if todo.kept:
         print(f"kept    {todo.kept} that {'were' if todo.kept > 1 else 'was'} there already")
     if todo.left_out:
         print(f"left out {len(todo.left_out)}, no pictures: {', '.join(todo.left_out)}", file=sys.stderr)
     if failed:
         listed = "\n  ".join(failed)
-        raise UserError(f"{len(failed)} of {len(todo.jobs)} photographs could not be read:\n  {listed}")
+        raise UserError(f"{len(failed)} of {plural(len(todo.jobs), 'photograph')} could not be read:\n  {listed}")
 
 
 def _batches(jobs: list[Job], size: int, failed: list[str]) -> Iterator[tuple[list[Job], list[Picture]]]:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from genotypes.errors import plural
 from genotypes.files import quoted
 from nas.command import Command, as_started, run_command
 from nas.options import to_yaml
@@ -54,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = RunFolder.open(cfg.out, "train", to_yaml(cfg), resume=resume, until=until)
     result = train(cfg, run, setup=setup, training=training)
     speed = f"{result.images_per_second:.0f} images/s"
-    print(f"trained {result.genotype.name}: {result.steps} steps of {cfg.recipe.batch_size} images each, {speed}")
+    steps = f"{plural(result.steps, 'step')} of {plural(cfg.recipe.batch_size, 'image')} each"
+    print(f"trained {result.genotype.name}: {steps}, {speed}")
     if result.ran:
         print(f"ran     {result.ran}")
     for name, s in result.scores.items():

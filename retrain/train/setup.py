@@ -10,6 +10,7 @@ from torch import nn
 
 import genotypes
 from genotypes import Genotype, UserError
+from genotypes.errors import plural
 from genotypes.files import content_digest, quoted
 from nas.network import Network, build, check_single_image
 from nas.network.member import fill_from_supernet
@@ -180,8 +181,9 @@ def _inherit(net: Network, run: Path) -> None:
 def _decided(cfg: TrainConfig, genotype: Genotype) -> Genotype:
     """The genotype with the size it is trained at as its input size: that is what its weights are meant for."""
     if not genotype.is_decided:
+        choices = plural(len(genotype.choices()), "choice")
         raise UserError(
-            f"{cfg.genotype}: {len(genotype.choices())} choices are open ({next(iter(genotype.choices()))}, ...), "
+            f"{cfg.genotype}: it leaves {choices} open ({next(iter(genotype.choices()))}, ...), "
             f"so there is no one network to train; search first: python -m nas.search --space {quoted(cfg.genotype)}"
         )
     size = (cfg.recipe.size, cfg.recipe.size)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from genotypes import UserError
+from genotypes.errors import plural
 from nas.options import difference, from_dict, owner, read_file, to_dict
 from nas.task import PhotoOptions
 from nas.trials import TrialsConfig
@@ -71,7 +72,7 @@ def check_extended(cfg: TuneConfig) -> None:
     before = from_dict(TuneConfig(), read_file(config), str(config))
     same = replace(before, out=cfg.out, workers=cfg.workers, trials=replace(before.trials, count=cfg.trials.count))
     if cfg.trials.count < before.trials.count:
-        raise UserError(f"{cfg.out}: its study has {before.trials.count} trials; trials.count can only rise")
+        raise UserError(f"{cfg.out}: its study has {plural(before.trials.count, 'trial')}; trials.count can only rise")
     if found := difference(to_dict(same), to_dict(cfg)):
         name, old, new = found
         raise UserError(f"{cfg.out} is a study with {name} {old!r}, not {new!r}: choose another --out")

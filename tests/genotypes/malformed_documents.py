@@ -154,12 +154,12 @@ CONNECTIONS = {
 
 SHAPES = {
     "width of a sum": Case(
-        "    width: 8\n", "    width: 9\n", "width mismatch: skip_connect keeps 8 channels, 9 are", "raw, "
+        "    width: 8\n", "    width: 9\n", "width mismatch: skip_connect keeps 8 channels, 9 needed", "raw, "
     ),
     "width of an edge": Case(
         "source: f8, op: skip_connect}\n    - {name: up",
         "source: f8, width: 4, op: none}\n    - {name: up",
-        "edge 'raw' (f8 -> a): width mismatch: 4 channels arrive at a sum of 8",
+        "edge 'raw' (f8 -> a): width mismatch: 4 channels at a sum of 8",
     ),
     "width of a concatenation": Case("width: 16", "width: 24", "it has 24 channels, 8 + 8 = 16 arrive"),
     "widths to fuse": Case("high: reduce.f8", "high: mix.b", "cells[2].inputs: width mismatch: the inputs'"),

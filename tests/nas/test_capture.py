@@ -346,7 +346,7 @@ def test_old_kinds_go():
 def test_replays_are_counted():
     trainer = a_training("on")
     after(trainer)
-    assert trainer.capture.summary() == "18 steps replayed from 1 graphs, 2 run as they are"
+    assert trainer.capture.summary() == "18 steps replayed from 1 graph, 2 run as they are"
 
 
 # ---------------------------------------------------------------------------------------------------- options

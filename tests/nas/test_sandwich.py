@@ -182,7 +182,7 @@ def test_a_study_finds_the_front_and_keeps_the_budget(photos, tmp_path):
     assert best.values[0] == min(trial.values[0] for trial in affordable)
     genotype = SPACE.decide(best.choices)
     assert list(best.values) == [scores(genotype)["loss"], cost(genotype)]
-    with pytest.raises(UserError, match=r"none of 12 genotypes keeps the budget of 1 multiply-adds; the cheapest"):
+    with pytest.raises(UserError, match=r"of 12 genotypes none keeps the budget of 1 multiply-adds; the cheapest"):
         trials.best_within(1.0, cost.unit)
 
 

@@ -102,6 +102,6 @@ def test_a_study_that_finds_nothing_affordable_says_so_and_keeps_its_front(tmp_p
     budget = table.of(table.cheapest())
     study = {"strategy": "optuna", "trials": TrialsConfig(count=2), "score_steps": 1, "seed": -1}  # any seed will do
     cfg = config(**study, cost="params", budget=budget)
-    with pytest.raises(UserError, match=f"none of 2 genotypes keeps the budget of {budget:,.10g} parameters"):
+    with pytest.raises(UserError, match=f"of 2 genotypes none keeps the budget of {budget:,.10g} parameters"):
         run_search(tmp_path / "run", cfg)
     assert (tmp_path / "run/front.svg").is_file() and list((tmp_path / "run/front").glob("*.yaml"))

@@ -35,9 +35,9 @@ def test_the_best_within_a_budget():
     pruned = trial(3, 0.0, 0.0, state="pruned")
     trials = Trials(trials=(trial(0, 0.1, 9.0), trial(1, 0.2, 4.0), trial(2, 0.3, 3.0), pruned))
     assert [trials.best_within(budget).number for budget in (None, 9.0, 5.0, 3.0)] == [0, 0, 1, 2]
-    with pytest.raises(UserError, match="none of 3 genotypes keeps the budget of 2 parameters; the cheapest takes 3"):
+    with pytest.raises(UserError, match="of 3 genotypes none keeps the budget of 2 parameters; the cheapest takes 3"):
         trials.best_within(2, "parameters")
-    with pytest.raises(UserError, match="none of the study's 1 trials was completed"):
+    with pytest.raises(UserError, match="of the study's 1 trial none was completed"):
         Trials(trials=(pruned,)).best_within(None)
 
 

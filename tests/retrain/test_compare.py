@@ -233,7 +233,7 @@ def test_random_members_of_a_space_of_whole_networks(tmp_path) -> None:
     genotypes.save(space, tmp_path / "space.yaml")
     [drawn] = read_entries(("random:0",), str(tmp_path / "space.yaml"))
     assert drawn.genotype == space.decide(random_choices(space.choices(), 0, space.reaches_image))
-    with pytest.raises(UserError, match=f"{len(space.choices())} choices are open"):
+    with pytest.raises(UserError, match=f"{len(space.choices())} choices open"):
         read_entries((str(tmp_path / "space.yaml"),))
 
 

@@ -29,7 +29,7 @@ def test_a_good_set(ten, tmp_path, capsys) -> None:
         "mine: 10 pairs",
         "20 to 30 high, 50 to 50 wide; 2 different, 9 of them 30 x 50",
         "0.0% to 90.0% of the picture, half of them below 45.0%",
-        "1 are all black (no object): 0",
+        "1 all black (no object): 0",
         "left out  1: masks/readme.txt",
         "all of it can be used",
     ):
@@ -64,7 +64,7 @@ def test_a_file_that_a_list_names_and_is_not_there_is_one_problem(ten, capsys) -
     assert run_command(main, [str(ten / "some.lst")]) == 2
     shown = capsys.readouterr()
     assert "error: 1 problem that" in shown.err
-    assert "some: 1 pairs" in shown.out and shown.out.count("none.png") == 1
+    assert "some: 1 pair of" in shown.out and shown.out.count("none.png") == 1
 
 
 def test_the_sheet_shows_each_photograph_with_its_mask(ten) -> None:

@@ -175,6 +175,8 @@ def test_what_rounding_costs_is_said_on_photographs_of_their_own(pictures):
     own = open_scored(f"P={pictures}", None, (32, 48), 3)
     assert own is not None and len(own.data) == 3
     assert own.told == "3 photographs of P"
+    one = open_scored(f"P={pictures}", None, (32, 48), 1)
+    assert one is not None and one.told == "1 photograph of P"
     rest = open_scored(None, open_photographs(str(pictures), (32, 48), 100), (32, 48), 3)
     assert rest is not None and [pair.name for pair in rest.data] == ["p1", "p2"]
     assert open_scored(None, None, (32, 48), 3) is None

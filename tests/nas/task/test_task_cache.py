@@ -262,7 +262,7 @@ def test_unlabelled_photographs_come_last_and_have_the_teachers_maps(folder, tau
     with pytest.raises(DataError, match="need a teacher"):
         open_(folder, unlabelled=str(more))
     Image.new("RGB", (20, 20)).save(more / "0.png")
-    with pytest.raises(DataError, match="1 names are used twice, so no map is theirs alone: 0"):
+    with pytest.raises(DataError, match="1 name used twice, so no map is one photograph's: 0"):
         open_(folder, teacher=str(taught), unlabelled=str(more))
 
 

@@ -55,7 +55,7 @@ def test_a_list_file(tmp_path):
     with pytest.raises(DataError, match=r"bad\.lst, line 1"):
         find_pairs(tmp_path / "bad.lst")
     (tmp_path / "gone.lst").write_text("x/1.jpg y/2.png\n")
-    with pytest.raises(DataError, match=r"1 files that do not exist.*2\.png"):
+    with pytest.raises(DataError, match=r"1 missing file: .*2\.png"):
         find_pairs(tmp_path / "gone.lst")
 
 
@@ -85,10 +85,10 @@ def test_unmatched_names_are_counted_and_named(tmp_path):
     put(tmp_path / "masks" / "00.png")
     put(tmp_path / "masks" / "x" / "8.png")
     with pytest.raises(
-        DataError, match=r"29 of 30 images .* have no mask .*: 01\.jpg, 02\.jpg, .*, \.\.\. \(9 more"
+        DataError, match=r"29 of 30 images .* without a mask .*: 01\.jpg, 02\.jpg, .*, \.\.\. \(9 more"
     ) as told:
         find_pairs(tmp_path)
-    assert "1 of 2 masks" in str(told.value) and "have no image" in str(told.value) and "x/8.png" in str(told.value)
+    assert "1 of 2 masks" in str(told.value) and "without an image" in str(told.value) and "x/8.png" in str(told.value)
 
 
 def test_subfolders_are_followed(tmp_path, caplog):

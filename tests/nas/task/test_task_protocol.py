@@ -159,7 +159,7 @@ def test_maps_of_another_tool_are_scored_like_our_own(folder, tmp_path) -> None:
     (same,) = evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0, quick=True)
     assert same.scores.MAE_raw == small.scores.MAE_raw
     (tmp_path / "maps/1.png").rename(tmp_path / "maps/1.webp")
-    with pytest.raises(DataError, match=r"holds several maps of 1 images, so .* not clear: 1\.bmp, 1\.tif, 1\.webp"):
+    with pytest.raises(DataError, match=r"holds several maps of 1 image; .* not clear: 1\.bmp, 1\.tif, 1\.webp"):
         evaluate_maps(tmp_path / "maps", pairs, protocols=[Protocol()], workers=0)
     for file in (tmp_path / "maps").glob("1.*"):
         file.unlink()
@@ -179,5 +179,5 @@ def test_of_maps_whose_names_differ_in_case_the_one_of_the_photographs_own_name_
     assert found == {"Cat": maps["Cat.png"], "cat": maps["cat.png"]} and not problem
     found, problem = find_maps(tmp_path, ["dog", "Dog"])
     assert found["dog"] == maps["dog.PNG"] and problem.endswith(
-        "of 1 images, so which is meant is not clear: DOG.png, dog.PNG"
+        "of 1 image; which is meant is not clear: DOG.png, dog.PNG"
     )

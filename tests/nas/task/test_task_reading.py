@@ -169,8 +169,8 @@ def test_blank_masks_are_counted_and_told(tmp_path, caplog):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             open_photos(str(tmp_path / "set"), size=16, cache_dir=tmp_path / "cache")
-        assert "set: 1 of 3 masks are all black (no object): 1" in caplog.text
-        assert "set: 1 of 3 masks are all white (no background): 2" in caplog.text
+        assert "set: 1 of 3 masks all black (no object): 1" in caplog.text
+        assert "set: 1 of 3 masks all white (no background): 2" in caplog.text
 
 
 def test_all_that_is_wrong_with_a_set_is_one_message(tmp_path):
