@@ -29,6 +29,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+_AT_ONCE = 20  # photographs on their way, waiting or worked on; connections without one are not counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ def make_app(predictor: Predictor, name: str, limits: Limits, hosts: Sequence[st
     from starlette.responses import HTMLResponse, PlainTextResponse, Response
     from starlette.routing import Route
 
-    turn = anyio.Lock()
+    turn, places = anyio.Lock(), anyio.Semaphore(_AT_ONCE)
     html = _page(predictor, name, limits)
 
     async def page(request: Request) -> Response:
@@ -86,6 +87,11 @@ def make_app(predictor: Predictor, name: str, limits: Limits, hosts: Sequence[st
 
     def maker(kind: str) -> Callable[[Request], Awaitable[Response]]:
         async def make(request: Request) -> Response:
+            try:
+                places.acquire_nowait()
+            except anyio.WouldBlock:
+                busy = f"{_AT_ONCE} photographs are here already: try again soon"
+                return PlainTextResponse(busy, 503, headers=_HEADERS)
             try:
                 with anyio.move_on_after(limits.seconds) as scope:
                     data = await _body(request, limits)
@@ -98,6 +104,8 @@ def make_app(predictor: Predictor, name: str, limits: Limits, hosts: Sequence[st
                     turn.release()
             except _Refused as refused:
                 return PlainTextResponse(str(refused), refused.status, headers=_HEADERS)
+            finally:
+                places.release()
             return Response(png, media_type="image/png", headers=_HEADERS)
 
         return make

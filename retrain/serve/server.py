@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Server", "allowed_hosts", "is_local"]
 
-_AT_ONCE = 20  # connections; more are answered with 503
-
 
 def is_local(host: str) -> bool:
     """Whether only this machine reaches what listens there."""
@@ -52,9 +50,7 @@ class Server:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         # No log of who asked for what; the header would tell which versions run here.
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, limit_concurrency=_AT_ONCE
-        )
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         self._server = uvicorn.Server(config)
 
     def run(self) -> None:

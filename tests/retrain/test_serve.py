@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import chromium
@@ -125,6 +126,22 @@ def test_a_slow_upload_ends_and_others_go_on(server, ask):
         assert b"503" in slow.recv(4096).splitlines()[0]
     with socket.create_connection((host, int(port)), timeout=60) as gone:
         gone.sendall(b"POST /map HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
+    assert ask("POST", "/cutout", photograph())[0] == 200
+
+
+def test_photographs_are_counted_and_idle_connections_are_not(server, ask):
+    """Twenty browsers that were only open locked everybody out."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection((host, int(port)), timeout=60)) for _ in range(25)]
+        for one in idle[:12]:  # kept alive after an answer; the others never asked
+            one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200" in one.recv(100_000).splitlines()[0]
+        assert ask("POST", "/map", photograph())[0] == 200
+        for one in idle[-20:]:
+            one.sendall(b"POST /map HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
+        answers = [ask("POST", "/map", photograph()) for _ in range(3)]
+        assert (503, b"20 photographs are here already: try again soon") in answers
     assert ask("POST", "/cutout", photograph())[0] == 200
 
 
