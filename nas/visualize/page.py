@@ -17,7 +17,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path as Curve2d
 
 from nas.visualize.layout import Placed, Point, place
-from nas.visualize.scene import FONT, LEADING, Key, Line, Picture, block_size, text_width
+from nas.visualize.scene import FONT, LEADING, Key, Line, Panel, Picture, block_size, shortened, text_width
 from nas.visualize.style import Stroke
 
 __all__ = ["MARK", "PAGES", "Box", "ComposedPage", "compose", "render"]
@@ -94,8 +94,14 @@ def compose(picture: Picture, engine: str, size: str) -> ComposedPage:
 
 def _frame(placed: Placed) -> tuple[float, float]:
     """Width and height of a panel with its title and frame."""
-    title = text_width(placed.panel.title, 9.0, True) + 8 + text_width(placed.panel.subtitle, 7.0)
-    return max(placed.width, title) + 2 * _FRAME, placed.height + 2 * _FRAME + _TITLE
+    title, subtitle = _heading(placed.panel)
+    wide = text_width(title, 9.0, True) + 8 + text_width(subtitle, 7.0)
+    return max(placed.width, wide) + 2 * _FRAME, placed.height + 2 * _FRAME + _TITLE
+
+
+def _heading(panel: Panel) -> tuple[str, str]:
+    """Its title and subtitle as they are drawn."""
+    return shortened(panel.title, 9.0, bold=True, widest=240.0), shortened(panel.subtitle, 7.0)
 
 
 def _column(panels: Sequence[Placed]) -> tuple[float, float]:
@@ -221,9 +227,10 @@ class _Artist:
     def _panel(self, box: Box) -> None:
         placed, panel = box.placed, box.placed.panel
         self._rounded((box.x, box.y, box.width, box.height), "#fdfdfd", 4.0, z=0, outline=0.8, edge="#c8c8c8")
-        self._text(Line(text=panel.title, size=9.0, bold=True), box.x + _FRAME, box.y + 11)
-        x = box.x + _FRAME + 8 + text_width(panel.title, 9.0, True)
-        self._text(Line(text=panel.subtitle, size=7.0, colour="#666666"), x, box.y + 11.5)
+        title, subtitle = _heading(panel)
+        self._text(Line(text=title, size=9.0, bold=True), box.x + _FRAME, box.y + 11)
+        x = box.x + _FRAME + 8 + text_width(title, 9.0, True)
+        self._text(Line(text=subtitle, size=7.0, colour="#666666"), x, box.y + 11.5)
         left = box.x + (box.width - placed.width) / 2
         top = box.y + _TITLE + _FRAME
 

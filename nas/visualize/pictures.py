@@ -9,7 +9,7 @@ from typing import Any
 
 from genotypes import OPERATIONS, Edge, Genotype, UserError
 from genotypes.errors import plural
-from nas.visualize.scene import Arrow, Key, Line, Panel, Picture, Shape
+from nas.visualize.scene import Arrow, Key, Line, Panel, Picture, Shape, shortened
 from nas.visualize.style import (
     OPEN,
     Stroke,
@@ -82,7 +82,7 @@ def cells_picture(
     state = f"{opened} of them open" if opened else "all decided"
     strides = {node.stride for node in genotype.graph.nodes.values() if node.kind != "image"}
     return Picture(
-        title=genotype.name,
+        title=shortened(genotype.name, 13.0, bold=True),
         subtitle=f"{backbone}{counts}, {state}, hash {genotype.hash[:12]}",
         panels=tuple(_panel(view, alike, cells[alike[0]], order.index(alike[0]) + 1) for alike in groups.values()),
         keys=(_operation_keys(view), _stride_keys(strides)),
@@ -203,9 +203,11 @@ def _shape(
 ) -> Shape:
     """A shape with these (text, size), the first of them bold, in black or white: whichever reads better on `fill`."""
     colour = text_colour(fill)
-    lines = [
-        Line(text=text, size=size, bold=bold and index == 0, colour=colour) for index, (text, size) in enumerate(texts)
-    ]
+    lines = []
+    for index, (text, size) in enumerate(texts):
+        heavy = bold and index == 0
+        text = shortened(text, size, bold=heavy, widest=240.0)
+        lines.append(Line(text=text, size=size, bold=heavy, colour=colour))
     return Shape(key=key, lines=tuple(lines), fill=fill, form=form, outline=outline, tooltip=tooltip)
 
 
@@ -321,10 +323,10 @@ def difference_picture(first: Genotype, second: Genotype, *, compact: bool = Fal
     shown = {edge.op for view in views for edge in view.genotype.graph.edges.values() if edge.id in drawn}
     operations = dict.fromkeys(key for view in views for key in _operation_keys(view) if key.operation in shown | {""})
     strides = {node.stride for view in views for node in view.genotype.graph.nodes.values() if node.kind != "image"}
-    changed = len(differences(first, second))
+    changed, named = len(differences(first, second)), (("A", first), ("B", second))
     return Picture(
-        title=f"A: {first.name}    B: {second.name}",
-        subtitle=f"{changed} difference{'s' * (changed != 1)} in {len({panel.title[:-5] for panel in panels})} cells",
+        title="    ".join(f"{label}: {shortened(one.name, 13.0, bold=True, widest=300.0)}" for label, one in named),
+        subtitle=f"{plural(changed, 'difference')} in {plural(len({panel.title[:-5] for panel in panels}), 'cell')}",
         panels=tuple(panels),
         keys=(tuple(operations), _stride_keys(strides)),
         notes=("Faded: alike in both. Cells that are alike are left out.", *_notes(views[0])[1:]),
@@ -388,7 +390,7 @@ def network_picture(genotype: Genotype) -> Picture:
         box(key, output, stride_colour(graph[output].stride), outline=2.2)
         arrow(graph[output].cell, key, output, f"{output} to {key}")
     return Picture(
-        title=genotype.name,
+        title=shortened(genotype.name, 13.0, bold=True),
         subtitle=f"network overview, {plural(len(genotype.cells), 'cell')}, hash {genotype.hash[:12]}",
         panels=(Panel(title="network", subtitle="", shapes=tuple(shapes.values()), arrows=tuple(arrows)),),
         keys=(_stride_keys(strides),),

@@ -9,7 +9,19 @@ from matplotlib.textpath import TextPath
 
 from nas.visualize.style import Stroke
 
-__all__ = ["FONT", "LEADING", "Key", "Line", "Arrow", "Panel", "Picture", "Shape", "block_size", "text_width"]
+__all__ = [
+    "FONT",
+    "LEADING",
+    "Key",
+    "Line",
+    "Arrow",
+    "Panel",
+    "Picture",
+    "Shape",
+    "block_size",
+    "shortened",
+    "text_width",
+]
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so text is as wide on every machine
 LEADING = 1.25
@@ -94,6 +106,15 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     prop = FontProperties(family=FONT, weight="bold" if bold else "normal")
     # Control points bound the outline; exact extents of its curves take a hundred times longer.
     return float(TextPath((0, 0), text, size=size, prop=prop).vertices[:, 0].max())
+
+
+def shortened(text: str, size: float, *, bold: bool = False, widest: float = 480.0) -> str:
+    """A name without its middle where it is wider than so many points: names of one origin differ at their ends."""
+    shown, keep = text, len(text)
+    while keep > 200 or (width := text_width(shown, size, bold)) > widest:  # measuring a page of text takes a while
+        keep = 200 if keep > 200 else min(keep - 1, int(keep * widest / width))
+        shown = f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
+    return shown
 
 
 def block_size(lines: Sequence[Line]) -> tuple[float, float]:

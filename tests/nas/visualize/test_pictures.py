@@ -286,3 +286,21 @@ def test_one_cell_is_no_cells():
     cell["nodes"] = [{"name": "o", "stride": 1, "width": 1, "edges": [edge]}]
     one = genotypes.loads(json.dumps({"format": 1, "name": "one", "cells": [cell], "outputs": ["net.o"]}))
     assert "1 cell, 1 edge," in cells_picture(one).subtitle and "1 cell," in network_picture(one).subtitle
+
+
+@pytest.mark.parametrize("engine", ["graphviz", "matplotlib"])
+def test_long_names_do_not_make_a_wide_picture(engine):
+    """A name of 300 letters made one of 2,500 points."""
+    if engine == "graphviz" and not dot_is_there():
+        pytest.skip("Graphviz' dot is not installed")
+    edge = {"name": "e", "source": "image", "op": "conv2d_3x3"}
+    cell = {"name": "c" * 300, "template": "graph", "inputs": ["image"]}
+    cell["nodes"] = [{"name": "n" * 300, "stride": 1, "width": 1, "edges": [edge]}]
+    document = {"format": 1, "cells": [cell], "outputs": [f"{'c' * 300}.{'n' * 300}"]}
+    first, second = (
+        genotypes.loads(json.dumps(document | {"name": f"{'x' * 300}_{end}", "cells": [cell | {"nodes": [node]}]}))
+        for end, node in (("a", cell["nodes"][0]), ("b", cell["nodes"][0] | {"edges": [edge | {"op": "conv2d_1x1"}]}))
+    )
+    for picture in (cells_picture(first), network_picture(first), difference_picture(first, second)):
+        assert compose(picture, engine, "screen").width < 1100, picture.title
+    assert cells_picture(first).title.startswith("xxx") and cells_picture(first).title.endswith("xxx_a")
