@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from itertools import count
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genotypes import UserError
+from genotypes import UserError, UserNote
 from genotypes.files import check_writable, is_temporary, json_text, write_atomically, write_csv, write_text
 from nas.run.distributed import is_first, scratch_folder
 from nas.run.interrupts import signals_held
@@ -150,6 +151,9 @@ class RunFolder:
         """The last checkpoint, with the history put back to it; None if the run never came that far."""
         checkpoint = find_checkpoint(self.path)
         if checkpoint is None:
+            if (self.path / "history.csv").is_file():
+                note = f"{self.path}: there is no {_CHECKPOINT} beside history.csv, so the run begins again"
+                warnings.warn(note, UserNote, stacklevel=2)
             return None
         state = load_checkpoint(checkpoint, device)
         if "history" not in state:

@@ -24,6 +24,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from genotypes.errors import UserError, UserNote, plural
+from genotypes.files import read_csv
 from nas.options import Config, changed_of, difference, plain
 from nas.run import Interrupted, Interrupts, progress_bar
 from nas.trials.config import TrialsConfig
@@ -38,6 +39,7 @@ Score = Callable[[dict[str, Any], Report], Sequence[float]]  # (choices, report)
 
 _SEARCHED = "searched"  # user attribute of a study: what its trials are about
 _SEEN = "seen"  # and what they read, by its content
+_TABLE = "trials.csv"  # in a run's folder
 _PAUSE = 0.5  # seconds between looks at the trials of others
 
 
@@ -126,6 +128,8 @@ def run_trials(
         try:
             name = cfg.study or _name(searched, cfg, seed)
             searched["in_full"] = plain(scored)
+            if folder:
+                _tell_gone(storage, folder / _TABLE, shown)
             study = optuna.create_study(
                 storage=storage,
                 study_name=name,
@@ -251,7 +255,7 @@ class _Worker:
         found = tuple(read_trial(trial, tuple(self.parameters)) for trial in self._counted())
         trials = Trials(trials=found, objectives=self.objectives)
         if self.folder:
-            write_trials(trials, self.folder / "trials.csv")
+            write_trials(trials, self.folder / _TABLE)
         return trials
 
     def _show(self, bar: Any, trials: list[FrozenTrial], finished: int) -> None:
@@ -267,6 +271,16 @@ def _name(searched: dict[str, Any], cfg: TrialsConfig, seed: int) -> str:
     digest = hashlib.sha256(json.dumps(searched, sort_keys=True).encode()).hexdigest()[:12]
     pruner = "" if cfg.pruner == "none" else f"-{cfg.pruner}"
     return f"{cfg.sampler or 'tpe'}{pruner}-seed{seed}-{digest}"
+
+
+def _tell_gone(storage: BaseStorage, table: Path, shown: str) -> None:
+    """Note that a storage is empty, though the run has a table of finished trials: somebody took it away."""
+    rows = read_csv(table) if table.is_file() else []
+    finished = sum(row.get("state") in ("complete", "pruned") for row in rows)
+    if finished and not optuna.get_all_study_names(storage):
+        trials = plural(finished, "finished trial")
+        note = f"{shown} holds no study any more, and {table} lists {trials}: all are tried again"
+        warnings.warn(note, UserNote, stacklevel=3)
 
 
 def _join(

@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from genotypes import UserError
+from genotypes import UserError, UserNote
 from nas.command import run_command
 from nas.run import RunFolder, check_free, load_checkpoint, save_checkpoint
 from nas.run import folder as folder_module
@@ -49,6 +49,16 @@ def test_what_a_run_of_many_trainings_is_of_may_not_change(tmp_path):
         run.write_text("identity.json", text)
         with pytest.raises(UserError, match=r"identity\.json: not what this program writes"):
             run.agree({"space": "1"})
+
+
+def test_a_checkpoint_that_is_gone_is_told(tmp_path):
+    """The run began again without a word; it ends the same, hours later."""
+    run = RunFolder.open(str(tmp_path / "a"), "search", "")
+    assert run.load() is None
+    run.record({"step": 1})
+    with pytest.warns(UserNote, match=r"a: there is no checkpoint\.pt beside history\.csv, so the run begins again"):
+        assert run.load() is None
+    run.close()
 
 
 def test_what_killed_runs_were_writing_is_cleared(tmp_path):

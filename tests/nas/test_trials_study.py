@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import sys
+import warnings
 from dataclasses import dataclass
 
 import optuna
@@ -340,3 +341,18 @@ def test_a_journal_cut_short_is_mended(tmp_path):
     with open(tmp_path / "study.journal", "ab") as file:
         file.write(b'{"op_code":4,"worker_id":"')  # the disk was full
     assert facts(run(space, score, tmp_path, count=6)) == facts(run(space, score, count=6))
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite:///{}/study.db"])
+def test_a_study_whose_file_is_gone_is_told_and_ends_the_same(tmp_path, storage):
+    """It was tried again without a word."""
+    (space, score), storage = toy(), storage and storage.format(tmp_path)
+    before = facts(run(space, score, tmp_path, count=3, storage=storage))
+    (tmp_path / ("study.db" if storage else "study.journal")).unlink()
+    told = r"study\.\w+ holds no study any more, and .*trials\.csv lists 3 finished trials: all are tried again"
+    with pytest.warns(UserNote, match=told):
+        assert facts(run(space, score, tmp_path, count=3, storage=storage)) == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserNote)
+        run(space, score, tmp_path, count=4, storage=storage)
+        run(space, score, tmp_path, count=4, storage=storage, sampler="random")  # another study in the same file
