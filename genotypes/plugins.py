@@ -39,8 +39,10 @@ def load_plugin(file: str) -> None:
     sys.modules[name] = module  # as an import does: dataclasses and pickle look their module up there
     try:
         loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a script that leaves would end the command as if it were done
+    except BaseException as error:  # a script that leaves, too: it would end the command as if it were done
         del sys.modules[name]
+        if isinstance(error, KeyboardInterrupt):
+            raise
         what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         raise UserError(f"--plugin {file}:{_line(error, str(path))}: {what}") from error
 

@@ -73,6 +73,7 @@ def test_no_file_but_the_command_line_can_name_a_plugin(command, tmp_path, capsy
         ("import json\n\njson.loads('[')\n", 3, "JSONDecodeError"),
         ("x = (\n", 1, "SyntaxError"),
         ("import sys\nsys.exit()\n", 2, "SystemExit"),  # exit code 0, and nothing was done
+        ("class Own(BaseException): ...\n\nraise Own('no luck')\n", 3, "Own: no luck"),
         ("from genotypes import UserError\nraise UserError('the word is taken')\n", 2, ": the word is taken"),
     ],
 )
