@@ -24,7 +24,7 @@ class GuardConfig:
     """When a search counts as collapsed: it stops and returns the last good genotype.
 
     Attributes:
-        on: whether a collapse stops the search; if not, no eigenvalues are measured either.
+        on: a collapse does not stop the search, and no eigenvalues are measured.
         share: largest share of `trivial` operations among the derived edges.
         patience: evaluations in a row that must exceed `share`.
         trivial: operations that a collapsed search fills its edges with.

@@ -25,7 +25,8 @@ class CompareConfig(TrainingOptions):
         backbone_weights: file with the backbone's pre-trained weights, or package; BACKBONE=FILE if there are several
             backbones; one that is not named starts at random.
         init: LABEL=FILE: weights of the whole network that a genotype starts from, in place of its backbone's.
-        latency: measure the milliseconds of one photograph through each network on the device.
+        quick_scores: at the end wF, Sm and Em as well; they take most of the time of scoring.
+        latency: do not measure the milliseconds of one photograph through each network.
         xlsx: also write table.xlsx (needs openpyxl, the extra `xlsx`).
         out: folder of the comparison; default the next free runs/compare-NNN. An earlier one is continued.
     """

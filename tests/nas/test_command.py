@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from nas.search.__main__ import COMMAND, main
 from nas.strategies import DirichletSearch, Gdas
 from nas.trials import TrialsConfig
 from retrain.compare.__main__ import main as compare
+from retrain.compare.__main__ import COMMAND as COMPARE
 from retrain.evaluate.__main__ import COMMAND as EVALUATE
 from retrain.predict.__main__ import COMMAND as PREDICT
 from retrain.train.__main__ import COMMAND as TRAIN
@@ -241,6 +243,16 @@ def test_help_is_short_first_and_whole_on_request(
     assert run_command(main, ["--help", "strategy"]) == 0
     assert "strategy drnas: " in (shown := capsys.readouterr().out) and "--strategy.anchor" in shown
     assert run_command(main, ["--help", "nothing"]) == 2
+
+
+def test_help_of_what_turns_off_says_what_happens_then(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--no_latency` said "measure the milliseconds", and `--no_quick_scores` "F-measures and MAE only"."""
+    told = []
+    for command, group in ((COMPARE, "all"), (EVALUATE, "all"), (COMMAND, "guard")):
+        assert run_command(command.parse, ["--help", group]) == 0
+        told += re.findall(r"^  --\S*\bno_\w+ +(.*)", capsys.readouterr().out, re.MULTILINE)
+    words = ["at the end wF", "do not measure", "read four points", "a collapse does not stop"]
+    assert [line.startswith(word) for word, line in zip(words, told, strict=True)] == [True] * 4
 
 
 def test_every_option_of_every_owner_has_a_help_text() -> None:
