@@ -108,10 +108,11 @@ def _table(table: Sequence[Mapping[str, Any]]) -> Section:
         ]
         for label, row in zip(names, table, strict=True)
     ]
-    caption = (
-        "Best held-out score first. ±: standard deviation over seeds; for (all), over the means of its genotypes. "
-        "'- random': the difference to the mean of the random genotypes with the same seed."
-    )
+    caption = "Best held-out score first. ±: standard deviation over seeds."
+    if any(row["pooled"] for row in table):
+        caption += " For (all): over the means of its genotypes."
+    if any(gaps for row in table for gaps in row["difference"].values()):
+        caption += " '- random': the difference to the mean of the random genotypes with the same seed."
     parts.append(Text("What the networks cost:"))
     head = ["genotype", "trainings", "parameters", "million multiply-adds", "images/s in training"]
     parts.append(Table([*head, *(["ms of one photograph"] if timed else [])], costs, caption))

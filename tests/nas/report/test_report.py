@@ -16,7 +16,7 @@ import yaml
 import genotypes
 from genotypes import UserError
 from nas.command import run_command
-from nas.report import ReportWarning, report_at_the_end, write_report
+from nas.report import ReportWarning, comparison, report_at_the_end, write_report
 from nas.report.__main__ import main
 from nas.report.search import counted
 from search_spaces import compact
@@ -271,3 +271,11 @@ def test_commands_can_be_pasted_where_a_folder_has_a_space_in_its_name(tmp_path:
         assert ["python", "-m", "retrain.train", "--genotype", str(run)] in words
     named = [word for line in words for word in line if str(tmp_path) in word]
     assert len(named) >= 2 and all(Path(word) == run or Path(word).parent == run for word in named)
+
+
+def test_a_table_explains_only_what_it_holds(tmp_path):
+    rows = json.loads((made_runs.comparison(tmp_path / "run") / "table.json").read_text())
+    caption = comparison._table(rows).parts[-1].caption
+    assert "'- random'" in caption and "For (all)" in caption
+    caption = comparison._table([row | {"difference": {}} for row in rows if row["label"] == "fpn"]).parts[-1].caption
+    assert "- random" not in caption and "(all)" not in caption

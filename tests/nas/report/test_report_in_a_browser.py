@@ -1,5 +1,7 @@
 """Pages in headless Chromium, on a laptop and on a telephone, light and dark: nothing cut off, a quiet console."""
 
+import json
+
 import chromium
 import made_runs
 import pytest
@@ -49,6 +51,18 @@ def test_nothing_is_cut_off_and_the_console_is_quiet(browser, pages, kind, width
     shown = browser.run("[...document.querySelectorAll('.drawing')].filter(d => d.offsetWidth).length")
     assert 0 < shown == browser.run("document.querySelectorAll('.drawing').length") / 2  # wide, or narrow
     assert browser.messages == []
+
+
+@pytest.mark.slow
+def test_a_table_of_costs_needs_no_scrolling_on_a_small_window(browser, tmp_path):
+    """Heads that could not wrap pushed the milliseconds out of a page 1000 px wide."""
+    run = made_runs.comparison(tmp_path / "run")
+    rows = json.loads((run / "table.json").read_text())
+    rows = [row | {"label": f"fusion_cells_mobilenet_v2_{row['label']}", "latency_ms": 12.3} for row in rows]
+    (run / "table.json").write_text(json.dumps(rows))
+    browser.open(write_report(run), width=1000)
+    tables = "[...document.querySelectorAll('#table .scroll')]"
+    assert browser.run(f"{tables}.map(table => table.scrollWidth <= table.clientWidth)") == [True, True]
 
 
 @pytest.mark.slow
