@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -257,14 +257,54 @@ def trade_off(
     axes.xaxis.set_major_formatter(lambda cost, _: f"{cost:g}" if abs(cost) < 1000 else thousands(cost))
     axes.margins(0.12)
     middle = math.sqrt(low * high) if logarithmic else (low + high) / 2
-    for point in points if named else _apart(axes, front):
-        right = point.x > middle  # its label stands at its left, inside of the chart
+    shown = points if named else _apart(axes, front)
+    # A label stands inside of the chart, at its point's left or right.
+    sides = [("left" if point.x > middle else "right", "above") for point in shown]
+    if named:
+        sides = _sides(axes, points, front, sides)
+    for point, (side, level) in zip(shown, sides, strict=True):
         how: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground=PAPER)]}
-        how |= {"xytext": (-4 if right else 4, 4), "ha": "right" if right else "left"}
+        how |= {"xytext": (-4 if side == "left" else 4, 4 if level == "above" else -4)}
+        how |= {"ha": "right" if side == "left" else "left", "va": "baseline" if level == "above" else "top"}
         axes.annotate(point.label, (point.x, point.y), textcoords="offset points", fontsize=7, color=INK, **how)
     if front:
         _legend(axes)
     return figure
+
+
+def _sides(
+    axes: Axes, points: Sequence[CostPoint], front: Sequence[CostPoint], sides: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """Where each label lies over the fewest others, points and lines; sides: where it stands if nothing hinders."""
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across, up = axes.transData.transform((x, y)) * (72 / axes.figure.dpi)
+        return float(across), float(up)
+
+    axes.autoscale_view()
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in (place(point.x, point.y) for point in points)]
+    for point, following in pairwise(front):  # a step of the front: to the right, then up or down
+        (left, y), (right, end) = place(point.x, point.y), place(following.x, following.y)
+        taken += [(left, y - 1, right, y + 1), (right - 1, min(y, end), right + 1, max(y, end))]
+    for point in points:
+        if point.spread:
+            (x, low), (_, high) = (place(point.x, point.y + sign * point.spread) for sign in (-1, 1))
+            taken.append((x - 2, low, x + 2, high))
+    west, south, east, north = (edge * 72 / axes.figure.dpi for edge in axes.bbox.extents)
+    found: list[tuple[str, str]] = []
+    for point, (side, level) in zip(points, sides, strict=True):
+        (x, y), width, others = place(point.x, point.y), 4.5 * len(point.label), {"left": "right", "right": "left"}
+        choices = {}
+        for here in ((side, level), (side, "below"), (others[side], level), (others[side], "below")):
+            left, low = x + 4 if here[0] == "right" else x - 4 - width, y + 3 if here[1] == "above" else y - 11
+            box = (left, low, left + width, low + 8)
+            hits = sum(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)
+            out = box[0] < west or box[1] < south or box[2] > east or box[3] > north
+            choices[here] = (out, hits), box
+        best = min(choices, key=lambda here: choices[here][0])
+        found.append(best)
+        taken.append(choices[best][1])
+    return found
 
 
 def _apart(axes: Axes, points: Sequence[CostPoint]) -> list[CostPoint]:

@@ -3,8 +3,10 @@
 import json
 import random
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
+from matplotlib.path import Path
 
 import genotypes
 from genotypes.vocabulary import OPERATIONS, OperationRecord
@@ -278,6 +280,19 @@ def test_a_long_front_has_labels_that_can_be_read():
     assert {"100", "148"} < set(told) and len(told) < 25 and told == sorted(told)
     assert axes.xaxis.get_major_formatter()(0.2) == "0.2"
     assert axes.xaxis.get_major_formatter()(2e8) == "200M"
+
+
+def test_the_label_of_a_named_point_keeps_clear_of_others_and_of_the_front():
+    """The long name of a network beside the front lay over the front's line and over another name."""
+    cheap, dear = CostPoint(x=24, y=0.403, spread=0.06, label="fpn"), CostPoint(x=40.5, y=0.486, label="csnet_l_x2")
+    beside = CostPoint(x=33, y=0.398, spread=0.09, label="fusion_cells_mobilenet_v2_darts")
+    figure = trade_off([cheap, beside, dear], [cheap, dear], title="t", xlabel="x", ylabel="y", rising=True)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    front = Path([(24, 0.403), (40.5, 0.403), (40.5, 0.486)]).transformed(axes.transData)
+    assert not any(front.intersects_bbox(box, filled=False) for box in boxes)
 
 
 def test_one_cell_is_no_cells():
