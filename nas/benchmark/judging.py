@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from genotypes import UserError
 from genotypes.errors import plural
@@ -89,7 +90,7 @@ class GateReport:
             f"{members}; seed spread {self.seed_spread:.4f} MAE_raw",
             f"costs   {costs} of the line's {COSTS[self.cost]} at equal MAE_raw; {members - len(inside)} of {members} "
             "members have an MAE_raw that the line has nowhere",
-            f"winners {plural(len(self.winners), 'member')} better than the line by twice the seed spread"
+            f"winners {len(self.winners)} of {members} members, below the line by twice the seed spread"
             + (f": {', '.join(map(str, self.winners))}" if self.winners else ""),
         ]
         if self.explained:
@@ -203,6 +204,9 @@ def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:
         axes.annotate(str(row.number), at, xytext=(4, 3), textcoords="offset points", fontsize=7)
     words = {"macs": "multiply-adds (millions)", "ms": "milliseconds, deployed, one thread"}
     axes.set(xscale="log", xlabel=f"{words[report.cost]}, at the member's own size", ylabel="held-out MAE_raw")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
+    axes.xaxis.set_major_formatter(lambda cost, _: f"{cost:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     judged = len(report.residuals) - len(report.beyond)
     axes.set_title(
         f"R = {_ratio_text(report.ratio)} ({judged} of {len(report.residuals)} members within the line's costs), "

@@ -70,9 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run.write_text("recipe.yaml", to_yaml(found))
     page = report_at_the_end(run.path)
     settings = ", ".join(f"{name} {value}" for name, value in best.choices.items())
-    print(
-        f"best    {settings}: {trials.objectives[0]} {best.values[0]:.4f} (trial {best.number} of {len(trials.trials)})"
-    )
+    where = f"trial {best.number} in trials.csv, {len(trials.trials)} tried"  # they count from 0
+    print(f"best    {settings}: {trials.objectives[0]} {best.values[0]:.4f} ({where})")
     print(f"saved   {run.path / 'recipe.yaml'} (table.md and trials.csv beside it)")
     if page:
         print(f"page    {page}")

@@ -53,6 +53,7 @@ def test_a_space_with_something_to_find():
     assert report.explained["a"] > 0.9 > 0.5 > report.explained["b"]
     assert len(report.winners) >= 2 and any(factor is not None and factor < 0.8 for factor in report.factors)
     assert "something to find" in report.lines()[-1] and "of the line's multiply-adds" in report.lines()[1]
+    assert "winners 1 of 12 members, below the line" in replace(report, winners=(3,)).lines()[2]
     slow = judge(rows(effect=0.02, noise=0.0005), "ms").factors  # where members take twice the time, as `rows` says
     both = [(a, b) for a, b in zip(report.factors, slow, strict=True) if a is not None]
     assert both and all(b == pytest.approx(2 * a) for a, b in both)
@@ -135,7 +136,8 @@ def test_every_member_is_trained_once_and_an_earlier_try_is_used(tmp_path):
     with pytest.raises(UserError, match="line 0 was not timed"):
         judge(found, "ms")
     draw_gate(found, [judge(found)], tmp_path / "gate.svg")
-    assert "uniform scaling" in (tmp_path / "gate.svg").read_text()
+    drawn = (tmp_path / "gate.svg").read_text()
+    assert "uniform scaling" in drawn and "mathdefault" not in drawn and "\\times" not in drawn  # 20, not 2 x 10^1
 
 
 @pytest.mark.slow

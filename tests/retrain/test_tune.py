@@ -73,7 +73,7 @@ def test_a_study_finds_the_better_setting_and_may_be_extended(tmp_path, small_fi
     )
     assert command(*words, "--trials.count", "2", "--sampler", "random") == 0
     told = capsys.readouterr().out
-    assert "best    optim.lr 0.01" in told
+    assert "best    optim.lr 0.01" in told and re.search(r"\(trial \d in trials.csv, \d tried\)", told)
     recipe = out / "recipe.yaml"
     assert f"retrain.train --genotype {small_file} --recipe {recipe} --data synthetic:24 --held_out 0.2\n" in told
     first = (out / "trials.csv").read_text().splitlines()
