@@ -120,7 +120,7 @@ def _table(table: Sequence[Mapping[str, Any]]) -> Section:
 
 
 def _dots(table: Sequence[Mapping[str, Any]], trainings: Sequence[Mapping[str, Any]]) -> Section:
-    caption = "A dot a training, a bar at the mean."
+    caption = "A dot per training, a bar at the mean."
     if any(row["pooled"] and row["label"] == RANDOM for row in table):
         caption += " Shaded: mean and standard deviation of the random genotypes."
     figures = [draw() for draw in dot_charts(table, trainings)]

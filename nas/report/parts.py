@@ -189,7 +189,7 @@ def curves(history: Sequence[Mapping[str, Any]], shown: Mapping[str, Mapping[str
         series = {label: values for label, values in series.items() if any(value == value for value in values)}
         if series:
             figures.append(lines([row["step"] for row in history], series, title=title))
-    return Section("curves", "Curves", [charts("curves", figures, caption="One point an evaluation (history.csv).")])
+    return Section("curves", "Curves", [charts("curves", figures, caption="One point per evaluation (history.csv).")])
 
 
 def predictions(run: Run, caption: str) -> Section | None:

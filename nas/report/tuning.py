@@ -88,7 +88,7 @@ def _trials(trials: Sequence[Mapping[str, Any]]) -> list[Section]:
         Section(
             "settings",
             "What the settings led to",
-            [charts("settings", figures, caption="A dot a trial, a bar at the mean.")],
+            [charts("settings", figures, caption="A dot per trial, a bar at the mean.")],
         ),
     ]
 

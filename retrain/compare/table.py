@@ -206,7 +206,7 @@ def training_rows(trainings: Sequence[Training]) -> list[list[object]]:
 
 
 def draw_dots(table: Sequence[Row], trainings: Sequence[Training]) -> "Figure":
-    """Every training's scores, a row of panels for each set: a dot a training, a bar at the mean, a band for chance."""
+    """Every training's scores, a row of panels for each set: a dot per training, a bar at the mean, a band for chance."""
     from nas.report.comparison import dot_charts
 
     head, *lines = training_rows(trainings)
@@ -214,7 +214,7 @@ def draw_dots(table: Sequence[Row], trainings: Sequence[Training]) -> "Figure":
     labels = [row.label for row in table if not row.pooled]
     figure = _on_one_figure(charts, len(METRICS), height=1.3 + 0.3 * len(labels))
     seeds = len({t.seed for t in trainings})
-    told = [f"a dot a training ({seeds} seed{'s' * (seeds > 1)})", "a bar at the mean"]
+    told = [f"a dot per training ({seeds} seed{'s' * (seeds > 1)})", "a bar at the mean"]
     told += [f"grey: {RANDOM}"] if any(label.startswith(f"{RANDOM}:") for label in labels) else []
     told += [f"shaded: {RANDOM}, mean and deviation"] if any(r.pooled and r.label == RANDOM for r in table) else []
     figure.suptitle(", ".join(told), fontsize=9)

@@ -299,6 +299,7 @@ def test_charts_say_what_they_show() -> None:
     (of_two_seeds,) = cost_charts(plain(rows([training("a", seed, 0.8 + 0.1 * seed) for seed in (0, 1)])), ["maxF"])
     assert of_two_seeds().axes[0].containers  # the page's charts have bars of the deviation, too
     assert "grey: random" in draw_dots(rows(trainings), trainings).get_suptitle()
+    assert draw_dots(rows(trainings), trainings).get_suptitle().startswith("a dot per training (")
     assert "grey" not in draw_dots(rows(trainings[:2]), trainings[:2]).get_suptitle()
 
 
