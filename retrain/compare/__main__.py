@@ -12,6 +12,7 @@ from nas.command import Command, run_command
 from nas.options import to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder, check_free
+from nas.run_files import read_run
 from retrain.compare import CompareConfig, Training, compare, plan_comparison, read_entries, rows
 from retrain.compare.runs import left_out, run_folder
 from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown, plain, shown, training_rows
@@ -68,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_free(cfg.out, resume=going_on)
     text = to_yaml(cfg)
     entries = read_entries(cfg.genotypes, cfg.space)
-    plan = plan_comparison(cfg, entries)  # whatever is wrong shows before the folder is touched
+    began = read_run(Path(str(cfg.out))).config if going_on else {}
+    earlier = [*(began.get("init") or ()), *(began.get("backbone_weights") or ())]
+    plan = plan_comparison(cfg, entries, earlier)  # whatever is wrong shows before the folder is touched
     run = RunFolder.open(cfg.out, "compare", text, resume=going_on)
     if plan.photos is not None:
         run.agree({"set of photographs": plan.photos.fingerprint} | plan.contents)

@@ -1,7 +1,7 @@
 """The configuration of `python -m retrain.compare`."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -56,15 +56,18 @@ def train_config(cfg: CompareConfig, start: dict[str, str], genotype: Path, seed
     return TrainConfig(genotype=str(genotype), seed=seed, out=str(out), **values | start)
 
 
-def starts(cfg: CompareConfig, entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
+def starts(cfg: CompareConfig, entries: Sequence[Entry], earlier: Collection[str] = ()) -> dict[str, dict[str, str]]:
     """Label -> the weights that it starts from, as options of a training; none: at random.
 
-    Raises UserError for weights of a row or a backbone that takes no part, and where it is not clear whose they are.
+    earlier: weights that the comparison began with; they may be those of a row that takes no part now. Raises UserError
+    for others of a row or a backbone that takes no part, and where it is not clear whose they are.
     """
     init = {}
     for text in cfg.init:
         label, file = labelled(text)
         if label not in [entry.label for entry in entries]:
+            if text in earlier:
+                continue
             raise UserError(f"--init {text}: expected LABEL=FILE, with one of {', '.join(e.label for e in entries)}")
         init[label] = file
     backbones = {e.label: e.genotype.backbone.name for e in entries if e.genotype.backbone and e.label not in init}
@@ -74,6 +77,8 @@ def starts(cfg: CompareConfig, entries: Sequence[Entry]) -> dict[str, dict[str, 
         name, file = labelled(text)
         if name is None and len(there) == 1:
             name = there[0]
+        if name not in there and name is not None and text in earlier:
+            continue
         if name not in there or name in files:
             raise UserError(
                 f"--backbone_weights {text}: expected BACKBONE=FILE once for each of {', '.join(there) or 'none'}"

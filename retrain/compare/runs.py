@@ -1,6 +1,6 @@
 """The trainings of a comparison: each in its own run folder, the finished ones not done again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,15 +56,15 @@ class ComparisonPlan:
     contents: dict[str, str]
 
 
-def plan_comparison(cfg: CompareConfig, entries: list[Entry]) -> ComparisonPlan:
-    """Open and check all that the trainings need; nothing is written.
+def plan_comparison(cfg: CompareConfig, entries: list[Entry], earlier: Collection[str] = ()) -> ComparisonPlan:
+    """Open and check all that the trainings need; nothing is written. earlier: as `starts` has it.
 
     Raises UserError for anything missing or not fitting, and where the folder `cfg.out` holds, under the same label,
     a training of another genotype or configuration.
     """
     jobs = [(entry, seed) for seed in cfg.seeds for entry in entries]  # seed by seed: early tables are fair ones
     out = Path(cfg.out or "")
-    start = starts(cfg, entries)
+    start = starts(cfg, entries, earlier)
     configs = {(e.label, seed): _config(cfg, start[e.label], e, seed, out) for e, seed in jobs}
     waiting = [job for job in jobs if cfg.out is None or not _is_complete(configs[job[0].label, job[1]], job[0])]
     photos = training_photos(next(iter(configs.values()))) if waiting else None

@@ -206,7 +206,7 @@ def training_rows(trainings: Sequence[Training]) -> list[list[object]]:
 
 
 def draw_dots(table: Sequence[Row], trainings: Sequence[Training]) -> "Figure":
-    """Every training's scores, a row of panels for each set: a dot per training, a bar at the mean, a band for chance."""
+    """Every training's scores, a row of panels for each set: a dot per training, bars at means, a band for chance."""
     from nas.report.comparison import dot_charts
 
     head, *lines = training_rows(trainings)

@@ -303,6 +303,18 @@ def test_charts_say_what_they_show() -> None:
     assert "grey" not in draw_dots(rows(trainings[:2]), trainings[:2]).get_suptitle()
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_weights_of_a_row_that_is_left_out_stay_for_later(tmp_path, small_file, trained, capsys) -> None:
+    """`--out DIR --genotypes a` was refused for the `--init b=FILE` of the command before."""
+    both, out = (f"a={small_file}", f"b={small_file}"), ("--no_latency", "--out", tmp_path / "out")
+    assert compare("--genotypes", *both, *TINY, "--init", f"b={trained / 'weights.safetensors'}", *out) == 0
+    assert compare("--genotypes", both[0], *out) == 0
+    assert "b-seed0: trained here and not in the table" in capsys.readouterr().err
+    assert compare("--genotypes", *both, *out) == 0
+    assert {row["label"] for row in json.loads((tmp_path / "out/table.json").read_text())} == {"a", "b"}
+    assert compare("--genotypes", both[0], "--init", "c=w", *out) == 2  # no weights of before
+
+
 def test_where_each_row_starts(recwarn) -> None:
     def with_backbone(name: str) -> Entry:
         return Entry(label=name, genotype=fpn(name, 8, name=name))
