@@ -18,8 +18,8 @@ from nas.search import SearchConfig
 from nas.search.__main__ import COMMAND, main
 from nas.strategies import DirichletSearch, Gdas
 from nas.trials import TrialsConfig
-from retrain.compare.__main__ import main as compare
 from retrain.compare.__main__ import COMMAND as COMPARE
+from retrain.compare.__main__ import main as compare
 from retrain.evaluate.__main__ import COMMAND as EVALUATE
 from retrain.predict.__main__ import COMMAND as PREDICT
 from retrain.train.__main__ import COMMAND as TRAIN
