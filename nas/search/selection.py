@@ -199,6 +199,7 @@ class _Study:
             folder=where,
             until=self.run_folder.until,
             to_continue=f"--out {quoted(self.run_folder.path)} --resume",
+            called=f"{folder} rivals" if folder else "trials",
         )
 
     def show_front(self, trials: Trials) -> tuple[Path, ...]:

@@ -83,6 +83,7 @@ def run_trials(
     folder: Path | None = None,
     until: float | None = None,
     to_continue: str = "run the same command again",
+    called: str = "trials",
 ) -> Trials:
     """Work on a study until `cfg.count` of its trials are finished, by this process or others; all of them.
 
@@ -102,6 +103,7 @@ def run_trials(
     folder: of the run, for study.journal (see `TrialsConfig.storage`) and trials.csv; none: nothing is written.
     until: the `nas.run.deadline` at which it is interrupted.
     to_continue: what an interrupted user is told to do.
+    called: what the progress bar says of the trials.
 
     Raises Interrupted when asked to stop, UserError for a storage that cannot be opened and a study of another space.
     """
@@ -140,7 +142,7 @@ def run_trials(
             )
             _join(study, searched, dict(seen), first[: cfg.count], f"study {name!r} in {shown}")
             with Interrupts(until=until) as caught:
-                worker = _Worker(study, storage, parameters, score, identify, cfg, objectives, folder, caught)
+                worker = _Worker(study, storage, parameters, score, identify, cfg, objectives, folder, caught, called)
                 return worker.run(to_continue)
         except STORAGE_ERRORS as error:
             raise UserError(f"storage {shown}: {reason(error)}; once it is back, the same command goes on") from error
@@ -159,6 +161,7 @@ class _Worker:
     objectives: tuple[str, ...]
     folder: Path | None
     interrupts: Interrupts
+    called: str
 
     @property
     def alone(self) -> bool:
@@ -166,7 +169,7 @@ class _Worker:
 
     def run(self, to_continue: str) -> Trials:
         watch = Watch(self.cfg.stale_after)
-        with progress_bar(total=self.cfg.count, desc="trials", unit="trial") as bar:
+        with progress_bar(total=self.cfg.count, desc=self.called, unit="trial") as bar:
             while True:
                 for lost in [] if self.alone else watch.lost(self.study.get_trials(deepcopy=False)):
                     give_back(self.storage, lost._trial_id)
@@ -261,7 +264,7 @@ class _Worker:
     def _show(self, bar: Any, trials: list[FrozenTrial], finished: int) -> None:
         bar.n = finished
         best = min((t.values[0] for t in trials if t.state == TrialState.COMPLETE), default=None)
-        bar.set_description_str("trials", refresh=False)
+        bar.set_description_str(self.called, refresh=False)
         if best is not None:
             bar.set_postfix_str(f"best {self.objectives[0]} {best:.4g}", refresh=False)
         bar.update(0)
