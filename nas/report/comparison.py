@@ -108,7 +108,9 @@ def _table(table: Sequence[Mapping[str, Any]]) -> Section:
         ]
         for label, row in zip(names, table, strict=True)
     ]
-    caption = "Best held-out score first. ±: standard deviation over seeds."
+    caption = "Best held-out score first."
+    if any(row["trainings"] > 1 for row in table):
+        caption += " ±: standard deviation over seeds."
     if any(row["pooled"] for row in table):
         caption += " For (all): over the means of its genotypes."
     if any(gaps for row in table for gaps in row["difference"].values()):

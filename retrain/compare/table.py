@@ -152,8 +152,11 @@ def _cells(table: Sequence[Row]) -> tuple[list[str], list[list[str]], set[tuple[
 def _caption(table: Sequence[Row]) -> list[str]:
     lines = [
         "maxF: F (beta² 0.3) of precision and recall averaged over the set, at the best threshold, maps stretched to",
-        "0..1. MAE_raw: of maps as they are. ±: standard deviation over seeds; of (all), over its genotypes' means.",
+        "0..1. MAE_raw: of maps as they are.",
     ]
+    if any(row.trainings > 1 for row in table):
+        pooled = "; of (all), over its genotypes' means" if any(row.pooled for row in table) else ""
+        lines[-1] += f" ±: standard deviation over seeds{pooled}."
     if any(row.latency_ms is not None for row in table):
         lines.append("ms: one photograph through the network where the table was made, the shortest of ten.")
     if any(row.difference["held_out"] for row in table):
