@@ -56,7 +56,7 @@ def converted(tmp_path, monkeypatch) -> list[int]:
 
     def convert(net: nas.Network, size: tuple[int, int] | None) -> bytes:
         made.append(1)
-        key = (float(next(net.parameters()).sum()), size)
+        key = (float(next(net.parameters()).detach().sum()), size)
         if key not in _CONVERTED:  # four seconds for the smallest network: once for all tests
             _CONVERTED[key] = _convert(net, size)
         return _CONVERTED[key]
@@ -124,3 +124,29 @@ def test_a_file_that_is_taken_is_the_last_to_go(converted, tmp_path, monkeypatch
     monkeypatch.setattr(kept, "_LARGEST", 0)
     logits(network(1))
     assert files(tmp_path) == [file.name] and len(converted) == 2
+
+
+def test_a_file_of_somebody_else_is_taken_as_well(converted, monkeypatch) -> None:
+    """As in an image of a container, whose cache the user may only read."""
+    expected = logits(network())
+
+    def refuse(path: str) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(kept.os, "utime", refuse)
+    assert np.array_equal(logits(network()), expected) and len(converted) == 1
+
+
+def test_for_bf16_a_file_is_checked_in_float32(converted, monkeypatch) -> None:
+    """In bf16 it may differ by more than a wrong one does."""
+    asked, opened = [], kept.open_model
+
+    def in_float32(model: bytes, runtime: str, *, threads: int, precision: str):
+        asked.append(precision)
+        return opened(model, "onnxruntime", threads=threads)
+
+    monkeypatch.setattr(kept, "check_runtime", lambda runtime, precision: None)
+    monkeypatch.setattr(kept, "open_model", in_float32)
+    for _ in range(2):
+        open_network(network(), ["openvino"], size=SIZE, precision="bf16")
+    assert asked == ["bf16", "fp32", "bf16"] and len(converted) == 1
