@@ -52,7 +52,7 @@ def _where_begun(message: str) -> str:
         run = Path(source) if Path(source).is_dir() else Path(source).parent
         begun = str(environment_of(run).get("folder", ""))
         for path in _paths(values):
-            if path in message and not os.path.exists(path) and os.path.exists(os.path.join(begun, path)):
+            if path and path in message and not os.path.exists(path) and os.path.exists(os.path.join(begun, path)):
                 return f"\n{run} was begun in {begun}, where {path} is: start this command there"
     return ""
 

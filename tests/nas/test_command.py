@@ -205,6 +205,8 @@ def test_a_run_gone_on_with_from_elsewhere_says_where_it_was_begun(tmp_path, mon
     for command, words in ((main, ["--resume", "--out"]), (retrain, ["--genotype"]), (compare, ["--genotypes"])):
         assert run_command(command, [*words, "../there/run"]) == 2
         assert capsys.readouterr().err.endswith(expected)
+    with (run / "config.yaml").open("a") as file:
+        file.write("cache: ''\n")  # no path
     assert run_command(main, ["--config", "../there/run/config.yaml", "--data", "nothing"]) == 2
     assert "was begun" not in capsys.readouterr().err
 
