@@ -1,6 +1,5 @@
 """How to choose: networks from genotypes, strategies, the task, runs and drawings."""
 
-import importlib
 import importlib.util
 import os
 import signal
@@ -8,7 +7,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nas.lazy import loaded_when_asked
 
 
 def stop_loading(signum: int, frame: FrameType | None) -> None:
@@ -38,14 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Network", "build"]
 
-_ROOMS = {"benchmark", "cost", "guard", "network", "report", "run", "search", "strategies", "task", "training"}
-_ROOMS |= {"trials", "visualize"}
-
-
-def __getattr__(name: str) -> Any:
-    """`nas.build`, `nas.search` and the like, loaded when first asked for: drawing must not wait for torch."""
-    if name in __all__:
-        return getattr(importlib.import_module("nas.network"), name)
-    if name in _ROOMS:
-        return importlib.import_module(f"nas.{name}")
-    raise AttributeError(f"module 'nas' has no attribute {name!r}")
+# `nas.build`, `nas.search` and the like: drawing must not wait for torch.
+__getattr__ = loaded_when_asked(
+    __name__,
+    {"network": "Network build"},
+    modules="benchmark cost guard network report run search strategies task training trials visualize",
+)

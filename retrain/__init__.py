@@ -1,8 +1,9 @@
 """What to do with the choice: train, compare, evaluate, predict, and the authors' checkpoints."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import nas  # noqa: F401 - first: it looks whether the packages below are ours
+from nas.lazy import loaded_when_asked
 from retrain.predictor import Predictor, load, save
 
 if TYPE_CHECKING:
@@ -11,11 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor", "Recipe", "import_authors", "load", "load_recipe", "recipe_names", "save"]
 
-
-def __getattr__(name: str) -> Any:
-    """Recipes and the authors' checkpoints, loaded when first asked for: a prediction must not wait for them."""
-    if name not in __all__:
-        raise AttributeError(f"module 'retrain' has no attribute {name!r}")
-    from retrain import authors, recipe
-
-    return getattr(authors if name == "import_authors" else recipe, name)
+__getattr__ = loaded_when_asked(  # a prediction must not wait for them
+    __name__, {"authors": "import_authors", "recipe": "Recipe load_recipe recipe_names"}
+)

@@ -13,7 +13,7 @@ from genotypes import UserError
 from genotypes.files import write_atomically
 from nas.deploy import PictureNetwork, Run, check_runtime, deploy, differences, onnx_model, open_model, program
 from nas.network import Network
-from nas.run.cache import user_cache
+from nas.run.user_cache import user_cache
 
 __all__ = ["open_network"]
 

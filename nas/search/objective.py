@@ -17,7 +17,7 @@ from nas.cost.clock import warn_if_busy
 from nas.cost.latency import machine_name
 from nas.cost.measuring import prepare
 from nas.network import extreme
-from nas.run.cache import user_cache
+from nas.run.user_cache import user_cache
 from nas.search.config import SearchConfig
 from nas.strategies import Strategy, derivable
 

@@ -22,7 +22,7 @@ from nas.cost import CostTable, clock, cost_table, latency, lookup, places, with
 from nas.cost.latency import machine_name
 from nas.cost.measuring import prepare
 from nas.network import edge as network_edge
-from nas.run.cache import user_cache
+from nas.run.user_cache import user_cache
 from nas.strategies import random_choices
 from search_spaces import fusion_cells, minet
 
