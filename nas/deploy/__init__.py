@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import fx, nn
+from torch.nn import functional as F
 
 from genotypes import Input, UserError
 from nas.deploy.capture import capture, program
@@ -59,14 +60,20 @@ _CHECKED = ((2, 32, 45), (1, 65, 98), (1, 96, 64))  # batch, height, width: feat
 class PictureNetwork(nn.Module):
     """A network with its input convention and its sigmoid: float32 [B, 3, H, W], RGB, 0 to 1 -> [B, 1, H, W], 0 to 1.
 
-    The probabilities are of the network's finest output. fed: the mean and standard deviation by which pictures have
-    been normalised already, where something else does that. logits: without the sigmoid.
+    The probabilities are of the network's finest output. fed: the size that pictures have been resized to already, and
+    the mean and standard deviation by which they have been normalised, where something else does that; they are resized
+    again, by the antialiased bilinear filter, to `size` (H, W; None: what the genotype says). logits: without the
+    sigmoid.
     """
 
     scale: torch.Tensor
     shift: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
 
-    def __init__(self, net: Network, fed: Input | None = None, *, logits: bool = False) -> None:
+    def __init__(
+        self, net: Network, fed: Input | None = None, *, size: tuple[int, int] | None = None, logits: bool = False
+    ) -> None:
         super().__init__()
         self.net, self.logits = net, logits
         own = net.genotype.input
@@ -76,11 +83,24 @@ class PictureNetwork(nn.Module):
         self.register_buffer("scale", (scale / std).float().view(1, 3, 1, 1))
         self.register_buffer("shift", ((shift - mean) / std).float().view(1, 3, 1, 1))
         self.as_given = fed is not None and (tuple(fed.mean), tuple(fed.std)) == (tuple(own.mean), tuple(own.std))
+        self.resizes = fed is not None and tuple(fed.size) != tuple(size or own.size)
+        if fed is not None and self.resizes:
+            height, width = size or own.size
+            self.register_buffer("rows", _resizing(fed.size[0], height))
+            self.register_buffer("columns", _resizing(fed.size[1], width).T.contiguous())
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
         x = picture if self.as_given else picture * self.scale + self.shift
+        if self.resizes:
+            x = self.rows @ x @ self.columns
         finest: torch.Tensor = self.net(x)[0]
         return finest if self.logits else finest.sigmoid()
+
+
+def _resizing(before: int, after: int) -> torch.Tensor:
+    """[after, before]: what each sample takes of those before, as a matrix, which every runtime multiplies alike."""
+    sides = torch.eye(before)[None, None]
+    return F.interpolate(sides, size=(after, before), mode="bilinear", antialias=True, align_corners=False)[0, 0]
 
 
 def deploy(
@@ -90,12 +110,14 @@ def deploy(
 
     Norms are folded into convolutions, convolutions that follow one another are merged where that is cheaper, outputs
     but the first and resizes that never change a size are left out. size: (H, W) of the one picture that it is for;
-    None: any batch, and any sides from 32 up. fed, logits: see `PictureNetwork`. The network is left as it is.
+    None: any batch, and any sides from 32 up. fed, logits: see `PictureNetwork`; where fed, the one picture is of
+    `fed.size`, and `size` what it is resized to. The network is left as it is.
 
     Raises UserError where there is no such graph, or it does not compute what the network does: a plugin's operation
     may branch on values or sizes.
     """
-    picture, name = PictureNetwork(net, fed, logits=logits).eval(), net.genotype.name
+    picture, name = PictureNetwork(net, fed, size=size, logits=logits).eval(), net.genotype.name
+    size = size if fed is None else fed.size
     try:
         graph = capture(picture, size)
     except RuntimeError as error:

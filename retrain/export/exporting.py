@@ -52,7 +52,8 @@ _TOLERANCE = 1e-4
 _ASKED_FOR = ("int8", "rembg")
 _MARK = "export.json"
 _OWN = (*(name for name, _ in FORMATS.values()), "model.bin", "genotype.yaml", _MARK, "README.md")
-_REMBG = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # by which its U2netCustomSession normalises
+# What rembg's U2netCustomSession makes of every photograph, before the file sees it.
+_REMBG = Input(size=(320, 320), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _OTHER_SIZES = ((97, 131), (32, 45))  # odd ones, and features of one pixel
 _BATCHES = (1, 3)
 
@@ -99,7 +100,7 @@ def export(
     scored = open_scored(test, photographs, size, test_limit)
     network.cpu().eval()
     with _whole(folder) as files:
-        _write(network, files, wanted, photographs, tell)
+        _write(network, files, wanted, photographs, size, tell)
         others = OtherPrograms()
         rows = _Bench(network, files.scratch, wanted, scored, size, threads, tell).rows()
         made = Exported(
@@ -182,6 +183,7 @@ def _write(
     files: _Files,
     wanted: Sequence[str],
     photographs: Photographs | None,
+    size: tuple[int, int],
     tell: Callable[[str], None],
 ) -> None:
     """All files but the text ones."""
@@ -217,8 +219,9 @@ def _write(
             files.put(name["int8"], quantise(model, photographs.calibration).SerializeToString())
     if "rembg" in wanted:
         tell(name["rembg"])
-        facts["input"] = "picture: float32 [batch, 3, height, width], RGB, normalised as rembg's u2net_custom does"
-        model = onnx_model(program(deploy(network, fed=_REMBG)), facts)
+        facts["input"] = "picture: float32 [1, 3, 320, 320], RGB, normalised as rembg's u2net_custom does"
+        facts["output"] = "probability: float32 [1, 1, {}, {}], 0 to 1, of the salient object".format(*size)
+        model = onnx_model(program(deploy(network, fed=_REMBG, size=size), _REMBG.size), facts)
         files.put(name["rembg"], model.SerializeToString())
 
 
@@ -237,6 +240,7 @@ class _Bench:
     ) -> None:
         self.folder, self.size, self.threads, self.tell = folder, size, threads, tell
         self.network = open_module(PictureNetwork(network).eval())
+        self.in_rembg = open_module(PictureNetwork(network, _REMBG, size=size).eval())
         self.scored = scored
         # Row name -> format, runtime, precision.
         runtimes = {"pt2": "torch.export", "openvino": "openvino"}
@@ -251,8 +255,7 @@ class _Bench:
             self.tell("check")
             differences = self._differences()
             self.tell("time")
-            calls = {"network": self._call(self.network)}
-            calls |= {name: self._call(self._open(name, size=self.size)) for name in self.files}
+            calls = {"network": _call(self.network, self.size)} | {name: self._timed(name) for name in self.files}
             ms = milliseconds(calls, threads=self.threads)
             scores = self._scores()
         rows = [ExportRow(name="network", runtime="torch, eager", ms=ms["network"], **scores.get("network", {}))]
@@ -272,26 +275,24 @@ class _Bench:
     def _open(self, name: str, size: tuple[int, int] | None = None) -> Run:
         word, runtime, precision = self.files[name]
         path = self.folder / FORMATS[word][0]
-        run = open_file(path, threads=self.threads, size=size, precision=precision, runtime=runtime)
-        if word != "rembg":
-            return run
-        mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (_REMBG.mean, _REMBG.std))
-        return lambda pictures: run((pictures - mean) / std)
+        return open_file(path, threads=self.threads, size=size, precision=precision, runtime=runtime)
 
-    def _call(self, run: Run) -> Callable[[], object]:
-        pictures = _noise(1, self.size)
-        return lambda: run(pictures)
+    def _timed(self, name: str) -> Callable[[], object]:
+        size = _REMBG.size if self.files[name][0] == "rembg" else self.size
+        return _call(self._open(name, size=size), size)
 
     def _differences(self) -> dict[str, float]:
         """File -> the largest difference of a probability; UserError where a file is no faithful one."""
         found = dict.fromkeys(self.files, 0.0)
         runs = {name: self._open(name) for name in self.files}
-        for size in (self.size, *_OTHER_SIZES):
-            for batch in _BATCHES:
+        shapes = [(batch, size) for size in (self.size, *_OTHER_SIZES) for batch in _BATCHES]
+        for network, fed_by_rembg, tried in ((self.network, False, shapes), (self.in_rembg, True, [(1, _REMBG.size)])):
+            names = [name for name, (word, *_) in self.files.items() if (word == "rembg") == fed_by_rembg]
+            for batch, size in tried if names else ():
                 pictures = _noise(batch, size)
-                expected = self.network(pictures)
-                for name, run in runs.items():
-                    apart = float(np.abs(run(pictures) - expected).max())
+                expected = network(pictures)
+                for name in names:
+                    apart = float(np.abs(runs[name](pictures) - expected).max())
                     found[name] = max(found[name], math.inf if math.isnan(apart) else apart)
         for name, (word, _, precision) in self.files.items():
             most = _TOLERANCE if word in _EXACT and precision == "fp32" else 1  # of what rounds: any number at all
@@ -318,6 +319,11 @@ class _Bench:
         path = self.folder / FORMATS[word][0]
         files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]  # an IR's weights lie beside it
         return sum(file.stat().st_size for file in files) / 1e6
+
+
+def _call(run: Run, size: tuple[int, int]) -> Callable[[], object]:
+    picture = _noise(1, size)
+    return lambda: run(picture)
 
 
 def _on_tensors(run: Run) -> Callable[[torch.Tensor], torch.Tensor]:

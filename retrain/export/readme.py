@@ -118,16 +118,19 @@ def readme(made: Exported, formats: Sequence[str]) -> str:
     height, width = made.size
     fill = {"height": height, "width": width}
     rembg_alone = list(formats) == ["rembg"]
-    inside = "the sigmoid is inside" if rembg_alone else "normalisation and sigmoid are inside"
-    levels = "normalised as rembg does it" if rembg_alone else "0 to 1"
+    inside, levels = "normalisation and sigmoid are inside", "0 to 1"
+    shape, found = "batch, 3, height, width", "batch, 1, height, width"
+    sides = f", any sides from 32 up ({height} x {width} is what the network is meant for)"
+    if rembg_alone:
+        inside, levels = "the sigmoid is inside", "normalised as rembg does it"
+        shape, found, sides = "1, 3, 320, 320", f"1, 1, {height}, {width}", ""
     parts = [
         f"# {made.genotype}",
         "Salient object detection: for every pixel the probability that it belongs to the object people look at first. "
         f"The architecture is `genotype.yaml` (hash `{made.hash[:12]}`), written by `sod-nas` with norms folded into "
         f"convolutions; {inside}.",
-        f"Input `picture`: float32 `[batch, 3, height, width]`, RGB, {levels}, any sides from 32 up "
-        f"({height} x {width} is what the network is meant for). Output `probability`: float32 "
-        "`[batch, 1, height, width]`, 0 to 1.",
+        f"Input `picture`: float32 `[{shape}]`, RGB, {levels}{sides}. "
+        f"Output `probability`: float32 `[{found}]`, 0 to 1.",
     ]
     onnx = next((file for name, file in _ONNX_FILES.items() if name in formats), None)
     ways = {
@@ -148,17 +151,19 @@ def readme(made: Exported, formats: Sequence[str]) -> str:
             ran = True
     if "rembg" in formats:
         parts.append(
-            "In [rembg](https://github.com/danielgatis/rembg), which normalises the picture itself (320 x 320) and "
-            f"takes models from its own folder only:\n\n```sh\n{_REMBG}```"
+            "In [rembg](https://github.com/danielgatis/rembg), which makes every photograph 320 x 320 (of which "
+            f"`rembg.onnx` makes {height} x {width}), normalises it, and takes models from its own folder only:"
+            f"\n\n```sh\n{_REMBG}```"
         )
-    parts += ["## Measured", _measured(made)]
+    tried = "on a picture as rembg gives it" if rembg_alone else "at three sizes, batches of 1 and 3"
+    parts += ["## Measured", _measured(made, tried)]
     return "\n\n".join(parts) + "\n"
 
 
-def _measured(made: Exported) -> str:
+def _measured(made: Exported, tried: str) -> str:
     head, *rows = table(made)
     text = (
-        "\n\nDifference: of a probability to the network's, at three sizes, batches of 1 and 3. ms: one picture of "
+        f"\n\nDifference: of a probability to the network's, {tried}. ms: one picture of "
         f"{made.size[0]} x {made.size[1]}, the shortest of ten runs, in turn; of one thread its processor time."
     )
     if any(row.maxF is not None for row in made.rows):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -113,11 +114,22 @@ def test_the_network_is_left_as_it_is(tiny):
 @torch.no_grad()
 def test_what_is_normalised_already_is_not_normalised_again(tiny):
     own = tiny.genotype.input
-    other = Input(mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    other = Input(size=(32, 48), mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     x = _picture(1, (32, 48))
-    for fed in (own, other):
+    for fed in (replace(own, size=(32, 48)), other):
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (fed.mean, fed.std))
         _close(deploy(tiny, size=(32, 48), fed=fed)((x - mean) / std), PictureNetwork(tiny)(x))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [None, (32, 48), (96, 160)])
+def test_what_was_resized_is_resized_to_what_the_network_is_meant_for(tiny, size):
+    x = _picture(1, (64, 100))
+    deployed = deploy(tiny, size=size, fed=Input(size=(64, 100), mean=(0.0,) * 3, std=(1.0,) * 3))
+    sides = size or tiny.genotype.input.size
+    small = F.interpolate(x, size=sides, mode="bilinear", antialias=True, align_corners=False)
+    assert deployed(x).shape[2:] == sides
+    _close(deployed(x), PictureNetwork(tiny)(small))
 
 
 class _Case(nn.Module):

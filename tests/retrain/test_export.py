@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 import genotypes
@@ -111,8 +112,10 @@ def test_for_rembg_takes_what_rembg_normalises(weights, tmp_path):
     mean, std = (np.array(v, np.float32).reshape(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     # As rembg's U2netCustomSession: the first input by its name, all outputs, channel 0 of the first.
     found = session.run(None, {session.get_inputs()[0].name: (photo - mean) / std})[0][:, 0, :, :]
+    network = retrain.load(weights).network
+    small = F.interpolate(torch.from_numpy(photo), size=network.genotype.input.size, mode="bilinear", antialias=True)
     with torch.inference_mode():
-        expected = PictureNetwork(retrain.load(weights).network)(torch.from_numpy(photo))[:, 0].numpy()
+        expected = PictureNetwork(network)(small)[:, 0].numpy()
     assert np.abs(found - expected).max() <= 1e-4
     text = (tmp_path / "r" / "README.md").read_text()
     assert "u2net_custom" in text and "RGB, normalised as rembg does it" in text and "normalisation" not in text
@@ -126,7 +129,7 @@ def test_rembg_itself_runs_the_file(weights, pictures, tmp_path, monkeypatch):
     session = rembg.new_session("u2net_custom", model_path=str(tmp_path / "models" / "rembg.onnx"))
     photo = Image.open(pictures / "images" / "p1.png")
     mask = np.asarray(rembg.remove(photo, session=session, only_mask=True), float)
-    ours = np.asarray(retrain.load(weights, size=320)(photo), float)
+    ours = np.asarray(retrain.load(weights)(photo), float)
     # It stretches a map to 0..255, and resizes by Lanczos' filter.
     assert mask.shape == ours.shape and np.corrcoef(mask.ravel(), ours.ravel())[0, 1] > 0.95
 
