@@ -340,8 +340,11 @@ def _front(run: Run, scores: Mapping[str, Any]) -> Section | None:
     kind = next(key for key in front[0] if key not in ("file", "trial", "loss", "hash"))
     trials = [row for row in read_table(run.path / "trials.csv") if row.get("state") == "complete"]
     points = [CostPoint(x=row[kind], y=row["loss"]) for row in trials if math.isfinite(row["loss"])]
+    found = scores.get("found") or {}
+    chosen = [index for index, row in enumerate(front) if row[kind] == found.get("cost")]  # no two cost the same
+    points += [CostPoint(x=front[index][kind], y=front[index]["loss"], marked=True) for index in chosen]
     steps = [CostPoint(x=row[kind], y=row["loss"], label=f"{row['trial']:.0f}") for row in front]
-    unit = (run.json("costs.json") or scores.get("found") or {}).get("unit", "")
+    unit = (run.json("costs.json") or found).get("unit", "")
     rows = [
         (
             Link(str(row["file"]), f"front/{row['file']}"),
@@ -360,5 +363,5 @@ def _front(run: Run, scores: Mapping[str, Any]) -> Section | None:
     return Section(
         "front",
         "The Pareto front",
-        [charts("front", [figure], size="large"), Table(("genotype", "trial", "loss", told), rows)],
+        [charts("front", [figure], size="large"), Table(("genotype", "trial", "loss", told), rows, strong=chosen)],
     )

@@ -198,7 +198,11 @@ def test_the_page_of_whole_networks_says_what_they_are_and_shows_their_rival(tmp
     (run / "front").mkdir()
     (run / "front" / "front.csv").write_text("file,trial,loss,macs,hash\na.yaml,0,0.5,6393056.0,x\n")
     (run / "line.csv").write_text("size,macs,loss\n64,5000000.0,0.6\n")
+    assert "chosen" not in read(run).texts
+    scores = {"loss": 0.5, "maxF": 0.8, "MAE_raw": 0.1, "cost": 6393056.0, "unit": "multiply-adds", "size": [64, 64]}
+    (run / "scores.json").write_text(json.dumps({"found": {"genotype": "found", "hash": "x", **scores}}))
     texts = read(run).texts
+    assert "chosen" in texts  # the star's word in the chart of the front
     row = texts.index("decoder.channels")
     assert texts[row : row + 3] == ["decoder.channels", "8", "4, 8"]
     assert "uniform scaling" in texts and "6,393,056" in texts
