@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from genotypes import OPERATIONS, RESAMPLINGS
+from genotypes import OPERATIONS, RESAMPLINGS, UserError
 from search_spaces.operations import Convolutions, build_operation
 
 __all__ = ["EdgeSteps", "Mixture", "MixtureRow", "NamedModules", "OpenEdge", "build_edge"]
@@ -39,10 +39,15 @@ class Mixture(NamedTuple):
 
 
 class NamedModules(nn.ModuleDict):
-    """A ModuleDict that takes any name: nn.Module's own methods (half, train, ...) are fine names for a node."""
+    """A ModuleDict that takes names of nn.Module's own methods (half, train, ...), too, for what has no tensors.
+
+    `functional_call` looks for tensors by attribute, where the method would be found. Raises UserError for those.
+    """
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         assert module is not None
+        if hasattr(self, name) and module.state_dict():
+            raise UserError(f"{name!r} is a method of torch's modules: call this cell, node or edge otherwise")
         self._modules[name] = module
 
 

@@ -176,6 +176,19 @@ outputs: [c.logits]
     assert tuple(features["c.half"].shape[-2:]) == expected
 
 
+@pytest.mark.parametrize("where", ["cell", "node", "edge"])
+def test_what_has_weights_is_called_like_no_method_of_torchs_modules(where):
+    """Its weights are found by attribute when a loss is a function of them: a training ended in a traceback."""
+    names = {"cell": "c", "node": "a", "edge": "e"} | {where: "half"}
+    node = {"name": names["node"], "stride": 1, "width": 1, "post": "bn_relu"}
+    node["edges"] = [{"name": names["edge"], "source": "image", "op": "conv2d_1x1"}]
+    cell = {"name": names["cell"], "template": "graph", "inputs": ["image"], "nodes": [node]}
+    outputs = [f"{names['cell']}.{names['node']}"]
+    genotype = genotypes.Genotype.from_dict({"format": 1, "name": "n", "cells": [cell], "outputs": outputs})
+    with pytest.raises(UserError, match="'half' is a method of torch's modules"):
+        nas.build(genotype)
+
+
 def test_resampling_steps_are_pytorchs():
     x = torch.randn(2, 3, 7, 9)
     size = (4, 5)
