@@ -1,7 +1,7 @@
 """The configuration of `python -m nas.search`."""
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from genotypes import Genotype, UserError
@@ -141,8 +141,8 @@ def export_space(cfg: SearchConfig) -> Genotype:
     if cfg.export_channels is None and cfg.export_size is None:
         return open_space(cfg)
     size = cfg.export_size or cfg.size
-    space: Any = cfg.space  # with channels, or it is refused
-    if "channels" not in {f.name for f in fields(space)}:
+    space: Any = cfg.space  # with one width, or it is refused
+    if not isinstance(getattr(space, "channels", None), int):
         raise UserError(f"export_channels and export_size: the space {space.name} says its own widths and size")
     channels = cfg.export_channels or space.channels
     return replace(space, channels=channels).build((size, size))
