@@ -60,7 +60,8 @@ class OptimConfig:
             `linear` with a warmup of 0.5.
         milestones: shares of the training at which `steps` divides, rising.
         warmup: share of the steps in which it rises linearly from 0.
-        stairs: the rate changes only so many times, evenly: once an epoch for a number of epochs; 0: every step.
+        stairs: after the warm-up the rate changes only so many times in a training, evenly: once an epoch for a number
+            of epochs; 0: every step.
         clip: largest norm of the gradient; 0 for no limit.
     """
 
@@ -181,8 +182,9 @@ def schedule(name: str, warmup: float, milestones: tuple[float, ...]) -> Callabl
 
 def set_progress(optimizer: torch.optim.Optimizer, cfg: OptimConfig, progress: float) -> float:
     """Set every group's learning rate for `progress` in [0, 1); returns the factor."""
-    if cfg.stairs:  # the small number: a step that begins an epoch is not to fall below it by rounding
-        progress = floor(progress * cfg.stairs + 1e-9) / cfg.stairs
+    if cfg.stairs and progress >= cfg.warmup:  # a rate that keeps the warm-up's 0 for an epoch trains nothing
+        # The small number: a step that begins an epoch is not to fall below it by rounding.
+        progress = max(cfg.warmup, floor(progress * cfg.stairs + 1e-9) / cfg.stairs)
     factor = schedule(cfg.schedule, cfg.warmup, cfg.milestones)(progress)
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):

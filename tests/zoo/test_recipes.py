@@ -228,6 +228,8 @@ def test_a_triangle_and_stairs():
     minet = load_recipe("minet").optim  # 50 epochs, here of 7 steps
     rates = [set_progress(optimizer, minet, k / 350) for k in range(350)]
     assert rates == [pytest.approx((1 - k // 7 / 50) ** 0.9) for k in range(350)]
+    warmed = OptimConfig(schedule="linear", warmup=0.25, stairs=2)  # the first stair was a rate of 0
+    assert [set_progress(optimizer, warmed, k / 8) for k in range(8)] == pytest.approx([0, 0.5, 1, 1, *[2 / 3] * 4])
     assert load_recipe("csf").loss.terms == {"bce_sum": 1.0}
     logits, masks = torch.randn(2, 1, 5, 7), torch.ones(2, 1, 5, 7)
     assert bce_sum(logits, masks) == pytest.approx(F.softplus(-logits).sum().item() / 2, rel=1e-5)
