@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from genotypes import Genotype, UserError
+from genotypes import OPERATIONS, Genotype, UserError
 from genotypes.errors import check_least
 from nas.guard import GuardConfig
 from nas.options import owner
@@ -111,6 +111,8 @@ class SearchConfig(LoopOptions, PhotoOptions):
             raise UserError(f"budget {self.budget} needs --cost params, macs or latency, and must be positive")
         if self.runtime is not None and self.cost != "latency":
             raise UserError(f"runtime {self.runtime} needs --cost latency")
+        for op in self.guard.trivial:
+            OPERATIONS[op]  # or its error: of a misspelt one no edge is ever full
         for side in (self.size, self.export_size):
             if side is not None:
                 check_side(side)

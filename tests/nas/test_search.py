@@ -113,6 +113,7 @@ def test_a_space_can_be_a_file(tmp_path):
         (["--size", "100000000"], "size must be 32 to 8192"),
         (["--export_size", "8"], "size must be 32 to 8192"),
         (["--export_channels", "0"], "export_channels must be at least 1"),
+        (["--guard.trivial", "[skip_conect]"], "unknown operation 'skip_conect'"),
         (["--space", "compact", "--export_channels", "8"], "the space compact says its own widths and size"),
         (["--warmup_steps", "-1"], "warmup_steps must be at least 0"),
         (["--cost", "params", "--budget", ".nan"], "budget: expected a finite number, not nan"),
