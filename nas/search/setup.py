@@ -191,8 +191,9 @@ def _warm_start(net: Network, run: str) -> None:
     nothing of the cells fits.
     """
     trained, checkpoint = Path(run) / "weights.safetensors", find_checkpoint(run)
+    searched = (Path(run) / "space.yaml").is_file()  # one of whole networks leaves weights, too: the found member's
     source: Any
-    if trained.is_file():
+    if trained.is_file() and not searched:
         source = under_supernet_keys(*load_weights(trained))
     elif checkpoint is not None:
         source = load_checkpoint(checkpoint).get("net")

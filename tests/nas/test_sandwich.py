@@ -19,10 +19,10 @@ from nas.network import extreme, inherit, supernet_genotype
 from nas.network.weights import load_weights
 from nas.report.parts import render
 from nas.report.search import search_page
-from nas.run import RunFolder
+from nas.run import RunFolder, load_checkpoint
 from nas.run_files import read_run
 from nas.search import SearchConfig, members, objective, open_search, scoring
-from nas.search.__main__ import main
+from nas.search.__main__ import COMMAND, main
 from nas.search.members import MemberScores, score_network, study_members
 from nas.search.objective import MemberCost
 from nas.search.sandwich import Sandwich
@@ -309,6 +309,9 @@ def test_a_finished_run_chooses_anew_for_another_budget(tmp_path, capsys):
     words += "--space.sizes [32] --space.channels [4,8] "
     main(f"{words}--batch_size 4 --trials.count 6 --cost macs --out {run}".split())
     trained = (run / "checkpoint.pt").read_bytes()
+    further, _ = COMMAND.parse([*words.split(), f"--from={run}"])  # of the supernet, not of the member that was found
+    supernet = load_checkpoint(run / "checkpoint.pt")["net"]
+    assert all(torch.equal(value, supernet[name]) for name, value in open_search(further).net.state_dict().items())
     tried = list(csv.DictReader((run / "trials.csv").open()))
     cheapest = min(float(row["macs"]) for row in tried)
     resume = ["--out", str(run), "--resume"]
