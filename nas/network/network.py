@@ -113,10 +113,10 @@ class Network(nn.Module):
         self.genotype = genotype
         self.open_edges = graph.open
         self.backbone = None
+        if weights is not None:
+            check_lender(weights, genotype)
         if genotype.backbone is not None:
             chosen = genotype.backbone
-            if weights is not None:
-                check_lender(weights, genotype)
             widths = chosen.hidden if chosen.widths else ()
             self.backbone = build_backbone(chosen.name, chosen.taps, weights=weights, widths=widths, **chosen.options)
         rows = {edge: row for row, edge in enumerate(self.open_edges)}

@@ -82,9 +82,11 @@ def backbone_content(genotype: Genotype, weights: str | None) -> dict[str, str]:
 def check_lender(path: str | os.PathLike[str], genotype: Genotype) -> None:
     """Check that the trained network in a file, if it is one of ours, can lend its backbone to a genotype.
 
-    Raises UserError where its backbone has other options, or sees pictures of another mean and std: the weights would
-    load, and mean something else.
+    Raises UserError where the genotype has no backbone, and where the file's has other options, or sees pictures of
+    another mean and std: the weights would load, and mean something else.
     """
+    if genotype.backbone is None:
+        raise UserError(f"{genotype.name} has no backbone that could take weights from {path}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -54,6 +54,11 @@ def test_every_parameter_of_a_supernet_learns_at_any_size(size, wiring):
     assert learnt.sum() == learnt.numel() - len(none)
 
 
+def test_weights_of_a_backbone_that_is_not_there_are_refused():
+    with pytest.raises(UserError, match=r"csnet_x1 has no backbone that could take weights from absent\.pth"):
+        nas.build(genotypes.load("csnet_x1"), "absent.pth")
+
+
 def test_a_trained_network_lends_its_backbone_to_one_that_sees_alike(space, tmp_path):
     lender = build(fpn("tiny", 8))
     save_weights(tmp_path / "fpn.safetensors", lender.state_dict(), lender.genotype)
