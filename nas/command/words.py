@@ -190,12 +190,14 @@ def leaf(kind: Any) -> Any:
 
 
 def _items(words: list[str], kind: Any) -> list[Any]:
-    """Words after an option with several values: `a b`, `[a, b]`; numbers also as `1,2`."""
+    """Words after an option with several values: `a b`, `[a, b]`; numbers also as `1,2`, keys as `{a: 1} {a: 2}`."""
     items: list[Any] = []
     for word in words:
         if word.startswith("["):
             listed = _yaml_value(word, "a list, such as [a, b]")
-            items += [item if is_dataclass(kind) or kind is not str else str(item) for item in listed]
+            items += [str(item) if kind is str else item for item in listed]
+        elif is_dataclass(kind):
+            items.append(_yaml_value(word, "keys with values, such as {a: b}"))
         else:
             items += word.split(",") if kind in (int, float) else [word]
     return items

@@ -17,6 +17,7 @@ from nas.options import changed_of, from_dict, to_dict, to_yaml
 from nas.search import SearchConfig
 from nas.search.__main__ import COMMAND, main
 from nas.strategies import DirichletSearch, Gdas
+from nas.training import OptimGroup
 from nas.trials import TrialsConfig
 from retrain.compare.__main__ import COMMAND as COMPARE
 from retrain.compare.__main__ import main as compare
@@ -85,6 +86,12 @@ def test_options_with_several_values_and_positional_words() -> None:
     cfg = search("--operations", "[none, skip_connect]", "--mean", "0.5", "0.5", "0.5", "--terms", "{bce: 2}")
     assert cfg.space.operations == ("none", "skip_connect") and cfg.space.mean == (0.5, 0.5, 0.5)
     assert cfg.loss.terms == {"bce": 2.0}
+    groups = OptimGroup(match="cells", lr=2.0), OptimGroup(match="backbone", lr=0.5)
+    for spelled in (
+        ["{match: cells, lr: 2}", "{match: backbone, lr: .5}"],
+        ["[{match: cells, lr: 2}]", "{match: backbone, lr: 0.5}"],
+    ):
+        assert search("--optim.groups", *spelled).optim.groups == groups
 
 
 def test_numbers_to_base_60_are_refused() -> None:
