@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from genotypes import Genotype, UserError
-from nas.network import Network, check_single_image, to_device
+from genotypes import Genotype, GenotypeError, UserError
+from nas.network import Network, check_single_image, extreme, to_device
 from nas.network.member import under_supernet_keys
 from nas.network.weights import load_weights
 from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split, from_first, is_first, processes
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, check_member_budget, open_objective
-from nas.strategies import STRATEGIES, Strategy
+from nas.strategies import STRATEGIES, Strategy, member_choices
 from nas.task import Batches, PhotoSet, Samples, evenly, split
 from nas.task.augmentation import scaled
 from nas.training import HeldOut, check_compile, check_groups
@@ -23,6 +23,7 @@ from nas.trials import TrialsConfig, anchor_storage, check_trials
 
 __all__ = ["SearchSetup", "open_search"]
 
+_MEMBERS = 64  # of a space of whole networks that are looked at before it is trained, in a tenth of a second
 _LEAST = 0.1  # share of the cells' numbers that must fit: a few small tensors fit any width
 
 
@@ -162,9 +163,18 @@ def _check_shared(cfg: SearchConfig, net: Network) -> None:
 
 
 def _check_choices(cfg: SearchConfig, space: Genotype) -> None:
-    """UserError for choices that a strategy cannot decide."""
+    """UserError for choices that a strategy cannot decide, or that leave no network."""
+    if cfg.whole_networks:
+        try:
+            for member in (extreme(space, "smallest"), *(member_choices(space, cfg.seed, n) for n in range(_MEMBERS))):
+                space.decide(member)
+        except GenotypeError as error:
+            raise UserError(
+                f"{space.name}: what it leaves open may be chosen so that it is no network: {error}"
+            ) from None
+        return
     others = [choice for choice in space.choices() if choice not in space.open_edges()]
-    if others and not cfg.whole_networks:
+    if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UserError(
             f"strategy {cfg.strategy.name} decides operations only; {space.name} also leaves {others[0]}{more} open: "

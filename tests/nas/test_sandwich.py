@@ -260,6 +260,22 @@ def test_what_cannot_be_had_is_said_before_anything_is_trained(words, said, tmp_
     assert said in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
+def test_a_space_whose_members_are_not_all_networks_is_refused_before_anything_is_trained(tmp_path, capsys):
+    """Training ended at the first random member that was none."""
+    text = """format: 1
+name: groups
+backbone: {name: tiny, taps: [s8]}
+cells:
+- {name: reduce, template: lateral, inputs: [s8], channels: {choose: [32, 48, 64]}, post: gn32_relu}
+- {name: head, template: head, inputs: [reduce.f8]}
+outputs: [head.logits]
+"""
+    (tmp_path / "groups.yaml").write_text(text)
+    words = f"--strategy sandwich --space {tmp_path / 'groups.yaml'} --data synthetic:40 --out {tmp_path / 'run'}"
+    assert run_command(main, words.split()) == 2 and not (tmp_path / "run").exists()
+    assert "groups: what it leaves open may be chosen so that it is no network: " in capsys.readouterr().err
+
+
 def test_minutes_end_the_study_too(tmp_path, monkeypatch):
     monkeypatch.setattr(members, "run_trials", lambda *args, until, **rest: pytest.fail(f"until {until is not None}"))
     words = "--strategy sandwich --space compact --space.backbone tiny --size 32 --steps 1 --data synthetic:40 "
