@@ -81,7 +81,7 @@ class OneShot(Strategy):
 
     def evaluated(self) -> Mixture:
         """One path, always the same: how far its shared weights have come."""
-        return self.net.path(random_choices(self.net.open_edges, self.seed))
+        return self.net.path(random_choices(self.net.open_edges, self.seed, self.net.genotype.reaches_image))
 
     def probabilities(self) -> dict[str, dict[str, float]]:
         return {edge: dict.fromkeys(ops, 1 / len(ops)) for edge, ops in self.net.open_edges.items()}

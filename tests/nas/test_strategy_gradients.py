@@ -286,3 +286,11 @@ def test_one_shot_trains_every_candidate_equally_often():
         for start in range(0, 12, len(candidates)):
             assert sorted(drawn[start : start + len(candidates)]) == list(range(len(candidates)))
     assert all(isinstance(mixture, Mixture) and mixture.weights.sum(-1).eq(1).all() for mixture in paths)
+
+
+def test_the_path_that_one_shot_is_watched_by_sees_the_image():
+    net = nas.build(fusion_cells("tiny", 8, ("none", "skip_connect"), taps=("s8", "s4")))
+    for seed in range(16):
+        active = OneShot(net, OneShot.Config(), seed=seed).evaluated().active
+        choices = {edge: ops[index] for (edge, ops), (index,) in zip(net.open_edges.items(), active, strict=True)}
+        assert net.genotype.reaches_image(choices), seed
