@@ -61,8 +61,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     began = RunFolder(Path(folder)).began if folder else {}
     trials = study_config(cfg)
     study = replace(trials, storage=anchor_storage(trials.storage, began.get("folder")))
-    if cfg.strategy.owner.sampler:
-        check_trials(study, objectives=2 if cfg.cost or cfg.whole_networks else 1)
+    check_trials(study, objectives=2 if cfg.cost or cfg.whole_networks else 1)  # rivals make one, too
     space, export = open_space(cfg), export_space(cfg)
     _check_choices(cfg, space)
     net = _supernet(cfg, space, device)

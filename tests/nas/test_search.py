@@ -108,6 +108,8 @@ def test_a_space_can_be_a_file(tmp_path):
         ),
         (["--strategy", "one_shot", "--cost", "macs", "--trials.sampler", "evolution"], "one objective"),
         (["--strategy", "one_shot", "--trials.storage", "redis://here"], "unknown kind 'redis'"),
+        (["--strategy", "darts", "--trials.storage", "redis://here"], "unknown kind 'redis'"),  # of its rivals
+        (["--strategy", "darts", "--cost", "macs", "--trials.pruner", "median"], "pruner median goes with one"),
         (["--strategy", "optuna", "--cost", "macs", "--trials.pruner", "median"], "pruner median goes with one"),
         (["--size", "8"], "size must be 32 to 8192"),
         (["--size", "100000000"], "size must be 32 to 8192"),
