@@ -109,8 +109,17 @@ class Genotype:
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
     def choices(self) -> dict[str, tuple[Candidate, ...]]:
-        """What is open: id -> candidates, see `genotypes.choices`; edges in the order in which they are computed."""
-        return {choice: candidates for kind in KINDS for choice, candidates in kind.find(self._parts).items()}
+        """What is open: id -> candidates, see `genotypes.choices`; edges in the order in which they are computed.
+
+        Raises GenotypeError where two choices have one id, such as those of a cell that is called `backbone`.
+        """
+        found: dict[str, tuple[Candidate, ...]] = {}
+        for kind in KINDS:
+            for choice, candidates in kind.find(self._parts).items():
+                if choice in found:
+                    raise GenotypeError(f"{self.name}: two choices are called {choice!r}: rename the cell or the edge")
+                found[choice] = candidates
+        return found
 
     def chosen(self, member: "Genotype") -> dict[str, Candidate]:
         """What a decided member of this space took of each choice: id -> candidate; `decide` the other way round.

@@ -23,6 +23,19 @@ def drawn(space, seed):
     return {choice: rng.choice(candidates) for choice, candidates in space.choices().items()}
 
 
+def test_two_choices_of_one_id_are_refused():
+    """A cell may be called like the backbone, whose width was then taken for the cell's."""
+    cell = {"name": "backbone", "template": "octave_block", "inputs": ["s4"], "stride": 2}
+    cell["widths"] = [0, {"choose": [4, 8]}]
+    head = {"name": "head", "template": "head", "inputs": ["backbone.out1"]}
+    document = {"format": 1, "name": "n", "cells": [cell, head], "outputs": ["head.logits"]}
+    document["backbone"] = {"name": "mobilenet_v2", "taps": ["s4"]}
+    assert list(Genotype.from_dict(document).choices()) == ["backbone.widths.1"]
+    document["backbone"]["widths"] = [32, {"choose": [48, 96]}, 144]
+    with pytest.raises(GenotypeError, match=r"two choices are called 'backbone\.widths\.1'"):
+        Genotype.from_dict(document).choices()
+
+
 def test_every_kind_has_one_face():
     choices = space().choices()
     assert choices["input.size"] == (64, 96)
