@@ -162,6 +162,11 @@ class Genotype:
             )
         return self.replace(name=name or self.name, input=parts.input, backbone=parts.backbone, cells=parts.cells)
 
+    @cached_property
+    def _graphs(self) -> dict[tuple[tuple[str, Candidate], ...], Graph]:
+        """The graphs that were asked for so far, by the cells' inputs that are chosen."""
+        return {(): self.graph}
+
     @property
     def _parts(self) -> Parts:
         return Parts(input=self.input, backbone=self.backbone, cells=self.cells, outputs=self.outputs, graph=self.graph)
@@ -181,7 +186,11 @@ class Genotype:
         >>> space.reaches_image(dict.fromkeys(space.open_edges(), "none"))
         False
         """
-        return self.graph.reaches_image(choices)
+        inputs = [f"{cell.name}.inputs" for cell in self.cells if cell.input_sets]
+        chosen = tuple((choice, choices[choice]) for choice in inputs if choice in choices)
+        if chosen not in self._graphs:  # a way that leads through what is not read is none
+            self._graphs[chosen] = self.decide(dict(chosen)).graph
+        return self._graphs[chosen].reaches_image(choices)
 
     def replace(self, **changes: Any) -> "Genotype":
         """A copy with some fields changed, validated anew."""

@@ -13,8 +13,9 @@ import nas
 from genotypes import Genotype
 from nas.cost import cost_table, within_budget
 from nas.search.objective import derive
-from nas.strategies import Darts, random_choices
+from nas.strategies import Darts, member_choices, random_choices
 from nas.trials import TrialsConfig, run_trials
+from search_spaces import compact
 
 SPACE = """
 format: 1
@@ -109,3 +110,13 @@ def test_searches_of_a_space_that_is_mostly_dead_end_well(tmp_path, space, strat
     cfg = config(strategy=strategy, space=str(tmp_path / "space.yaml"), **small)
     result = run_search(tmp_path / "run", cfg)
     assert result.genotype.is_decided
+
+
+def test_a_way_through_what_a_member_does_not_read_is_none():
+    """Drawn members of a space whose finest feature may be left out were no networks, and training ended there."""
+    space = compact("tiny", (8,), ("none", "conv_3x3"), leave_out="either", sizes=(32,))
+    for number in range(40):
+        space.decide(member_choices(space, 0, number))
+    there = {"decoder.mix_s4": "conv_3x3", "decoder.mix_s8": "none"}
+    assert space.reaches_image({**there, "decoder.inputs": "s32 s16 s8 s4"})
+    assert not space.reaches_image({**there, "decoder.inputs": "s32 s16 s8"})
