@@ -117,7 +117,9 @@ def _emeasures(
         aligned = sum(
             count * (2 * a * b / (a**2 + b**2 + _EPS) + 1) ** 2 / 4 for count, (a, b) in zip(*parts, strict=True)
         )
-    return aligned / (gt.size - 1 + _EPS), float(em.cal_adaptive_em(values, gt))
+    # The library divides by the pixels less one, which of a single pixel is nothing.
+    library, divisor = gt.size - 1 + _EPS, max(gt.size - 1, 1)
+    return aligned / divisor, float(em.cal_adaptive_em(values, gt)) * (library / divisor)
 
 
 def _weighted_fmeasure(values: np.ndarray, gt: np.ndarray) -> float:

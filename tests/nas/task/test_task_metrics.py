@@ -164,6 +164,13 @@ def test_odd_masks_give_finite_scores(where):
         assert all(np.isfinite(v).all() for v in result[1:])
 
 
+@pytest.mark.parametrize("levels", [(255, 255), (0, 255), (255, 0), (0, 0)])
+def test_a_photograph_of_one_pixel_does_not_spoil_a_sets_means(levels):
+    pred, mask = (np.full((1, 1), level, np.uint8) for level in levels)
+    result = score_image("a", pred, mask)
+    assert all((np.array(v) >= 0).all() and (np.array(v) <= 1 + 1e-12).all() for v in result[1:])
+
+
 def test_graded_masks_are_cut_above_127():
     pred = np.array([[255, 255, 0, 0]] * 4, np.uint8)
     graded = np.array([[255, 128, 127, 0]] * 4, np.uint8)
