@@ -196,7 +196,7 @@ class Predictor:
             DataError: the output is not finite.
         """
         if native:
-            inputs = (pixels(torch.from_numpy(photo).permute(2, 0, 1)[None]) for photo in photos)
+            inputs = (pixels(torch.tensor(photo).permute(2, 0, 1)[None]) for photo in photos)
             return [Protocol().to_bytes(self.probabilities(x)[0, 0].cpu().numpy(), *x.shape[2:]) for x in inputs]
         if not photos:
             return []

@@ -21,6 +21,7 @@ from nas.task import (
     find_pairs,
     multi_output_loss,
     open_photos,
+    read_image,
 )
 from nas.training import OptimConfig
 from retrain import Recipe, load
@@ -69,6 +70,16 @@ def test_the_gradient_is_the_mean_over_the_photographs(pictures, small_file) -> 
     loss = sum(multi_output_loss(net(x), y, cfg.recipe.loss) for x, y in batches) / 2
     for ours, theirs in zip(found, torch.autograd.grad(loss, list(net.parameters())), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_photograph_as_pillow_gives_it_is_seen_without_a_warning(pictures, recwarn) -> None:
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # else once a process
+    try:
+        load("sod_s").maps([read_image(pictures / "images/p0.png")], native=True)
+    finally:
+        torch.set_warn_always(before)
+    assert not [str(one.message) for one in recwarn if issubclass(one.category, UserWarning)]
 
 
 def test_it_is_scored_at_native_size_as_evaluate_does(tmp_path, pictures, small_file) -> None:
