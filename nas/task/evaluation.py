@@ -35,7 +35,15 @@ from nas.task.reading import DataError, read_ahead, read_image, read_map, read_m
 from nas.task.scores import Curves, ImageResult, ImageScore, Scores, merge
 from nas.task.splits import spread
 
-__all__ = ["Evaluation", "content_of_sets", "evaluate", "evaluate_maps", "evaluate_protocols", "open_test_sets"]
+__all__ = [
+    "Evaluation",
+    "check_maps",
+    "content_of_sets",
+    "evaluate",
+    "evaluate_maps",
+    "evaluate_protocols",
+    "open_test_sets",
+]
 
 _AHEAD = 3  # batches decoded, and batches a worker may lag behind
 _SYNTHETIC = 128  # side of synthetic pictures where no size is given
@@ -182,11 +190,17 @@ def evaluate_maps(
     Raises:
         DataError: maps that are missing or cannot be read, all in one message.
     """
+    found = check_maps(folder, pairs, name)
+    tasks = ([_Task(_Item(p.name, p.mask, saliency=found[p.name]), {})] for p in pairs)
+    return _evaluate(name, len(pairs), tasks, protocols, workers, None, quick)
+
+
+def check_maps(folder: Path, pairs: Sequence[Pair], name: str) -> dict[str, Path]:
+    """The map of each pair of the set `name`, by the pair's name; DataError where one is missing."""
     found, problem = find_maps(folder, [pair.name for pair in pairs])
     if problem:
         raise DataError(f"{name}: {problem}")
-    tasks = ([_Task(_Item(p.name, p.mask, saliency=found[p.name]), {})] for p in pairs)
-    return _evaluate(name, len(pairs), tasks, protocols, workers, None, quick)
+    return found
 
 
 def open_test_sets(

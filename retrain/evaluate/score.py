@@ -14,6 +14,7 @@ from nas.cost import count, latencies
 from nas.cost.clock import milliseconds, warn_if_busy
 from nas.run import open_device
 from nas.task import Evaluation, Pair, PhotoSet, Protocol, evaluate_maps, evaluate_protocols, open_test_sets
+from nas.task.evaluation import check_maps
 from retrain.predictor import Predictor, load
 from retrain.tables import labelled
 
@@ -103,9 +104,14 @@ def score(
     sides = {max(predictor.size) for predictor in networks.values()} or {_SIDE}
     opened = {side: open_test_sets(data, side, limit=limit) for side in sides}  # all checked before any work
     sets = opened[min(sides)]
-    for label in saliency or ():
-        if synthetic := [name for name, photos in sets.items() if isinstance(photos, PhotoSet)]:
-            raise UserError(f"{label} holds maps of photographs, not of the synthetic pictures of {synthetic[0]}")
+    given: list[tuple[str, str, Path, list[Pair]]] = []
+    for label, tool in (saliency or {}).items():
+        for name, photos in sets.items():
+            if isinstance(photos, PhotoSet):
+                raise UserError(f"{label} holds maps of photographs, not of the synthetic pictures of {name}")
+            source = tool / name if (tool / name).is_dir() else tool
+            check_maps(source, photos, name)
+            given.append((label, name, source, photos))
     if maps is not None:
         _check_folders(networks)
         _check_folders(sets)
@@ -133,13 +139,9 @@ def score(
                 if not group[0].native:
                     costs |= {"size": predictor.size, "macs": cost.macs, "latency_ms": times.get(label)}
                 scored += [Scored(label=label, evaluation=evaluation, **costs) for evaluation in found]
-    for label, given in (saliency or {}).items():
-        for name, pairs in sets.items():
-            assert not isinstance(pairs, PhotoSet)
-            inner = given / name
-            source = inner if inner.is_dir() else given
-            found = evaluate_maps(source, pairs, protocols=protocols, name=name, **shared)
-            scored += [Scored(label=label, evaluation=evaluation) for evaluation in found]
+    for label, name, source, pairs in given:
+        found = evaluate_maps(source, pairs, protocols=protocols, name=name, **shared)
+        scored += [Scored(label=label, evaluation=evaluation) for evaluation in found]
     return scored, sets
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import sys
 
 import chromium
@@ -237,6 +238,15 @@ def test_protocols_and_other_tools_maps_in_one_table(trained, pictures, tmp_path
     assert (
         "no such folder" in told and "synthetic pictures" in told and "give --weights FILE, or --saliency DIR" in told
     )
+
+
+def test_missing_maps_are_told_before_any_network_is_scored(trained, pictures, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sys.modules["retrain.evaluate.score"], "evaluate_protocols", None)  # it would be lost
+    shutil.copytree(pictures / "masks", tmp_path / "maps")
+    (tmp_path / "maps/p1.png").unlink()
+    words = ("--weights", trained / "weights.safetensors", "--saliency", tmp_path / "maps", "--data", pictures)
+    assert evaluate(*words, "--quick", "--workers", "0") == 2
+    assert "lacks the maps of 1 of 4 images: p1" in capsys.readouterr().err
 
 
 def test_photographs_at_their_own_size(trained, pictures, tmp_path, capsys) -> None:
