@@ -48,7 +48,7 @@ def plan(
     already where `there` refuses it; one of the inputs is never overwritten.
     """
     check_writable(folder)
-    found: dict[Path, tuple[str, str]] = {}  # where a file really is: how it was given, its name
+    found: dict[Path, tuple[str, str]] = {}  # where a file lies: how it was given, its name
     left_out: list[str] = []
     for text in inputs:
         path = Path(text)
@@ -62,11 +62,12 @@ def plan(
             if not pictures:
                 raise UserError(f"{path} holds no image that Pillow reads")
             for picture in pictures:
-                found.setdefault(picture.resolve(), (str(picture), picture.relative_to(path).as_posix()))
+                found.setdefault(_place(picture), (str(picture), picture.relative_to(path).as_posix()))
         elif path.is_file():
-            found.setdefault(path.resolve(), (text, path.name))
+            found.setdefault(_place(path), (text, path.name))
         else:
             raise UserError(f"no such photograph or folder: {text}")
+    read = {place.resolve() for place in found}
     alike = Counter(_stem(name) for name in {name for _, name in found.values()})
     owner: dict[Path, str] = {}
     made = Plan(left_out=left_out)
@@ -77,7 +78,7 @@ def plan(
             if target in owner:
                 raise UserError(f"{owner[target]} and {photo} would both become {target}: use two output folders")
             owner[target] = photo
-            if target.resolve() in found:
+            if target.resolve() in read:
                 raise UserError(f"{target} is one of the photographs; choose another -o")
             if there == "refuse" and target.exists():
                 raise UserError(
@@ -88,6 +89,11 @@ def plan(
         else:
             made.jobs.append(Job(photo, targets))
     return made
+
+
+def _place(photo: Path) -> Path:
+    """One for each name: a link to another photograph has a map of its own, as it is a pair of its own in a set."""
+    return photo.parent.resolve() / photo.name
 
 
 def _stem(name: str) -> str:

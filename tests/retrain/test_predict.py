@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -207,6 +208,18 @@ def test_the_same_photograph_given_twice_is_one(predict, pictures, tmp_path) -> 
     photo = pictures / "images/p0.png"
     assert predict(photo, photo, "-o", tmp_path / "maps") == 0
     assert len(list((tmp_path / "maps").iterdir())) == 1
+
+
+def test_a_link_to_another_photograph_has_a_map_of_its_own(predict, pictures, tmp_path) -> None:
+    (pictures / "images/a.png").symlink_to("p0.png")
+    (pictures / "again").symlink_to("images")
+    assert predict(pictures / "images", pictures / "again", pictures / "again/p0.png", "-o", tmp_path / "maps") == 0
+    assert {map.stem for map in (tmp_path / "maps").iterdir()} == {"a", "p0", "p1", "p2", "p3"}
+    assert (tmp_path / "maps/a.png").read_bytes() == (tmp_path / "maps/p0.png").read_bytes()
+    (pictures / "there").mkdir()
+    shutil.copy(pictures / "images/p0.png", pictures / "there/b.png")
+    (pictures / "b.jpg").symlink_to("there/b.png")
+    assert predict(pictures / "b.jpg", "-o", pictures / "there", "--overwrite") == 2  # it would replace the photograph
 
 
 def test_folders_are_followed_and_what_is_no_picture_is_told(predict, pictures, tmp_path, capsys) -> None:
