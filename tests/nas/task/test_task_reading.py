@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from pathlib import Path
 
 import numpy as np
 import PIL
@@ -125,6 +126,25 @@ def test_graded_edges_stay_graded(tmp_path):
     assert np.array_equal(read_mask(tmp_path / "m.png"), levels)
     Image.fromarray(np.minimum(levels, 3)).save(tmp_path / "noise.jpg")  # a lossy file's 1, 2 and 3 are no labels
     assert read_mask(tmp_path / "noise.jpg").max() <= 4
+
+
+@pytest.mark.parametrize(("colour", "quality"), [("white", 20), ("yellow", 75), ("orange", 75), ("lime", 75)])
+def test_a_jpeg_of_a_mask_is_read_for_what_it_is(tmp_path, colour, quality):
+    mask = Image.fromarray(_object()).resize((160, 120), Image.Resampling.NEAREST)
+    Image.composite(Image.new("RGB", mask.size, colour), Image.new("RGB", mask.size), mask).save(
+        tmp_path / "m.jpg", quality=quality
+    )
+    assert ((read_mask(tmp_path / "m.jpg") > 127) != (np.asarray(mask) > 127)).mean() < 0.01
+
+
+@pytest.mark.parametrize("kind", ["photograph", "red on black"])
+def test_a_jpeg_that_is_no_mask_is_refused(tmp_path, kind):
+    """Where the folders of images and masks are swapped, nothing else would tell."""
+    photo = Image.open(Path(__file__).parents[3] / "docs/photographs/coffee.jpg")
+    red = Image.merge("RGB", [Image.fromarray(_object()).resize((160, 120))] + [Image.new("L", (160, 120))] * 2)
+    (photo if kind == "photograph" else red).save(tmp_path / "m.jpg")
+    with pytest.raises(DataError, match=r"m\.jpg is a picture in colours.*swap images and masks"):
+        read_mask(tmp_path / "m.jpg")
 
 
 def _two_masks():
