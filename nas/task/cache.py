@@ -235,7 +235,7 @@ def _without_masks(folder: Path, taken: set[str]) -> list[_Entry]:
         _log.warning("%s: left out %d: %s", folder, len(left_out), few(left_out))
     entries = [_Entry(name_in(folder, file), file) for file in files]
     counts = Counter([*taken, *(entry.name.casefold() for entry in entries)])
-    if double := [entry.name for entry in entries if counts[entry.name.casefold()] > 1]:
+    if double := {entry.name for entry in entries if counts[entry.name.casefold()] > 1}:
         twice = f"{plural(len(double), 'name')} used twice"
         raise DataError(f"{folder}: {twice}, so no map is one photograph's: {few(double)}")
     return entries

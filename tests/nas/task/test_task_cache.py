@@ -264,6 +264,9 @@ def test_unlabelled_photographs_come_last_and_have_the_teachers_maps(folder, tau
     Image.new("RGB", (20, 20)).save(more / "0.png")
     with pytest.raises(DataError, match="1 name used twice, so no map is one photograph's: 0"):
         open_(folder, teacher=str(taught), unlabelled=str(more))
+    (more / "0.png").rename(more / "b/x.png")  # beside b/x.jpg
+    with pytest.raises(DataError, match=r"1 name used twice, so no map is one photograph's: b/x$"):
+        open_(folder, teacher=str(taught), unlabelled=str(more))
 
 
 def test_synthetic_pictures_can_be_taught(tmp_path):
