@@ -397,7 +397,8 @@ def _with_palette(picture: Image.Image, name: str) -> np.ndarray:
 def _with_colours(picture: Image.Image, name: str, lossy: bool) -> np.ndarray:
     colours, luminance = np.asarray(picture), np.asarray(picture.convert("L"))
     most, bright = colours.max(axis=2), luminance > _HALF
-    tint, black, stray = _JPEG_NOISE if lossy else (0, 0, 0.0)
+    # A white of WebP's is a level from grey; where nothing is above half, such levels are labels.
+    tint, black, stray = _JPEG_NOISE if lossy else (2 * int(most.max() > _HALF), 0, 0.0)
     if (most - colours.min(axis=2) <= tint).all():
         return _stretched(luminance, name, lossy)
     coloured = most > black

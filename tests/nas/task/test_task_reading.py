@@ -137,6 +137,13 @@ def test_a_jpeg_of_a_mask_is_read_for_what_it_is(tmp_path, colour, quality):
     assert ((read_mask(tmp_path / "m.jpg") > 127) != (np.asarray(mask) > 127)).mean() < 0.01
 
 
+@pytest.mark.parametrize("quality", [10, 80])
+def test_a_mask_as_webp_is_white_on_black(tmp_path, quality):
+    mask = Image.radial_gradient("L").point(lambda level: 255 if level < 90 else 0)
+    mask.save(tmp_path / "m.webp", quality=quality)
+    assert ((read_mask(tmp_path / "m.webp") > 127) != (np.asarray(mask) > 127)).mean() < 0.01
+
+
 @pytest.mark.parametrize("kind", ["photograph", "red on black"])
 def test_a_jpeg_that_is_no_mask_is_refused(tmp_path, kind):
     """Where the folders of images and masks are swapped, nothing else would tell."""
