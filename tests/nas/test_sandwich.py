@@ -239,6 +239,7 @@ def test_members_see_pictures_as_large_as_theirs_and_all_that_is_not_held_out(tm
 
 def test_a_study_tries_no_none_where_it_is_excluded(tmp_path):
     words = "--strategy sandwich --strategy.exclude_none --space compact --space.backbone tiny --size 32 --steps 1 "
+    words += "--space.sizes [32] --space.channels [4,8] "
     words += f"--data synthetic:40 --batch_size 4 --trials.count 12 --cost params --out {tmp_path / 'run'}"
     main(words.split())
     (tried, *rest) = csv.DictReader((tmp_path / "run/trials.csv").open())
@@ -302,6 +303,7 @@ def test_what_diverged_within_a_budget_is_told_as_that(tmp_path):
 
 def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path, capsys):
     words = "--strategy sandwich --space compact --space.backbone tiny --size 48 --data synthetic:40 --steps 2 "
+    words += "--space.sizes [32,48] --space.channels [4,8] "
     words += f"--batch_size 4 --trials.count 3 --cost params --out {tmp_path / 'run'}"
     main(words.split())
     genotype, state = load_weights(tmp_path / "run/weights.safetensors")
