@@ -52,7 +52,7 @@ def front(path: Path) -> None:
     }
     for names, style, colour, label in (
         (smaller, "o--", "#9aa5b1", "sod_l on smaller pictures"),
-        (ours, "o-", "#1f5fa8", "in the package"),
+        (ours, "o-", "#1f5fa8", "in the package (logits doubled)"),
         (list(others), "s", "#b7500f", "others"),
     ):
         axes.plot([ms[name] for name in names], [error[name] for name in names], style, color=colour, label=label)

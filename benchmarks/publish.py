@@ -5,14 +5,15 @@
     python benchmarks/publish.py runs/m2 runs/m1 --into runs/mean.safetensors
 
 Each RUN is a folder of retrain.train of the same genotype. The mean of their weights is published (Wortsman et al.,
-ICML 2022, "Model soups"): runs that went on from one another, or from one start, are better together than alone. The
-first one's settings are the card's. Written are retrain/networks/NAME.safetensors, retrain/networks/NAME.md and, for
-drawing and cost, genotypes/NAME.yaml. The scores are those of the file that is written: 16 bits, and 32 for the running
-variances, whose range is larger.
+ICML 2022, "Model soups"): runs that went on from one another, or from one start, are better together than alone, and
+softer: --sharpen makes up for that (sharpness.py says by how much). The first one's settings are the card's. Written
+are retrain/networks/NAME.safetensors, retrain/networks/NAME.md and, for drawing and cost, genotypes/NAME.yaml. The
+scores are those of the file that is written: 16 bits, and 32 for the running variances, whose range is larger.
 """
 
 import argparse
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ import retrain
 from genotypes import Genotype
 from genotypes.files import write_text
 from nas import cost
+from nas.network.network import edge_key
 from nas.network.weights import load_weights, save_weights
 from nas.options import from_dict, read_file
 from nas.task import PhotoSet, Scores, evaluate
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--into", type=Path, help="write the mean there and publish nothing: a start of further runs")
     parser.add_argument("--name")
+    parser.add_argument("--sharpen", type=float, default=1.0, metavar="FACTOR", help="of the logits (default 1)")
     parser.add_argument("--test", nargs="+", metavar="NAME=DIR")
     parser.add_argument("--note", default="", help="a paragraph for the card: where the genotype comes from")
     parser.add_argument("--time", default="", help="of the card: what one picture takes, in which runtime, beside what")
@@ -57,7 +60,7 @@ def main() -> None:
     genotype = genotype.replace(name=options.name)
     training = open_training(config)  # whatever is wrong with it shows before a file is replaced
     target = ROOT / "retrain" / "networks" / f"{options.name}.safetensors"
-    save_weights(target, _mean(states), genotype)
+    save_weights(target, sharpened(_mean(states), genotype, options.sharpen), genotype)
     genotypes.save(genotype, ROOT / "genotypes" / f"{options.name}.yaml")
     held_out = training.photos.subset(training.held_out_rows, name=f"{training.photos.name}, held out")
     rows = [_score(target, genotype, data) for data in (held_out, *options.test)]
@@ -73,6 +76,12 @@ def _mean(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         value = torch.stack([state[key].float() for state in states]).mean(0) if first.is_floating_point() else first
         mean[key] = value.half() if first.is_floating_point() and not key.endswith("running_var") else value
     return mean
+
+
+def sharpened(state: Mapping[str, torch.Tensor], genotype: Genotype, factor: float) -> dict[str, torch.Tensor]:
+    """Weights that give the same network with all its logits times a factor: those of its heads' convolutions are."""
+    heads = tuple(f"{edge_key(edge.id)}." for output in genotype.outputs for edge in genotype.graph[output].edges)
+    return {key: value * factor if key.startswith(heads) else value for key, value in state.items()}
 
 
 def _score(weights: Path, genotype: Genotype, data: str | PhotoSet) -> tuple[str, Scores]:
@@ -106,6 +115,7 @@ def _card(options, genotype: Genotype, config: TrainConfig, rows: list[tuple[str
 | parameters | {counted.params:,} |
 | multiply-adds | {counted.macs / 1e6:.1f} M at {side} |
 | time of one picture | {options.time} |
+| logits | times {options.sharpen:g} after the training, by `benchmarks/sharpness.py` |
 | file | {size / 1e6:.2f} MB: 16 bits, running variances in 32 |
 | trained | {mean}{"; ".join(trained)} |
 | date | {datetime.date.today().isoformat()} |

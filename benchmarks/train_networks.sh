@@ -14,7 +14,7 @@
 # Ours of sod_m and sod_l were stopped on the GPU at step 3,225 and 2,475, when its time was up, and ended on a CPU with a
 # rate that falls to zero: here they run to their end. Ours of m5 and l3 began from the
 # means of m1, m2, gm and m4, and of gl and l2, here from gm and gl. Ours of x2 was taught by the mean of two networks, sod_l and
-# lite2_l (networks_not_kept.sh), here by sod_l.
+# lite2_l (networks_not_kept.sh), here by sod_l, whose logits are doubled now, as are all that are published: sharpness.py.
 # Runs that are there are continued.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -72,6 +72,6 @@ run x8 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x456.safetensors" --se
 mean x78 "$runs/x7" "$runs/x8"
 run x9 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x78.safetensors" --seed 55 "$@"
 run x10 "${varied_s[@]}" --recipe.steps 3000 --init "$runs/x78.safetensors" --seed 56 "$@"
-"$python" benchmarks/publish.py "$runs/x9" "$runs/x10" "$runs/x7" "$runs/x8" --name sod_s --test "ECSSD=$ECSSD"
-"$python" benchmarks/publish.py "$runs/m8" --name sod_m --test "ECSSD=$ECSSD"
-"$python" benchmarks/publish.py "$runs/l3" --name sod_l --test "ECSSD=$ECSSD"
+"$python" benchmarks/publish.py "$runs/x9" "$runs/x10" "$runs/x7" "$runs/x8" --name sod_s --sharpen 2 --test "ECSSD=$ECSSD"
+"$python" benchmarks/publish.py "$runs/m8" --name sod_m --sharpen 2 --test "ECSSD=$ECSSD"
+"$python" benchmarks/publish.py "$runs/l3" --name sod_l --sharpen 2 --test "ECSSD=$ECSSD"

@@ -1,0 +1,49 @@
+"""How sharp a network's maps should be: its logits times a factor, scored on the held-out tenth of a set.
+
+    git show 3abe444:retrain/networks/sod_s.safetensors > sod_s.safetensors
+    python benchmarks/sharpness.py DUTS-TR sod_s.safetensors ...
+
+A factor on the logits changes no order of pixels, so maxF stays, but for what 8 bits cut off; MAE, wF and Em do not. It
+lies in the weights of the heads (`publish.py --sharpen FACTOR`) and costs nothing: those of the package have it since
+that commit. Writes results/sharpness.csv.
+"""
+
+import argparse
+from pathlib import Path
+
+from publish import sharpened
+
+import retrain
+from genotypes.files import write_csv
+from nas.task import evaluate, find_pairs
+from nas.task.splits import hold_out
+from retrain.train import TrainConfig
+
+HERE = Path(__file__).parent
+FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0)
+METRICS = ("maxF", "avgF", "wF", "Sm", "Em_mean", "MAE_raw")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", metavar="DIR", help="DUTS-TR")
+    parser.add_argument("networks", nargs="+", metavar="FILE", help="weights, as they were trained")
+    parser.add_argument("--factors", type=float, nargs="+", default=FACTORS)
+    given = parser.parse_args()
+    pairs, defaults = find_pairs(given.data), TrainConfig()
+    held_out = hold_out(len(pairs), defaults.held_out, defaults.data_seed, name=given.data)[1]
+    chosen = [pairs[row] for row in held_out.tolist()]
+    rows = []
+    for name in given.networks:
+        for factor in given.factors:
+            predictor = retrain.load(name)
+            predictor.network.load_state_dict(sharpened(predictor.network.state_dict(), predictor.genotype, factor))
+            scores = evaluate(predictor.probabilities, chosen, size=predictor.size, workers=0, name="held out").scores
+            found = (f"{getattr(scores, metric):.4f}" for metric in METRICS)
+            rows.append([predictor.genotype.name, factor, scores.count, *found])
+            print(*rows[-1], flush=True)
+            write_csv(HERE / "results" / "sharpness.csv", [["network", "factor", "photographs", *METRICS], *rows])
+
+
+if __name__ == "__main__":
+    main()
