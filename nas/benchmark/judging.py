@@ -62,7 +62,8 @@ class GateReport:
     seed_spread: standard deviation between two seeds of one member. residuals: of each random member, MAE_raw minus the
     line's at its cost (beyond the range: at the nearer end). factors: its cost over the line's at its MAE; None where
     the line has no such MAE. winners: members that beat the line by twice the seed spread, and cost no more than its
-    dearest point. explained: choice -> share of the variance of the residuals within the range.
+    dearest point. explained: choice -> share of the variance of the residuals within the range; by_chance: what one
+    without any effect explains on average, which grows with the number of its words.
     """
 
     cost: Cost
@@ -75,6 +76,7 @@ class GateReport:
     factors: tuple[float | None, ...]
     winners: tuple[int, ...]
     explained: Mapping[str, float]
+    by_chance: Mapping[str, float]
 
     def lines(self) -> list[str]:
         """The report as text, for its cost."""
@@ -94,10 +96,10 @@ class GateReport:
             + (f": {', '.join(map(str, self.winners))}" if self.winners else ""),
         ]
         if self.explained:
-            best = sorted(self.explained.items(), key=lambda item: -item[1])[:6]
-            explained = ", ".join(f"{choice} {share:.0%}" for choice, share in best)
-            chance = 1 / max(1, judged - 1)
-            found.append(f"choices {explained} of what the cost does not explain (chance: {chance:.0%} each)")
+            shares = ((choice, share, self.by_chance[choice]) for choice, share in self.explained.items())
+            best = sorted(shares, key=lambda row: row[2] - row[1])[:6]
+            told = (f"{choice} {share:.0%} (by chance {chance:.0%})" for choice, share, chance in best)
+            found.append(f"choices {', '.join(told)} of what the cost does not explain")
         found.append(f"verdict {verdict} (R of 4 and two winners are asked for)")
         return found
 
@@ -127,6 +129,7 @@ def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
     inside = [row for row in members if least <= row.cost(cost) <= most]
     judged = [residual for row, residual in zip(members, residuals, strict=True) if row in inside]
     kept = sorted(judged)[: max(2, math.ceil(len(judged) * 2 / 3))]
+    explained = _explained(inside, judged)
     return GateReport(
         cost=cost,
         ratio=_ratio(judged, spread) if len(judged) > 2 else None,
@@ -141,7 +144,8 @@ def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
             for row, residual in zip(members, residuals, strict=True)
             if residual < -2 * spread and row.cost(cost) <= most
         ),
-        explained=_explained(inside, judged),
+        explained={choice: share for choice, (share, _) in explained.items()},
+        by_chance={choice: chance for choice, (_, chance) in explained.items()},
     )
 
 
@@ -158,23 +162,26 @@ def _envelope(rows: Iterable[Trained], cost: Cost) -> list[Trained]:
     return pareto(rows, lambda row: row.cost(cost), lambda row: row.MAE_raw)
 
 
-def _explained(members: Sequence[Trained], residuals: Sequence[float]) -> dict[str, float]:
-    """Choice -> share of the residuals' variance that a straight line in it explains; of words, a mean for each."""
+def _explained(members: Sequence[Trained], residuals: Sequence[float]) -> dict[str, tuple[float, float]]:
+    """Choice -> share of the residuals' variance that a straight line in it explains (of words, a mean for each), and
+    the share by chance: as many of the n - 1 degrees of freedom as are fitted.
+    """
     if len(members) < 3:
         return {}
     y = np.array(residuals) - mean(residuals)
     total = float((y**2).sum()) or 1.0
-    found = {}
+    found: dict[str, tuple[float, float]] = {}
     for choice in members[0].choices:
         values = [row.choices[choice] for row in members]
-        if len(set(values)) < 2:
+        if (different := len(set(values))) < 2:
             continue
         if all(isinstance(value, int) for value in values):
             x = np.array(values, float) - np.mean(values)
-            found[choice] = float((x @ y) ** 2 / (x @ x) / total)
+            share, fitted = float((x @ y) ** 2 / (x @ x) / total), 1
         else:
             groups = [y[[value == other for other in values]] for value in dict.fromkeys(values)]
-            found[choice] = float(sum(len(group) * group.mean() ** 2 for group in groups) / total)
+            share, fitted = float(sum(len(group) * group.mean() ** 2 for group in groups) / total), different - 1
+        found[choice] = share, fitted / (len(members) - 1)
     return found
 
 

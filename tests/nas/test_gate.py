@@ -59,6 +59,19 @@ def test_a_space_with_something_to_find():
     assert both and all(b == pytest.approx(2 * a) for a, b in both)
 
 
+def test_what_a_choice_explains_stands_beside_what_its_number_of_words_explains_by_chance():
+    """A word of its own for each member explains all of anything, and was told with the chance of a number: 9%."""
+    found = rows(effect=0.02, noise=0.0005)
+    found = [replace(row, choices={**row.choices, "c": f"w{row.number}", "d": "xyz"[row.number % 3]}) for row in found]
+    report = judge(found)
+    judged = 12 - len(report.beyond)
+    assert report.explained["c"] == pytest.approx(1) and report.by_chance["c"] == 1
+    assert report.by_chance["d"] == pytest.approx(2 / (judged - 1))
+    assert report.by_chance["a"] == report.by_chance["b"] == pytest.approx(1 / (judged - 1))
+    (told,) = (line for line in report.lines() if line.startswith("choices"))
+    assert told.startswith("choices a ") and "c 100% (by chance 100%)" in told
+
+
 def test_a_space_where_chance_is_as_good():
     report = judge(rows(effect=0.0, noise=0.002))
     assert report.ratio < 3 and "little to find" in report.lines()[-1]
