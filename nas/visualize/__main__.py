@@ -39,6 +39,15 @@ class VisualizeConfig:
     hide_none: bool = False
     text: bool = False
 
+    def __post_init__(self) -> None:
+        if len(self.genotype) > 2:
+            raise UserError(f"genotype: expected one, or two to compare, not {len(self.genotype)}")
+        if len(self.genotype) == 2 and (self.what == "network" or self.hide_none):
+            option = "--hide_none" if self.hide_none else "--what network"
+            raise UserError(f"{option} is for one genotype: of two the cells are drawn, with all that differs")
+        if self.text and self.out is not None:
+            raise UserError("--text prints and draws nothing: leave out -o, or --text")
+
 
 COMMAND = Command(
     config=VisualizeConfig,
@@ -62,8 +71,6 @@ feature of an .svg to read what it computes.""",
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; UserError for the user's mistakes."""
     options, _ = COMMAND.parse(argv)
-    if len(options.genotype) > 2:
-        raise UserError(f"genotype: expected one, or two to compare, not {len(options.genotype)}")
     first, *others = (genotypes.load(name) for name in options.genotype)
     told, wanted = [], not options.text
     if others:
