@@ -38,9 +38,9 @@ def comparison_page(run: Run) -> Page:
     """The page of a comparison's folder, as far as its trainings came."""
     table: list[Mapping[str, Any]] = run.json("table.json") or []
     trainings = read_table(run.path / "trainings.csv")
-    seeds = {f"seed{seed}" for seed in run.config.get("seeds") or ()}  # the folder may hold trainings of others
-    folders = [path for path in (run.path / "runs").glob("*") if path.name.rpartition("-")[2] in seeds]
-    folders = sorted(path for path in folders if path.is_dir())
+    seeds = [f"-seed{seed}" for seed in run.config.get("seeds") or ()]  # the folder may hold trainings of others
+    folders = [path for seed in seeds for path in (run.path / "runs").glob(f"*{seed}") if path.is_dir()]
+    folders.sort(key=lambda path: path.name.rpartition("-seed")[0])  # of each genotype its first seed stays first
     done, wanted = done_of(run) or (0, 0)
     sections = [
         _summary(run, done, wanted),
@@ -131,7 +131,8 @@ def _dots(table: Sequence[Mapping[str, Any]], trainings: Sequence[Mapping[str, A
 
 def _costs(table: Sequence[Mapping[str, Any]]) -> Section:
     figures = [draw() for draw in cost_charts(table)]
-    caption = "Bars: standard deviation over seeds." if any(row["trainings"] > 1 for row in table) else ""
+    spread = any(row["trainings"] > 1 and not row["pooled"] for row in table)
+    caption = "Bars: standard deviation over seeds." if spread else ""
     return Section("costs", "Scores against cost", [charts("costs", figures, caption=caption)])
 
 

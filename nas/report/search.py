@@ -222,7 +222,7 @@ def _worth(
                 ],
                 size="large",
             ),
-            Table(("edge", "chosen", "runner-up", "loss with runner-up", "loss with none"), table, conditions),
+            Table(("edge", "chosen", "runner-up", "rise with runner-up", "rise with none"), table, conditions),
         ],
     )
 

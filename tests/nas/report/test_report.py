@@ -115,6 +115,7 @@ def test_the_why_shows_each_edge_with_what_another_choice_costs(pages):
     # Table and bars; the numbers on the drawing, wide and narrow.
     assert all(texts.count(edge) >= 2 for edge in edges)
     assert texts.count("+0.0300") >= 3 and "-0.0100" in texts
+    assert "rise with none" in texts  # it was called the loss
     assert any("2 edges left out" in text for text in texts)
 
 
@@ -252,6 +253,26 @@ def test_a_comparison_of_other_seeds_counts_its_own(tmp_path: Path) -> None:
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     page = write_report(run).read_text()
     assert "not complete: 3 of 6 trainings done" in page and "fpn-seed1" in page and "fpn-seed0" not in page
+
+
+def test_the_first_seed_of_a_comparison_is_the_one_that_was_named_first(tmp_path: Path) -> None:
+    """Folders were sorted by name: of seeds 2 and 10 the curves and maps of 10 were shown as the first one's."""
+    run = made_runs.comparison(tmp_path / "run")
+    config = yaml.safe_load((run / "config.yaml").read_text()) | {"seeds": [2, 10]}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    for folder in sorted((run / "runs").iterdir()):
+        folder.rename(folder.with_name(folder.name[:-1] + ("10" if folder.name.endswith("0") else "2")))
+    page = read(run)
+    assert page.texts.index("fpn-seed2") < page.texts.index("fpn-seed10")
+
+
+def test_a_comparison_of_one_seed_speaks_of_no_bars(tmp_path: Path) -> None:
+    """Several random genotypes are pooled, and the pooled row, which the chart has not, counts several trainings."""
+    run = made_runs.comparison(tmp_path / "run")
+    rows = json.loads((run / "table.json").read_text())
+    (run / "table.json").write_text(json.dumps([row | {"trainings": 1 + row["pooled"]} for row in rows]))
+    texts = read(run).texts
+    assert "Scores against cost" in texts and "Bars: standard deviation over seeds." not in texts
 
 
 def test_what_was_trained_at_native_sizes_predicts_so(tmp_path: Path) -> None:
