@@ -54,8 +54,9 @@ class PruneConfig(PhotoOptions):
         check_least(self, "--", batches=1, step_batches=1, batch_size=1)
         if self.size is not None:
             check_side(self.size)
-        if self.budget is None and self.size is not None:
-            raise UserError("--size is of the network within a --budget; a CSNet keeps its own")
+        for name in ("size", "cost", "step_batches") if self.budget is None else ():
+            if getattr(self, name) != getattr(PruneConfig, name):
+                raise UserError(f"--{name} is of the network within a --budget; a CSNet goes by its norm scales alone")
         if self.budget is not None and self.threshold != THRESHOLD:
             raise UserError("--threshold is for a CSNet's norm scales, --budget for other networks; give one of them")
         if self.budget is not None and not self.data:
