@@ -112,7 +112,7 @@ def _table(table: Sequence[Mapping[str, Any]]) -> Section:
     if any(row["trainings"] > 1 for row in table):
         caption += " ±: standard deviation over seeds."
     if any(row["pooled"] for row in table):
-        caption += " For (all): over the means of its genotypes."
+        caption += " For (all): over the means of its genotypes, but for differences."
     if any(gaps for row in table for gaps in row["difference"].values()):
         caption += " '- random': the difference to the mean of the random genotypes with the same seed."
     parts.append(Text("What the networks cost:"))

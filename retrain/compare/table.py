@@ -160,7 +160,9 @@ def _caption(table: Sequence[Row]) -> list[str]:
     if any(row.latency_ms is not None for row in table):
         lines.append("ms: one photograph through the network where the table was made, the shortest of ten.")
     if any(row.difference["held_out"] for row in table):
-        lines.append("Differences are on the held-out part, to the mean of the random genotypes with the same seed.")
+        told = "Differences are on the held-out part, to the mean of the random genotypes with the same seed"
+        several = any(gap.std is not None for row in table for gap in row.difference["held_out"].values())
+        lines.append(told + ("; their ± is over seeds." if several else "."))
     return lines
 
 

@@ -274,6 +274,7 @@ def test_statistics() -> None:
     assert r"a & 2 & \textbf{.8500 $\pm$ .0707} & \textbf{.1500 $\pm$ .0707} & +.3000 $\pm$ .0707" in tex
     assert "| a | 2 | 0.8500 ± 0.0707 | 0.1500 ± 0.0707 | +0.3000 ± 0.0707 |" in text
     assert "**random** (all)" in text and "of (all), over its genotypes' means." in text
+    assert text.rstrip().endswith("with the same seed; their ± is over seeds.")  # of a group's row, too
     upper, head, first, *_ = shown(list(table.values())).splitlines()
     assert upper.split() == ["held_out", "less", "random"]
     assert head.split()[:6] == ["genotype", "trainings", "maxF", "MAE_raw", "maxF", "MAE_raw"]
