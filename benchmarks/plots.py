@@ -69,7 +69,7 @@ def front(path: Path) -> None:
     axes.set(xlim=(1.3, 80), xticks=[2, 3, 5, 10, 20, 40], xticklabels=["2", "3", "5", "10", "20", "40"])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", frameon=False)
+    axes.legend(loc="upper left", frameon=False)
     figure.savefig(path)
 
 
