@@ -47,7 +47,7 @@ from nas.task import (
     evenly,
     hold_out,
 )
-from nas.training import HeldOut, OptimConfig, Supervised, Trainer, fit
+from nas.training import DIVERGED_SCORES, Diverged, HeldOut, OptimConfig, Supervised, Trainer, fit
 from search_spaces.spaces import SPACES, Space, space_named
 
 __all__ = ["GateConfig", "member_trainer", "run_gate", "time_members", "train_member", "train_members"]
@@ -240,7 +240,10 @@ def _trainer(cfg: GateConfig, space: Genotype, photos: PhotoSet, device: torch.d
         shown = batches(samples=samples(rows=rows), seed=seed)
         with seeded(seed):
             net = build(genotype, cfg.backbone_weights)
-        return score_network(train_member(net, shown, cfg.loss, cfg.optim, cfg.steps), held_out)
+        try:
+            return score_network(train_member(net, shown, cfg.loss, cfg.optim, cfg.steps), held_out)
+        except Diverged:
+            return DIVERGED_SCORES
 
     return train
 

@@ -44,6 +44,11 @@ class Trained:
     MAE_raw: float
     ms: float | None = None
 
+    @property
+    def diverged(self) -> bool:
+        """Whether its training ended in no network: its scores are `nas.training.DIVERGED_SCORES`."""
+        return not math.isfinite(self.loss)
+
     def cost(self, kind: Cost) -> float:
         """Its multiply-adds or milliseconds; UserError where it was not timed."""
         value = getattr(self, kind)
@@ -58,7 +63,8 @@ class GateReport:
 
     ratio: R, the spread of random members about the line over `seed_spread`; ratio_best: without the worst third. Both
     of the members within the line's range of costs, None where these are fewer than 3: beyond it there is no line to
-    compare with, only its end. beyond: the numbers of the others; ratio_all: R with them.
+    compare with, only its end. beyond: the numbers of the others; ratio_all: R with them. diverged: the numbers of
+    members that are left out of everything.
     seed_spread: standard deviation between two seeds of one member. residuals: of each random member, MAE_raw minus the
     line's at its cost (beyond the range: at the nearer end). factors: its cost over the line's at its MAE; None where
     the line has no such MAE. winners: members that beat the line by twice the seed spread, and cost no more than its
@@ -71,6 +77,7 @@ class GateReport:
     ratio_best: float | None
     ratio_all: float
     beyond: tuple[int, ...]
+    diverged: tuple[int, ...]
     seed_spread: float
     residuals: tuple[float, ...]
     factors: tuple[float | None, ...]
@@ -95,6 +102,9 @@ class GateReport:
             f"winners {len(self.winners)} of {members} members, below the line by twice the seed spread"
             + (f": {', '.join(map(str, self.winners))}" if self.winners else ""),
         ]
+        if self.diverged:
+            numbers = ", ".join(map(str, self.diverged))
+            found.append(f"left out {plural(len(self.diverged), 'member')} that diverged: {numbers}")
         if self.explained:
             shares = ((choice, share, self.by_chance[choice]) for choice, share in self.explained.items())
             best = sorted(shares, key=lambda row: row[2] - row[1])[:6]
@@ -107,15 +117,21 @@ class GateReport:
 def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
     """Judge the members by the line; UserError where line, members or repeats are too few."""
     rows = list(rows)
+    diverged = tuple(row.number for row in rows if row.diverged and row.kind == "random" and row.seed == 0)
+    rows = [row for row in rows if not row.diverged]
     scaled = [row for row in rows if row.kind == "line" and row.seed == 0]
     line = _envelope(scaled, cost)
     members = [row for row in rows if row.kind == "random" and row.seed == 0]
     first = {(row.kind, row.number): row for row in rows if row.seed == 0}
-    pairs = [(first[row.kind, row.number].MAE_raw, row.MAE_raw) for row in rows if row.seed > 0]
+    pairs = [
+        (first[row.kind, row.number].MAE_raw, row.MAE_raw)
+        for row in rows
+        if row.seed > 0 and (row.kind, row.number) in first
+    ]
     if len(scaled) < 2 or len(members) < 3 or not pairs:
         raise UserError(
             "expected a line of 2 points or more, 3 members and 1 repeat, "
-            f"not {len(scaled)}, {len(members)} and {len(pairs)}"
+            f"not {len(scaled)}, {len(members)} and {len(pairs)}" + (" that did not diverge" if diverged else "")
         )
     spread = math.sqrt(mean((a - b) ** 2 / 2 for a, b in pairs))
     costs, scores = np.log([row.cost(cost) for row in line]), np.array([row.MAE_raw for row in line])
@@ -136,6 +152,7 @@ def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
         ratio_best=_ratio(kept, spread) if len(judged) > 2 else None,
         ratio_all=_ratio(residuals, spread),
         beyond=tuple(row.number for row in members if row not in inside),
+        diverged=diverged,
         seed_spread=spread,
         residuals=tuple(residuals),
         factors=tuple(factors),
@@ -186,7 +203,11 @@ def _explained(members: Sequence[Trained], residuals: Sequence[float]) -> dict[s
 
 
 def draw_gate(rows: Sequence[Trained], reports: Sequence[GateReport], path: Path, *, title: str = "") -> None:
-    """MAE against the cost of each report: the line, every point of it, and every random member by its input size."""
+    """MAE against the cost of each report: the line, every point of it, and every random member by its input size.
+
+    Trainings that diverged are left out.
+    """
+    rows = [row for row in rows if not row.diverged]
     figure = Figure(figsize=(7 * len(reports), 4.5), layout="constrained")
     for axes, report in zip(figure.subplots(1, len(reports), squeeze=False)[0], reports, strict=True):
         _draw_cost(axes, rows, report)

@@ -1,6 +1,5 @@
 """How a genotype is scored before anything is retrained: with the supernet's weights, or by a short training."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from nas.run import seeded
 from nas.search.config import SearchConfig
 from nas.search.objective import timed_on
 from nas.search.setup import SearchSetup
-from nas.training import Diverged, Supervised, Trainer, fit
+from nas.training import DIVERGED_SCORES, Diverged, Supervised, Trainer, fit
 from nas.trials import Report, comparable
 
 __all__ = [
@@ -78,7 +77,7 @@ def train_briefly(
             at=lambda step: step * _REPORTS // cfg.score_steps > (step - 1) * _REPORTS // cfg.score_steps,
         )
     except Diverged:
-        return {"loss": math.inf, "maxF": 0.0, "MAE_raw": 1.0}  # a score like any other, the worst
+        return dict(DIVERGED_SCORES)
     return scores
 
 

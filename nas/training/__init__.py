@@ -3,7 +3,7 @@
 from nas.training.average import MovingAverage
 from nas.training.capture import Capture, CaptureMode
 from nas.training.compiled import Compiled, CompileMode, check_compile
-from nas.training.evaluation import METRICS, HeldOut
+from nas.training.evaluation import DIVERGED_SCORES, METRICS, HeldOut
 from nas.training.listeners import LISTENERS, Events, History, Progress, registered_listeners
 from nas.training.loop import (
     Change,
@@ -30,6 +30,7 @@ from nas.training.optim import (
 from nas.training.precision import fastest_precision, run_in
 
 __all__ = [
+    "DIVERGED_SCORES",
     "LISTENERS",
     "METRICS",
     "Capture",

@@ -11,7 +11,7 @@ from genotypes import Record, Registry
 from nas.task import LossConfig, NativeSet, Samples, fast_scores, multi_output_loss, target
 from nas.task.scores import fast_scores_of
 
-__all__ = ["METRICS", "HeldOut"]
+__all__ = ["DIVERGED_SCORES", "METRICS", "HeldOut"]
 
 # Columns `held_out_NAME` of every history. A metric is a function of maps float32[N, 1, S, S] in 0..1 and masks alike,
 # of zeros and ones, of all held-out photographs at once. The three without a function are always found, and they alone
@@ -25,6 +25,8 @@ METRICS.add(
     Record(name="MAE_raw", summary="mean absolute error of maps as they are, not stretched"),
 )
 
+DIVERGED_SCORES = {"loss": math.inf, "maxF": 0.0, "MAE_raw": 1.0}  # scores like any others, the worst
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
@@ -36,7 +38,7 @@ class HeldOut:
 
     @torch.no_grad()
     def score(self, forward: Callable[[Tensor], Sequence[Tensor]]) -> dict[str, float]:
-        """The value of each of `METRICS`; of a network that has diverged infinity, 0, 1, and NaN for those of plugins.
+        """The value of each of `METRICS`; of a network that diverged `DIVERGED_SCORES`, and NaN for those of plugins.
 
         forward: normalised images float[N, 3, H, W] -> logits, the first at full size; put it in eval mode before.
         """
@@ -51,7 +53,7 @@ class HeldOut:
             parts.append((outputs[0].sigmoid(), masks))
         loss = float(total) / len(rows)
         if not math.isfinite(loss):
-            return {"loss": math.inf, "maxF": 0.0, "MAE_raw": 1.0} | dict.fromkeys(more, math.nan)
+            return DIVERGED_SCORES | dict.fromkeys(more, math.nan)
         if isinstance(photos, NativeSet):
             scores = fast_scores_of(parts)
         else:

@@ -18,7 +18,7 @@ from nas.report import write_report
 from nas.run_files import read_run
 from nas.task import LossConfig, synthetic_set
 from nas.task.reading import write_png
-from nas.training import OptimConfig
+from nas.training import Diverged, OptimConfig
 from search_spaces import compact
 from search_spaces.spaces import space_named
 
@@ -90,6 +90,31 @@ def test_factors_are_costs_at_equal_score():
     assert report.residuals[2] == pytest.approx(-0.1) and 2 in report.winners
     with pytest.raises(UserError, match="expected a line of 2 points"):
         judge(found[:3])
+
+
+def test_members_that_diverged_are_left_out_and_told(tmp_path):
+    made = rows(effect=0.02, noise=0.0005)
+    worst = {"loss": math.inf, "maxF": 0.0, "MAE_raw": 1.0}
+    broken = [replace(row, **worst) if (row.kind, row.number) in (("random", 2), ("line", 3)) else row for row in made]
+    report = judge(broken)
+    assert report == replace(judge([row for row in broken if not row.diverged]), diverged=(2,))
+    assert "left out 1 member that diverged: 2" in report.lines()
+    draw_gate(broken, [report], tmp_path / "gate.svg")
+    with pytest.raises(UserError, match="not 0, 0 and 0 that did not diverge"):
+        judge([replace(row, **worst) for row in made])
+
+
+def test_a_gate_goes_on_where_a_member_diverges(tmp_path, monkeypatch):
+    """Its one bad training ended the gate, at each --resume anew."""
+    space = replace(space_named("compact"), backbone="tiny", sizes=(32, 64))
+    cfg = GateConfig(space=space, data="synthetic:12", size=64, steps=2, line=2)
+    monkeypatch.setattr("nas.benchmark.gate.train_member", _diverging)
+    space, _, train = open_gate(cfg)
+    assert train(space.decide(extreme(space, "largest")), 0) == {"loss": math.inf, "maxF": 0.0, "MAE_raw": 1.0}
+
+
+def _diverging(*given):
+    raise Diverged("step 1: the loss is nan")
 
 
 def test_members_beyond_the_line_are_left_out():
