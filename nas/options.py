@@ -49,6 +49,8 @@ __all__ = [
     "type_text",
 ]
 
+_LARGEST = 1e30  # of a number: multiplied by ten or a hundred it must stay one of 32 bits
+
 Config = TypeVar("Config")
 Values = dict[str, Any]
 
@@ -293,6 +295,8 @@ def _check_numbers(typed: Any, given: Any, name: str) -> None:
             _check_numbers(item, given[key] if isinstance(given, dict | list | tuple) else None, f"{name}.{key}")
     elif isinstance(typed, float) and not math.isfinite(typed):
         raise UserError(f"{name}: expected a finite number, not {typed}")
+    elif isinstance(typed, float) and abs(typed) > _LARGEST:
+        raise UserError(f"{name}: expected at most {_LARGEST:g}, not {typed:g}")
     elif isinstance(typed, int | float) and isinstance(given, str) and ":" in given:
         raise UserError(f"{name}: expected {type_text(type(typed))}, not {given!r}")
 
