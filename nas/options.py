@@ -49,7 +49,7 @@ __all__ = [
     "type_text",
 ]
 
-_LARGEST = 1e30  # of a number: multiplied by ten or a hundred it must stay one of 32 bits
+_LARGEST = 1e36  # of a number: multiplied by ten or a hundred it must stay one of 32 bits
 
 Config = TypeVar("Config")
 Values = dict[str, Any]

@@ -120,7 +120,7 @@ def test_a_space_can_be_a_file(tmp_path):
         (["--warmup_steps", "-1"], "warmup_steps must be at least 0"),
         (["--cost", "params", "--budget", ".nan"], "budget: expected a finite number, not nan"),
         (["--strategy", "gdas", "--temperature", "[.nan, 1]"], "strategy.temperature.0: expected a finite number"),
-        (["--optim.lr", "1e38"], "optim.lr: expected at most 1e+30, not 1e+38"),
+        (["--optim.lr", "1e38"], "optim.lr: expected at most 1e+36, not 1e+38"),
         (["--strategy", "drnas", "--strategy.anchor", ".inf"], "strategy.anchor: expected a finite number"),
         (["--device", "cuda:9"], "cuda:9"),
         (["--fractions", "[0.9, 0.9, 0.1]"], "fractions"),
