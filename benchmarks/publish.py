@@ -5,10 +5,10 @@
     python benchmarks/publish.py runs/m2 runs/m1 --into runs/mean.safetensors
 
 Each RUN is a folder of retrain.train of the same genotype. The mean of their weights is published (Wortsman et al.,
-ICML 2022, "Model soups"): runs that went on from one another, or from one start, are better together than alone, and
-softer: --sharpen makes up for that (sharpness.py says by how much). The first one's settings are the card's. Written
-are retrain/networks/NAME.safetensors, retrain/networks/NAME.md and, for drawing and cost, genotypes/NAME.yaml. The
-scores are those of the file that is written: 16 bits, and 32 for the running variances, whose range is larger.
+ICML 2022, "Model soups"): runs that went on from one another, or from one start, are better together than alone. The
+first one's settings are the card's. --sharpen: see sharpness.py. Written are retrain/networks/NAME.safetensors,
+retrain/networks/NAME.md and, for drawing and cost, genotypes/NAME.yaml. The scores are those of the file that is
+written: 16 bits, and 32 for the running variances, whose range is larger.
 """
 
 import argparse

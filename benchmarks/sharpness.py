@@ -3,9 +3,9 @@
     git show 3abe444:retrain/networks/sod_s.safetensors > sod_s.safetensors
     python benchmarks/sharpness.py DUTS-TR sod_s.safetensors ...
 
-A factor on the logits changes no order of pixels, so maxF stays, but for what 8 bits cut off; MAE, wF and Em do not. It
-lies in the weights of the heads (`publish.py --sharpen FACTOR`) and costs nothing: those of the package have it since
-that commit. Writes results/sharpness.csv.
+A factor on the logits keeps the order of a map's pixels: maxF hardly moves, MAE, wF and Em do. It lies in the weights
+of the heads (`publish.py --sharpen FACTOR`) and costs nothing. In the commit above the package's networks have logits as
+they were trained. Writes results/sharpness.csv.
 """
 
 import argparse

@@ -220,7 +220,7 @@ def _write(
     if "rembg" in wanted:
         tell(name["rembg"])
         facts["input"] = "picture: float32 [1, 3, 320, 320], RGB, normalised as rembg's u2net_custom does"
-        facts["output"] = "probability: float32 [1, 1, {}, {}], 0 to 1, of the salient object".format(*size)
+        facts["output"] = f"probability: float32 [1, 1, {size[0]}, {size[1]}], 0 to 1, of the salient object"
         model = onnx_model(program(deploy(network, fed=_REMBG, size=size), _REMBG.size), facts)
         files.put(name["rembg"], model.SerializeToString())
 
