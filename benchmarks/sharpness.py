@@ -4,8 +4,8 @@
     python benchmarks/sharpness.py DUTS-TR sod_s.safetensors ...
 
 A factor on the logits keeps the order of a map's pixels: maxF hardly moves, MAE, wF and Em do. It lies in the weights
-of the heads (`publish.py --sharpen FACTOR`) and costs nothing. In the commit above the package's networks have logits as
-they were trained. Writes results/sharpness.csv.
+of the heads (`publish.py --sharpen FACTOR`) and costs nothing. In the commit above the package's networks have logits
+as they were trained. Writes results/sharpness.csv.
 """
 
 import argparse
