@@ -38,7 +38,7 @@ class SearchConfig(LoopOptions, PhotoOptions):
             no architecture parameters: it trains on both.
         held_out_limit: at most so many images of the held-out part are scored at a time.
         steps: weight steps.
-        warmup_steps: weight steps before the first architecture step.
+        warmup_steps: weight steps before the first architecture step; default a third of the steps, at most 40.
         architecture_every: weight steps for one architecture step.
         batch_size: images a step, of each half.
         evaluate_every: steps between rows of the history, and between checkpoints.
@@ -80,7 +80,7 @@ class SearchConfig(LoopOptions, PhotoOptions):
     fractions: tuple[float, float, float] = (0.45, 0.45, 0.1)
     held_out_limit: int = 200
     steps: int = 120
-    warmup_steps: int = 40
+    warmup_steps: int | None = None
     architecture_every: int = 1
     batch_size: int = 16
     evaluate_every: int = 20
@@ -128,9 +128,14 @@ class SearchConfig(LoopOptions, PhotoOptions):
         return ("budget", "trials.count") if self.whole_networks else ()
 
     @property
+    def warmup(self) -> int:
+        """Weight steps before the first architecture step."""
+        return min(40, self.steps // 3) if self.warmup_steps is None else self.warmup_steps
+
+    @property
     def evaluations(self) -> int:
         """Rows of the history after the warm-up; the last step always has one."""
-        return math.ceil(self.steps / self.evaluate_every) - min(self.warmup_steps, self.steps) // self.evaluate_every
+        return math.ceil(self.steps / self.evaluate_every) - min(self.warmup, self.steps) // self.evaluate_every
 
 
 def open_space(cfg: SearchConfig) -> Genotype:

@@ -185,9 +185,9 @@ def _check_schedule(cfg: SearchConfig) -> None:
     """UserError where a strategy that learns the architecture would never take a step of it: chance would decide."""
     learns = cfg.strategy.owner.architecture_step is not Strategy.architecture_step
     every = cfg.architecture_every
-    if learns and -(-cfg.warmup_steps // every) * every >= cfg.steps:
+    if learns and -(-cfg.warmup // every) * every >= cfg.steps:
         raise UserError(
-            f"no architecture step would be made: steps {cfg.steps}, warmup_steps {cfg.warmup_steps}, "
+            f"no architecture step would be made: steps {cfg.steps}, warmup_steps {cfg.warmup}, "
             f"architecture_every {every}; give more --steps, or fewer --warmup_steps (a third of the steps, say)"
         )
 

@@ -114,7 +114,7 @@ class SearchTask(Task):
 
     def draw(self, step: int) -> _Drawn:
         self._step = step
-        due = step >= self._cfg.warmup_steps and step % self._cfg.architecture_every == 0
+        due = step >= self._cfg.warmup and step % self._cfg.architecture_every == 0
         architecture = share(self._setup.architecture.draw(step)) if due else None
         return _Drawn(share(self._setup.weights.draw(step)), architecture)
 
@@ -190,7 +190,7 @@ def _evaluate(
     row["eigenvalue"] = _curvature(cfg, setup, strategy, step)
     if objective:
         row["derived_cost"] = objective.table.of(choices) if choices else math.nan
-    if choices and step > cfg.warmup_steps:
+    if choices and step > cfg.warmup:
         candidates.remember(choices)
         candidates.stop = candidates.guard.observe(
             step, choices, row["entropy"], row["eigenvalue"], row["held_out_loss"]
@@ -206,7 +206,7 @@ def _curvature(cfg: SearchConfig, setup: SearchSetup, strategy: Strategy, step: 
     The loss is that of the expected mixture, also where the strategy draws: a draw's would be mostly noise.
     """
     rows = setup.held_out.samples.rows[: cfg.guard.images]
-    watched = cfg.guard.on and cfg.guard.iterations and step > cfg.warmup_steps and len(rows) > 1
+    watched = cfg.guard.on and cfg.guard.iterations and step > cfg.warmup and len(rows) > 1
     if not (watched and isinstance(strategy, Differentiable)):
         return math.nan
     net = strategy.net

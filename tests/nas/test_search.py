@@ -13,7 +13,7 @@ import genotypes
 from genotypes import UserError
 from nas.command import run_command
 from nas.run import RunFolder, load_checkpoint
-from nas.search import export_space, open_space, search
+from nas.search import SearchConfig, export_space, open_space, search
 from nas.search.__main__ import COMMAND, main
 
 
@@ -118,6 +118,7 @@ def test_a_space_can_be_a_file(tmp_path):
         (["--guard.trivial", "[skip_conect]"], "unknown operation 'skip_conect'"),
         (["--space", "compact", "--export_channels", "8"], "the space compact says its own widths and size"),
         (["--warmup_steps", "-1"], "warmup_steps must be at least 0"),
+        (["--warmup_steps", "2"], "no architecture step would be made: steps 2, warmup_steps 2"),
         (["--cost", "params", "--budget", ".nan"], "budget: expected a finite number, not nan"),
         (["--strategy", "gdas", "--temperature", "[.nan, 1]"], "strategy.temperature.0: expected a finite number"),
         (["--optim.lr", "1e38"], "optim.lr: expected at most 1e+36, not 1e+38"),
@@ -141,6 +142,11 @@ def test_bad_input_is_one_message_and_exit_code_2(tmp_path, monkeypatch, capsys,
     text = capsys.readouterr().err
     assert message in text and text.startswith("error: ") and "Traceback" not in text
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_a_short_search_has_a_short_warm_up():
+    assert [SearchConfig(steps=steps).warmup for steps in (1, 40, 120, 240)] == [0, 13, 40, 40]
+    assert SearchConfig(steps=40, warmup_steps=2).warmup == 2
 
 
 def test_an_existing_folder_is_not_touched_and_a_resume_must_agree(tmp_path, capsys):
