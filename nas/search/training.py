@@ -203,7 +203,7 @@ def _curvature(cfg: SearchConfig, setup: SearchSetup, strategy: Strategy, step: 
     """Dominant eigenvalue of the Hessian, in alpha, of the loss on some held-out images; NaN without alpha or guard,
     before alpha moves, and where a single image is held out (norms need two).
 
-    The loss is that of the expected mixture, also where the strategy draws: a draw's would be mostly noise.
+    The loss is that of the mean mixture, also where the strategy draws: a draw's would be mostly noise.
     """
     rows = setup.held_out.samples.rows[: cfg.guard.images]
     watched = cfg.guard.on and cfg.guard.iterations and step > cfg.warmup and len(rows) > 1
@@ -215,7 +215,7 @@ def _curvature(cfg: SearchConfig, setup: SearchSetup, strategy: Strategy, step: 
     params = {name: value.detach() for name, value in net.named_parameters()}
 
     def loss(alpha: Tensor) -> Tensor:
-        return multi_output_loss(functional_call(net, params, (x, Mixture(strategy.expected(alpha)))), y, cfg.loss)
+        return multi_output_loss(functional_call(net, params, (x, strategy.mean(alpha))), y, cfg.loss)
 
     net.train()
     with norm_statistics_frozen(net):

@@ -98,6 +98,10 @@ class Differentiable(Strategy):
 
     def relax(self, alpha: torch.Tensor, step: int, stream: str) -> Mixture:
         """The mixture of step `step`, differentiable in alpha; what it draws depends on seed, stream and step alone."""
+        return self.mean(alpha)
+
+    def mean(self, alpha: torch.Tensor) -> Mixture:
+        """The mixture without drawing, differentiable in alpha."""
         return Mixture(self.expected(alpha))
 
     def penalty(self, alpha: torch.Tensor) -> torch.Tensor | float:
@@ -126,7 +130,7 @@ class Differentiable(Strategy):
         return loss
 
     def evaluated(self) -> Mixture:
-        return Mixture(self.expected(self.alpha.detach()))
+        return self.mean(self.alpha.detach())
 
     def probabilities(self) -> dict[str, dict[str, float]]:
         return self.by_edge(self.expected(self.alpha.detach()))

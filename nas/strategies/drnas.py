@@ -95,8 +95,8 @@ class DirichletSearch(Differentiable):
         divergence = total.squeeze(-1).lgamma() - n.lgamma() + terms.masked_fill(~valid, 0.0).sum(-1)
         return self.cfg.anchor * divergence.mean()
 
-    def evaluated(self) -> Mixture:
-        return Mixture(self.expected(self.alpha.detach()), self.active)
+    def mean(self, alpha: torch.Tensor) -> Mixture:
+        return Mixture(self.expected(alpha), self.active)
 
     def prepare(self, step: int) -> bool:
         for stream in self._random:

@@ -66,11 +66,8 @@ class PartialDarts(Differentiable):
         total = torch.zeros_like(e).index_add(0, self.groups, e)  # as many sums as groups, and zeros
         return self.sizes * e / total[self.groups]
 
-    def relax(self, alpha: torch.Tensor, step: int, stream: str) -> Mixture:
+    def mean(self, alpha: torch.Tensor) -> Mixture:
         return Mixture(self.expected(alpha) * self.edge_weights(alpha)[:, None])
-
-    def evaluated(self) -> Mixture:
-        return self.relax(self.alpha.detach(), 0, "evaluation")
 
 
 def _groups(net: Network) -> list[int]:

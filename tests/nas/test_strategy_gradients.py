@@ -275,6 +275,9 @@ def test_edges_that_meet_share_their_weight():
         here = {edge.id for edge in graph.incoming(node)}
         meeting = [i for i, edge in enumerate(strategy.net.open_edges) if edge in here]
         assert not meeting or float(weights[meeting].sum()) == pytest.approx(len(meeting), rel=1e-5)
+    # What the guard watches and what scores the supernet is what trains it, the weights of edges included.
+    for mixture in (strategy.mean(strategy.alpha), strategy.evaluated(), strategy.relax(strategy.alpha, 0, "weights")):
+        torch.testing.assert_close(mixture.weights.sum(-1), weights)
 
 
 def test_one_shot_trains_every_candidate_equally_often():
