@@ -66,24 +66,24 @@ class PredictorOptions:
     Attributes:
         size: input side, or H,W (default: what the genotype says); best a multiple of 32, or else of 16.
         antialias: read four points where photographs shrink, as CSNet's own scripts do.
-        batch_size: photographs at a time.
         device: cpu, cuda or auto.
         precision: fp32, or bf16 autocast.
-        runtime: torch; onnxruntime or openvino (pip install 'sod-nas[export,openvino]'): norms folded, often 2 to 3
-            times faster on a CPU, after some seconds of conversion, which is kept in ~/.cache/sod-nas; auto: the
-            fastest one that is installed, timed on this network.
+        flip: show each photograph mirrored, too, and take the mean: better maps for twice the time.
+        runtime: on a CPU onnxruntime and openvino are often 2 to 3 times as fast; they need pip install
+            'sod-nas[export,openvino]', and some seconds for a conversion that is kept in ~/.cache/sod-nas; auto: the
+            fastest one here, timed on this network.
     """
 
     size: tuple[int, ...] = ()
     antialias: bool = True
-    batch_size: int = 8
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
+    flip: bool = False
     runtime: Runtime = "torch"
 
     def loading(self) -> dict[str, Any]:
         """What `load` takes of them, but the device; UserError for a size that no network takes."""
-        taken = {name: getattr(self, name) for name in ("precision", "antialias", "runtime")}
+        taken = {name: getattr(self, name) for name in ("precision", "antialias", "flip", "runtime")}
         return {"size": parse_size(self.size)} | taken
 
 
@@ -94,6 +94,7 @@ class Predictor:
         network: the network, in eval mode, on the device.
         size: (H, W) that it sees.
         antialias: how photographs are resized to that, see `nas.task.resize`.
+        flip: whether it sees each photograph mirrored, too; the logits are the mean of both.
         runtime: what computes it: torch, the network as it was trained; onnxruntime or openvino, its deployed form.
         times: milliseconds a picture of the runtimes that were compared, empty unless "auto" was asked for.
     """
@@ -106,6 +107,7 @@ class Predictor:
         size: int | tuple[int, int] | None = None,
         precision: str = "fp32",
         antialias: bool = True,
+        flip: bool = False,
         runtime: Runtime = "torch",
     ) -> None:
         """size: (H, W), the side of a square, or None for what the genotype says; precision: fp32, or bf16 (autocast).
@@ -120,7 +122,7 @@ class Predictor:
             raise UserError(f"precision must be fp32 or bf16, not {precision!r}")
         self.network = to_device(network, device).eval()
         self.device, self.size = torch.device(device), (height, width)
-        self.precision, self.antialias = precision, antialias
+        self.precision, self.antialias, self.flip = precision, antialias, flip
         self.runtime: str = runtime
         self.times: dict[str, float] = {}
         self._runs: dict[tuple[int, int] | None, Run] = {}  # by (H, W); None: of any other size
@@ -157,7 +159,7 @@ class Predictor:
             return
         picture = torch.rand(1, 3, *self.size, generator=torch.Generator().manual_seed(0))
         runs = self._open(self.size, installed)
-        calls: dict[str, Callable[[], object]] = {"torch": lambda: self.logits(picture)}
+        calls: dict[str, Callable[[], object]] = {"torch": lambda: self._logits(picture)}
         calls |= {runtime: partial(run, picture.numpy()) for runtime, run in runs.items()}
         times = milliseconds(calls, repeats=5, threads=torch.get_num_threads())
         self.times = dict(sorted(times.items(), key=lambda pair: pair[1]))
@@ -208,10 +210,15 @@ class Predictor:
         """Pictures float[B, 3, h, w] in 0..1 -> float32[B, 1, h, w] of the finest output, on the network's device."""
         return self.logits(pictures).sigmoid()
 
-    @flush_subnormals()
-    @torch.inference_mode()
     def logits(self, pictures: Tensor) -> Tensor:
         """The same before the sigmoid."""
+        logits = self._logits(pictures)
+        return (logits + self._logits(pictures.flip(3)).flip(3)) / 2 if self.flip else logits
+
+    @flush_subnormals()
+    @torch.inference_mode()
+    def _logits(self, pictures: Tensor) -> Tensor:
+        """Of the network, as it sees them."""
         if self.runtime != "torch":
             return self._logits_of_each(pictures)
         x = network_input(pictures.to(self.device), self.genotype.input)
@@ -289,6 +296,7 @@ def load(
     size: int | tuple[int, int] | None = None,
     precision: str = "fp32",
     antialias: bool = True,
+    flip: bool = False,
     runtime: Runtime = "torch",
 ) -> Predictor:
     """A network, ready to predict: one of the package by its name, or that of a weight file.
@@ -298,7 +306,7 @@ def load(
     Args:
         path: a name (`retrain.networks.network_names()`), or a file of `save`, `retrain.train` or `retrain.authors`.
         device: cpu, cuda, or auto.
-        size, precision, antialias, runtime: see `Predictor`.
+        size, precision, antialias, flip, runtime: see `Predictor`.
 
     Raises:
         UserError: the file is missing, damaged or not one of ours, or there is no such device or runtime.
@@ -313,5 +321,11 @@ def load(
             f"{path}: its weights do not fit its genotype: {lines[1 if len(lines) > 1 else 0].strip()}"
         ) from None
     return Predictor(
-        network, open_device(str(device)), size=size, precision=precision, antialias=antialias, runtime=runtime
+        network,
+        open_device(str(device)),
+        size=size,
+        precision=precision,
+        antialias=antialias,
+        flip=flip,
+        runtime=runtime,
     )

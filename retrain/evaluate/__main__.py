@@ -43,6 +43,7 @@ class EvaluateConfig(PredictorOptions):
         xlsx: also write scores.xlsx (needs openpyxl, the extra `xlsx`).
         maps: also write every map, as maps/LABEL/SET/NAME.png.
         worst: images listed in worst.csv.
+        batch_size: photographs at a time.
         workers: processes that score; 0 for none beside this one.
     """
 
@@ -64,6 +65,7 @@ class EvaluateConfig(PredictorOptions):
     xlsx: bool = False
     maps: bool = False
     worst: int = 10
+    batch_size: int = 8
     workers: int = 2
 
     def __post_init__(self) -> None:

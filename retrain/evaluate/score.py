@@ -10,7 +10,7 @@ import torch
 
 from genotypes import UserError
 from genotypes.files import file_name
-from nas.cost import count, latencies
+from nas.cost import count
 from nas.cost.clock import milliseconds, warn_if_busy
 from nas.run import open_device
 from nas.task import Evaluation, Pair, PhotoSet, Protocol, evaluate_maps, evaluate_protocols, open_test_sets
@@ -25,8 +25,8 @@ __all__ = ["Scored", "load_predictors", "parse_saliency", "score"]
 class Scored:
     """One network's evaluation on one set under one protocol.
 
-    size: the (H, W) it saw; params, macs, latency_ms: its cost at that size. None where maps were given, where sizes
-    differ, and where latency was not measured.
+    size: the (H, W) it saw; params, macs, latency_ms: its cost at that size, twice where it saw photographs mirrored,
+    too. None where maps were given, where sizes differ, and where latency was not measured.
     """
 
     label: str
@@ -93,7 +93,7 @@ def score(
         limit: only so many of each set, evenly spread.
         batch_size, workers, quick: see `nas.task.evaluate_protocols`.
         maps: folder that gets every map under the first protocol, as LABEL/SET/NAME.png.
-        latency: measure what one photograph takes, see `nas.cost.latencies`.
+        latency: measure what one photograph takes, see `nas.cost.clock.milliseconds`.
 
     Returns:
         The rows, and the sets by name.
@@ -119,7 +119,7 @@ def score(
     shared: dict[str, Any] = {"workers": workers, "quick": quick}
     scored = []
     for label, predictor in networks.items():
-        cost = count(predictor.genotype, predictor.size)
+        cost, passes = count(predictor.genotype, predictor.size), 2 if predictor.flip else 1
         groups = _by_reading([p if predictor.antialias else p.changed(antialias=False) for p in protocols])
         for name, photos in opened[max(predictor.size)].items():
             folder = None if maps is None else maps / file_name(label) / file_name(name)
@@ -137,7 +137,7 @@ def score(
                 )
                 costs: dict[str, Any] = {"params": cost.params}
                 if not group[0].native:
-                    costs |= {"size": predictor.size, "macs": cost.macs, "latency_ms": times.get(label)}
+                    costs |= {"size": predictor.size, "macs": passes * cost.macs, "latency_ms": times.get(label)}
                 scored += [Scored(label=label, evaluation=evaluation, **costs) for evaluation in found]
     for label, name, source, pairs in given:
         found = evaluate_maps(source, pairs, protocols=protocols, name=name, **shared)
@@ -154,13 +154,11 @@ def _check_folders(names: Iterable[str]) -> None:
 
 
 def _times(networks: Mapping[str, Predictor]) -> dict[str, float]:
-    """Milliseconds of one photograph, in the runtime of each."""
-    eager = {label: (p.network, p.size) for label, p in networks.items() if p.runtime == "torch"}
-    calls = {
-        label: partial(p.logits, torch.zeros(1, 3, *p.size)) for label, p in networks.items() if label not in eager
-    }
+    """Milliseconds of one photograph, each as it predicts."""
+    calls = {label: partial(p.logits, torch.zeros(1, 3, *p.size)) for label, p in networks.items()}
+    devices = [p.device for p in networks.values()]  # all the same one
     with warn_if_busy():
-        return latencies(eager) | milliseconds(calls, threads=torch.get_num_threads())
+        return milliseconds(calls, device=devices[0] if devices else "cpu", threads=torch.get_num_threads())
 
 
 _SIDE = 128  # of synthetic pictures where no network says

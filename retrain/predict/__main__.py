@@ -31,6 +31,7 @@ class PredictConfig(PredictorOptions):
         overwrite: replace maps that are there already.
         resume: keep maps that are there already, and make those that are missing.
         native: feed each photograph at its own size, as networks want it that were trained so (recipe.native).
+        batch_size: photographs at a time.
     """
 
     photos: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class PredictConfig(PredictorOptions):
     overwrite: bool = False
     resume: bool = False
     native: bool = False
+    batch_size: int = 8
 
     def __post_init__(self) -> None:
         check_least(self, "--", batch_size=1)
@@ -63,7 +65,7 @@ Networks of the package: {", ".join(network_names())}. Maps are 8-bit grey PNG f
 DIR/NAME.png; cut-outs (RGBA) are DIR/cutout/NAME.png, contact pictures DIR/overlay/NAME.png. Folders are searched with
 all that is below them; NAME keeps the path, and the ending where two photographs differ in nothing else. Files that are
 there already stop the command, unless --resume keeps them or --overwrite replaces them.""",
-    first=["photos", "weights", "out", "cutout", "overlay", "resume", "overwrite", "size", "runtime", "device"],
+    first=["photos", "weights", "out", "cutout", "overlay", "resume", "overwrite", "size", "flip", "runtime", "device"],
     positional="photos",
     required=("photos",),
 )

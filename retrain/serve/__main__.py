@@ -7,31 +7,26 @@ from pathlib import Path
 
 from genotypes import UserError
 from nas.command import Command, run_command
-from nas.run.sizes import parse_size
 from retrain.networks import DEFAULT, network_names
-from retrain.predictor import load
+from retrain.predictor import PredictorOptions, load, tell_times
 from retrain.serve import Limits, Server, make_app
 from retrain.serve.server import allowed_hosts, is_local
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeConfig:
+class ServeConfig(PredictorOptions):
     """Which network answers, and where.
 
     Attributes:
         weights: a network of the package, or a weight file.
         host: the address to listen at; 0.0.0.0 lets other machines in.
         port: 0 for any that is free.
-        size: input side, or H,W (default: what the genotype says).
-        device: cpu, cuda or auto.
         limits: what a photograph may be.
     """
 
     weights: str = DEFAULT
     host: str = "127.0.0.1"
     port: int = 8000
-    size: tuple[int, ...] = ()
-    device: str = "cpu"
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -50,14 +45,14 @@ COMMAND = Command(
     notes=f"""
 Networks of the package: {", ".join(network_names())}. Needs pip install 'sod-nas[serve]'. Nothing is kept: photographs
 and pictures stay in memory until they are answered. Only this machine is answered, unless --host says otherwise.""",
-    first=("weights", "host", "port", "size", "device"),
+    first=("weights", "host", "port", "size", "flip", "runtime", "device"),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
-    size = parse_size(options.size)
-    predictor = load(options.weights, options.device, size=size)
+    predictor = load(options.weights, options.device, **options.loading())
+    tell_times(predictor)
     name = options.weights if options.weights in network_names() else Path(options.weights).name
     app = make_app(predictor, name, options.limits, allowed_hosts(options.host))
     server = Server(app, options.host, options.port)

@@ -15,6 +15,7 @@ import nas
 import retrain
 from genotypes import UserError
 from nas.command import run_command
+from retrain.evaluate import score
 from retrain.evaluate.__main__ import main as evaluate
 from retrain.predict.__main__ import main as predict
 
@@ -38,20 +39,34 @@ def wide(tmp_path):
     return tmp_path / "wide"
 
 
-@pytest.mark.parametrize("options", [["--size", "160,320"], ["--size", "160,320", "--no-antialias"], ["--size", "160"]])
+@pytest.mark.parametrize(
+    "options", [["--size", "160,320"], ["--size", "160,320", "--no-antialias"], ["--size", "160", "--flip"]]
+)
 def test_predict_evaluate_and_the_predictor_give_the_same_bytes(trained, wide, tmp_path, options) -> None:
     weights = ["--weights", str(trained / "weights.safetensors"), *options]
     data = ["--data", f"w={wide}", "-o", str(tmp_path / "report"), "--maps", "--quick", "--workers", "0"]
     assert run_command(evaluate, [*weights, *data]) == 0
     assert run_command(predict, [str(wide / "images"), *weights, "-o", str(tmp_path / "maps")]) == 0
     size = (160, 320) if options[1] == "160,320" else 160
-    predictor = retrain.load(trained / "weights.safetensors", size=size, antialias="--no-antialias" not in options)
+    how = {"antialias": "--no-antialias" not in options, "flip": "--flip" in options}
+    predictor = retrain.load(trained / "weights.safetensors", size=size, **how)
     for name in ("a", "big", "turned"):
         scored, written = ((tmp_path / at / f"{name}.png").read_bytes() for at in ("report/maps/small/w", "maps"))
         assert scored == written
         called = np.asarray(predictor(wide / f"images/{name}.jpg"), int)
         with Image.open(tmp_path / f"maps/{name}.png") as saliency:  # of a batch, which may round otherwise
             assert np.abs(called - saliency).max() <= 1 and len(np.unique(saliency)) > 8
+
+
+def test_flipped_the_mean_of_a_photograph_and_its_mirror_image_counts(trained) -> None:
+    once, both = (retrain.load(trained / "weights.safetensors", flip=flip) for flip in (False, True))
+    pictures = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    mirrored = once.logits(pictures.flip(3)).flip(3)
+    assert not torch.allclose(mirrored, once.logits(pictures), atol=1e-3)
+    torch.testing.assert_close(both.logits(pictures), (once.logits(pictures) + mirrored) / 2)
+    torch.testing.assert_close(both.logits(pictures.flip(3)), both.logits(pictures).flip(3))
+    rows, _ = score({"once": once, "both": both}, ["synthetic:2"], quick=True, workers=0)
+    assert rows[1].macs == 2 * (rows[0].macs or 0) > 0
 
 
 def test_a_predictor_takes_files_pictures_arrays_and_tensors(trained, wide) -> None:
