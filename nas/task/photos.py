@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -117,11 +117,16 @@ class PhotoSet:
 
         train: the masks to train on; where there are a teacher's maps uint8[B, 2, S, S], these behind the masks.
         """
-        here = sent(indices, self.device)
-        images, masks = self.images[here], (self.trained_masks if train else self.masks)[here]
+        take = self._taker(indices)
+        images, masks = take(self.images), take(self.trained_masks if train else self.masks)
         if train and self.teacher is not None:
-            masks = torch.cat([masks, self.teacher[here]], dim=1)
+            masks = torch.cat([masks, take(self.teacher)], dim=1)
         return (images, masks) if device is None else (sent(images, device), sent(masks, device))
+
+    def _taker(self, indices: Tensor) -> Callable[[Tensor], Tensor]:
+        """What takes these indices of a part of the set (its images, its masks, ...)."""
+        here = sent(indices, self.device)
+        return lambda part: part[here]
 
     def strip(self, rows: Tensor, maps: Tensor | Sequence[Tensor]) -> np.ndarray:
         """uint8[3 S, n S, 3]: the photographs of these n rows, their masks, and maps float[1, S, S] each, in 0..1."""
@@ -204,15 +209,9 @@ class NativeSet(PhotoSet):
         names, shapes = tuple(self.names[i] for i in rows), tuple(self.shapes[i] for i in rows)
         return NativeSet(name=name or self.name, images=images, masks=masks, names=names, shapes=shapes)
 
-    def batch(
-        self, indices: Tensor, device: torch.device | str | None = None, *, train: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """The image uint8[1, 3, H, W] and mask uint8[1, 1, H, W] of one index, on `device`; train: as above."""
+    def _taker(self, indices: Tensor) -> Callable[[Tensor], Tensor]:
         (index,) = indices.tolist()
-        images, masks = self._of(self.images, index), self._of(self.masks, index)
-        if train and self.teacher is not None:
-            masks = torch.cat([masks, self._of(self.teacher, index)], dim=1)
-        return (images, masks) if device is None else (sent(images, device), sent(masks, device))
+        return lambda part: self._of(part, index)
 
     def strip(self, rows: Tensor, maps: Tensor | Sequence[Tensor]) -> np.ndarray:
         """As of a set at one size, each picture squeezed to a square."""
