@@ -5,7 +5,7 @@ Beside what is found stands uniform scaling, see `nas.search.scaling`.
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
@@ -32,6 +32,8 @@ from nas.visualize import draw
 from nas.visualize.charts import CostPoint
 
 __all__ = ["MemberScores", "score_network", "search_members", "study_members"]
+
+_KINDS = ("loss", "maxF", "MAE_raw")  # of scores, in line.csv
 
 
 class MemberScores:
@@ -138,11 +140,12 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
             until=run.until,
             to_continue=f"--out {quoted(run.path)} --resume",
         )
-        line = _score_line(setup.space, scores, cost)
+        line = [
+            {"size": member.input.size[0], cost.kind: cost(member)} | {kind: scores(member)[kind] for kind in _KINDS}
+            for member in map(setup.space.decide, scaled_line(setup.space))
+        ]
+    write_csv(run.path / "line.csv", line)
     name = f"{setup.space.name}_{cfg.strategy.name}"
-    kinds = ("loss", "maxF", "MAE_raw")
-    rows = ([point.size, point.cost, *(point.scores[kind] for kind in kinds)] for point in line)
-    write_csv(run.path / "line.csv", [["size", cost.kind, *kinds], *rows])
     check_found(run, trials.best.values[0])
     front = tuple(export_front(setup.space, trials, run.path / "front", name=name))
     best = trials.best_within(cfg.budget, cost.unit)
@@ -153,7 +156,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
         labels=("held-out loss", f"{cost.kind} ({cost.unit})"),
         title=setup.space.name,
         marked=[best],
-        beside={"uniform scaling": [CostPoint(x=point.cost, y=point.scores["loss"]) for point in line]},
+        beside={"uniform scaling": [CostPoint(x=point[cost.kind], y=point["loss"]) for point in line]},
     )
     genotype = setup.space.decide(best.choices, name=name)
     save(genotype, run.path / "genotype.yaml")
@@ -164,7 +167,8 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     timed = time_found(cfg, genotype, setup.device)
     summary = {"genotype": name, "hash": genotype.hash, "size": list(genotype.input.size), "cost": spent}
     summary |= {"kind": cost.kind, "unit": cost.unit} | ({"timed": asdict(timed)} if timed else {})
-    rival = _line_at(line, spent)
+    # The least loss on the line for at most this cost.
+    rival = min((point["loss"] for point in line if point[cost.kind] <= spent * (1 + 1e-9)), default=None)
     run.write_text("scores.json", json_text({"found": summary | found, "line_loss": rival}))
     run.close()
     report_at_the_end(run.path)
@@ -204,22 +208,3 @@ def _train_supernet(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> st
     listeners = [History(run), Events(run, "search", dict), Progress("search", shown), *registered_listeners(run)]
     fit(trainer, evaluate, at=lambda step: step % cfg.evaluate_every == 0, listeners=listeners, run=run)
     return trainer.capture.summary()
-
-
-@dataclass(frozen=True)
-class _Point:
-    """A point of the scaled line."""
-
-    size: int
-    cost: float
-    scores: Mapping[str, float]
-
-
-def _score_line(space: Genotype, scores: MemberScores, cost: MemberCost) -> list[_Point]:
-    members = [space.decide(choices) for choices in scaled_line(space)]
-    return [_Point(member.input.size[0], cost(member), scores(member)) for member in members]
-
-
-def _line_at(line: Sequence[_Point], cost: float) -> float | None:
-    """The least loss on the line for at most this cost."""
-    return min((point.scores["loss"] for point in line if point.cost <= cost * (1 + 1e-9)), default=None)
