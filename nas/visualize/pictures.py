@@ -3,11 +3,11 @@
 Boxes are features, filled by stride; arrows are edges, coloured by operation.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from genotypes import OPERATIONS, Edge, Genotype, UserError
+from genotypes import OPERATIONS, Edge, Genotype, Node, UserError
 from genotypes.errors import plural
 from nas.visualize.scene import Arrow, Key, Line, Panel, Picture, Shape, shortened
 from nas.visualize.style import (
@@ -71,7 +71,7 @@ def cells_picture(
     view = _View(
         genotype=genotype, probabilities=probabilities, marks=marks or {}, hide_none=hide_none, compact=compact
     )
-    cells = _nodes_by_cell(genotype)
+    cells = genotype.graph.cells
     order = list(cells)
     groups: dict[Any, list[str]] = {}
     for cell, nodes in cells.items():
@@ -96,28 +96,22 @@ def occurring_operations(genotype: Genotype, probabilities: Probabilities | None
     return sorted((op for op in shown if op is not None), key=list(OPERATIONS).index)
 
 
-def _nodes_by_cell(genotype: Genotype) -> dict[str, list[str]]:
-    return {cell: [node.name for node in nodes] for cell, nodes in genotype.graph.cells.items()}
-
-
 def _template(genotype: Genotype, cell: str) -> str:
     return next(item.template for item in genotype.cells if item.name == cell)
 
 
-def _signature(view: _View, nodes: list[str]) -> Any:
+def _signature(view: _View, nodes: Sequence[Node]) -> Any:
     """Equal for cells that draw alike. Features from outside count by stride and width, and by order of appearance."""
-    graph = view.genotype.graph
-    names = {name: name.split(".", 1)[1] for name in nodes}
+    names = {node.name: node.local for node in nodes}
     outside: dict[str, tuple] = {}
     parts: list[tuple] = []
-    for name, local in names.items():
-        node = graph[name]
-        leaves = _how_it_leaves(view.genotype, name)
-        parts.append((local, node.stride, node.width, node.combine, node.post, leaves))
-        for edge in graph.incoming(name):
+    for node in nodes:
+        leaves = _how_it_leaves(view.genotype, node)
+        parts.append((node.local, node.stride, node.width, node.combine, node.post, leaves))
+        for edge in node.edges:
             source = edge.source
             if source not in names:
-                origin = graph[source]
+                origin = view.genotype.graph[source]
                 outside.setdefault(source, (len(outside), origin.stride, origin.width))
             shares = tuple(sorted(view.probabilities.get(edge.id, {}).items()))
             way = (edge.name, edge.op, edge.pre, edge.post, edge.width, edge.choice)
@@ -125,20 +119,20 @@ def _signature(view: _View, nodes: list[str]) -> Any:
     return tuple(parts)
 
 
-def _panel(view: _View, cells: list[str], nodes: list[str], number: int) -> Panel:
+def _panel(view: _View, cells: list[str], nodes: Sequence[Node], number: int) -> Panel:
     """The panel of a cell that `cells` (itself, and others alike) share."""
     shapes: dict[str, Shape] = {}
     arrows, pills = [], 0
-    for name in nodes:
-        for edge in view.genotype.graph.incoming(name):
+    for node in nodes:
+        for edge in node.edges:
             if view.hide_none and likeliest(edge, view.probabilities) == "none":
                 continue
-            source = edge.source
-            if source not in nodes and source not in shapes:
+            source = view.genotype.graph[edge.source]
+            if source not in nodes and source.name not in shapes:
                 pills += 1
-                shapes[source] = _pill(view, source, f"input {pills}" if len(cells) > 1 else "")
-            arrows.append(_arrow(view, edge, name))
-        shapes[name] = _feature(view, name)
+                shapes[source.name] = _pill(view, source, f"input {pills}" if len(cells) > 1 else "")
+            arrows.append(_arrow(view, edge, node))
+        shapes[node.name] = _feature(view, node)
     subtitle = _template(view.genotype, cells[0])
     if len(cells) > 1:
         others = cells if len(cells) <= 4 else [*cells[:2], "…", cells[-1]]
@@ -182,13 +176,13 @@ def _notes(view: _View) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _how_it_leaves(genotype: Genotype, node: str) -> str:
+def _how_it_leaves(genotype: Genotype, node: Node) -> str:
     """How a feature leaves its cell: as an "output" of the network, "read by other cells", or "" (it does not)."""
-    if node in genotype.outputs:
+    if node.name in genotype.outputs:
         return "output"
     graph = genotype.graph
-    cell = graph[node].cell
-    return "read by other cells" if any(graph[name].cell != cell for name in graph.readers[node]) else ""
+    read = any(graph[reader].cell != node.cell for reader in graph.readers[node.name])
+    return "read by other cells" if read else ""
 
 
 def _shape(
@@ -211,50 +205,46 @@ def _shape(
     return Shape(key=key, lines=tuple(lines), fill=fill, form=form, outline=outline, tooltip=tooltip)
 
 
-def _feature(view: _View, name: str) -> Shape:
+def _feature(view: _View, node: Node) -> Shape:
     """A feature of the panel's own cell."""
-    node = view.genotype.graph[name]
     details = [f"{node.width} ch"]
     if node.combine == "concat":
         details.append("concat")
     if node.post != "none":
         details.append(node.post.replace("_", " "))
-    leaves = _how_it_leaves(view.genotype, name)
+    leaves = _how_it_leaves(view.genotype, node)
     assert node.size is not None
     size = f"{node.size.rule.replace('_', ' ')} {node.size.of}"
     what = f"stride {node.stride}, {plural(node.width, 'channel')}, {node.combine}, post {node.post}"
     lines = details if view.compact else [" · ".join(details)]
     return _shape(
-        name,
-        [(name.split(".", 1)[1], 8.5), *((text, 6.5) for text in lines)],
+        node.name,
+        [(node.local, 8.5), *((text, 6.5) for text in lines)],
         stride_colour(node.stride),
         outline=_OUTLINES[leaves],
-        tooltip=f"{name}: {what}, size {size}" + (f"; {leaves}" if leaves else ""),
+        tooltip=f"{node.name}: {what}, size {size}" + (f"; {leaves}" if leaves else ""),
     )
 
 
-def _pill(view: _View, name: str, text: str) -> Shape:
+def _pill(view: _View, node: Node, text: str) -> Shape:
     """A feature from outside the panel's cell; `text`, if any, in place of its name."""
-    node = view.genotype.graph[name]
-    names = [text or name]
-    if view.compact and not text:
-        cell, dot, rest = name.partition(".")
-        names = [cell + dot, rest] if dot else [name]
+    names = [text or node.name]
+    if view.compact and not text and node.cell:
+        names = [f"{node.cell}.", node.local]
     return _shape(
-        name,
+        node.name,
         [*((part, 8.0) for part in names), (f"{node.width} ch", 6.5)],
         "#ffffff" if node.kind == "image" else stride_colour(node.stride),
         bold=False,
         form="pill",
-        tooltip=f"{name}: stride {node.stride}, {plural(node.width, 'channel')}",
+        tooltip=f"{node.name}: stride {node.stride}, {plural(node.width, 'channel')}",
     )
 
 
-def _arrow(view: _View, edge: Edge, target: str) -> Arrow:
+def _arrow(view: _View, edge: Edge, target: Node) -> Arrow:
     """The arrow of an edge, with its label: what resamples before, the operation, what resamples after."""
-    graph = view.genotype.graph
-    stride, goal = graph[edge.source].stride, graph[target].stride
-    before, after = edge_steps(edge, stride, goal)
+    stride = view.genotype.graph[edge.source].stride
+    before, after = edge_steps(edge, stride, target.stride)
     shares = view.probabilities.get(edge.id, {})
     stroke, text = _stroke_and_label(edge, likeliest(edge, view.probabilities), shares)
     mark = view.marks.get(edge.id)
@@ -268,10 +258,10 @@ def _arrow(view: _View, edge: Edge, target: str) -> Arrow:
     return Arrow(
         key=view.label + edge.id,
         source=edge.source,
-        target=target,
+        target=target.name,
         stroke=stroke,
         lines=tuple(lines),
-        tooltip=edge_tooltip(edge, target, stride, goal, shares),
+        tooltip=edge_tooltip(edge, target.name, stride, target.stride, shares),
     )
 
 
@@ -315,7 +305,7 @@ def difference_picture(first: Genotype, second: Genotype, *, compact: bool = Fal
             continue
         for view, own in zip(views, nodes, strict=True):
             if own:
-                panel = _panel(view, [cell], [node.name for node in own], number)
+                panel = _panel(view, [cell], own, number)
                 panels.append(replace(panel, title=f"{panel.title} in {view.label[0]}"))
     if not panels:
         raise UserError(f"{first.name} and {second.name} have the same cells: there is nothing to draw")
@@ -349,7 +339,6 @@ def network_picture(genotype: Genotype) -> Picture:
     graph = genotype.graph
     shapes: dict[str, Shape] = {}
     arrows: list[Arrow] = []
-    cells = _nodes_by_cell(genotype)
     taps = genotype.backbone.taps if genotype.backbone else ()
     strides = {graph[name].stride for name in (*taps, *genotype.outputs)}
 
@@ -376,9 +365,9 @@ def network_picture(genotype: Genotype) -> Picture:
             box(tap, f"{graph[tap].width} ch", stride_colour(graph[tap].stride))
             arrow("backbone", tap, tap, tap)
     seen = set()
-    for cell, nodes in cells.items():
+    for cell, nodes in graph.cells.items():
         shapes[cell] = _cell_box(genotype, cell, nodes)
-        for source in (edge.source for name in nodes for edge in graph.incoming(name)):
+        for source in (edge.source for node in nodes for edge in node.edges):
             origin = graph[source].cell or source
             if origin != cell and (source, cell) not in seen:
                 seen.add((source, cell))
@@ -398,10 +387,10 @@ def network_picture(genotype: Genotype) -> Picture:
     )
 
 
-def _cell_box(genotype: Genotype, cell: str, nodes: list[str]) -> Shape:
+def _cell_box(genotype: Genotype, cell: str, nodes: Sequence[Node]) -> Shape:
     """A cell in the overview."""
-    edges = [edge for name in nodes for edge in genotype.graph.incoming(name)]
-    strides = {genotype.graph[name].stride for name in nodes if _how_it_leaves(genotype, name)}
+    edges = [edge for node in nodes for edge in node.edges]
+    strides = {node.stride for node in nodes if _how_it_leaves(genotype, node)}
     opened = sum(edge.is_open for edge in edges)
     counts = f"{plural(len(nodes), 'feature')}, {plural(len(edges), 'edge')}" + (f", {opened} open" if opened else "")
     template = _template(genotype, cell)

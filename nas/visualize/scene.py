@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
@@ -95,7 +95,7 @@ class Picture:
     subtitle: str
     panels: tuple[Panel, ...]
     keys: tuple[tuple[Key, ...], ...] = ()
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = ()
 
 
 @functools.cache

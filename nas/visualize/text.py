@@ -71,12 +71,12 @@ def text_table(genotype: Genotype) -> str:
     """One block a cell, one line an edge: source, what it computes in order, target. `*`: a search decides it."""
     graph = genotype.graph
     blocks: dict[str, list[tuple[str, ...]]] = {}
-    for name, node in graph.nodes.items():
+    for node in graph.nodes.values():
         for edge in node.edges:
             text = edge_text(edge, graph[edge.source].stride, node.stride)
             mark = "*" if edge.choice or edge.is_open else " "
             parts = [f"stride {node.stride}", f"{node.width} ch", node.combine, node.post]
-            target = f"{name.split('.', 1)[1]} ({', '.join(part for part in parts if part not in ('sum', 'none'))})"
+            target = f"{node.local} ({', '.join(part for part in parts if part not in ('sum', 'none'))})"
             blocks.setdefault(node.cell, []).append((mark, edge.name, edge.source, text, target))
     counts = f"{plural(len(blocks), 'cell')}, {plural(len(graph.edges), 'edge')}"
     lines = [f"{genotype.name}: {counts}, hash {genotype.hash[:12]}"]
