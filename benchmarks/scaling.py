@@ -44,9 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     for number in range(max(AXES["candidates"])):  # dense 3x3 and 1x1, all alike
-        settings = {"dilation": 1, "pointwise": True}
-        source = "search_spaces.operations:DenseConv"
-        OPERATIONS.add(OperationRecord(name=f"dense_{number}", source=source, arguments=settings))
+        OPERATIONS.add(OperationRecord(name=f"dense_{number}", source="search_spaces.operations:Convolutions"))
     rows = []
     found = defaultdict(list)
     for axis, values in AXES.items():

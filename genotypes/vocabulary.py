@@ -207,7 +207,7 @@ def _add_operations() -> None:
         summary, stroke = f"({layers}) twice" if repeats == 2 else layers, Stroke(colour=colour, double=repeats == 2)
         settings = {"dilation": dilation, "pointwise": pointwise, "repeats": repeats}
         label = "dil 3×3 d4" if dilation == 4 else ""
-        _operation(name, "DenseConv", summary, _AUTO_MSFNET, stroke, label=label, arguments=settings)
+        _operation(name, "Convolutions", summary, _AUTO_MSFNET, stroke, label=label, arguments=settings)
     summary = "7x7 mask from channel mean and maximum, 1x1, BN, ReLU"
     stroke, label = Stroke(colour=_PURPLE), "spatial att."
     _operation("spatial_attention", "SpatialAttention", summary, _AUTO_MSFNET, stroke, label=label)
@@ -218,8 +218,8 @@ def _add_operations() -> None:
             layers = f"ReLU, depthwise {kernel}x{kernel}" + f" dilation {dilation}" * (dilation > 1) + ", 1x1, BN"
             summary = f"({layers}) twice" if repeats == 2 else layers
             name, stroke = f"dw_{kind}_conv_{kernel}x{kernel}", Stroke(colour=colour, dashes=dashes)
-            settings = {"kernel": kernel, "dilation": dilation, "repeats": repeats}
-            _operation(name, "DepthwiseConv", f"{summary}, as in DARTS", _DARTS, stroke, arguments=settings)
+            settings = {"kernel": kernel, "dilation": dilation, "repeats": repeats, "depthwise": True}
+            _operation(name, "Convolutions", f"{summary}, as in DARTS", _DARTS, stroke, arguments=settings)
     stroke = Stroke(colour=_GREEN, dashes=_DASHED)
     _operation("depthwise_3x3", "depthwise", "depthwise 3x3 without norm", _CSNET, stroke)
     stroke = Stroke(colour="#9a9a9a", dashes=_DOTTED, width=1.3)

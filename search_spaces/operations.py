@@ -26,8 +26,6 @@ from search_spaces.convolution import Conv2d
 __all__ = [
     "ChannelAttention",
     "Convolutions",
-    "DenseConv",
-    "DepthwiseConv",
     "SkipConnect",
     "SpatialAttention",
     "Zeros",
@@ -75,10 +73,37 @@ class SkipConnect(nn.Identity):
 
 
 class Convolutions(nn.Module):
-    """One or more times (ReLU, convolutions, norm); all layers one after the other are `op.0`, `op.1`, ..."""
+    """`repeats` times (ReLU, k x k convolution, 1x1 convolution if `pointwise`, norm); layers are `op.0`, `op.1`, ...
 
-    def __init__(self, blocks: Sequence[Sequence[nn.Module]]) -> None:
+    Depthwise ones are as in DARTS (section 3.1). Dense ones are Auto-MSFNet's seven, as in the released code: their
+    names come from DARTS, their content does not, for its "sep" and "dil" convolutions are *dense* (full C to C) and
+    differ only in dilation. All begin with ReLU, have no bias, and end in a norm with no activation after it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 3,
+        dilation: int = 1,
+        depthwise: bool = False,
+        pointwise: bool = True,
+        repeats: int = 1,
+        affine: bool = True,
+    ) -> None:
         super().__init__()
+        padding, groups = dilation * (kernel // 2), in_channels if depthwise else 1
+
+        def block() -> list[nn.Module]:
+            return [
+                nn.ReLU(),  # not in place: other edges read the same feature
+                Conv2d(in_channels, in_channels, kernel, 1, padding, dilation, groups=groups, bias=False),
+                *([nn.Conv2d(in_channels, in_channels, 1, bias=False)] if pointwise else []),
+                nn.BatchNorm2d(in_channels, affine=affine),
+            ]
+
+        blocks = [block() for _ in range(repeats)]
         self._depth = len(blocks[0])
         self.op = nn.Sequential(*(layer for block in blocks for layer in block))
 
@@ -130,61 +155,6 @@ def _scaled_norm(norm: Any, x_BCHW: Tensor, scale_C: Tensor) -> Tensor:
         norm.momentum or 0.0,
         norm.eps,
     )
-
-
-class DenseConv(Convolutions):
-    """`repeats` times (ReLU, 3x3 conv, 1x1 conv if `pointwise`, norm); layers are `op.0`, `op.1`, ...
-
-    Auto-MSFNet's seven convolutions, as in the released code. Their names come from DARTS, their content does not: its
-    "sep" and "dil" convolutions are *dense* (full C to C) and differ only in dilation. All begin with ReLU, have no
-    bias, and end in a norm with no activation after it.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        dilation: int = 1,
-        pointwise: bool,
-        repeats: int = 1,
-        affine: bool = True,
-    ) -> None:
-        def block() -> list[nn.Module]:
-            return [
-                nn.ReLU(),  # not in place: other edges read the same feature
-                Conv2d(in_channels, in_channels, 3, 1, dilation, dilation, bias=False),
-                *([nn.Conv2d(in_channels, in_channels, 1, bias=False)] if pointwise else []),
-                nn.BatchNorm2d(in_channels, affine=affine),
-            ]
-
-        super().__init__([block() for _ in range(repeats)])
-
-
-class DepthwiseConv(Convolutions):
-    """`repeats` times (ReLU, depthwise conv, 1x1 conv, norm), as in DARTS (section 3.1); layers are `op.0`, ..."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        kernel: int,
-        dilation: int = 1,
-        repeats: int = 1,
-        affine: bool = True,
-    ) -> None:
-        padding = dilation * (kernel // 2)
-
-        def block() -> list[nn.Module]:
-            return [
-                nn.ReLU(),  # not in place: other edges read the same feature
-                Conv2d(in_channels, in_channels, kernel, 1, padding, dilation, groups=in_channels, bias=False),
-                nn.Conv2d(in_channels, in_channels, 1, bias=False),
-                nn.BatchNorm2d(in_channels, affine=affine),
-            ]
-
-        super().__init__([block() for _ in range(repeats)])
 
 
 def depthwise(in_channels: int, out_channels: int, *, affine: bool = True) -> nn.Module:
