@@ -70,7 +70,19 @@ def make_sampler(
     )
 
 
-class SeededSampler(BaseSampler):
+class _Joint(BaseSampler):
+    """A sampler that draws all parameters together: `sample_relative` is all that is asked of it."""
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        raise RuntimeError(f"{param_name} is not a parameter of this study")
+
+
+class SeededSampler(_Joint):
     """Makes one of Optuna's samplers anew for every draw, with a seed that is a function of (seed, trial number).
 
     Optuna's samplers keep a random state in memory, which an interruption would lose. Beside that, no genotype is drawn
@@ -130,13 +142,8 @@ class SeededSampler(BaseSampler):
     def _key(self, params: Mapping[str, Any]) -> Hashable:
         return self._identify({**self._fixed, **params})
 
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        raise RuntimeError(f"{param_name} is not a parameter of this study")
 
-
-class BudgetedGP(BaseSampler):
+class BudgetedGP(_Joint):
     """Optuna's Gaussian process, asked at each trial for the least loss within a budget that is drawn for this trial.
 
     The budget lies between the least and the greatest cost seen, on a logarithmic scale, so that all costs are looked
@@ -147,9 +154,6 @@ class BudgetedGP(BaseSampler):
 
     def __init__(self, seed: int, population: int) -> None:
         self._seed, self._population = seed, population
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        return {}
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
         def whole(state: TrialState) -> list[FrozenTrial]:
@@ -178,9 +182,6 @@ class BudgetedGP(BaseSampler):
         view.ask()
         return space.choices(sampler.sample_relative(view, view.get_trials(deepcopy=False)[-1], space.places))
 
-    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        raise RuntimeError(f"{param_name} is not a parameter of this study")
-
 
 class _Ordinal:
     """Choices among numbers as ordinal parameters, places in the numbers' order; others as they are."""
@@ -203,7 +204,7 @@ class _Ordinal:
         return {name: self._numbers[name][place] if name in self._numbers else place for name, place in places.items()}
 
 
-class RegularisedEvolution(BaseSampler):
+class RegularisedEvolution(_Joint):
     """Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019.
 
     The parent is the best of a random `tournament` (a share) of the last `population` completed trials; the child
@@ -215,9 +216,6 @@ class RegularisedEvolution(BaseSampler):
         self._population = population
         self._tournament = tournament
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        return {}
-
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(done) < self._population or not search_space:
@@ -226,9 +224,6 @@ class RegularisedEvolution(BaseSampler):
         some = self._rng.choice(len(alive), max(2, round(self._tournament * len(alive))), replace=False)
         params = dict(alive[min(some, key=lambda index: (alive[index].value, index))].params)
         return change_one(params, search_space, self._rng)
-
-    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        return param_distribution.choices[self._rng.integers(len(param_distribution.choices))]
 
 
 def change_one(
