@@ -34,6 +34,7 @@ __all__ = [
     "Run",
     "bf16_here",
     "check_runtime",
+    "errors_alone",
     "need",
     "onnx_model",
     "open_file",
@@ -68,7 +69,9 @@ def onnx_model(exported: ExportedProgram, facts: Mapping[str, str] | None = None
     facts: written into the file's metadata.
     """
     need("onnxscript")
-    with _quiet():
+    # It tells of packages that are not installed and of functions that will change.
+    with errors_alone("torch.onnx"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         converted = torch.onnx.export(exported, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False)
     assert converted is not None  # None is the older exporter's answer
     model = converted.model_proto
@@ -210,14 +213,12 @@ def _openvino(model: Path | bytes, threads: int, size: tuple[int, int] | None, p
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the exporter says about packages that are not installed and functions that will change."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+def errors_alone(logger: str | None) -> Iterator[None]:
+    """Inside, a library's logger (None: the root one) tells of errors alone."""
+    log = logging.getLogger(logger)
+    before = log.level
+    log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        logger.setLevel(before)
+        log.setLevel(before)

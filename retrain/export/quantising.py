@@ -1,9 +1,6 @@
 """Smaller numbers: int8 by static quantisation with photographs, and 16-bit floats. Both by onnxruntime's own tools."""
 
-import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +11,7 @@ from genotypes import UserError
 from genotypes.errors import plural
 from genotypes.files import writing
 from nas.deploy import INPUT, need
+from nas.deploy.formats import errors_alone
 from nas.task import (
     DataError,
     Pair,
@@ -114,7 +112,8 @@ def quantise(model: "onnx.ModelProto", pictures: np.ndarray) -> "onnx.ModelProto
             picture = next(self.rest, None)
             return None if picture is None else {INPUT: picture[None]}
 
-    with writing(tempfile.gettempdir()), tempfile.TemporaryDirectory() as folder, _without_advice():
+    # The quantiser advises, on the root logger, to optimise models that are optimised already.
+    with writing(tempfile.gettempdir()), tempfile.TemporaryDirectory() as folder, errors_alone(None):
         given, made = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, given)  # the quantiser would empty a model that it is handed
         quantization.quantize_static(
@@ -151,15 +150,3 @@ def _spread(count: int, most: int) -> list[int]:
     if count < 2:
         raise UserError(f"calibration needs 2 photographs or more, there are {count}")
     return sorted({round(index) for index in np.linspace(0, count - 1, min(most, count))})
-
-
-@contextmanager
-def _without_advice() -> Iterator[None]:
-    """onnxruntime's quantiser advises, on the root logger, to optimise models that are optimised already."""
-    logger = logging.getLogger()
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
