@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,8 @@ def read_run(path: str | Path) -> Run:
     """UserError for a folder that is no run's."""
     path = Path(path)
     kind, settings = _kind_and_settings(path)
-    run = Run(path=path, kind=kind, config=settings)
-    environment = run.json("environment.json") or {}
-    return Run(path=path, kind=kind, config=settings, environment=environment, history=read_table(path / "history.csv"))
+    run = Run(path=path, kind=kind, config=settings, history=read_table(path / "history.csv"))
+    return replace(run, environment=run.json("environment.json") or {})
 
 
 def environment_of(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -106,7 +107,7 @@ class RunFolder:
                 if is_temporary(left.name) and not left.is_dir():  # of an export's folder the next export disposes
                     left.unlink(missing_ok=True)
             if resume:
-                _continue_threads(folder.began.get("threads"))
+                _continue_threads(environment_of(folder.path).get("threads"))
             else:
                 folder.write_text("config.yaml", config)
             if not (folder.path / "environment.json").is_file():
@@ -114,11 +115,6 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"{out or _RUNS}: cannot be written: {error.strerror}") from None
         return folder
-
-    @property
-    def began(self) -> dict[str, Any]:
-        """Where it began, and with what."""
-        return environment_of(self.path)
 
     def agree(self, identity: Mapping[str, str]) -> None:
         """Note what the run is of, kind -> value, such as its photographs' fingerprint; UserError if that has changed.
@@ -241,11 +237,9 @@ def _next_free(parent: Path, kind: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
         path = parent / f"{kind}-{number:03d}"
-        try:
+        with suppress(FileExistsError):
             path.mkdir()
-        except FileExistsError:
-            continue
-        return path
+            return path
     raise AssertionError("unreachable")
 
 

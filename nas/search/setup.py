@@ -11,8 +11,9 @@ from genotypes import Genotype, GenotypeError, UserError
 from nas.network import Network, check_single_image, extreme, to_device
 from nas.network.member import under_supernet_keys
 from nas.network.weights import load_weights
-from nas.run import RunFolder, find_checkpoint, load_checkpoint, open_device, seeded
+from nas.run import find_checkpoint, load_checkpoint, open_device, seeded
 from nas.run.distributed import check_split, from_first, is_first, processes
+from nas.run_files import environment_of
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, check_member_budget, open_objective
 from nas.strategies import STRATEGIES, Strategy, member_choices
@@ -58,9 +59,9 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     _check_compile(cfg, device)
     _check_runtime(cfg)
     _check_ignored(cfg)
-    began = RunFolder(Path(folder)).began if folder else {}
+    began = environment_of(Path(folder)).get("folder") if folder else None
     trials = study_config(cfg)
-    study = replace(trials, storage=anchor_storage(trials.storage, began.get("folder")))
+    study = replace(trials, storage=anchor_storage(trials.storage, began))
     check_trials(study, objectives=2 if cfg.cost or cfg.whole_networks else 1)  # rivals make one, too
     space, export = open_space(cfg), export_space(cfg)
     _check_choices(cfg, space)

@@ -10,7 +10,7 @@ from nas.command import Command, as_started, run_command
 from nas.options import changed_of, to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder, check_free
-from nas.run_files import training_command
+from nas.run_files import environment_of, training_command
 from retrain.recipe import recipe_names
 from retrain.train.config import search_base
 from retrain.tune import TuneConfig, changed, open_tuning, tune
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_free(cfg.out, resume=going_on)
     if going_on:
         check_extended(cfg)
-    began = RunFolder(Path(str(cfg.out))).began.get("folder") if going_on else None
+    began = environment_of(Path(str(cfg.out))).get("folder") if going_on else None
     opened = open_tuning(cfg, began)  # whatever is wrong shows before a folder is made that would hold on to it
     run = RunFolder.open(cfg.out, "tune", to_yaml(cfg), resume=going_on)
     run.agree({"set of photographs": opened.photos[min(opened.photos)].fingerprint, **opened.contents})

@@ -10,6 +10,7 @@ from genotypes import UserError, UserNote
 from nas.command import run_command
 from nas.run import RunFolder, check_free, load_checkpoint, save_checkpoint
 from nas.run import folder as folder_module
+from nas.run_files import environment_of
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -82,7 +83,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_resumed_and_explained(tmp_p
     (tmp_path / "a").mkdir()
     (tmp_path / "a/config.yaml").write_text("seed: 1\n")
     run = RunFolder.open(str(tmp_path / "a"), "search", "", resume=True)
-    assert run.load() is None and run.began["threads"] == torch.get_num_threads()
+    assert run.load() is None and environment_of(run.path)["threads"] == torch.get_num_threads()
     assert (tmp_path / "a/config.yaml").read_text() == "seed: 1\n"
     run.close()
 
