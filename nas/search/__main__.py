@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if result.rivals:
         r = result.rivals
         spread = f"loss {min(r.losses):.4f} to {max(r.losses):.4f}, mean {r.mean:.4f}"
-        count = f"{len(r.losses)} genotype{'s' * (len(r.losses) > 1)}"
+        count = plural(len(r.losses), "genotype")
         print(f"random  {count} so scored: {spread}; the result beats {r.better:.0%} of them")
     budget = f", budget {cfg.budget:,.6g}" if cfg.budget is not None else ""
     if result.cost is not None:

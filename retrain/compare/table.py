@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from genotypes.errors import plural
 from nas.command import aligned
 from nas.run_files import RANDOM, lower_is_better
 from retrain.compare.runs import Training
@@ -218,8 +219,7 @@ def draw_dots(table: Sequence[Row], trainings: Sequence[Training]) -> "Figure":
     charts = dot_charts(plain(table), [dict(zip(map(str, head), line, strict=True)) for line in lines])
     labels = [row.label for row in table if not row.pooled]
     figure = _on_one_figure(charts, len(METRICS), height=1.3 + 0.3 * len(labels))
-    seeds = len({t.seed for t in trainings})
-    told = [f"a dot per training ({seeds} seed{'s' * (seeds > 1)})", "a bar at the mean"]
+    told = [f"a dot per training ({plural(len({t.seed for t in trainings}), 'seed')})", "a bar at the mean"]
     told += [f"grey: {RANDOM}"] if any(label.startswith(f"{RANDOM}:") for label in labels) else []
     told += [f"shaded: {RANDOM}, mean and deviation"] if any(r.pooled and r.label == RANDOM for r in table) else []
     figure.suptitle(", ".join(told), fontsize=9)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from genotypes.errors import plural
 from retrain.tables import cell, markdown_table
 
 __all__ = ["ExportRow", "Exported", "readme", "table"]
@@ -100,10 +101,8 @@ class Exported:
 
 def table(made: Exported) -> list[list[str]]:
     """Rows of text for people, the first one the head; columns that nothing fills are left out."""
-    rows = [
-        ["", "runs in", "MB", "largest difference", f"ms, {made.threads} thread{'s' * (made.threads > 1)}", "faster"]
-    ]
-    rows[0] += ["maxF", "MAE_raw"]
+    times = f"ms, {plural(made.threads, 'thread')}"
+    rows = [["", "runs in", "MB", "largest difference", times, "faster", "maxF", "MAE_raw"]]
     network = made.rows[0]
     for row in made.rows:
         numbers = [cell(row.megabytes, ".1f"), cell(row.difference, ".1e"), cell(row.ms, ".2f")]
