@@ -5,7 +5,7 @@ A graph that comes out of here describes a network that can be built. Errors car
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -42,28 +42,42 @@ def expand(backbone: Backbone | None, cells: Sequence[Cell], outputs: tuple[str,
 
 def _cell_order(cells: Sequence[Cell], known: Mapping[str, Node]) -> list[int]:
     """Cells in an order in which each comes after those it reads; the document's own order where it can be."""
-    rank: dict[str, int] = {}
-    for index, cell in enumerate(cells):
-        if cell.name in rank or cell.name in known:
-            raise GenotypeError(f"the name {cell.name!r} is taken", ("cells", index, "name"))
-        rank[cell.name] = index
-    needs: networkx.DiGraph[int] = networkx.DiGraph()
-    needs.add_nodes_from(range(len(cells)))
+    rank = _rank("cells", [cell.name for cell in cells], known)
+    needs = []
     for index, cell in enumerate(cells):
         for alias, reference in cell.inputs.items():
             source = reference.split(".")[0]
             if source in rank:
-                needs.add_edge(rank[source], index)
+                needs.append((rank[source], index))
             elif reference not in known:
                 names = ", ".join([*known, *rank])
                 message = f"missing source {reference!r}; features and cells that exist: {names}"
                 raise GenotypeError(message, ("cells", index, "inputs", alias))
+    return _in_order("cells", list(rank), needs)
+
+
+def _rank(kind: str, names: Sequence[str], taken: Container[str]) -> dict[str, int]:
+    """Name -> its place in the document's list of cells or nodes; GenotypeError for one that is taken."""
+    rank: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name in rank or name in taken:
+            raise GenotypeError(f"the name {name!r} is taken", (kind, index, "name"))
+        rank[name] = index
+    return rank
+
+
+def _in_order(kind: str, names: Sequence[str], needs: Iterable[tuple[int, int]]) -> list[int]:
+    """The places of all names, the first of each pair before the second; as given where that is possible."""
+    graph: networkx.DiGraph[int] = networkx.DiGraph()
+    graph.add_nodes_from(range(len(names)))
+    graph.add_edges_from(needs)
     try:
-        return list(networkx.lexicographical_topological_sort(needs))
+        return list(networkx.lexicographical_topological_sort(graph))
     except networkx.NetworkXUnfeasible:
-        cycle = _cycle_in(needs)
-        message = f"cycle: {' -> '.join(cells[index].name for index in cycle)}"
-        raise GenotypeError(message, ("cells", cycle[0])) from None
+        edges = networkx.find_cycle(graph)
+        cycle = [edge[0] for edge in (*edges, edges[0])]
+        message = f"cycle: {' -> '.join(names[index] for index in cycle)}"
+        raise GenotypeError(message, (kind, cycle[0])) from None
 
 
 def _expand_cell(known: Mapping[str, Node], cell: Cell) -> dict[str, Node]:
@@ -148,28 +162,16 @@ def _check_nodes(nodes: Sequence[Node], inputs: Mapping[str, Feature]) -> list[N
     features = dict(inputs)
     place = {node.name: ("nodes", index) for index, node in enumerate(nodes)}
     checked = []
-    for node in _in_order(nodes, inputs):
+    for node in _nodes_in_order(nodes, inputs):
         checked.append(at(place[node.name], _check_node, node, features))
         features[node.name] = Feature(node.name, node.stride, node.width)
     return checked
 
 
-def _cycle_in(graph: networkx.DiGraph) -> list[Any]:
-    """The nodes of some cycle, the first of them again at the end."""
-    edges = networkx.find_cycle(graph)
-    return [u for u, _ in edges] + [edges[0][0]]
-
-
-def _in_order(nodes: Sequence[Node], inputs: Mapping[str, Feature]) -> list[Node]:
+def _nodes_in_order(nodes: Sequence[Node], inputs: Mapping[str, Feature]) -> list[Node]:
     """Nodes after their sources; as given where that is possible."""
-    rank: dict[str, int] = {}
-    for index, node in enumerate(nodes):
-        if node.name in inputs or node.name in rank:
-            raise GenotypeError(f"the name {node.name!r} is taken", ("nodes", index, "name"))
-        rank[node.name] = index
-    known = [*inputs, *rank]
-    order: networkx.DiGraph[str] = networkx.DiGraph()
-    order.add_nodes_from(rank)
+    rank = _rank("nodes", [node.name for node in nodes], inputs)
+    known, needs = [*inputs, *rank], []
     for index, node in enumerate(nodes):
         if not node.edges:
             raise GenotypeError(f"node {node.name!r} has no incoming edge", ("nodes", index, "edges"))
@@ -179,16 +181,11 @@ def _in_order(nodes: Sequence[Node], inputs: Mapping[str, Feature]) -> list[Node
             sources["size",] = node.size.of
         for place, source in sources.items():
             if source in rank:
-                order.add_edge(source, node.name)
+                needs.append((rank[source], index))
             elif source not in inputs:
                 message = f"node {node.name!r}: missing source {show(source)}; the cell has: {', '.join(known)}"
                 raise GenotypeError(message, ("nodes", index, *place))
-    try:
-        names = list(networkx.lexicographical_topological_sort(order, key=rank.__getitem__))
-    except networkx.NetworkXUnfeasible:
-        cycle = _cycle_in(order)
-        raise GenotypeError(f"cycle: {' -> '.join(cycle)}", ("nodes", rank[cycle[0]])) from None
-    return [nodes[rank[name]] for name in names]
+    return [nodes[index] for index in _in_order("nodes", list(rank), needs)]
 
 
 def _check_node(node: Node, features: Mapping[str, Feature]) -> Node:
