@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -51,12 +51,14 @@ _INKS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "
 
 @dataclass(frozen=True)
 class Part:
-    kind: ClassVar[str]
+    @property
+    def kind(self) -> str:
+        """What the template calls it."""
+        return type(self).__name__.lower()
 
 
 @dataclass(frozen=True)
 class Text(Part):
-    kind: ClassVar[str] = "text"
     text: str
     muted: bool = False
 
@@ -65,7 +67,6 @@ class Text(Part):
 class Facts(Part):
     """Pairs of a label and what there is to say."""
 
-    kind: ClassVar[str] = "facts"
     rows: Sequence[tuple[str, str]]
 
 
@@ -81,7 +82,6 @@ class Link:
 class Table(Part):
     """strong: indices of the rows that are set in bold."""
 
-    kind: ClassVar[str] = "table"
     head: Sequence[str]
     rows: Sequence[Sequence[str | Link]]
     caption: str = ""
@@ -97,7 +97,6 @@ class Table(Part):
 class Charts(Part):
     """size: "" (beside each other), "small" (many small ones), "large" (one alone)."""
 
-    kind: ClassVar[str] = "charts"
     charts: Sequence[Markup]
     caption: str = ""
     size: str = ""
@@ -107,7 +106,6 @@ class Charts(Part):
 class Keys(Part):
     """A legend: a sample and its text each."""
 
-    kind: ClassVar[str] = "keys"
     keys: Sequence[tuple[Markup, str]]
 
 
@@ -115,7 +113,6 @@ class Keys(Part):
 class Drawing(Part):
     """The drawing of a genotype for wide screens and for telephones."""
 
-    kind: ClassVar[str] = "drawing"
     wide: Markup
     narrow: Markup
     caption: str = ""
@@ -123,7 +120,6 @@ class Drawing(Part):
 
 @dataclass(frozen=True)
 class Photograph(Part):
-    kind: ClassVar[str] = "photograph"
     data: str
     caption: str
 
@@ -132,7 +128,6 @@ class Photograph(Part):
 class Code(Part):
     """Lines as they are. summary: of what is folded away."""
 
-    kind: ClassVar[str] = "code"
     text: str
     summary: str = ""
 
