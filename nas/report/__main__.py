@@ -9,8 +9,6 @@ from genotypes import UserError
 from nas.command import Command, run_command
 from nas.report import write_report
 
-__all__ = ["main"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
@@ -37,7 +35,6 @@ COMMAND = Command(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command; UserError for the user's mistakes."""
     options, _ = COMMAND.parse(argv)
     failed: list[str] = []
     for path in options.runs:

@@ -134,10 +134,9 @@ class RunFolder:
         if identity.keys() - before.keys():
             self.write_text(file.name, json_text(before | dict(identity)))
 
-    def write_text(self, name: str, text: str) -> Path:
+    def write_text(self, name: str, text: str) -> None:
         """Write a file of the run."""
         write_text(self.path / name, text)
-        return self.path / name
 
     def save(self, state: dict[str, Any]) -> None:
         """Checkpoint `state` (tensors and plain values) and the history."""

@@ -80,10 +80,10 @@ class _Item(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """What belongs to each image, and the network's input uint8[B, 3, H, W], if there is a network."""
+    """What belongs to each image, and the network's input uint8[B, 3, H, W]."""
 
     items: list[_Item]
-    images: Tensor | None = None
+    images: Tensor
 
 
 class _Task(NamedTuple):
@@ -159,7 +159,6 @@ def evaluate_protocols(
 
     def tasks() -> Iterator[list[_Task]]:
         for batch in batches:
-            assert batch.images is not None
             x = pixels(batch.images)
             if logits is not None and any(protocol.upsize == "logits" for protocol in protocols):
                 out = logits(x).float()

@@ -14,8 +14,6 @@ from nas.visualize.drawing import draw, draw_difference, network_path
 from nas.visualize.page import MARK
 from nas.visualize.text import differences, text_table
 
-__all__ = ["main"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class VisualizeConfig:
@@ -69,7 +67,6 @@ feature of an .svg to read what it computes.""",
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command; UserError for the user's mistakes."""
     options, _ = COMMAND.parse(argv)
     first, *others = (genotypes.load(name) for name in options.genotype)
     told, wanted = [], not options.text

@@ -12,8 +12,6 @@ from nas.command import Command, run_command
 from nas.network.weights import save_weights
 from retrain.authors.importing import authors_keys, import_authors, read_checkpoint
 
-__all__ = ["main"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AuthorsConfig:
@@ -45,7 +43,6 @@ COMMAND = Command(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command; UserError for the user's mistakes."""
     options, _ = COMMAND.parse(argv)
     assert options.out is not None and options.checkpoint is not None  # they are required
     if options.out.exists() and options.checkpoint.exists() and options.out.samefile(options.checkpoint):
