@@ -82,7 +82,7 @@ class Command(Described, Generic[Config]):
             words.remove("--resume")
         goes_on = asked
         if self.resume and asked:
-            sources.insert(0, _saved(next(iter(peek(words, "out", "o")), "")))
+            sources.insert(0, _saved(peek(words, "out", "o") or ""))
         elif self.base or self.continues:
             _, given = self._read(default, sources, words, plain)
             given = merged_sources(default, [*(values for _, values in sources), given])
@@ -148,7 +148,7 @@ class Command(Described, Generic[Config]):
         for f in fields(cast(Any, default)):
             if (owner := owner_of(f)) is None:
                 continue
-            word = next(iter(peek(words, f.name, f"{f.name}.name")), None)
+            word = peek(words, f.name, f"{f.name}.name")
             for where, values in [*sources, ("", {f.name: word})]:  # the last one that names an owner is right
                 if values.get(f.name) is None:
                     continue

@@ -38,14 +38,14 @@ def from_home(value: Any) -> Any:
 _HOME = re.compile(r"^((?:[^/=]*=)*)~(?=/)")  # ~/x, NAME=~/x, --out=~/x, --data=NAME=~/x
 
 
-def peek(words: Sequence[str], *names: str) -> list[str]:
-    """The values that top-level options of these names are given, either spelling."""
-    values = []
+def peek(words: Sequence[str], *names: str) -> str | None:
+    """The last value that a top-level option of these names is given, either spelling."""
+    last = None
     for i, word in enumerate(words):
         option, equals, value = word.partition("=")
         if _is_option(word) and option.lstrip("-").replace("-", "_") in names:
-            values += [value] if equals else list(words[i + 1 : i + 2])
-    return values[::-1]
+            last = value if equals else next(iter(words[i + 1 :]), last)
+    return last
 
 
 def take(words: list[str], name: str, expected: str) -> list[str]:
