@@ -1,27 +1,14 @@
-"""Which input sizes there are, what `--size` means where it takes two sides, and how much memory there is."""
+"""Which input sizes there are, and what `--size` means where it takes two sides."""
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from numbers import Integral
-from pathlib import Path
 
 from genotypes import UserError
 
-__all__ = ["SMALLEST", "check_side", "memory_bytes", "parse_size"]
+__all__ = ["SMALLEST", "check_side", "parse_size"]
 
 SMALLEST = 32  # pixels: the least that networks take
 _LARGEST = 8192  # beyond, a slip of the keyboard would take all of a machine's memory
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
-
-
-def memory_bytes() -> int:
-    """The machine's memory, or the container's where that is less."""
-    known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for file in _LIMITS:
-        with suppress(OSError, ValueError):  # no such limit, or "max"
-            known.append(int(Path(file).read_text()))
-    return min(known)
 
 
 def check_side(side: int) -> None:

@@ -24,7 +24,7 @@ import torch
 from genotypes.errors import plural
 from genotypes.files import file_name, writing
 from nas.run.progress import progress_bar
-from nas.run.sizes import SMALLEST, memory_bytes
+from nas.run.sizes import SMALLEST
 from nas.task.folders import (
     Pair,
     few,
@@ -54,6 +54,7 @@ _log = logging.getLogger(__name__)
 _DAY = 86400
 _SYNTHETIC_COUNT = 1200
 _SYNTHETIC_MOST = 1_000_000  # their names alone take some 200 MB; beyond, a slip of the keyboard would take all memory
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container's memory
 _IN_MEMORY = 4 * 2**30  # bytes; larger sets are memory-mapped where there is a cache to map
 
 
@@ -330,6 +331,15 @@ def _cached(
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the cache {folder}: {error}; delete it and start again") from error
     return {part: torch.from_numpy(array) for part, array in loaded.items()}, blank
+
+
+def memory_bytes() -> int:
+    """The machine's memory, or the container's where that is less."""
+    known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in _LIMITS:
+        with suppress(OSError, ValueError):  # no such limit, or "max"
+            known.append(int(Path(file).read_text()))
+    return min(known)
 
 
 def _write(folder: Path, shapes: Mapping[str, tuple[int, ...]], fill: Fill) -> None:
