@@ -1,6 +1,7 @@
 """Auto-MSFNet's search space (Zhang et al., ACM MM 2021), for any backbone with two or more taps."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from genotypes import BACKBONES, Backbone, Cell, Genotype, GenotypeError, Input
 
@@ -46,33 +47,22 @@ def fusion_cells(
     if len(taps) < 2:
         raise GenotypeError(f"fusion needs two or more taps, not {', '.join(taps) or 'none'}", ("taps",))
     tapped = [BACKBONES[backbone].feature(tap).stride for tap in taps]
-    features = [f"reduce.f{stride}" for stride in tapped]
-    cells = [
-        Cell.from_dict(
-            {"name": "reduce", "template": "lateral", "inputs": list(taps)}
-            | {"channels": channels, "kernel": 3, "post": "bn_relu"}
-        )
-    ]
-    previous: dict[str, str] = {}
     strides = sorted(strides or tapped[1:], reverse=True)
+    reduce = {"name": "reduce", "template": "lateral", "inputs": list(taps), "channels": channels}
+    cells: list[dict[str, Any]] = [reduce | {"kernel": 3, "post": "bn_relu"}]
+    previous: dict[str, str] = {}
     for stride in strides:
-        inputs = previous | {feature.split(".")[1]: feature for feature in features}
-        cells.append(
-            Cell.from_dict(
-                {"name": f"fuse{stride}", "template": "fusion_cell", "inputs": inputs, "stride": stride}
-                | ({} if wiring == "code" else {"wiring": wiring})
-                | {"candidates": list(operations)}
-            )
-        )
+        inputs = previous | {f"f{tap}": f"reduce.f{tap}" for tap in tapped}
+        cell = {"name": f"fuse{stride}", "template": "fusion_cell", "inputs": inputs, "stride": stride}
+        cell |= {} if wiring == "code" else {"wiring": wiring}
+        cells.append(cell | {"candidates": list(operations)})
         previous = {"previous": f"fuse{stride}.out"}
-    heads = [
-        Cell.from_dict({"name": f"head{stride}", "template": "head", "inputs": [f"fuse{stride}.out"]})
-        for stride in reversed(strides)
-    ]
+    finest = strides[::-1]
+    cells += [{"name": f"head{stride}", "template": "head", "inputs": [f"fuse{stride}.out"]} for stride in finest]
     return Genotype(
         name=name or f"fusion_cells_{backbone}",
+        cells=tuple(map(Cell.from_dict, cells)),
         input=input or Input.of_backbone(backbone),
         backbone=Backbone(name=backbone, taps=taps, options=backbone_options or {}),
-        cells=(*cells, *heads),
-        outputs=tuple(f"{head.name}.logits" for head in heads),
+        outputs=tuple(f"head{stride}.logits" for stride in finest),
     )
