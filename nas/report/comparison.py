@@ -212,14 +212,10 @@ def _histories(folders: Sequence[Path]) -> Section | None:
     if not histories:
         return None
     figures = []
+    steps = sorted({row["step"] for rows in histories.values() for row in rows})
     for column in [key for key in next(iter(histories.values()))[0] if key.startswith("held_out_")]:
-        steps = sorted({row["step"] for rows in histories.values() for row in rows})
-        series = {
-            label: [
-                next((row.get(column, math.nan) for row in rows if row["step"] == step), math.nan) for step in steps
-            ]
-            for label, rows in histories.items()
-        }
+        known = {label: {row["step"]: row.get(column, math.nan) for row in rows} for label, rows in histories.items()}
+        series = {label: [values.get(step, math.nan) for step in steps] for label, values in known.items()}
         figures.append(lines(steps, series, title=column.removeprefix("held_out_") + ", held out"))
     return Section("curves", "Curves", [charts("curves", figures, caption="The first seed of each genotype.")])
 

@@ -32,6 +32,7 @@ __all__ = [
     "uniform",
 ]
 
+_POPULATION = 10  # where a study names none
 _LONGEST_WALK = 10_000  # steps; after them all that is left to try may be what is refused
 _ATTEMPTS = 20  # draws that are thrown away because their genotype has been tried
 _DEAR_ATTEMPTS = 2  # of gp, whose draws take long and hardly differ
@@ -233,9 +234,6 @@ def change_one(
     name = list(space)[rng.integers(len(space))]
     others = [choice for choice in space[name].choices if choice != params[name]]
     return dict(params) | {name: others[rng.integers(len(others))]}
-
-
-_POPULATION = 10  # where a study names none
 
 
 def nsga2(seed: int, population: int) -> BaseSampler:
