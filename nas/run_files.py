@@ -5,6 +5,7 @@
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ __all__ = [
     "done_of",
     "environment_of",
     "kind_of",
+    "label_folder",
     "lower_is_better",
     "read_run",
     "read_table",
@@ -130,6 +132,11 @@ def done_of(run: Run) -> tuple[int, int] | None:
         finished = sum(state in ("complete", "pruned") for state in states)
         return finished, int(run.setting("trials.count", default=0))
     return None
+
+
+def label_folder(label: str) -> str:
+    """A genotype's label in a comparison as a part of the names of its files and folders."""
+    return re.sub(r"[^\w.-]+", "-", label)
 
 
 def training_command(words: Sequence[str], settings: Mapping[str, Any], also: Sequence[str] = ()) -> str:

@@ -28,7 +28,7 @@ from nas.report.parts import (
     origin,
     photograph,
 )
-from nas.run_files import RANDOM, Run, done_of, lower_is_better, read_table
+from nas.run_files import RANDOM, Run, done_of, label_folder, lower_is_better, read_table
 from nas.visualize.charts import CostPoint, Dots, dots, lines, pareto, trade_off
 
 __all__ = ["comparison_page", "cost_charts", "dot_charts"]
@@ -38,9 +38,13 @@ def comparison_page(run: Run) -> Page:
     """The page of a comparison's folder, as far as its trainings came."""
     table: list[Mapping[str, Any]] = run.json("table.json") or []
     trainings = read_table(run.path / "trainings.csv")
+    in_table = {label_folder(row["label"]) for row in table}
     seeds = [f"-seed{seed}" for seed in run.config.get("seeds") or ()]  # the folder may hold trainings of others
     folders = [path for seed in seeds for path in (run.path / "runs").glob(f"*{seed}") if path.is_dir()]
-    folders.sort(key=lambda path: path.name.rpartition("-seed")[0])  # of each genotype its first seed stays first
+    folders.sort(key=_genotype)  # of each genotype its first seed stays first
+    # What is trained and not in the table is of genotypes that are no longer named.
+    if table:
+        folders = [path for path in folders if _genotype(path) in in_table or not (path / "scores.json").is_file()]
     done, wanted = done_of(run) or (0, 0)
     sections = [
         _summary(run, done, wanted),
@@ -49,7 +53,7 @@ def comparison_page(run: Run) -> Page:
         _costs(table) if table else None,
         _histories(folders),
         _trainings(folders),
-        _networks(run),
+        _networks(run, set(map(_genotype, folders))),
         _predictions(folders),
         origin(run, f"python -m retrain.compare --out {quoted(run.path)}      # continue"),
     ]
@@ -59,6 +63,11 @@ def comparison_page(run: Run) -> Page:
         complete=done >= wanted,
         sections=[section for section in sections if section],
     )
+
+
+def _genotype(folder: Path) -> str:
+    """Whose training lies in a folder LABEL-seedN."""
+    return folder.name.rpartition("-seed")[0]
 
 
 def _summary(run: Run, done: int, wanted: int) -> Section:
@@ -207,7 +216,7 @@ def _histories(folders: Sequence[Path]) -> Section | None:
     """Held-out scores while training, one line a genotype: the first of its seeds."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
-        shown.setdefault(folder.name.rpartition("-seed")[0], read_table(folder / "history.csv"))
+        shown.setdefault(_genotype(folder), read_table(folder / "history.csv"))
     histories = {label: rows for label, rows in shown.items() if rows}
     if not histories:
         return None
@@ -229,9 +238,10 @@ def _trainings(folders: Sequence[Path]) -> Section | None:
     return Section("trainings", "The trainings", [Table(("training", "state"), rows)]) if rows else None
 
 
-def _networks(run: Run) -> Section | None:
+def _networks(run: Run, shown: Collection[str]) -> Section | None:
     parts: list[Part] = []
-    for index, path in enumerate(sorted((run.path / "genotypes").glob("*.yaml"))):
+    paths = sorted(path for path in (run.path / "genotypes").glob("*.yaml") if path.stem in shown)
+    for index, path in enumerate(paths):
         parts.append(drawing(f"cells{index}", genotypes.load(path), caption=path.stem))
     return Section("cells", "The networks", parts) if parts else None
 
@@ -241,6 +251,6 @@ def _predictions(folders: Sequence[Path]) -> Section | None:
     strips: dict[str, Path] = {}
     for folder in folders:
         if (folder / "predictions.png").is_file():
-            strips.setdefault(folder.name.rpartition("-seed")[0], folder / "predictions.png")
+            strips.setdefault(_genotype(folder), folder / "predictions.png")
     parts = [photograph(path, f"{label}: photographs, masks, maps") for label, path in strips.items()]
     return Section("predictions", "Predictions", parts) if parts else None

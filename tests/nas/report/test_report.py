@@ -15,6 +15,7 @@ import yaml
 
 import genotypes
 from genotypes import UserError
+from genotypes.files import read_csv, write_csv
 from nas.command import run_command
 from nas.report import ReportWarning, comparison, report_at_the_end, write_report
 from nas.report.__main__ import main
@@ -253,6 +254,18 @@ def test_a_comparison_of_other_seeds_counts_its_own(tmp_path: Path) -> None:
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     page = write_report(run).read_text()
     assert "not complete: 3 of 6 trainings done" in page and "fpn-seed1" in page and "fpn-seed0" not in page
+
+
+def test_a_comparison_of_other_genotypes_shows_its_own(tmp_path: Path) -> None:
+    """The folder still holds trainings of genotypes that are no longer named: what is not in the table is not below."""
+    run = made_runs.comparison(tmp_path / "run")
+    config = yaml.safe_load((run / "config.yaml").read_text()) | {"genotypes": ["fpn", "random:1"]}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    rows = json.loads((run / "table.json").read_text())
+    (run / "table.json").write_text(json.dumps([row for row in rows if row["label"] != "random:0"]))
+    write_csv(run / "trainings.csv", [r for r in read_csv(run / "trainings.csv") if r["label"] != "random:0"])
+    page = write_report(run).read_text()
+    assert "random-1-seed0" in page and "random-1: photographs" in page and "random-0" not in page
 
 
 def test_the_first_seed_of_a_comparison_is_the_one_that_was_named_first(tmp_path: Path) -> None:
