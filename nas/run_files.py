@@ -7,7 +7,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -155,10 +155,13 @@ def lower_is_better(score: str) -> bool:
     return score.lower().startswith(("mae", "loss"))
 
 
-def read_table(path: Path) -> list[Row]:
-    """The rows of a CSV file, numbers as numbers and empty cells as NaN; none where there is no file."""
+def read_table(path: Path, *, words: Collection[str] = ()) -> list[Row]:
+    """The rows of a CSV file, numbers as numbers and empty cells as NaN; none where there is no file.
+
+    words: columns that stay text, whatever they hold.
+    """
     rows = read_csv(path) if path.is_file() else []
-    return [{key: _value(text) for key, text in row.items() if key} for row in rows]
+    return [{key: text if key in words else _value(text) for key, text in row.items() if key} for row in rows]
 
 
 def _value(text: str | None) -> Any:

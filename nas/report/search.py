@@ -324,7 +324,7 @@ def _rivals(scores: Mapping[str, Any]) -> Section | None:
             charts(
                 "rivals",
                 [dots(rows, title="The same scorer, the same budget", xlabel=_LOSS, band=(mean, spread))],
-                caption="Grey: mean and standard deviation of the random ones.",
+                caption="A dot per genotype, a bar at the mean. Shaded: mean and deviation of the random ones.",
                 size="large",
             ),
             Table(("genotype", "held-out loss", "maxF", "MAE_raw"), table, strong=[0]),

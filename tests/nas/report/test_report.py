@@ -145,6 +145,7 @@ def test_what_diverged_beside_the_result_is_counted(tmp_path):
     (run / "worth.json").write_text(json.dumps(worth))
     texts = read(run).texts
     assert any("better than 67% of 3, 2 of which diverged." in text for text in texts)
+    assert any("a bar at the mean. Shaded: mean and deviation of" in text for text in texts)
     assert "random, mean of 1" in texts and "nan" not in "".join(texts)
 
 
@@ -266,6 +267,17 @@ def test_a_comparison_of_other_genotypes_shows_its_own(tmp_path: Path) -> None:
     write_csv(run / "trainings.csv", [r for r in read_csv(run / "trainings.csv") if r["label"] != "random:0"])
     page = write_report(run).read_text()
     assert "random-1-seed0" in page and "random-1: photographs" in page and "random-0" not in page
+
+
+def test_a_label_may_be_a_number(tmp_path: Path, monkeypatch) -> None:
+    """`--genotypes 1=a.yaml`: no dots were drawn, since the label in trainings.csv was read as 1.0."""
+    run = made_runs.comparison(tmp_path / "run")
+    for file in (run / "table.json", run / "trainings.csv"):
+        file.write_text(file.read_text().replace("fpn", "1"))
+    drawn: list = []
+    monkeypatch.setattr(comparison, "_dots", lambda table, trainings: drawn.extend(trainings))
+    write_report(run)
+    assert {row["label"] for row in drawn} == {"1", "random:0", "random:1"}
 
 
 def test_the_first_seed_of_a_comparison_is_the_one_that_was_named_first(tmp_path: Path) -> None:
