@@ -128,7 +128,7 @@ def _page(scored: Sequence[Scored], folder: Path, worst: int) -> str:
         Text("table.md and scores.csv, beside this page, have every metric; images.csv those of each photograph."),
     ]
     pictures = [
-        photograph(path, f"{label} on {name}: the best photographs, masks and maps; below, the worst")
+        photograph(path, f"{label} on {name}: best photographs, masks, maps; below, worst. Above each: MAE_raw, name.")
         for label, name in dict.fromkeys((item.label, item.evaluation.name) for item in scored)
         if (path := folder / "pictures" / file_name(label) / f"{file_name(name)}.png").is_file()
     ]

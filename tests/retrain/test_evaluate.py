@@ -50,6 +50,7 @@ def test_a_report_agrees_with_its_maps(trained, pictures, tmp_path, capsys) -> N
     assert {p.name for p in report.iterdir()} == set(REPORT_FILES)
     with Image.open(report / "pictures/net/mine.png") as sheet:
         assert sheet.size == (4 * 196, 6 * 196 + 2 * 14 + 8)  # a caption above photograph, mask and map
+    assert "Above each: MAE_raw, name." in (report / "report.html").read_text()  # the caption of each column
     errors = {}
     for file in sorted((pictures / "masks").iterdir()):
         mask = np.asarray(Image.open(file)) > 127
