@@ -197,7 +197,7 @@ def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> 
     """
     file = run.path / "members.json"
     try:
-        noted = json.loads(file.read_text()) if file.is_file() else []
+        noted = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
         # Null is the loss of what diverged, and the time of what was not timed.
         kept = ({name: value for name, value in dict(row).items() if value is not None} for row in noted)
         done = [Trained(**{"loss": math.inf} | row) for row in kept]
