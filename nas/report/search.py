@@ -43,7 +43,7 @@ _CURVES = {
     "Held-out scores": {"maxF": "held_out_maxF", "MAE_raw": "held_out_MAE_raw"},
     "How undecided: entropy (1: uniform)": {"entropy": "entropy"},
     "Edges that would be none or skip": {"none": "derived_none", "skip_connect": "derived_skip_connect"},
-    "Curvature: largest eigenvalue": {"eigenvalue": "eigenvalue"},
+    "Curvature: climbs before a collapse": {"eigenvalue": "eigenvalue"},
     "Cost of what would be derived": {"cost": "derived_cost"},
 }
 
