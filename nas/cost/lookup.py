@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from genotypes import OPERATIONS, Genotype, Graph, UserError
 from nas.cost.clock import warn_if_busy
-from nas.cost.counting import check_size, count
+from nas.cost.counting import ShapesOnly, check_size, count
 from nas.cost.latency import LatencyCache, measure_latencies
 from nas.cost.places import Place, PlacedOperation, find_places, some_choices
 from nas.run import open_device
@@ -224,7 +224,7 @@ def _count_one(op: str, place: Place, kind: str) -> float:
         if kind == "params":
             return sum(p.numel() for p in module.parameters())
         x, total = torch.empty(1, place.in_width, *place.source), torch.empty(1, place.width, *place.target)
-        with FlopCounterMode(display=False) as counter:  # resizes and sums have no multiply-adds as we count them
+        with ShapesOnly(), FlopCounterMode(display=False) as counter:  # sums, too, have no multiply-adds as we count
             module(x, total)
     return int(counter.get_total_flops()) // 2  # torch counts a multiply-add as 2
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from genotypes import OPERATIONS, Genotype
+from nas.cost.counting import ShapesOnly
 from nas.network import build
 from nas.network.edge import EdgeSteps
 from search_spaces.operations import build_operation
@@ -97,5 +98,6 @@ def _feature_sizes(space: Genotype, size: tuple[int, int]) -> dict[str, tuple[in
         for module in (net.backbone, *net.cells.values()):
             if module is not None:
                 module.register_forward_hook(note)
-        net(torch.empty(1, 3, *size))
+        with ShapesOnly():
+            net(torch.empty(1, 3, *size))
     return sizes
