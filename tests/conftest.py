@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,22 @@ import nas.search.pictures
 from nas.cost.clock import OtherPrograms
 from nas.deploy.capture import OLDEST
 from nas.run import quiet
+from nas.task.synthetic import synthetic_pictures
+from nas.visualize import draw
 
 _BUSY = OtherPrograms.busy
-_WRITE_REPORT = nas.report.write_report
-_RENDER_CELLS = nas.search.pictures.render_png
+_PICTURE = np.zeros((8, 8, 3), np.uint8)
+# What a run draws: where it is called, what does it, and what stands in for it.
+_DRAWN = (
+    ("nas.report.write_report", nas.report.write_report, lambda path: Path(path) / "report.html"),
+    ("nas.search.pictures.render_png", nas.search.pictures.render_png, lambda *args, **kwargs: _PICTURE),
+    ("nas.search.pictures.to_pixels", nas.search.pictures.to_pixels, lambda figure: _PICTURE),
+    ("nas.search.pictures.heat_map", nas.search.pictures.heat_map, lambda probabilities: None),
+    *(
+        (f"{where}.draw", draw, lambda genotype, path: path.write_text("<svg/>"))
+        for where in ("nas.search.selection", "nas.search.members", "nas.visualize")
+    ),
+)
 SHARED = Path(os.environ.get("SOD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -50,20 +63,28 @@ def real_busy():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_pages():
-    """The page of a run takes a second or two, TensorBoard's cells half of one: tests of other things do not wait."""
+def _quick_runs():
+    """What takes most of the time of a run of seconds is left out, or made once; tests of it ask for it themselves.
+
+    The page of a run takes a second or two, a drawing a quarter of one. What is scored has its norms estimated on 3
+    batches in place of 20, and the same synthetic pictures are made once.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nas.report, "write_report", lambda path: Path(path) / "report.html")
-        patch.setattr(nas.search.pictures, "render_png", lambda *args, **kwargs: np.zeros((8, 8, 3), np.uint8))
+        for name, _, instead in _DRAWN:
+            patch.setattr(name, instead)
+        for module in ("scoring", "members"):
+            patch.setattr(f"nas.search.{module}.NORM_BATCHES", 3)
+        made = lru_cache(maxsize=32)(lambda *which: list(synthetic_pictures(*which)))
+        patch.setattr("nas.task.cache.synthetic_pictures", made)
         yield
 
 
 @pytest.fixture(scope="module")
 def pages_made():
-    """Runs of this module's tests make their pages, as they do outside of tests."""
+    """Runs of this module's tests make their pages and drawings, as they do outside of tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nas.report, "write_report", _WRITE_REPORT)
-        patch.setattr(nas.search.pictures, "render_png", _RENDER_CELLS)
+        for name, real, _ in _DRAWN:
+            patch.setattr(name, real)
         yield
 
 
