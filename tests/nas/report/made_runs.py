@@ -9,29 +9,30 @@ import yaml
 from PIL import Image
 
 import genotypes
+from genotypes import Genotype
 from genotypes.files import write_csv
 from search_spaces import fpn, fusion_cells
 
 HOSTILE = "<script>alert('x')</script>&amp;\"quoted\""
 OPERATIONS = ("none", "skip_connect", "conv_3x3", "conv_3x3_rp2", "spatial_attention")
-SPACE = fusion_cells("tiny", 8, OPERATIONS)
+SPACE = fusion_cells("tiny", 8, OPERATIONS, taps=("s16", "s8", "s4"), strides=(8, 4))
 STEPS = (20, 40, 60)
 
 
-def search(path: Path, *, finished: bool = True, data: str = "synthetic:200") -> Path:
+def search(path: Path, *, finished: bool = True, data: str = "synthetic:200", space: Genotype = SPACE) -> Path:
     rng = random.Random(0)
     config = {"space": "fusion_cells", "strategy": "darts", "data": data, "size": 64, "steps": 60, "seed": 3}
     _start(path, config)
-    genotypes.save(SPACE, path / "space.yaml")
+    genotypes.save(space, path / "space.yaml")
     write_csv(path / "history.csv", [_evaluation(step) for step in STEPS])
     with open(path / "choices.jsonl", "w", encoding="utf-8") as file:
         for step in (*STEPS, STEPS[-1] + 20):  # a step that the history does not have: the run was resumed before it
-            print(json.dumps({"step": step, "probabilities": _probabilities(rng)}), file=file)
+            print(json.dumps({"step": step, "probabilities": _probabilities(rng, space)}), file=file)
         file.write('{"step": 9')  # a run that was killed while it wrote
     if not finished:
         return path
-    chosen = {edge: rng.choice(ops) for edge, ops in SPACE.open_edges().items()}
-    genotypes.save(SPACE.decide(chosen, name="found"), path / "genotype.yaml")
+    chosen = {edge: rng.choice(ops) for edge, ops in space.open_edges().items()}
+    genotypes.save(space.decide(chosen, name="found"), path / "genotype.yaml")
     edges = {}
     for number, (edge, op) in enumerate(chosen.items()):
         runner_up = next(other for other in OPERATIONS if other not in (op, "none"))
@@ -55,7 +56,7 @@ def search(path: Path, *, finished: bool = True, data: str = "synthetic:200") ->
     return path
 
 
-def training(path: Path, genotype: genotypes.Genotype | None = None, *, finished: bool = True) -> Path:
+def training(path: Path, genotype: Genotype | None = None, *, finished: bool = True) -> Path:
     _start(path, {"genotype": "g.yaml", "data": "synthetic", "seed": 0, "recipe": {"size": 64, "batch_size": 8}})
     genotypes.save(genotype or fpn("tiny", 8), path / "genotype.yaml")
     write_csv(path / "history.csv", [{"lr": 0.001, **_evaluation(step)} for step in STEPS])
@@ -105,8 +106,8 @@ def _evaluation(step: int) -> dict:
     return row | {"held_out_MAE_raw": 0.2, "entropy": 1 - step / 100, "eigenvalue": "", "derived_none": 2}
 
 
-def _probabilities(rng: random.Random) -> dict:
-    rows = {edge: [rng.random() for _ in ops] for edge, ops in SPACE.open_edges().items()}
+def _probabilities(rng: random.Random, space: Genotype) -> dict:
+    rows = {edge: [rng.random() for _ in ops] for edge, ops in space.open_edges().items()}
     return {
         edge: {op: value / sum(row) for op, value in zip(OPERATIONS, row, strict=True)} for edge, row in rows.items()
     }

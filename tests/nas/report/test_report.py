@@ -17,9 +17,10 @@ import genotypes
 from genotypes import UserError
 from genotypes.files import read_csv, write_csv
 from nas.command import run_command
-from nas.report import ReportWarning, comparison, report_at_the_end, write_report
+from nas.report import ReportWarning, comparison, parts, report_at_the_end, write_report
 from nas.report.__main__ import main
 from nas.report.search import counted
+from nas.visualize import render_svg
 from search_spaces import compact
 
 SECTIONS = {
@@ -63,6 +64,22 @@ class Reader(html.parser.HTMLParser):
 
 def read(path: Path) -> Reader:
     return Reader(write_report(path).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _drawn_once():
+    """The same few genotypes stand on page after page here, and drawing them takes half of a page's time."""
+    known = {}
+
+    def drawn(genotype, **look):
+        key = genotypes.dumps(genotype), repr(look)
+        if key not in known:
+            known[key] = render_svg(genotype, **look)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "render_svg", drawn)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import made_runs
 import pytest
 
 from nas.report import write_report
+from search_spaces import fusion_cells
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
 
@@ -33,9 +34,9 @@ def browser():
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    return {
-        kind: write_report(getattr(made_runs, kind)(folder / kind)) for kind in ("search", "training", "comparison")
-    }
+    runs = {kind: getattr(made_runs, kind)(folder / kind) for kind in ("training", "comparison")}
+    runs["search"] = made_runs.search(folder / "search", space=fusion_cells("tiny", 8, made_runs.OPERATIONS))  # large
+    return {kind: write_report(run) for kind, run in runs.items()}
 
 
 @pytest.mark.slow
