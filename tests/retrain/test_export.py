@@ -29,8 +29,8 @@ pytest.importorskip("onnxscript", reason="needs the extra `export`")
 
 
 @pytest.fixture(scope="module")
-def weights(trained: Path) -> Path:
-    return trained / "weights.safetensors"
+def weights(shallow: Path) -> Path:
+    return shallow
 
 
 @pytest.fixture(scope="module")
