@@ -73,6 +73,16 @@ def tiny_graph(tiny: nas.Network) -> torch.fx.GraphModule:
     return deploy(tiny)
 
 
+@pytest.fixture(scope="module")
+def tiny_program(tiny_graph: torch.fx.GraphModule) -> torch.export.ExportedProgram:
+    return program(tiny_graph)
+
+
+@pytest.fixture(scope="module")
+def fixed_graph(tiny: nas.Network) -> torch.fx.GraphModule:
+    return deploy(tiny, size=(64, 96))
+
+
 def _close(found: torch.Tensor | np.ndarray, expected: torch.Tensor) -> None:
     torch.testing.assert_close(torch.as_tensor(found), expected, rtol=0, atol=1e-5)
 
@@ -215,9 +225,10 @@ class _Halved(nn.Module):
 def test_a_feature_of_one_pixel_is_halved_in_graphs_and_files_of_free_sizes(pool):
     module = _Halved(pool).eval()
     runs: dict[str, Callable[..., torch.Tensor | np.ndarray]] = {"torch": capture(module)}
+    model = onnx_model(program(module)) if find_spec("onnxscript") else None
     for runtime in ("onnxruntime", "openvino"):
-        if find_spec(runtime) and find_spec("onnxscript"):
-            run = open_model(onnx_model(program(module)), runtime)
+        if find_spec(runtime) and model:
+            run = open_model(model, runtime)
             runs[runtime] = lambda x, run=run: run(x.numpy())
     for size in (*SIZES, (32, 32), (33, 65), (128, 255)):
         x = _picture(2, size)
@@ -233,8 +244,8 @@ def test_an_old_torch_is_told(tiny, monkeypatch):
 
 
 @pytest.mark.exports
-def test_a_program_takes_every_size_and_says_which_it_does_not(tiny, tiny_graph, tmp_path):
-    torch.export.save(program(tiny_graph), tmp_path / "model.pt2")
+def test_a_program_takes_every_size_and_says_which_it_does_not(tiny_program, tiny_graph, tmp_path):
+    torch.export.save(tiny_program, tmp_path / "model.pt2")
     module = torch.export.load(tmp_path / "model.pt2").module()
     for batch, size in ((1, (32, 32)), (3, (97, 131)), (1, (64, 64)), (2, (33, 95))):
         x = _picture(batch, size)
@@ -244,11 +255,11 @@ def test_a_program_takes_every_size_and_says_which_it_does_not(tiny, tiny_graph,
 
 
 @pytest.mark.exports
-def test_onnx_and_its_metadata(tiny, tiny_graph, tmp_path):
+def test_onnx_and_its_metadata(tiny, tiny_program, tmp_path):
     onnx = pytest.importorskip("onnx", reason="needs the extra `export`")
     pytest.importorskip("onnxruntime", reason="needs the extra `export`")
     pytest.importorskip("onnxscript", reason="needs the extra `export`")
-    model = onnx_model(program(tiny_graph), {"genotype_hash": tiny.genotype.hash})
+    model = onnx_model(tiny_program, {"genotype_hash": tiny.genotype.hash})
     onnx.checker.check_model(model)
     onnx.save(model, tmp_path / "model.onnx")
     ((picture,), (probability,)) = model.graph.input, model.graph.output
@@ -270,15 +281,15 @@ def test_onnx_and_its_metadata(tiny, tiny_graph, tmp_path):
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
 @torch.no_grad()
-def test_every_runtime_runs_the_graph(tiny, runtime, tmp_path):
+def test_every_runtime_runs_the_graph(tiny, fixed_graph, runtime, tmp_path):
     if runtime != "torch":
         pytest.importorskip(runtime, reason=f"needs {runtime}")
         pytest.importorskip("onnxscript", reason="needs the extra `export`")
     x = _picture(1, (64, 96))
-    run = open_graph(deploy(tiny, size=(64, 96)), runtime, size=(64, 96))
+    run = open_graph(fixed_graph, runtime, size=(64, 96))
     _close(run(x.numpy()), PictureNetwork(tiny)(x))
     if runtime == "openvino":
-        save_openvino(onnx_model(program(deploy(tiny, size=(64, 96)), (64, 96))), tmp_path / "model.xml")
+        save_openvino(onnx_model(program(fixed_graph, (64, 96))), tmp_path / "model.xml")
         _close(open_file(tmp_path / "model.xml")(x.numpy()), PictureNetwork(tiny)(x))
 
 
