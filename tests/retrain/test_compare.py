@@ -90,6 +90,7 @@ def test_two_genotypes_and_again(tmp_path, space_file, small_file, monkeypatch, 
     assert made <= {p.name for p in out.iterdir()}
     assert len((out / "trainings.csv").read_text().splitlines()) == 3
 
+    monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)  # as `undrawn`: what is drawn was seen above
     with monkeypatch.context() as patch:
         patch.setattr(runs, "train", lambda *args, **kwargs: pytest.fail("trained a finished one again"))
         assert compare("--out", out) == 0  # the configuration is the folder's own
