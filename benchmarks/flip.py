@@ -2,8 +2,7 @@
 
     python benchmarks/flip.py DUTS-TR ECSSD
 
-The held-out part decided that the mean is one of logits, not of probabilities; the test set was looked at once. Writes
-results/flip.csv.
+Writes results/flip.csv.
 """
 
 import argparse
