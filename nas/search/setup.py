@@ -139,12 +139,12 @@ def _check_runtime(cfg: SearchConfig) -> None:
 
 def _check_ignored(cfg: SearchConfig) -> None:
     """UserError for an option that has no meaning where members are decided whole."""
-    given = {"export_size": cfg.export_size, "export_channels": cfg.export_channels}
+    given = {"export_size": cfg.export_size, "export_channels": cfg.export_channels, "rivals": cfg.rivals}
     ignored = [f"--{name}" for name, value in given.items() if value]
     if cfg.whole_networks and ignored:
         raise UserError(
-            f"strategy {cfg.strategy.name}: members keep the sizes and widths that the space gives them: leave out "
-            f"{', '.join(ignored)}"
+            f"strategy {cfg.strategy.name}: members keep the sizes and widths that the space gives them, and stand "
+            f"beside uniform scaling, not beside random rivals: leave out {', '.join(ignored)}"
         )
 
 

@@ -252,6 +252,7 @@ def test_a_study_tries_no_none_where_it_is_excluded(tmp_path):
         ("--cost macs --budget 1000", "budget 1,000: no member of compact_tiny costs so little; the smallest takes"),
         ("--export_size 64", "leave out --export_size"),
         ("--export_channels 16", "leave out --export_channels"),
+        ("--rivals 4", "leave out --rivals"),
         ("--batch_size 1", "two images or more at a time"),  # the smallest members see 32 px, where --size is 64
     ],
 )
