@@ -357,10 +357,11 @@ def _over(below: Any, above: Any) -> Any:
     return above
 
 
-def near(word: str, options: Mapping[str, Option]) -> str:
-    """Options that may have been meant."""
+def near(word: str, options: Mapping[str, Option], dashes: str = "") -> str:
+    """Options that may have been meant, each with the dashes of a command line or without."""
     last = word.split(".")[-1]
     near = [name for name in options if last and last in name.split(".")[-1].split("_")]
     near += difflib.get_close_matches(word, options, n=3)
     near += [name for name in options if difflib.SequenceMatcher(None, last, name.split(".")[-1]).ratio() > 0.8]
-    return f"near: {', '.join(dict.fromkeys(near))}" if near else f"there are: {', '.join(list(options)[:8])}, ..."
+    names = [dashes + name for name in (dict.fromkeys(near) if near else list(options)[:8])]
+    return f"near: {', '.join(names)}" if near else f"there are: {', '.join(names)}, ..."

@@ -156,7 +156,7 @@ class Words:
         here = word.split(".")[-1]
         if here in self.elsewhere:
             raise UserError(f"unknown option {spelled}; it belongs to {self.elsewhere[here]}, which is not chosen")
-        raise UserError(f"unknown option {spelled}; {near(word, self.options)} (--help all lists all options)")
+        raise UserError(f"unknown option {spelled}; {near(word, self.options, '--')} (--help all lists all options)")
 
     def _find(self, word: str, spelled: str) -> Option | None:
         if word.endswith(".name") and (option := self.options.get(word[:-5])) is not None and option.owner:

@@ -128,10 +128,10 @@ def test_a_space_can_be_a_file(tmp_path):
         (["--loss.terms", "{hinge: 1}"], "hinge"),
         (["--config", "absent.yaml"], "absent.yaml"),
         (["--steps", "many"], "many"),
-        (["--stepz", "3"], "unknown option --stepz; near: steps"),
+        (["--stepz", "3"], "unknown option --stepz; near: --steps"),
         (["--probes", "3"], "--probes; it belongs to strategy gdas, which is not chosen"),
         (["--lr", "1"], "--lr may mean --strategy.lr or --optim.lr: say which"),
-        (["--weights", "net.safetensors"], "near: backbone_weights"),
+        (["--weights", "net.safetensors"], "near: --backbone_weights"),
         (["--resume"], "--resume needs --out"),
     ],
 )
