@@ -36,7 +36,7 @@ def narrow_blocks(
     """
     name, backbone = net.genotype.name, net.genotype.backbone
     if backbone is None or not backbone.hidden:
-        raise UserError(f"{name} has no backbone with blocks that can be narrowed")
+        raise UserError(f"{name} has no backbone with blocks that can be narrowed; a CSNet is pruned without a budget")
     whole = copy.deepcopy(net)
     sort_hidden_channels(whole)
 

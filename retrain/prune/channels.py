@@ -63,7 +63,8 @@ class _Widths:
         tagged, paths = _tagged(net.genotype)
         if not paths:
             raise UserError(
-                f"{net.genotype.name} has no cell of {', '.join(_WIDTHS)}: pruning by norm scales is CSNet's"
+                f"{net.genotype.name} has no cell of {', '.join(_WIDTHS)}: pruning by norm scales is CSNet's; another "
+                "network needs a budget, and data"
             )
         # Node -> the widths that its channels belong to, in order: of a concatenation one for each edge.
         self.parts: dict[str, list[str]] = {}

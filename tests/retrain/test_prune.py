@@ -142,7 +142,7 @@ def test_nothing_left_is_an_error():
     torch.nn.init.zeros_(net.cells["fusion"].nodes["out"].norm.weight)
     with pytest.raises(UserError, match=r"every channel of .* has vanished, so no network is left"):
         prune_channels(net)
-    with pytest.raises(UserError, match="fpn_tiny has no cell of octave_block, octave_stage, cross_stage_fusion"):
+    with pytest.raises(UserError, match=r"fpn_tiny has no cell of octave_block, octave_stage.*another.* budget"):
         prune_channels(nas.build(genotypes.load("fpn_tiny")))
 
 
@@ -204,7 +204,7 @@ def test_the_hidden_channels_of_the_smallest_scales_go():
 
 
 def test_what_cannot_be_narrowed_is_refused():
-    with pytest.raises(UserError, match="thin has no backbone with blocks that can be narrowed"):
+    with pytest.raises(UserError, match=r"thin has no backbone with blocks that can be narrowed; .* without a budget"):
         narrow_blocks(_net(), 1, lambda net, turn: 0.0, _macs)
     with pytest.raises(UserError, match="budget 10: as narrow as can be, small costs"):
         narrow_blocks(_net(SMALL), 10, lambda net, turn: 0.0, _macs)
