@@ -28,7 +28,8 @@ def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
         except ValueError:
             values = []
         if not values or None in values or name in found:
-            raise UserError(f"--search {text}: expected FIELD=A,B,C or FIELD=LOW..HIGH, each field once")
+            range_ = ", LOW above 0 and below HIGH" if dots else ""
+            raise UserError(f"--search {text}: expected FIELD=A,B,C or FIELD=LOW..HIGH{range_}, each field once")
         try:
             if name == "native" or (recipe.native and name == "size"):
                 raise UserError("trials are judged alike only if photographs are seen alike: set recipe.native for all")

@@ -46,7 +46,7 @@ def test_what_may_be_tried() -> None:
     for wrong, message in (
         ((), "give --search"),
         (("optim.lr",), "expected FIELD="),
-        (("optim.lr=2..1",), "expected FIELD="),
+        (("optim.lr=2..1",), "expected FIELD=A,B,C or FIELD=LOW..HIGH, LOW above 0 and below HIGH, each"),
         (("size=64", "size=96"), "each field once"),
         (("size=64,8",), "size must be 32"),
         (("optim.speed=1,2",), "unknown key 'optim.speed'"),
