@@ -165,9 +165,10 @@ def refuse(problems: Sequence[str], count: int, name: str) -> None:
     if len(problems) == 1:
         raise DataError(problems[0])
     if problems:
-        more = f"\n  ... and {len(problems) - _FEW} more" if len(problems) > _FEW else ""
+        more = len(problems) - _FEW
+        rest = f"\n  ... and {more} more; `python -m retrain.data DIR` lists all of a folder" if more > 0 else ""
         lines = "\n  ".join(problems[:_FEW])
-        raise DataError(f"{len(problems)} of {plural(count, 'pair')} of {name} cannot be used:\n  {lines}{more}")
+        raise DataError(f"{len(problems)} of {plural(count, 'pair')} of {name} cannot be used:\n  {lines}{rest}")
 
 
 def few(names: Iterable[str]) -> str:

@@ -151,6 +151,8 @@ def test_all_pairs_of_unlike_sizes_are_listed_at_once(tmp_path):
     assert len(problems) == 4 and "cannot read" in problems[1] and "2.jpg is 12 x 10" in problems[2]
     with pytest.raises(DataError, match=r"4 of 5 pairs of mine cannot be used(.|\n)*4\.png"):
         refuse(problems, 5, "mine")
+    with pytest.raises(DataError, match=r"20\.png\n  \.\.\. and 5 more; `python -m retrain\.data DIR` lists all"):
+        refuse([f"{i}.png" for i in range(1, 26)], 30, "mine")
 
 
 def test_heic_is_named_where_it_cannot_be_read(tmp_path, monkeypatch):
