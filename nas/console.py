@@ -106,7 +106,8 @@ def completion(argv: Sequence[str]) -> None:
 
     sod-nas completion > ~/.local/share/bash-completion/completions/sod-nas
     """
-    _no_words("completion", argv)
+    if argv:
+        raise UserError(f"sod-nas completion takes no options, not {argv[0]!r}; its --help says where the script goes")
     cases = "\n".join(f"    {name}) words='{' '.join(_module(name).COMMAND.words())}' ;;" for name in COMMANDS)
     print(_COMPLETION.format(cases=cases, commands=" ".join((*COMMANDS, *_HERE))))
 

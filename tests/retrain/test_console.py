@@ -54,6 +54,8 @@ def test_what_has_no_options_explains_itself_too(name, capsys):
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_the_shell_completes(tmp_path, capsys):
+    assert main(["completion", "bash"]) == 2
+    assert "takes no options, not 'bash'; its --help says where" in capsys.readouterr().err
     assert main(["completion"]) == 0
     (tmp_path / "completion").write_text(capsys.readouterr().out)
 
