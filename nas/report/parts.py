@@ -222,7 +222,7 @@ def cost(value: float) -> str:
 def origin(run: Run, *commands: str) -> Section:
     """How the run was made, and how to make it again; commands: what may come next."""
     environment = run.environment
-    argv = environment.get("command") or []
+    typed = [argv for argv in (environment.get("command"), *(environment.get("continued") or ())) if argv]
     packages = environment.get("packages") or {}
     facts = [
         ("python", f"{environment.get('python', '?')} on {environment.get('platform', '?')}"),
@@ -236,7 +236,7 @@ def origin(run: Run, *commands: str) -> Section:
         "origin",
         "Commands and versions",
         [
-            Code("\n".join([*([shlex.join(argv)] if argv else []), *map(as_started, (*commands, again))])),
+            Code("\n".join([*map(shlex.join, typed), *map(as_started, (*commands, again))])),
             Facts(facts),
             Facts([("files", ", ".join(files))]),
             Code((run.path / "config.yaml").read_text(encoding="utf-8"), "config.yaml: every setting"),

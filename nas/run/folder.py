@@ -116,6 +116,13 @@ class RunFolder:
             raise UserError(f"{out or _RUNS}: cannot be written: {error.strerror}") from None
         return folder
 
+    def note_command(self) -> None:
+        """Note what was typed now, too: of a run that goes on with other settings, the page shows all commands."""
+        found = environment_of(self.path)
+        more = found.get("continued") or []
+        if _command() not in (found.get("command"), *more):
+            self.write_text("environment.json", json_text(found | {"continued": [*more, _command()]}))
+
     def agree(self, identity: Mapping[str, str]) -> None:
         """Note what the run is of, kind -> value, such as its photographs' fingerprint; UserError if that has changed.
 

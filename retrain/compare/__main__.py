@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = RunFolder.open(cfg.out, "compare", text, resume=going_on)
     if plan.photos is not None:
         run.agree({"set of photographs": plan.photos.fingerprint} | plan.contents)
+    if going_on and (run.path / "config.yaml").read_text(encoding="utf-8") != text:  # with other genotypes or seeds
+        run.note_command()
     run.write_text("config.yaml", text)
 
     def write(done: list[Training]) -> None:

@@ -18,6 +18,8 @@ from genotypes import UserError, UserNote
 from nas.command import run_command
 from nas.network.weights import load_weights
 from nas.report.comparison import cost_charts
+from nas.report.parts import origin
+from nas.run_files import read_run
 from nas.strategies import random_choices
 from nas.training import Diverged
 from retrain.compare import CompareConfig, Entry, Training, read_entries, rows, runs
@@ -100,7 +102,10 @@ def test_two_genotypes_and_again(tmp_path, space_file, small_file, monkeypatch, 
         assert compare("--out", out) == 0
     assert "[1/2]" not in capsys.readouterr().out
 
+    monkeypatch.setattr("nas.run.folder._command", lambda: ["compare", "one", "more"])
     assert compare("--out", out, "--genotypes", small_file, "fpn", "--space", space_file) == 0  # one more
+    first, more = origin(read_run(out)).parts[0].text.splitlines()[:2]
+    assert first != more == "compare one more"
     told = capsys.readouterr()
     assert "[2/2] fpn" in told.out and "random-0-seed0: trained here and not in the table" in told.err
 
