@@ -84,8 +84,25 @@ def _state(run: Run, complete: bool, scores: Mapping[str, Any]) -> str:
         return f"stopped early: {scores['stopped']}"
     if complete:
         return "complete"
-    step = int(run.history[-1]["step"]) if run.history else 0
+    if _tries(run):
+        tried = sum(row.get("state") in ("complete", "pruned") for row in read_table(run.path / "trials.csv"))
+        return f"not complete: {tried} of {plural(run.setting('trials.count', default='?'), 'trial')} finished"
+    if not run.history:
+        return "not complete: nothing evaluated yet"
+    step = int(run.history[-1]["step"])
     return f"not complete: {step} of {plural(run.setting('steps', default='?'), 'step')} recorded"
+
+
+def _tries(run: Run) -> bool:
+    """Whether genotypes are trained one by one, so that `steps`, which are a supernet's, mean nothing."""
+    return run.setting("strategy.name") == "optuna" and run.setting("strategy.score") == "training"
+
+
+def _length(run: Run) -> str:
+    if not _tries(run):
+        return plural(run.setting("steps", default="?"), "step")
+    trials = plural(run.setting("trials.count", default="?"), "trial")
+    return f"{trials} of {plural(run.setting('score_steps', default='?'), 'step')}"
 
 
 def _latest(rows: Sequence[dict[str, Any]], history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -101,7 +118,7 @@ def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: M
     facts += [
         ("strategy", str(run.setting("strategy.name", "strategy", default="?"))),
         ("photographs", f"{run.setting('data', default='?')}" + (f", {size} x {size} pixels" if size else "")),
-        ("length", f"{plural(run.setting('steps', default='?'), 'step')}, seed {run.setting('seed', default='?')}"),
+        ("length", f"{_length(run)}, seed {run.setting('seed', default='?')}"),
     ]
     if found and space:
         operations = Counter(op for edge, op in found.graph.operations().items() if edge in space.open_edges())

@@ -61,10 +61,10 @@ def training_page(run: Run) -> Page:
             next_step if scores else f"python -m retrain.train --out {quoted(run.path)} --resume",
         ),
     ]
-    step = int(run.history[-1]["step"]) if run.history else 0
+    begun = f"{plural(int(run.history[-1]['step']), 'step')} recorded" if run.history else "nothing evaluated yet"
     return Page(
         title=f"Training: {genotype.name if genotype else run.path.name}",
-        state="complete" if scores else f"not complete: {plural(step, 'step')} recorded",
+        state="complete" if scores else f"not complete: {begun}",
         complete=bool(scores),
         sections=[section for section in sections if section],
     )

@@ -194,7 +194,20 @@ def test_an_interrupted_run_has_a_page_that_says_so(tmp_path, kind, state):
 
 def test_a_run_that_has_only_begun_has_a_page(tmp_path):
     (tmp_path / "config.yaml").write_text("strategy: darts\n")
-    assert read(tmp_path).ids("section") == ["summary", "origin"]
+    page = read(tmp_path)
+    assert page.ids("section") == ["summary", "origin"]
+    assert any("not complete: nothing evaluated yet" in text for text in page.texts)
+
+
+def test_the_page_of_a_study_of_short_trainings_counts_trials(tmp_path):
+    run = made_runs.search(tmp_path / "run", finished=False)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config |= {"strategy": {"name": "optuna", "score": "training"}, "trials": {"count": 9}, "score_steps": 5}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    states = ("complete", "pruned", "running")
+    write_csv(run / "trials.csv", [{"number": n, "state": state, "loss": 0.5} for n, state in enumerate(states)])
+    texts = " ".join(read(run).texts)
+    assert "not complete: 2 of 9 trials finished" in texts and "9 trials of 5 steps, seed 3" in texts
 
 
 def test_genotypes_are_counted_over_all_that_a_space_leaves_open(tmp_path) -> None:
