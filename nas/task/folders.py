@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from genotypes.errors import plural
+from genotypes.files import quoted
 from nas.task.reading import DataError, header_size, picture_extensions
 
 __all__ = [
@@ -105,7 +106,9 @@ def find_pairs(path: str | Path) -> list[Pair]:
     """
     found = survey(path)
     if found.problems:
-        raise DataError("\n".join(found.problems))
+        # Of names alone: files that cannot be read would show only when these are mended.
+        told = f"`python -m retrain.data {quoted(path)}` opens every file, too, and lists all that is wrong"
+        raise DataError("\n".join([*found.problems, told]))
     if found.left_out:
         _log.warning("%s: left out %d: %s", path, len(found.left_out), few(found.left_out))
     return found.pairs

@@ -89,6 +89,7 @@ def test_unmatched_names_are_counted_and_named(tmp_path):
     ) as told:
         find_pairs(tmp_path)
     assert "1 of 2 masks" in str(told.value) and "without an image" in str(told.value) and "x/8.png" in str(told.value)
+    assert f"`python -m retrain.data {tmp_path}` opens every file, too" in str(told.value)
 
 
 def test_subfolders_are_followed(tmp_path, caplog):
