@@ -27,7 +27,7 @@ class CostConfig:
     """What to count and measure.
 
     Attributes:
-        genotypes: names of the zoo, or files (default: the whole zoo).
+        genotypes: names of the zoo, files, or folders of runs (default: the whole zoo).
         out: also write the table as CSV.
         overwrite: replace a CSV that is there already.
         size: input side, or H,W (default: what each genotype says).
