@@ -310,7 +310,9 @@ def _trials(run: Run) -> Section | None:
     order = [trial["number"] for trial in trials]
     losses = [trial["loss"] for trial in trials]
     best = [min(losses[: index + 1]) for index in range(len(losses))]
-    chart = lines(order, {"trial": losses, "best so far": best}, title="Trials", xlabel="number of the trial")
+    chart = lines(
+        order, {"trial": losses, "best so far": best}, title="Loss of the trials", xlabel="number of the trial"
+    )
     return Section(
         "trials",
         "The trials",

@@ -23,7 +23,7 @@ from nas.task import (
     parse_data,
     read_image,
 )
-from nas.task.folders import is_synthetic, pictures_in
+from nas.task.folders import is_synthetic, pictures_in, survey
 
 if TYPE_CHECKING:
     import onnx
@@ -67,18 +67,23 @@ def open_photographs(spec: str, size: tuple[int, int], limit: int) -> Photograph
         scored = photos.subset(others, name=name)
     else:
         folder = Path(source)
-        try:
+        if not folder.is_dir() or _has_masks(folder):
             pairs = find_pairs(folder)
-        except DataError:
-            if not folder.is_dir():
-                raise
-            pictures = pictures_in(folder)[0]  # no masks, so nothing to score: all of them may calibrate
-            files, scored = [pictures[index] for index in _spread(len(pictures), limit)], None
-        else:
             taken, others = _divide(len(pairs), limit)
             files, scored = [pairs[index].image for index in taken], [pairs[index] for index in others]
+        else:
+            pictures = pictures_in(folder)[0]  # nothing to score: all of them may calibrate
+            files, scored = [pictures[index] for index in _spread(len(pictures), limit)], None
     seen = np.stack([read_image(file, size) for file in files])
     return Photographs(calibration=seen.transpose(0, 3, 1, 2).astype(np.float32) / 255, scored=scored)
+
+
+def _has_masks(folder: Path) -> bool:
+    """Whether there is a pair in it: a folder of pairs where one mask is missing is not one of photographs alone."""
+    try:
+        return bool(survey(folder).pairs)
+    except DataError:  # no layout of images and masks
+        return False
 
 
 def open_scored(spec: str | None, rest: Photographs | None, size: tuple[int, int], limit: int) -> ScoringSet | None:

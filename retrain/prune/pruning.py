@@ -47,7 +47,8 @@ def prune(net: Network, cfg: PruneConfig) -> tuple[Network, dict[str, Any]]:
         scores = {"before": photographs.scores(net)}
         if cfg.budget is None:  # else the steps have estimated them before
             scores["dropped"] = photographs.scores(small)
-        reestimate_norms(small, photographs.statistics(cfg.batches))
+        if before != after:  # what lost nothing keeps the statistics of its training
+            reestimate_norms(small, photographs.statistics(cfg.batches))
         for stage, found in (scores | {"after": photographs.scores(small)}).items():
             document.setdefault(stage, {})["held_out"] = found
     return small, document | {"widths": {path: [width, after[path]] for path, width in before.items()}}
@@ -117,7 +118,9 @@ def _narrow(net: Network, cfg: PruneConfig, photographs: _Photographs) -> Networ
     """The network within the budget; the bar counts what has gone of what must go."""
     assert cfg.budget is not None
     total = _spent(net.genotype, cfg)
-    over = max(0, total - cfg.budget)
+    over = total - cfg.budget
+    if over <= 0:
+        return net
     with progress_bar(total=over, desc="pruned", unit=f" {cfg.cost}", unit_scale=True) as bar:
         tried, change = 0, photographs.judge(net, cfg.step_batches)
 

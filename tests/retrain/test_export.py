@@ -168,6 +168,10 @@ def test_calibration_and_scored_photographs_differ(pictures):
     photographs = open_photographs(str(pictures), (32, 48), 100)
     assert photographs.calibration.shape == (2, 3, 32, 48)
     assert [pair.name for pair in photographs.scored] == ["p1", "p2"]
+    mask = (pictures / "masks/p1.png").rename(pictures.parent / "p1.png")
+    with pytest.raises(UserError, match="p1"):  # all masks were taken for photographs, in silence
+        open_photographs(str(pictures), (32, 48), 100)
+    mask.rename(pictures / "masks/p1.png")
     (pictures / "images").rename(pictures.parent / "alone")
     alone = open_photographs(str(pictures.parent / "alone"), (32, 48), 100)
     assert alone.scored is None and len(alone.calibration) == 4  # nothing is kept to be scored

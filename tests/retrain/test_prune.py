@@ -225,6 +225,13 @@ def test_command_with_a_budget(tmp_path, capsys):
     assert small.genotype.name == "small_narrow" and small.genotype.input.size == (64, 64)
     assert [kept for _, kept in document["widths"].values()] == list(small.genotype.backbone.hidden)
 
+    # Within the budget as it is: it keeps its name and the statistics of its training.
+    assert run_command(main, ["--weights", str(weights), "-o", str(tmp_path / "same"), "--budget", "1e12", *data]) == 0
+    assert "within the budget as it is" in capsys.readouterr().out
+    whole, same = (load(at).network for at in (weights, tmp_path / "same/weights.safetensors"))
+    assert same.genotype.name == "small"
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in same.state_dict().items())
+
     for more, message in (
         (["--budget", "1e6"], "--budget needs --data"),
         (["--size", "64"], "--size is of the network within a --budget"),
