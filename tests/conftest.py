@@ -62,20 +62,25 @@ def real_busy():
     return _BUSY
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _quick_runs():
-    """What takes most of the time of a run of seconds is left out, or made once; tests of it ask for it themselves.
+def quicken(patch: pytest.MonkeyPatch, drawn: bool = False) -> None:
+    """Runs without what takes most of the time of a run of seconds, or with it made once; drawn: with their pages.
 
     The page of a run takes a second or two, a drawing a quarter of one. What is scored has its norms estimated on 3
     batches in place of 20, and the same synthetic pictures are made once.
     """
+    for name, _, instead in () if drawn else _DRAWN:
+        patch.setattr(name, instead)
+    for module in ("scoring", "members"):
+        patch.setattr(f"nas.search.{module}.NORM_BATCHES", 3)
+    made = lru_cache(maxsize=32)(lambda *which: list(synthetic_pictures(*which)))
+    patch.setattr("nas.task.cache.synthetic_pictures", made)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_runs():
+    """Tests of what is left out ask for it themselves."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, _, instead in _DRAWN:
-            patch.setattr(name, instead)
-        for module in ("scoring", "members"):
-            patch.setattr(f"nas.search.{module}.NORM_BATCHES", 3)
-        made = lru_cache(maxsize=32)(lambda *which: list(synthetic_pictures(*which)))
-        patch.setattr("nas.task.cache.synthetic_pictures", made)
+        quicken(patch)
         yield
 
 

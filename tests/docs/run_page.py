@@ -13,6 +13,9 @@ import sys
 import traceback
 from pathlib import Path
 
+import pytest
+
+PAGES = ("An operation", "A cell template")  # sections whose runs make their page: a drawing holds their words
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -53,14 +56,19 @@ def run(blocks: list[tuple[str, str]]) -> dict[str, object]:
 
 
 def main(page: str, checks: str, out: str) -> None:
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    from conftest import quicken
+
     check = runpy.run_path(checks)["CHECKS"]
     outcome: dict[str, str | None] = {}
     for name, blocks in sections(Path(page).read_text(encoding="utf-8")).items():
-        try:
-            check[name](run(blocks))
-            outcome[name] = None
-        except BaseException:
-            outcome[name] = traceback.format_exc()
+        with pytest.MonkeyPatch.context() as patch:
+            quicken(patch, drawn=name in PAGES)
+            try:
+                check[name](run(blocks))
+                outcome[name] = None
+            except BaseException:
+                outcome[name] = traceback.format_exc()
     Path(out).write_text(json.dumps(outcome), encoding="utf-8")
 
 

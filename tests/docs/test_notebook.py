@@ -1,31 +1,15 @@
 """docs/first_search.ipynb: five cells that run one after another, as they stand; nothing of a run is saved in it."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = json.loads((ROOT / "docs" / "first_search.ipynb").read_text(encoding="utf-8"))
 CELLS = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
-
-# Jupyter's own display is not installed where tests run; what is shown is the text of an SVG.
-IPYTHON = """
-import sys, types
-sys.modules["IPython"] = types.ModuleType("IPython")
-sys.modules["IPython"].version_info = (9, 0)  # matplotlib asks
-sys.modules["IPython"].get_ipython = lambda: None
-sys.modules["IPython.display"] = types.ModuleType("IPython.display")
-sys.modules["IPython.display"].SVG = lambda text: print("shown", text.lstrip().startswith("<"), "<svg" in text)
-"""
-AFTER = """
-assert shipped.mode == ours.mode == "L" and shipped.size == ours.size == (451, 300)
-assert found.genotype.is_decided and (trained.path / "deployed/model.onnx").is_file()
-print("done")
-"""
 
 
 def test_it_is_a_notebook_of_five_cells_without_outputs():
@@ -37,15 +21,23 @@ def test_it_is_a_notebook_of_five_cells_without_outputs():
 @pytest.mark.exports
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_its_cells_run(tmp_path):
+def test_its_cells_run(tmp_path, monkeypatch):
     for package in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(package, reason="needs the extra `export`")
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "photographs").symlink_to(ROOT / "docs" / "photographs")
-    code = "\n".join([IPYTHON, *("".join(cell["source"]) for cell in CELLS), AFTER])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, "-c", code]
-    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=800)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert "shown True True" in lines and lines[-1] == "done"
-    assert (tmp_path / "runs/search-001/report.html").is_file() and (tmp_path / "runs/train-001/scores.json").is_file()
+    # Jupyter's own display is not installed where tests run; what is shown is the text of an SVG.
+    shown, paged, ipython, display = [], [], ModuleType("IPython"), ModuleType("IPython.display")
+    ipython.version_info, ipython.get_ipython = (9, 0), lambda: None  # matplotlib asks
+    display.SVG = shown.append
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.setattr("nas.report.write_report", lambda path: paged.append(str(path)) or path / "report.html")
+    names = {"__name__": "__main__"}
+    for cell in CELLS:
+        exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    ours, shipped, trained = (names[name] for name in ("ours", "shipped", "trained"))
+    assert shipped.mode == ours.mode == "L" and shipped.size == ours.size == (451, 300)
+    assert names["found"].genotype.is_decided and (trained.path / "deployed/model.onnx").is_file()
+    assert [(text.lstrip()[0], "<svg" in text) for text in shown] == [("<", True)]
+    assert paged == ["runs/search-001", "runs/train-001"] and (trained.path / "scores.json").is_file()
