@@ -1,12 +1,17 @@
-"""What test_distributed.py runs, alone and under torchrun: losses and weights of a training in double precision."""
+"""What test_distributed.py runs, alone and under torchrun: losses and weights of a training in double precision.
+
+python distributed_worker.py FILE [OPTION ...]      # the options: of a training that is run afterwards
+"""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from tiny_search import config as search_config
 
+from nas.command import run_command
 from nas.run.distributed import is_first, joined, processes
 from nas.search.setup import open_search
 from nas.search.training import search_trainer
@@ -14,9 +19,10 @@ from nas.task import LossConfig
 from nas.training import Supervised, Trainer
 from retrain import Recipe
 from retrain.train import TrainConfig, open_training
+from retrain.train.__main__ import main as train
 from retrain.train.training import training_of
 
-STEPS = 20
+STEPS, SEARCHED = 8, 4
 
 
 def double(make: Any) -> Any:
@@ -51,7 +57,7 @@ def training(**recipe: Any) -> dict[str, torch.Tensor]:
 
 
 def searching(strategy: str) -> dict[str, torch.Tensor]:
-    cfg = search_config(strategy=strategy, data="synthetic:24", steps=6, warmup_steps=1)
+    cfg = search_config(strategy=strategy, data="synthetic:24", steps=SEARCHED, warmup_steps=1)
     setup = open_search(cfg)
     setup.net.double().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     strategy_, _, trainer = search_trainer(cfg, setup)
@@ -79,6 +85,11 @@ def run(out: Path) -> None:
         torch.save(results | {"processes": torch.tensor(processes())}, out)
 
 
+def main(words: Sequence[str] | None) -> None:
+    out, *command = words or ()
+    run(Path(out))
+    train(command)
+
+
 if __name__ == "__main__":
-    with joined():
-        run(Path(sys.argv[1]))
+    sys.exit(run_command(main, sys.argv[1:], joined=joined))

@@ -18,6 +18,7 @@ from nas.run.distributed import _batch_norm, _is_lost_process, check_split, proc
 from nas.search import open_search
 from nas.task.augmentation import Draw
 from nas.task.batches import Batch
+from retrain.train.__main__ import main as train
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
@@ -60,16 +61,21 @@ def workers(process: "subprocess.Popen[str]") -> list[int]:
     return sorted(int(pid) for pid in task.read_text().split())
 
 
-def test_two_processes_compute_what_one_does(tmp_path):
-    process = torchrun(str(HERE / "distributed_worker.py"), str(tmp_path / "two.pt"))
+def test_two_processes_compute_what_one_does_and_are_refused_once(tmp_path):
+    """One start for both, which takes longer than either."""
+    out, refused = tmp_path / "run", [*TRAIN[2:], "--recipe.batch_size", "5"]
+    process = torchrun(str(HERE / "distributed_worker.py"), str(tmp_path / "two.pt"), *refused, "--out", str(out))
     distributed_worker.run(tmp_path / "one.pt")
     code, _, errors = ended(process)
-    assert code == 0, errors
+    assert code != 0
+    assert errors.count("error: batch_size 5 cannot be split among 2 processes") == 1, errors
+    assert not out.exists()
     one, two = (torch.load(tmp_path / f"{name}.pt") for name in ("one", "two"))
     assert one.pop("processes") == 1 and two.pop("processes") == 2
     assert one.keys() == two.keys() == distributed_worker.CASES.keys()
     for case, values in one.items():
-        assert len(values["train"]) == (distributed_worker.STEPS if case.startswith("train") else 6)
+        steps = distributed_worker.STEPS if case.startswith("train") else distributed_worker.SEARCHED
+        assert len(values["train"]) == steps
         for name, expected in values.items():
             if name in ("train", "valid"):  # each step's
                 torch.testing.assert_close(two[case][name], expected, rtol=1e-5, atol=0, equal_nan=True, msg=case)
@@ -78,7 +84,7 @@ def test_two_processes_compute_what_one_does(tmp_path):
                 assert distance < 1e-5, (case, name, distance)
 
 
-def test_one_folder_one_voice_and_an_end_that_one_process_continues(tmp_path):
+def test_one_folder_one_voice_and_an_end_that_one_process_continues(tmp_path, capsys):
     out = tmp_path / "run"
     process = torchrun(*TRAIN, "--recipe.steps", "3000", "--out", str(out))
     wait_for(process, out / "checkpoint.pt")
@@ -93,10 +99,8 @@ def test_one_folder_one_voice_and_an_end_that_one_process_continues(tmp_path):
     state = torch.load(out / "checkpoint.pt", weights_only=True)
     state["step"] = 2998  # nobody waits for the others
     torch.save(state, out / "checkpoint.pt")
-    command = [sys.executable, "-m", "retrain.train", "--resume", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
-    assert done.returncode == 0, done.stderr
-    assert "trained fpn_tiny: 3000 steps" in done.stdout
+    assert run_command(train, ["--resume", "--out", str(out)]) == 0
+    assert "trained fpn_tiny: 3000 steps" in capsys.readouterr().out
 
 
 def test_a_killed_process_ends_all_with_one_message(tmp_path):
@@ -131,14 +135,6 @@ def test_a_lost_process_is_told_though_torchrun_asks_to_end():
     command = [sys.executable, "-c", ASKED_TO_END]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | alone, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 2 and "error: one of the 1 processes has ended" in done.stderr, done
-
-
-def test_a_batch_that_gives_no_equal_parts_is_refused_once(tmp_path):
-    out = tmp_path / "run"
-    code, _, errors = ended(torchrun(*TRAIN, "--recipe.batch_size", "5", "--out", str(out)))
-    assert code != 0
-    assert errors.count("error: batch_size 5 cannot be split among 2 processes") == 1, errors
-    assert not out.exists()
 
 
 @pytest.mark.parametrize("local, said", [("0", 1), ("1", 0)])
