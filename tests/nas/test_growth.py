@@ -1,20 +1,26 @@
 """A run of many steps gathers neither tensors nor open files."""
 
-import csv
-import subprocess
-import sys
+import runpy
 from pathlib import Path
+
+import pytest
+
+from nas.training import LISTENERS
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "growth.py"
 
 
-def test_sixty_steps_of_a_training_and_of_a_search_gather_nothing():
-    # In a process of its own, since the script's listener would take part in other tests' runs.
-    done = subprocess.run([sys.executable, SCRIPT, "--steps", "60"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader(done.stdout.splitlines()))
-    for run in ("train", "search"):
-        held = {int(row["step"]): (row["tensors"], row["files"]) for row in rows if row["run"] == run}
-        assert list(held) == [6 * tenth for tenth in range(1, 11)]
-        assert int(held[60][0]) > 100  # tensors were counted
-        assert held[30] == held[60], f"{run}: tensors and open files after 30 steps, and after 60"
+@pytest.fixture
+def watched(monkeypatch, pages_made):
+    """The script's function; its listener takes part in no other test's run. The page is made after the last count."""
+    monkeypatch.setattr(LISTENERS, "_records", dict(LISTENERS._records))
+    monkeypatch.setattr("nas.report.write_report", lambda path: path / "report.html")
+    return runpy.run_path(str(SCRIPT))["watched"]
+
+
+@pytest.mark.parametrize("kind", ["train", "search"])
+def test_sixty_steps_gather_nothing(tmp_path, watched, kind):
+    held = {step: (tensors, files) for step, _, tensors, files in watched(kind, 60, tmp_path)}
+    assert list(held) == [6 * tenth for tenth in range(1, 11)]
+    assert held[60][0] > 100  # tensors were counted
+    assert held[30] == held[60], "tensors and open files after 30 steps, and after 60"
