@@ -46,19 +46,25 @@ def test_genotypes_need_networkx_and_yaml_and_nothing_else() -> None:
     assert used - sys.stdlib_module_names == {"genotypes", "networkx", "yaml"}
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import genotypes; [genotypes.load(name).hash for name in genotypes.names()]",
-        "import nas.command",
-        "import nas.report",
-        "from search_spaces import SPACES; [SPACES[name].make().build((64, 64)).hash for name in SPACES]",
-        "import genotypes; [genotypes.TEMPLATES[name].load() for name in genotypes.TEMPLATES]",
-    ],
-)
-def test_torch_is_not_loaded(code: str) -> None:
-    code += "; import sys; sys.exit('torch was imported' if 'torch' in sys.modules else 0)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+TORCHLESS = [
+    "import genotypes; [genotypes.load(name).hash for name in genotypes.names()]",
+    "import nas.command",
+    "import nas.report",
+    "import nas; nas.visualize.draw",
+    "from search_spaces import SPACES; [SPACES[name].make().build((64, 64)).hash for name in SPACES]",
+    "import genotypes; [genotypes.TEMPLATES[name].load() for name in genotypes.TEMPLATES]",
+]
+
+
+def test_torch_is_not_loaded() -> None:
+    check_not_loaded("torch", *TORCHLESS)
+
+
+def check_not_loaded(heavy: str, *codes: str) -> None:
+    """In one process, after each."""
+    after = f"for code in {codes!r}: exec(code); '{heavy}' in sys.modules and sys.exit('{heavy}: imported by ' + code)"
+    argv = [sys.executable, "-c", f"import sys\n{after}"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
@@ -77,18 +83,8 @@ def test_no_module_name_is_used_twice_in_the_tests() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize(
-    "code, heavy",
-    [
-        ("import nas.strategies", "tensorboard"),
-        ("import nas; nas.visualize.draw", "torch"),
-        ("import nas; nas.search.search, nas.training.fit", "tensorboard"),
-    ],
-)
-def test_what_is_heavy_is_loaded_where_it_is_used(code: str, heavy: str) -> None:
-    code += f"; import sys; sys.exit('{heavy} was imported' if '{heavy}' in sys.modules else 0)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+def test_tensorboard_is_loaded_where_it_is_used() -> None:
+    check_not_loaded("tensorboard", "import nas.strategies", "import nas; nas.search.search, nas.training.fit")
 
 
 COMMANDS = ["nas.search", "nas.cost", "retrain.train", "retrain.compare", "retrain.evaluate", "retrain.predict"]
