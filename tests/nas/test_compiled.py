@@ -24,7 +24,7 @@ from search_spaces import fusion_cells
 def space(tmp_path_factory):
     """A file with three open edges, of two shapes: two pieces of code."""
     path = tmp_path_factory.mktemp("space") / "space.yaml"
-    genotypes.save(fusion_cells("tiny", 4, ("skip_connect", "sep_conv_3x3"), taps=("s16", "s8"), strides=(8,)), path)
+    genotypes.save(fusion_cells("tiny", 4, ("skip_connect", "conv_3x3"), taps=("s16", "s8"), strides=(8,)), path)
     return str(path)
 
 
