@@ -66,9 +66,10 @@ def test_it_searches_predicts_and_explains_itself_in_an_empty_folder(wheel, tmp_
     installed, work = tmp_path / "installed", tmp_path / "work"
     work.mkdir()
     zipfile.ZipFile(wheel).extractall(installed)
+    shutil.copy(ROOT / "tests/nas/small_space.yaml", work / "space.yaml")
     Image.effect_noise((90, 60), 50).convert("RGB").save(work / "photo.jpg")
     tiny = "--size 32 --data synthetic:40 --batch_size 4 --steps 3 --warmup_steps 1 --select 1 --rivals 1 --no_guard.on"
-    tiny += " --worth_seconds 0 --space.channels 4 --space.operations [none,skip_connect,conv_3x3]"
+    tiny += " --worth_seconds 0 --space space.yaml"
     lines = [f"{name} --help" for name in (*COMMANDS, "runs", "info", "completion")]
     lines += [f"search {tiny} --out runs/a", "predict photo.jpg -o maps --cutout", "cost fpn_tiny", "runs", "info"]
     code = f"import nas.console as c\nfor line in {lines!r}: assert c.main(line.split()) == 0, line\nprint(c.__file__)"
