@@ -9,12 +9,12 @@ from hostile_inputs import kinds, run
 
 # By the ten thousand: benchmarks/fuzz.py.
 COUNTS = {
-    "genotypes": 120,
-    "configurations": 120,
-    "recipes": 120,
-    "lists of pairs": 350,
-    "pictures": 400,
-    "weight files": 400,
+    "genotypes": 250,
+    "configurations": 250,
+    "recipes": 250,
+    "lists of pairs": 700,
+    "pictures": 800,
+    "weight files": 800,
 }
 
 

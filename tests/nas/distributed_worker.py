@@ -22,7 +22,7 @@ from retrain.train import TrainConfig, open_training
 from retrain.train.__main__ import main as train
 from retrain.train.training import training_of
 
-STEPS, SEARCHED = 8, 4
+STEPS, SEARCHED = 20, 6
 
 
 def double(make: Any) -> Any:
