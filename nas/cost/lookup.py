@@ -218,7 +218,6 @@ def _counts(space: Genotype, kind: str, size: tuple[int, int]) -> tuple[float, d
     return float(whole - sum(rows[edge][op] for edge, op in choices.items())), rows
 
 
-@lru_cache(maxsize=4096)
 def _count_one(op: str, place: Place, kind: str) -> float:
     with torch.device("meta"), torch.no_grad():
         module = PlacedOperation(op, place).eval()
