@@ -11,6 +11,7 @@ import runpy
 import shlex
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,9 @@ def command(line: str) -> None:
     assert (python, option) == ("python", "-m"), line
     before, sys.argv = sys.argv, [module, *arguments]
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "'.*' found in sys.modules")  # other tests may have imported it
+            runpy.run_module(module, run_name="__main__", alter_sys=False)
     except SystemExit as stop:
         assert not stop.code, f"exit code {stop.code}: {line}"
     finally:

@@ -249,10 +249,7 @@ def test_a_member_that_stays_for_some_steps_is_captured(tmp_path):
     results = []
     for capture in ("off", "on"):
         cfg = config(
-            strategy="sandwich",
-            space={"name": str(space)},
-            options={"redraw": 6, "members": 1, "alone": 0.25},
-            rivals=None,
+            strategy="sandwich", space={"name": str(space)}, options={"redraw": 6, "members": 1, "alone": 0.25}
         )
         setup = open_search(cfg)
         task = Sandwich(setup.net, setup.space, setup.weights, cfg.loss, cfg.strategy, steps=24)

@@ -126,6 +126,6 @@ def test_sampled_paths_are_not_compiled(space, monkeypatch):
 
 
 def test_whole_networks_are_not_compiled():
-    cfg = config(strategy="sandwich", space={"name": "compact", "backbone": "tiny"}, compile="on", size=64, rivals=None)
+    cfg = config(strategy="sandwich", space={"name": "compact", "backbone": "tiny"}, compile="on", size=64)
     with pytest.raises(UserError, match="sandwich computes another network in each step"):
         open_search(cfg)

@@ -181,7 +181,7 @@ def test_a_device_that_is_not_each_process_own_is_refused(two):
 def test_a_strategy_whose_steps_are_not_divided_is_refused(two, monkeypatch, strategy):
     monkeypatch.setattr("nas.search.setup.processes", lambda: 2)
     with pytest.raises(ValueError, match=f"{strategy}: its steps are not divided among processes"):
-        open_search(config(strategy=strategy, rivals=None))
+        open_search(config(strategy=strategy))
 
 
 def test_alone_a_batch_norm_is_torchs(monkeypatch):
