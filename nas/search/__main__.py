@@ -92,6 +92,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"saved   {result.path / 'genotype.yaml'} (drawn: {result.path / 'cells.svg'})")
     print(f"page    {result.path / 'report.html'}")
     print(as_started(f"next    python -m retrain.train --genotype {quoted(result.path)}"))
+    if cfg.warmup_is_short:
+        print(
+            f"note    {cfg.warmup} of the {cfg.steps} steps were a warm-up, without architecture steps: --warmup_steps"
+        )
     if is_synthetic(cfg.data):
         print("note    searched on pictures that the program makes: for photographs, give --data NAME=DIR")
 

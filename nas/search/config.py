@@ -17,6 +17,8 @@ from search_spaces.spaces import SPACES, Space, space_named
 
 __all__ = ["SearchConfig", "export_space", "open_space", "study_config"]
 
+_WARMUP = 40  # steps, where a search has three times as many
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig(LoopOptions, PhotoOptions):
@@ -128,9 +130,19 @@ class SearchConfig(LoopOptions, PhotoOptions):
         return ("budget", "trials.count") if self.whole_networks else ()
 
     @property
+    def learns_architecture(self) -> bool:
+        """Whether the strategy takes architecture steps."""
+        return self.strategy.owner.architecture_step is not Strategy.architecture_step
+
+    @property
     def warmup(self) -> int:
         """Weight steps before the first architecture step."""
-        return min(40, self.steps // 3) if self.warmup_steps is None else self.warmup_steps
+        return min(_WARMUP, self.steps // 3) if self.warmup_steps is None else self.warmup_steps
+
+    @property
+    def warmup_is_short(self) -> bool:
+        """Whether so few steps were asked for that the warm-up is shorter than it would be."""
+        return self.learns_architecture and self.warmup_steps is None and self.warmup < _WARMUP
 
     @property
     def evaluations(self) -> int:

@@ -16,7 +16,7 @@ from nas.run.distributed import check_split, from_first, is_first, processes
 from nas.run_files import environment_of
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, check_member_budget, open_objective
-from nas.strategies import STRATEGIES, Strategy, member_choices
+from nas.strategies import STRATEGIES, member_choices
 from nas.task import Batches, PhotoSet, Samples, evenly, split
 from nas.task.augmentation import scaled
 from nas.training import HeldOut, check_compile, check_groups
@@ -184,9 +184,8 @@ def _check_choices(cfg: SearchConfig, space: Genotype) -> None:
 
 def _check_schedule(cfg: SearchConfig) -> None:
     """UserError where a strategy that learns the architecture would never take a step of it: chance would decide."""
-    learns = cfg.strategy.owner.architecture_step is not Strategy.architecture_step
     every = cfg.architecture_every
-    if learns and -(-cfg.warmup // every) * every >= cfg.steps:
+    if cfg.learns_architecture and -(-cfg.warmup // every) * every >= cfg.steps:
         raise UserError(
             f"no architecture step would be made: steps {cfg.steps}, warmup_steps {cfg.warmup}, "
             f"architecture_every {every}; give more --steps, or fewer --warmup_steps (a third of the steps, say)"

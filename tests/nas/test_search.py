@@ -144,9 +144,12 @@ def test_bad_input_is_one_message_and_exit_code_2(tmp_path, monkeypatch, capsys,
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
-def test_a_short_search_has_a_short_warm_up():
+def test_a_short_search_has_a_short_warm_up_and_says_so(tmp_path, capsys):
     assert [SearchConfig(steps=steps).warmup for steps in (1, 40, 120, 240)] == [0, 13, 40, 40]
     assert SearchConfig(steps=40, warmup_steps=2).warmup == 2
+    short = [word for word in words() if not word.startswith("--warmup_steps")]
+    main([*short, "--steps", "3", "--rivals", "0", "--out", str(tmp_path / "run")])
+    assert "note    1 of the 3 steps were a warm-up" in capsys.readouterr().out
 
 
 def test_an_existing_folder_is_not_touched_and_a_resume_must_agree(tmp_path, capsys):
