@@ -15,13 +15,18 @@ from publish import sharpened
 
 import retrain
 from genotypes.files import write_csv
-from nas.task import evaluate, find_pairs
+from nas.task import Evaluation, evaluate, find_pairs
 from nas.task.splits import hold_out
 from retrain.train import TrainConfig
 
 HERE = Path(__file__).parent
 FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0)
 METRICS = ("maxF", "avgF", "wF", "Sm", "Em_mean", "MAE_raw")
+
+
+def scores_of(found: Evaluation) -> list[int | str]:
+    """How many photographs, and METRICS: the cells of a row."""
+    return [found.scores.count, *(f"{getattr(found.scores, metric):.4f}" for metric in METRICS)]
 
 
 def main() -> None:
@@ -38,9 +43,8 @@ def main() -> None:
         for factor in given.factors:
             predictor = retrain.load(name)
             predictor.network.load_state_dict(sharpened(predictor.network.state_dict(), predictor.genotype, factor))
-            scores = evaluate(predictor.probabilities, chosen, size=predictor.size, workers=0, name="held out").scores
-            found = (f"{getattr(scores, metric):.4f}" for metric in METRICS)
-            rows.append([predictor.genotype.name, factor, scores.count, *found])
+            found = evaluate(predictor.probabilities, chosen, size=predictor.size, workers=0, name="held out")
+            rows.append([predictor.genotype.name, factor, *scores_of(found)])
             print(*rows[-1], flush=True)
             write_csv(HERE / "results" / "sharpness.csv", [["network", "factor", "photographs", *METRICS], *rows])
 

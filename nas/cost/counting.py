@@ -100,7 +100,7 @@ class ShapesOnly(TorchFunctionMode):
     """Norms, activations and resizes of tensors without numbers (device "meta") are passed over.
 
     They have no multiply-adds as we count them, and torch finds their shapes by all their arithmetic, written in
-    Python: three quarters of the time that a count would take.
+    Python: most of the time that a count would take.
     """
 
     def __torch_function__(

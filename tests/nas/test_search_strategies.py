@@ -286,8 +286,7 @@ def test_minet_is_searched(tmp_path, name):
 
 
 def searched(folder, space, strategy):
-    few = {"steps": 4, "warmup_steps": 1, "score_steps": 1, "trials": TrialsConfig(count=2)}
-    few |= {"rivals": None if strategy == "sandwich" else 1}
+    few = {"steps": 4, "warmup_steps": 1, "score_steps": 1, "trials": TrialsConfig(count=2), "rivals": 1}
     result = run_search(folder / "run", config(space=str(folder / f"{space}.yaml"), strategy=strategy, **few))
     assert result.genotype.is_decided and (result.path / "cells.svg").exists()
 

@@ -29,9 +29,9 @@ MEASURED = GuardConfig(iterations=2, images=2, ratio=1e-9)  # and never a reason
 
 def config(*, strategy="darts", options=None, space=None, **changes) -> SearchConfig:
     """A small search; options: of the strategy; space: another than `SPACE`."""
-    small = SMALL | ({"rivals": None} if strategy == "sandwich" else {})  # which is refused any
+    rivals = {"rivals": None} if strategy == "sandwich" else {}  # which is refused any
     owners = {"strategy": {"name": strategy, **(options or {})}, "space": space or SPACE}
-    return from_dict(SearchConfig(), to_dict(SearchConfig(**{**small, "guard": MEASURED} | changes)) | owners)
+    return from_dict(SearchConfig(), to_dict(SearchConfig(**{**SMALL, "guard": MEASURED} | changes | rivals)) | owners)
 
 
 def words() -> list[str]:
