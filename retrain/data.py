@@ -166,7 +166,7 @@ COMMAND = Command(
   python -m retrain.data mine=photos/ ECSSD=ECSSD -o sheet.jpg""",
     notes="""
 Every file is read as search, training and evaluation read it. Exit code 2 if they would refuse something.""",
-    first=("data", "out", "overwrite", "limit", "workers"),
+    first="data out overwrite limit workers",
     positional="data",
     required=("data",),
 )

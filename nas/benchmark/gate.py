@@ -270,20 +270,7 @@ COMMAND = Command(
   python -m nas.benchmark.gate --space my_space.yaml --data DUTS=DUTS-TR --members 16 --line 0
   python -m nas.benchmark.gate --out runs/gate --resume              continue an interrupted one
 """,
-    first=[
-        "space",
-        "space.backbone",
-        "size",
-        "backbone_weights",
-        "data",
-        "limit",
-        "members",
-        "repeats",
-        "line",
-        "steps",
-        "runtime",
-        "out",
-    ],
+    first="space space.backbone size backbone_weights data limit members repeats line steps runtime out",
     resume=True,
 )
 

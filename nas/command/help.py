@@ -3,7 +3,7 @@
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
@@ -20,14 +20,14 @@ __all__ = ["Described", "Help"]
 class Described:
     """What help says of a command, beside its options.
 
-    name: after `python -m`. first: the options that `--help` shows first. positional: the option that words without one
-    are for. resume: whether there is `--resume`.
+    name: after `python -m`. first: the options that `--help` shows first, in one string. positional: the option that
+    words without one are for. resume: whether there is `--resume`.
     """
 
     name: str
     description: str
     examples: str
-    first: Sequence[str]
+    first: str
     positional: str | None = None
     resume: bool = False
     notes: str = ""
@@ -65,7 +65,7 @@ class Help:
 
     def _first(self) -> str:
         c = self.command
-        shown = [self._shown(self.options[name]) for name in c.first]
+        shown = [self._shown(self.options[name]) for name in c.first.split()]
         lines = "\n".join(_entry(left, _clause(text), self.width) for left, text in shown)
         own = [("--resume", "go on with the run of --out, after an interruption")] if c.resume else []
         own.append(("--config FILE", "a YAML file with any of the options, as a run's config.yaml"))

@@ -63,7 +63,7 @@ COMMAND = Command(
 MMACs: millions of multiply-adds of convolutions and matrix products for one image, as the field counts them.
 ms: median of one image in evaluation mode after warm-up, ±: from the first to the third quartile. peak MB: weights
 and one forward pass, in 10^6 bytes. Torch's threads: set OMP_NUM_THREADS.""",
-    first=("genotypes", "size", "by", "latency", "repeats", "device", "out", "overwrite"),
+    first="genotypes size by latency repeats device out overwrite",
     positional="genotypes",
 )
 

@@ -28,7 +28,7 @@ COMMAND = Command(
     examples="""\
   python -m nas.report runs/search-001                   runs/search-001/report.html
   python -m nas.report runs/*                            the pages of all runs""",
-    first=("runs",),
+    first="runs",
     positional="runs",
     required=("runs",),
 )

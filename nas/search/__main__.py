@@ -26,20 +26,7 @@ COMMAND = Command(
   python -m nas.search --strategy gdas --cost latency --budget 4.0    the result takes 4 ms at most, here
   python -m nas.search --strategy gdas --strategy.probes 2 --space minet --space.channels 32
   python -m nas.search --config runs/a/config.yaml --out runs/b       the same search again""",
-    first=[
-        "data",
-        "space",
-        "space.backbone",
-        "backbone_weights",
-        "strategy",
-        "size",
-        "steps",
-        "cost",
-        "budget",
-        "device",
-        "seed",
-        "out",
-    ],
+    first="data space space.backbone backbone_weights strategy size steps cost budget device seed out",
     resume=True,
 )
 

@@ -60,7 +60,7 @@ COMMAND = Command(
     notes="""
 Colours and dashes are the same for an operation in every picture. In a browser, rest the pointer on an arrow or a
 feature of an .svg to read what it computes.""",
-    first=("genotype", "out", "what", "engine", "size", "hide_none", "text"),
+    first="genotype out what engine size hide_none text",
     positional="genotype",
     required=("genotype",),
 )

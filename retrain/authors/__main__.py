@@ -37,7 +37,7 @@ COMMAND = Command(
     examples="""\
   python -m retrain.authors --genotype csnet_l_x2 --checkpoint csnet-L-x2.pth.tar -o weights.safetensors
   python -m retrain.authors --genotype minet_vgg16 --checkpoint MINet-VGG16.pth -o minet.safetensors""",
-    first=("genotype", "checkpoint", "out", "overwrite"),
+    first="genotype checkpoint out overwrite",
     required=("genotype", "checkpoint", "out"),
 )
 

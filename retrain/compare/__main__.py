@@ -44,19 +44,7 @@ COMMAND = Command(
   python -m retrain.compare --out runs/c --seeds 0 1 2 3   with a seed more: name all of them; genotypes likewise
 
 recipes: {", ".join(recipe_names())}; or your own YAML file""",
-    first=[
-        "genotypes",
-        "seeds",
-        "data",
-        "test",
-        "recipe",
-        "recipe.size",
-        "recipe.steps",
-        "recipe.epochs",
-        "backbone_weights",
-        "device",
-        "out",
-    ],
+    first="genotypes seeds data test recipe recipe.size recipe.steps recipe.epochs backbone_weights device out",
     base=_first_search,
     continues=("comparison", "comparison"),
 )

@@ -101,7 +101,7 @@ Protocols, after the first what differs from it:
         )
         for one in PROTOCOLS.values()
     ),
-    first=("weights", "saliency", "data", "out", "protocol", "size", "quick_scores", "latency", "runtime", "device"),
+    first="weights saliency data out protocol size quick_scores latency runtime device",
     required=("data",),
 )
 

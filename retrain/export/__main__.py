@@ -60,7 +60,7 @@ COMMAND = Command(
 Formats: {", ".join(FORMATS)}; OpenVINO and ONNX need pip install 'sod-nas[export,openvino]'. Input of every file:
 float32 [batch, 3, height, width], RGB, 0 to 1, any size from 32 up; output: probabilities of the same size. The
 folder's README.md shows how to run them. An earlier export in it gives way; a folder of something else is refused.""",
-    first=("weights", "out", "formats", "calibrate", "test", "target", "size", "threads"),
+    first="weights out formats calibrate test target size threads",
     required=("out",),
 )
 

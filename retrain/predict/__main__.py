@@ -65,7 +65,7 @@ Networks of the package: {", ".join(network_names())}. Maps are 8-bit grey PNG f
 DIR/NAME.png; cut-outs (RGBA) are DIR/cutout/NAME.png, contact pictures DIR/overlay/NAME.png. Folders are searched with
 all that is below them; NAME keeps the path, and the ending where two photographs differ in nothing else. Files that are
 there already stop the command, unless --resume keeps them or --overwrite replaces them.""",
-    first=["photos", "weights", "out", "cutout", "overlay", "resume", "overwrite", "size", "flip", "runtime", "device"],
+    first="photos weights out cutout overlay resume overwrite size flip runtime device",
     positional="photos",
     required=("photos",),
 )

@@ -35,7 +35,7 @@ DIR/genotype.yaml and DIR/weights.safetensors are what is left; DIR/pruning.json
 Train on afterwards. A channel of a CSNet that is dropped still sent its shift on. Without --data the norms that read it
 take that over, which is exact but at the borders of 3x3 convolutions. With --data all norm statistics are estimated
 anew.""",
-    first=("weights", "data", "out", "threshold", "budget", "cost", "size", "batches"),
+    first="weights data out threshold budget cost size batches",
     required=("weights", "out"),
 )
 

@@ -45,7 +45,7 @@ COMMAND = Command(
     notes=f"""
 Networks of the package: {", ".join(network_names())}. Needs pip install 'sod-nas[serve]'. Nothing is kept: photographs
 and pictures stay in memory until they are answered. Only this machine is answered, unless --host says otherwise.""",
-    first=("weights", "host", "port", "size", "flip", "runtime", "device"),
+    first="weights host port size flip runtime device",
 )
 
 

@@ -26,21 +26,8 @@ COMMAND = Command(
   python -m retrain.train --genotype minet_vgg16 --recipe minet --backbone_weights vgg16_bn.pth --data DUTS=DUTS-TR
 
 recipes: {", ".join(recipe_names())}; or your own YAML file""",
-    first=[
-        "genotype",
-        "data",
-        "test",
-        "recipe",
-        "recipe.size",
-        "recipe.steps",
-        "recipe.epochs",
-        "backbone_weights",
-        "teacher",
-        "start_from",
-        "device",
-        "seed",
-        "out",
-    ],
+    first="genotype data test recipe recipe.size recipe.steps "
+    "recipe.epochs backbone_weights teacher start_from device seed out",
     base=search_base,
     resume=True,
 )

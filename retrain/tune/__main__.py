@@ -29,21 +29,8 @@ COMMAND = Command(
   python -m retrain.tune --genotype runs/a --search size=96,128 --trials.storage sqlite:///study.db    on many machines
 
 recipes: {", ".join(recipe_names())}; or your own YAML file""",
-    first=[
-        "genotype",
-        "search",
-        "objective",
-        "data",
-        "recipe",
-        "recipe.steps",
-        "trials.count",
-        "trials.sampler",
-        "trials.pruner",
-        "trials.storage",
-        "backbone_weights",
-        "device",
-        "out",
-    ],
+    first="genotype search objective data recipe recipe.steps "
+    "trials.count trials.sampler trials.pruner trials.storage backbone_weights device out",
     required=("genotype",),
     base=search_base,
     continues=("tuning", "study"),
