@@ -171,6 +171,8 @@ def load(table: str | Path = "fusion") -> Benchmark:
     masks of teacher 2, started from its supernet (`nas.benchmark.planted`); the teacher's choices rank first.
     """
     path = Path(__file__).with_name(f"{table}.npz") if table in ("fusion", "planted") else Path(table)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, and no table of that name; known: fusion, planted")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

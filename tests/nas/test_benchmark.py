@@ -131,6 +131,8 @@ def test_bad_seeds_and_files_are_errors(table, tmp_path):
     for name in ("bad.npz", "other.npz", "pickled.npz", "absent.npz"):
         with pytest.raises(UserError, match=name):
             nas.benchmark.load(tmp_path / name)
+    with pytest.raises(UserError, match="nope: no such file, and no table of that name; known: fusion, planted"):
+        nas.benchmark.load("nope")
 
 
 def test_a_training_today_gives_the_tables_start(table, one_thread):
