@@ -24,17 +24,27 @@ def python(*words: object, cwd: Path, **environment: str) -> subprocess.Complete
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: setuptools leaves folders behind."""
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy: setuptools leaves folders behind."""
     folder = tmp_path_factory.mktemp("wheel")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
-    done = python("-c", "from setuptools import build_meta; build_meta.build_wheel('.')", cwd=folder)
+    return folder
+
+
+def build(checkout: Path, folder: Path, how: str) -> Path:
+    code = f"from setuptools import build_meta; build_meta.{how}({str(folder)!r})"
+    done = python("-c", code, cwd=checkout)
     assert done.returncode == 0, done.stderr
     (found,) = folder.glob("*.whl")
     return found
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(checkout, tmp_path_factory.mktemp("built"), "build_wheel")
 
 
 def test_every_file_of_the_packages_is_in_the_wheel(wheel):
@@ -49,6 +59,19 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel):
         packed = {name for name in file.namelist() if ".dist-info/" not in name}
     assert packed == ours
     assert wheel.stat().st_size <= 18 * MB
+
+
+def test_an_editable_install_is_not_hidden_by_folders_of_the_same_names(checkout, tmp_path):
+    installed, work = tmp_path / "installed", tmp_path / "work"
+    installed.mkdir()
+    zipfile.ZipFile(build(checkout, installed, "build_editable")).extractall(installed)
+    for package in PACKAGES:  # a user's own genotypes, a NAS that is mounted
+        (work / package).mkdir(parents=True)
+    code = f"import importlib.util as u, site; site.addsitedir({str(installed)!r})\n"
+    code += f"print(*(u.find_spec(package).origin for package in {PACKAGES}))"
+    done = python("-S", "-c", code, cwd=work)  # without the install that runs this test
+    assert done.returncode == 0, done.stderr
+    assert all(Path(file).is_relative_to(checkout) for file in done.stdout.split())
 
 
 def test_the_dockerfile_copies_what_the_wheel_is_made_of():
