@@ -19,7 +19,7 @@ from torch import Tensor
 from genotypes import Genotype, UserError
 from nas.network import Network, build, to_device
 from nas.network.weights import load_weights, save_weights
-from nas.run.device import open_device
+from nas.run.device import open_device, own_defaults
 from nas.run.sizes import parse_size
 from nas.subnormals import flush_subnormals
 from nas.task import Photograph, Picture, Protocol, network_input, pixels, read_image, resize, write_png
@@ -99,6 +99,7 @@ class Predictor:
         times: milliseconds a picture of the runtimes that were compared, empty unless "auto" was asked for.
     """
 
+    @own_defaults()
     def __init__(
         self,
         network: Network,
@@ -139,6 +140,7 @@ class Predictor:
         if self.device.type != "cpu":
             raise UserError(f"the runtime {runtime} is for the CPU; on {self.device} it is torch")
 
+    @own_defaults()
     def _open(self, size: tuple[int, int] | None, runtimes: Sequence[str] = ()) -> dict[str, Run]:
         """Runtime (None given: this one) -> the network's logits of one picture of this size, or of any."""
         from nas.deploy.kept import open_network
@@ -312,7 +314,8 @@ def load(
         UserError: the file is missing, damaged or not one of ours, or there is no such device or runtime.
     """
     genotype, state = load_weights(find_weights(path))
-    network = build(genotype)
+    with own_defaults():
+        network = build(genotype)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -9,7 +9,16 @@ import torch
 
 from genotypes import UserError
 
-__all__ = ["explain_out_of_memory", "open_device", "peak_memory", "seeded", "sent", "torch_threads", "with_tensors"]
+__all__ = [
+    "explain_out_of_memory",
+    "open_device",
+    "own_defaults",
+    "peak_memory",
+    "seeded",
+    "sent",
+    "torch_threads",
+    "with_tensors",
+]
 
 
 def open_device(name: str) -> torch.device:
@@ -74,6 +83,18 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed % 2**63)
         yield
+
+
+@contextmanager
+def own_defaults() -> Iterator[None]:
+    """Inside, new tensors are float32 on the CPU, without autocast, whatever the program that calls us has set."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"), torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager

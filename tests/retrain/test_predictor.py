@@ -1,5 +1,6 @@
 """One public face: `retrain.save`, `retrain.load`, and a predictor that every command uses."""
 
+import contextlib
 import io
 import os
 import subprocess
@@ -171,6 +172,26 @@ def test_the_same_weights_are_the_same_bytes(tmp_path) -> None:
     assert all(torch.equal(value, again[key]) for key, value in net.state_dict().items())
     (tmp_path / "any").touch()
     assert files[0].stat().st_mode == (tmp_path / "any").stat().st_mode  # who may read other files may read these
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("setting", ["float64", "device", "autocast"])
+def test_what_a_program_has_set_for_its_own_tensors_changes_nothing(trained, wide, tmp_path, setting, runtime) -> None:
+    """It was a mismatch of types, a tensor without data, or a network that "cannot be deployed"."""
+    if runtime != "torch":
+        pytest.importorskip("onnxscript", reason="needs the extra `export`")
+        pytest.importorskip(runtime, reason=f"needs {runtime}")
+    weights, photo = trained / "weights.safetensors", wide / "images/a.jpg"
+    expected = np.asarray(retrain.load(weights)(photo), int)
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as settings:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # the network is converted here
+        if setting == "float64":
+            torch.set_default_dtype(torch.float64)
+            settings.callback(torch.set_default_dtype, torch.float32)
+        else:
+            settings.enter_context(torch.device("meta") if setting == "device" else torch.autocast("cpu"))
+        found = np.asarray(retrain.load(weights, runtime=runtime)(photo), int)
+    assert np.abs(found - expected).max() <= 1
 
 
 def test_what_a_script_has_of_a_photograph(tmp_path) -> None:
