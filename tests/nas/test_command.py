@@ -293,8 +293,8 @@ def test_terminals_and_notebooks(tmp_path: Path) -> None:
     backend = "module://matplotlib_inline.no_such_backend"
     done = python("-m", "nas.visualize", "fpn_tiny", "--what", "cells", cwd=tmp_path, MPLBACKEND=backend)
     assert done.returncode == 0, done.stderr
-    code = "import sys; sys.stderr = None; from nas.command import run_command\n"
-    code += "sys.exit(run_command(lambda argv: print('x', file=sys.stderr)))"
+    code = "import sys; sys.stdin = sys.stderr = None; from nas.command import run_command\n"
+    code += "sys.exit(run_command(lambda argv: print(sys.stdin.buffer.read(), file=sys.stderr)))"
     assert python("-c", code, cwd=tmp_path).returncode == 0
 
 
