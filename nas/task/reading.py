@@ -10,7 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias, TypeVar
@@ -223,19 +223,18 @@ def _register_heif() -> bool:
 
 def _open_picture(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Image:
     """The picture, decoded and upright."""
-    if isinstance(source, Image.Image):
-        return _upright(source)
     with _opened(source) as file:
         file.load()
         return _upright(file)
 
 
 @contextmanager
-def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
+def _opened(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Image.Image]:
     """The picture, not decoded yet; what cannot be read of it, here or inside, is a DataError."""
     _register_heif()
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+        given = io.BytesIO(source) if isinstance(source, bytes) else source
+        with nullcontext(given) if isinstance(given, Image.Image) else Image.open(given) as file:
             yield file
     except FileNotFoundError:
         raise DataError(f"no such file: {source!s}") from None
@@ -245,7 +244,9 @@ def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
         raise DataError(_cannot_read(source, error)) from error
 
 
-def _cannot_read(source: str | os.PathLike[str] | bytes, error: BaseException) -> str:
+def _cannot_read(source: str | os.PathLike[str] | bytes | Image.Image, error: BaseException) -> str:
+    if isinstance(source, Image.Image):  # opened by the caller, and not decoded yet
+        return f"cannot read the given picture: {error}"
     heif = _is_heif(source) and not _register_heif()
     source = "the given bytes" if isinstance(source, bytes) else source
     if heif:
@@ -260,7 +261,7 @@ def _is_heif(source: str | os.PathLike[str] | bytes) -> bool:
         try:
             with open(source, "rb") as file:
                 source = file.read(12)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name that no file has, with a null byte in it
             return False
     return source[4:8] == b"ftyp" and source[8:12] in _HEIF_BRANDS
 

@@ -219,6 +219,8 @@ def test_what_a_script_has_of_a_photograph(tmp_path) -> None:
         (np.full((4, 4, 3), "a"), "expected an array of uint8, or of floats in 0..1; got <U1"),
         (Image.new("RGB", (0, 4)), "not a picture of 0 x 4 pixels"),
         (torch.zeros(2, 3, 4, 4), r"expected a photograph as a tensor \[3, H, W\]"),
+        ("a\0b.jpg", "cannot read a\0b.jpg as an image: embedded null byte"),
+        (Image.open(io.BytesIO(content[:-30])), "cannot read the given picture: .*truncated"),  # not decoded so far
     ):
         with pytest.raises(UserError, match=message):
             predictor(wrong)
