@@ -153,6 +153,8 @@ def _has_alpha(file: Image.Image) -> bool:
 def _colours(file: Image.Image) -> np.ndarray:
     """uint8[H, W, 3]."""
     file = _levels_of_16_bits(file)
+    if file.mode == "P" and "transparency" in file.info:  # Pillow warns where these become RGB at once
+        file = file.convert("RGBA")
     return np.asarray(file if file.mode == "RGB" else file.convert("RGB"))
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,14 @@ def test_a_jpeg_is_read_at_its_full_size_whatever_size_is_asked_for(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8).repeat(4, 0).repeat(4, 1)
     Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=80)
     assert np.array_equal(read_image(tmp_path / "a.jpg", 32), resize(read_image(tmp_path / "a.jpg"), 32))
+
+
+def test_a_palette_with_levels_of_transparency_is_read_without_a_warning(tmp_path):
+    colours = Image.effect_noise((20, 10), 80).convert("RGB").quantize(16)
+    colours.save(tmp_path / "a.png", transparency=bytes(range(0, 256, 16)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(read_image(tmp_path / "a.png"), np.asarray(colours.convert("RGB")))
 
 
 @pytest.mark.parametrize("ending", ["png", "tiff"])
