@@ -32,6 +32,7 @@ from nas.task.folders import (
     find_pairs,
     is_synthetic,
     name_in,
+    name_key,
     parse_data,
     pictures_in,
     refuse,
@@ -176,7 +177,7 @@ def _entries(source: str, limit: int | None, unlabelled: str | None, teacher: st
     entries = _pictures(source, limit)
     labelled = len(entries)
     if unlabelled is not None:
-        entries += _without_masks(Path(unlabelled), {entry.name.casefold() for entry in entries})
+        entries += _without_masks(Path(unlabelled), {name_key(entry.name) for entry in entries})
     return entries if teacher is None else _with_maps(entries, Path(teacher)), labelled
 
 
@@ -235,8 +236,8 @@ def _without_masks(folder: Path, taken: set[str]) -> list[_Entry]:
     if left_out:
         _log.warning("%s: left out %d: %s", folder, len(left_out), few(left_out))
     entries = [_Entry(name_in(folder, file), file) for file in files]
-    counts = Counter([*taken, *(entry.name.casefold() for entry in entries)])
-    if double := {entry.name for entry in entries if counts[entry.name.casefold()] > 1}:
+    counts = Counter([*taken, *(name_key(entry.name) for entry in entries)])
+    if double := {entry.name for entry in entries if counts[name_key(entry.name)] > 1}:
         twice = f"{plural(len(double), 'name')} used twice"
         raise DataError(f"{folder}: {twice}, so no map is one photograph's: {few(double)}")
     return entries

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ __all__ = [
     "find_pairs",
     "is_synthetic",
     "name_in",
+    "name_key",
     "parse_data",
     "pictures_in",
     "refuse",
@@ -209,7 +211,7 @@ def find_maps(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], str]
     if not folder.is_dir():
         return {}, f"no such folder of maps: {folder}"
     there = _by_key(pictures_in(folder)[0], folder, flat=False)
-    maps = {name: there.get(name.casefold(), []) for name in names}
+    maps = {name: there.get(name_key(name), []) for name in names}
     maps = {name: [f for f in files if name_in(folder, f) == name] or files for name, files in maps.items()}
     maps = {name: [f for f in files if f.suffix.lower() == ".png"] or files for name, files in maps.items()}
     missing = [name for name, files in maps.items() if not files]
@@ -262,7 +264,7 @@ def _layout(folder: Path) -> tuple[Path, Path | None] | None:
         return None
     if not (here := _pictures_here(folder)):
         return None
-    alone = len({file.stem.casefold() for file in here}) == len(here)
+    alone = len({name_key(file.stem) for file in here}) == len(here)
     beside = _masks_beside(folder) if alone else []
     if len(beside) > 1:
         names = " and ".join(map(str, beside))
@@ -306,12 +308,17 @@ def name_in(folder: Path, file: Path) -> str:
     return file.relative_to(folder).with_suffix("").as_posix()
 
 
+def name_key(name: str) -> str:
+    """One for all spellings of a name: in any case, an accent in its letter or, as macOS writes it, behind it."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _by_key(files: Iterable[Path], folder: Path, *, flat: bool) -> dict[str, list[Path]]:
-    """Files by their path below the folder without ending (flat: by their stem), case folded."""
+    """Files by their path below the folder without ending (flat: by their stem), see `name_key`."""
     keys: dict[str, list[Path]] = {}
     for file in files:
         key = file.stem if flat else name_in(folder, file)
-        keys.setdefault(key.casefold(), []).append(file)
+        keys.setdefault(name_key(key), []).append(file)
     return keys
 
 
@@ -325,7 +332,7 @@ def _match(image_folder: Path, mask_folder: Path) -> Survey:
     if images.keys() != masks.keys():  # subfolders on one side only
         flat_images, flat_masks = (_by_key(files, image_folder, flat=True) for files in (image_files, mask_files))
         if flat_images.keys() == flat_masks.keys() and len(flat_images) == len(image_files) == len(mask_files):
-            masks = {key: flat_masks[files[0].stem.casefold()] for key, files in images.items()}
+            masks = {key: flat_masks[name_key(files[0].stem)] for key, files in images.items()}
     problems = []
     for folder, keys in ((image_folder, images), (mask_folder, masks)):
         if double := [key for key, files in keys.items() if len(files) > 1]:
@@ -394,7 +401,7 @@ def _from_list(file: Path) -> Survey:
         problems.append(f"{file} names {plural(len(missing), 'missing file')}: {few(missing)}")
     if not pairs and not problems:
         problems.append(f"{file} names no pairs")
-    counts = Counter(pair.name.casefold() for pair in pairs)
+    counts = Counter(name_key(pair.name) for pair in pairs)
     if double := [name for name, count in counts.items() if count > 1]:
         problems.append(f"{file} uses {plural(len(double), 'image name')} more than once: {few(double)}")
     return Survey(pairs=_sorted(pairs), problems=problems, left_out=[])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nas.task import DataError, find_pairs, parse_data
-from nas.task.folders import check_sizes, refuse
+from nas.task.folders import check_sizes, find_maps, refuse
 
 
 def put(path, size=(12, 10)):
@@ -42,6 +42,14 @@ def test_names_match_without_case_and_with_any_extension(tmp_path):
     put(tmp_path / "images" / "One.BMP")
     put(tmp_path / "gt" / "one.tif")
     assert find_pairs(tmp_path)[0].mask.name == "one.tif"
+
+
+def test_accents_match_however_a_system_writes_them(tmp_path):
+    """macOS unpacks archives with letter and accent apart: each image was one without a mask of the same name."""
+    put(tmp_path / "images" / "cafe\u0301.jpg")
+    put(tmp_path / "masks" / "caf\u00e9.png")
+    (pair,) = find_pairs(tmp_path)
+    assert find_maps(tmp_path / "masks", [pair.name]) == ({pair.name: pair.mask}, "")
 
 
 def test_a_list_file(tmp_path):
