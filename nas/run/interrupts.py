@@ -32,7 +32,8 @@ class Interrupted(KeyboardInterrupt):
 class Interrupts:
     """`with Interrupts() as interrupts:` then, where the state is whole: `if interrupts.signum: save, stop`.
 
-    on: False leaves the signals to whoever handles them already. until: a `deadline`, which counts as a signal, too.
+    on: False leaves the signals to whoever handles them already, as Python does in all threads but the main one.
+    until: a `deadline`, which counts as a signal, too.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -40,7 +41,7 @@ class Interrupts:
     def __init__(self, *, on: bool = True, until: float | None = None) -> None:
         self._signum: int | None = None
         self._until = until
-        self._signals = self.SIGNALS if on else ()
+        self._signals = self.SIGNALS if on and _in_main_thread() else ()
         self._before: dict[int, Any] = {}
 
     @property
@@ -67,10 +68,15 @@ class Interrupts:
             signal.signal(signum, handler)
 
 
+def _in_main_thread() -> bool:
+    """Which alone handles signals; pages and notebooks may train in another."""
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextmanager
 def signals_held() -> Iterator[None]:
     """Ctrl-C and SIGTERM wait until the end of what is done inside; only the main thread can hold them."""
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         yield
         return
     came: list[int] = []

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -138,6 +139,14 @@ def test_when_its_minutes_are_over_a_training_stops_and_goes_on(tmp_path, small_
     assert "time is up: saved at step 2" in capsys.readouterr().err
     assert run_command(main, ["--out", parts, "--resume", "--minutes", "0"]) == 0
     assert same_weights(tmp_path / "parts/weights.safetensors", tmp_path / "whole/weights.safetensors")
+
+
+def test_a_thread_of_a_page_can_train(tmp_path, small_file) -> None:
+    """Python refuses signal handlers there."""
+    with ThreadPoolExecutor(1) as thread:
+        cfg = config(genotype=small_file, recipe={"steps": 2})
+        result = thread.submit(run_training, tmp_path / "run", cfg).result()
+    assert (tmp_path / "run/weights.safetensors").is_file() and result.scores
 
 
 def test_resuming_a_finished_training_changes_nothing(tmp_path, small_file) -> None:
