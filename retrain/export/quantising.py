@@ -141,7 +141,10 @@ def half(model: "onnx.ModelProto") -> "onnx.ModelProto":
     onnx, float16 = need("onnx"), need("onnxruntime.transformers.float16")
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
-    return float16.convert_float_to_float16(copied, keep_io_types=True)
+    made = float16.convert_float_to_float16(copied, keep_io_types=True)
+    # It puts the conversion of the input last; ONNX wants a node behind those it reads, and other runtimes insist.
+    made.graph.node.sort(key=lambda node: INPUT not in node.input)
+    return made
 
 
 def _divide(count: int, limit: int) -> tuple[list[int], list[int]]:

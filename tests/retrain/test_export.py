@@ -57,6 +57,8 @@ def test_every_file_is_checked_timed_and_listed(exported, weights):
         assert 0 <= rows[name]["maxF"] <= 1 and 0 <= rows[name]["MAE_raw"] <= 1
     genotype = genotypes.load(exported / "genotype.yaml")
     assert genotype == retrain.load(weights).genotype
+    for file in exported.glob("*.onnx"):  # for other readers than ours, too: nodes in their order, types that agree
+        onnx.checker.check_model(onnx.load(file), full_check=True)
     for name in ("model.onnx", "model_int8.onnx"):
         facts = {prop.key: prop.value for prop in onnx.load(exported / name).metadata_props}
         assert facts["genotype_hash"] == made["hash"] == genotype.hash
