@@ -288,6 +288,7 @@ def save(path: str | os.PathLike[str], network: Network) -> None:
     Raises:
         UserError: the file cannot be written.
     """
+    network = getattr(network, "_orig_mod", network)  # what torch.compile was given: it has keys of its own
     save_weights(path, network.state_dict(), network.genotype)
 
 
