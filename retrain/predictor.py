@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from textwrap import shorten
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -321,9 +322,8 @@ def load(
         network.load_state_dict(state)
     except RuntimeError as error:
         lines = str(error).splitlines()
-        raise UserError(
-            f"{path}: its weights do not fit its genotype: {lines[1 if len(lines) > 1 else 0].strip()}"
-        ) from None
+        first = shorten(lines[1 if len(lines) > 1 else 0], 300, placeholder=" ...")  # it may name all that there are
+        raise UserError(f"{path}: its weights do not fit its genotype: {first}") from None
     return Predictor(
         network,
         open_device(str(device)),

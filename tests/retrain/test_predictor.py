@@ -16,8 +16,10 @@ import nas
 import retrain
 from genotypes import UserError
 from nas.command import run_command
+from nas.network.weights import load_weights, save_weights
 from retrain.evaluate import score
 from retrain.evaluate.__main__ import main as evaluate
+from retrain.networks import find_weights
 from retrain.predict.__main__ import main as predict
 
 HEAVY = {"scipy", "sklearn", "matplotlib", "py_sod_metrics", "tensorboard", "optuna"}
@@ -97,6 +99,15 @@ def test_what_is_saved_is_loaded(trained, tmp_path) -> None:
         retrain.load(tmp_path / "none.safetensors")
     with pytest.raises(UserError, match="size must be"):
         retrain.load(tmp_path / "new/w.safetensors", size=8)
+
+
+def test_weights_with_other_keys_are_refused_in_a_few_lines(tmp_path) -> None:
+    """A file that was saved anew from DistributedDataParallel: the message named all of its keys, 12,000 characters."""
+    genotype, state = load_weights(find_weights("sod_s"))
+    save_weights(tmp_path / "w.safetensors", {f"module.{key}": value for key, value in state.items()}, genotype)
+    with pytest.raises(UserError, match="do not fit its genotype: Missing key") as told:
+        retrain.load(tmp_path / "w.safetensors")
+    assert len(str(told.value)) < 400 + len(str(tmp_path))
 
 
 _FORKS = """
