@@ -11,6 +11,7 @@ from genotypes.files import write_atomically
 from nas.command import Command, run_command
 from nas.run import progress_bar
 from nas.task import DataError, Picture, read_picture
+from nas.task.folders import few
 from nas.task.reading import header_size, read_ahead
 from retrain.networks import DEFAULT, network_names
 from retrain.predict import Plan, plan
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if todo.kept:
         print(f"kept    {todo.kept} that {'were' if todo.kept > 1 else 'was'} there already")
     if todo.left_out:
-        print(f"left out {len(todo.left_out)}, no pictures: {', '.join(todo.left_out)}", file=sys.stderr)
+        print(f"left out {len(todo.left_out)}, no pictures: {few(todo.left_out)}", file=sys.stderr)
     if failed:
         listed = "\n  ".join(failed)
         raise UserError(f"{len(failed)} of {plural(len(todo.jobs), 'photograph')} could not be read:\n  {listed}")

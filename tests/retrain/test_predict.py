@@ -235,8 +235,11 @@ def test_folders_are_followed_and_what_is_no_picture_is_told(predict, pictures, 
     told = capsys.readouterr()
     assert "left out 2" in told.err and "trip/notes.txt" in told.err and "pipe.png (a pipe or device)" in told.err
     assert "5 maps" in told.out and "photographs/s" in told.out
+    for number in range(30):
+        (pictures / f"images/{number:02}.json").touch()
     assert predict(pictures / "images", "-o", pictures / "images/maps", "--overwrite") == 0  # maps are no photographs
-    assert "5 maps" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "5 maps" in told.out and "left out 32" in told.err and "... (12 more)" in told.err
 
 
 def test_a_cut_out_is_the_photograph_with_its_map_as_alpha(predict, pictures, tmp_path) -> None:
