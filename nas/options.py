@@ -47,6 +47,7 @@ __all__ = [
     "to_dict",
     "to_yaml",
     "type_text",
+    "unused_of",
 ]
 
 _LARGEST = 1e36  # of a number: multiplied by ten or a hundred it must stay one of 32 bits
@@ -106,6 +107,19 @@ def options_of(config: Any, prefix: str = "") -> dict[str, Option]:
         else:
             found[name] = Option(name, types[f.name], value, text)
     return found
+
+
+def unused_of(config: Any, prefix: str = "") -> dict[str, str]:
+    """Option or group -> why it has no effect beside the others, as `unused()` of each part of a configuration says.
+
+    A part is a class with such a method; it names its own options, with dots those of the groups in it.
+    """
+    found: dict[str, str] = {}
+    for f in fields(config):
+        if is_dataclass(value := getattr(config, f.name)):
+            found |= unused_of(value, f"{prefix}{f.name}.")
+    own: dict[str, str] = config.unused() if hasattr(type(config), "unused") else {}
+    return found | {prefix + name: why for name, why in own.items()}
 
 
 def help_texts(config_class: type) -> dict[str, str]:

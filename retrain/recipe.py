@@ -106,6 +106,10 @@ class Recipe:
         if not all(0 < std < math.inf for std in self.init_std.values()):
             raise UserError(f"recipe: init_std are standard deviations above 0, not {self.init_std}")
 
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        return {"least_steps": "it is for trainings of --recipe.epochs"} if self.steps else {}
+
     def _check_native(self) -> None:
         if self.passes != self.batch_size:
             given = f"{self.passes} of {self.batch_size}"

@@ -166,6 +166,10 @@ class GateConfig(PhotoOptions):
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is a share of the photographs in 0..1, not {self.held_out}")
 
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        return {} if self.teacher else self.loss.without_teacher("loss.")
+
 
 class _AtSize(Supervised):
     """A training at the member's own size, whatever that of the photographs."""

@@ -7,6 +7,7 @@ A command's options are those of its configuration (`nas.options`):
   `--space.channels`, `--storage` for `--trials.storage`, `--quick` for `--quick_scores`.
 - A switch needs no value, and `--no_X` turns X off. An option with several values takes several words, may be repeated,
   and takes a list: `--test A=a B=b`, `--seeds 0 1`, `--operations '[none, conv_3x3]'`.
+- One that has no effect beside the others is refused (`nas.options.unused_of`), but in the files of runs: they say all.
 """
 
 import sys
@@ -33,6 +34,7 @@ from nas.options import (
     read_file,
     split_owner,
     to_dict,
+    unused_of,
 )
 from nas.run_files import KINDS, kind_of
 
@@ -96,6 +98,9 @@ class Command(Described, Generic[Config]):
         config = self._build(default, chosen, [*sources, ("", given)])
         if self.resume and asked:
             _check_same(self._build(default, chosen, sources[:1]), config)
+        runs = self.resume or self.continues is not None  # whose files say all, from which others are begun
+        said = given if runs else merged_sources(default, [*(values for _, values in sources), given])
+        _check_used(config, chosen, said)
         for name in self.required:
             if getattr(config, name) in (None, "", ()):
                 what = f"--{name}" if name != self.positional else name.upper()
@@ -180,6 +185,28 @@ def _saved(out: str) -> _Source:
     if not saved.is_file():
         raise UserError(f"{out}: no run to resume (no config.yaml in it)")
     return str(saved), read_file(saved)
+
+
+def _check_used(config: Any, usual: Any, given: Values) -> None:
+    """UserError for options that change nothing, but where what they ask for is the usual, or none (0)."""
+    before, unused = options_of(usual), unused_of(config)
+    without: dict[str, list[str]] = {}
+    for name, option in options_of(config).items():
+        why = next((why for part, why in unused.items() if f"{name}.".startswith(f"{part}.")), None)
+        asks = option.default != before[name].default and (option.default or option.default is False)
+        if why and asks and _holds(given, name.split(".")):
+            without.setdefault(why, []).append(f"--{name}")
+    if without:
+        raise UserError("; ".join(f"{', '.join(names)}: no effect: {why}" for why, names in without.items()))
+
+
+def _holds(values: Any, path: Sequence[str]) -> bool:
+    """Whether nested values have something at this path."""
+    for key in path:
+        if not isinstance(values, dict) or key not in values:
+            return False
+        values = values[key]
+    return True
 
 
 def _check_same(before: Any, after: Any) -> None:

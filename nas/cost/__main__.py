@@ -49,6 +49,10 @@ class CostConfig:
     def __post_init__(self) -> None:
         check_least(self, "--", repeats=1)
 
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        return {} if self.latency else dict.fromkeys(("repeats", "device"), "--no_latency measures nothing")
+
 
 COMMAND = Command(
     config=CostConfig,

@@ -119,6 +119,34 @@ class SearchConfig(LoopOptions, PhotoOptions):
             if side is not None:
                 check_side(side)
 
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`: what the strategy has no use for."""
+        learns, trials = self.strategy.learns, self.strategy.owner.sampler is not None
+        found: dict[str, str] = {}
+
+        def no_use(options: str, why: str) -> None:
+            found.update(dict.fromkeys(options.split(), f"strategy {self.strategy.name} {why}"))
+
+        if not learns:
+            more = "; --score_steps says how long genotypes are trained" if trials else ""
+            no_use("steps evaluate_every worth_seconds start_from compile", f"trains no supernet{more}")
+        if not learns and not trials:
+            no_use("batch_size optim loss augment precision capture", "trains nothing")
+            no_use("held_out_limit rivals trials", "scores nothing")
+        if not learns or trials:
+            no_use("warmup_steps select guard", "derives nothing on its way")
+        if not self.learns_architecture:
+            no_use("architecture_every cost_weight", "learns no architecture parameters")
+        if not trials:
+            no_use("trials.count trials.sampler trials.population", "decides without trials")
+        if learns or not trials:
+            no_use("score_steps trials.pruner", "trains no genotype by itself")
+        if self.whole_networks:
+            no_use("worth_seconds", "decides more than edges")
+        if self.cost is None:
+            found["cost_weight"] = "it needs --cost"
+        return found | ({} if self.teacher else self.loss.without_teacher("loss."))
+
     @property
     def whole_networks(self) -> bool:
         """Whether the strategy decides choices of every kind, see `nas.search.members`."""

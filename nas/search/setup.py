@@ -155,7 +155,7 @@ def _whole_network_strategies() -> str:
 
 def _check_shared(cfg: SearchConfig, net: Network) -> None:
     """UserError for a strategy whose steps several processes cannot divide among them."""
-    if cfg.whole_networks or not cfg.strategy.build(net, seed=cfg.seed, steps=cfg.steps).learns:
+    if cfg.whole_networks or not cfg.strategy.learns:
         raise UserError(
             f"strategy {cfg.strategy.name}: its steps are not divided among processes; start it with python -m "
             "(docs/several_machines.md)"

@@ -106,8 +106,15 @@ class BlackBox(OneShot):
 
         score: Literal["inherited", "training"] = "training"
 
+        @property
+        def learns(self) -> bool:
+            return self.score == "inherited"
+
+        def unused(self) -> dict[str, str]:
+            return {} if self.learns else {"redraw": "score training trains no supernet"}
+
     sampler = "tpe"
 
     def __init__(self, net: Network, cfg: Config, *, seed: int = 0, steps: int = 1) -> None:
         super().__init__(net, cfg, seed=seed, steps=steps)
-        self.learns = cfg.score == "inherited"
+        self.learns = cfg.learns

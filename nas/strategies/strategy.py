@@ -84,6 +84,11 @@ class Strategy(ABC):
 
         exclude_none: bool = False
 
+        @property
+        def learns(self) -> bool:
+            """Whether a supernet is trained."""
+            return self.owner.learns
+
         def build(self, net: Network, *, seed: int, steps: int) -> "Strategy":
             return self.owner(net, self, seed=seed, steps=steps)
 

@@ -158,6 +158,11 @@ class LossConfig:
         if not self.side_weights[0]:
             raise UserError(f"the first side weight is the used output's and must be above 0, got {self.side_weights}")
 
+    @staticmethod
+    def without_teacher(prefix: str) -> dict[str, str]:
+        """What has no effect without a teacher, see `nas.options.unused_of`."""
+        return dict.fromkeys((f"{prefix}teacher", f"{prefix}teacher_terms"), "it needs --teacher")
+
 
 def multi_output_loss(outputs: Sequence[Tensor], masks: Tensor, cfg: LossConfig) -> Tensor:
     """Sum over outputs (finest first) and terms of side weight x term weight x loss: a scalar.

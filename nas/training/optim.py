@@ -92,6 +92,10 @@ class OptimConfig:
             expected = "rising shares in 0..1 with the schedule `steps`, none with another"
             raise UserError(f"optimiser: milestones are {expected}; not {self.milestones} with {self.schedule!r}")
 
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        return {"betas" if self.name == "sgd" else "momentum": f"{self.name} has none"}
+
 
 def check_patterns(what: str, patterns: tuple[str, ...], net: nn.Module | None = None) -> None:
     """UserError, beginning with `what`, for a pattern that is no regular expression or matches no parameter."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from genotypes import UserError, UserNote
+from nas.run_files import RANDOM
 from retrain.compare.entries import Entry
 from retrain.tables import labelled
 from retrain.train import TrainConfig, TrainingOptions
@@ -49,6 +50,11 @@ class CompareConfig(TrainingOptions):
                 raise UserError(f"{name}: expected different ones, not {', '.join(map(str, values))}")
         if not self.seeds:
             raise UserError("seeds: give at least one")
+
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        needs_it = any(text == "fpn" or text.startswith(f"{RANDOM}:") for text in self.genotypes)
+        return super().unused() | ({} if needs_it else {"space": "none of --genotypes is random:SEED or fpn"})
 
 
 def train_config(cfg: CompareConfig, start: dict[str, str], genotype: Path, seed: int, out: Path) -> TrainConfig:

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from genotypes.errors import UserError, check_least
 from genotypes.files import check_folder, replacing
 from nas.command import Command, run_command
 from nas.task import PROTOCOLS, Protocol, get_protocol
+from nas.task.folders import is_synthetic, parse_data
 from nas.task.protocol import Cut
 from retrain.evaluate import load_predictors, parse_saliency, score, write_report
 from retrain.evaluate.report import REPORT_FILES, shown
@@ -70,10 +71,20 @@ class EvaluateConfig(PredictorOptions):
 
     def __post_init__(self) -> None:
         check_least(self, "--", batch_size=1, limit=1, worst=1, workers=0)
-        if self.maps and self.out is None:
-            raise UserError("--maps needs -o DIR to write them to")
-        if self.xlsx and self.out is None:
-            raise UserError("--xlsx needs -o DIR to write the spreadsheet to")
+
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        found: dict[str, str] = {}
+        if self.native:
+            found |= dict.fromkeys(("antialias", "batch_size", "latency"), "--native: each photograph has its own size")
+        if self.native and not any(is_synthetic(parse_data(text)[1]) for text in self.data):
+            found["size"] = "--native: each photograph has its own size"
+        if not self.weights:
+            of_networks = (*(f.name for f in fields(PredictorOptions)), "native", "batch_size", "latency", "maps")
+            found |= dict.fromkeys(of_networks, "it is for networks, and --weights names none")
+        if self.out is None:
+            found |= dict.fromkeys(("maps", "xlsx", "worst"), "it is for a report, which needs -o DIR")
+        return found
 
     def protocols(self) -> list[Protocol]:
         """Those named, with the conventions that were given."""

@@ -47,6 +47,11 @@ class ExportConfig:
     def __post_init__(self) -> None:
         check_least(self, "--", limit=1, test_limit=1, threads=1)
 
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        found = {} if self.calibrate else {"limit": "it needs --calibrate"}
+        return found | ({} if self.test else {"test_limit": "it needs --test"})
+
 
 COMMAND = Command(
     config=ExportConfig,

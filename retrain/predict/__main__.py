@@ -50,6 +50,13 @@ class PredictConfig(PredictorOptions):
         if self.resume and self.overwrite:
             raise UserError("--resume keeps the maps that are there, --overwrite replaces them: give one of them")
 
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        native = ("size", "antialias", "batch_size") if self.native else ()
+        found = dict.fromkeys(native, "--native shows the network each photograph by itself, at its own size")
+        one = ("batch_size", "resume", "overwrite") if self.out == "-" else ()
+        return found | dict.fromkeys(one, "-o - writes one picture, and no file")
+
 
 _PIXELS = 32_000_000  # of a batch's photographs together
 

@@ -50,6 +50,11 @@ class TrainingOptions(PhotoOptions):
     workers: int = 2
     device: str = "cpu"
 
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        found = {} if self.test else {"test_limit": "it needs --test"}
+        return found | ({} if self.teacher else self.recipe.loss.without_teacher("recipe.loss."))
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(LoopOptions, TrainingOptions):
@@ -91,6 +96,11 @@ class TrainConfig(LoopOptions, TrainingOptions):
         if self.recipe.precision == "auto":  # config.yaml says what it came to, so that a resumed run goes on in it
             chosen = replace(self.recipe, precision=fastest_precision(open_device(self.device)))
             object.__setattr__(self, "recipe", chosen)
+
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        whole = {"recipe.init_std": "the whole network starts from weights"} if self.init or self.start_from else {}
+        return super().unused() | whole
 
 
 def from_search(run: Path) -> dict[str, Any]:

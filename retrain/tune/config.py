@@ -56,6 +56,10 @@ class TuneConfig(PhotoOptions):
     seed: int = 0
     out: str | None = None
 
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        return {} if self.teacher else self.recipe.loss.without_teacher("recipe.loss.")
+
 
 def train_config(cfg: TuneConfig, recipe: Recipe) -> TrainConfig:
     """A training of the study."""

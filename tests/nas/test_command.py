@@ -12,19 +12,25 @@ import yaml
 
 import genotypes
 from genotypes import UserError
+from nas.benchmark.gate import COMMAND as GATE
 from nas.command import Command, run_command
-from nas.options import changed_of, from_dict, to_dict, to_yaml
+from nas.cost.__main__ import COMMAND as COST
+from nas.options import changed_of, from_dict, options_of, to_dict, to_yaml, unused_of
 from nas.search import SearchConfig
 from nas.search.__main__ import COMMAND, main
 from nas.strategies import DirichletSearch, Gdas
 from nas.training import OptimGroup
 from nas.trials import TrialsConfig
+from nas.visualize.__main__ import COMMAND as VISUALIZE
 from retrain.compare.__main__ import COMMAND as COMPARE
 from retrain.compare.__main__ import main as compare
 from retrain.evaluate.__main__ import COMMAND as EVALUATE
+from retrain.export.__main__ import COMMAND as EXPORT
 from retrain.predict.__main__ import COMMAND as PREDICT
+from retrain.prune.__main__ import COMMAND as PRUNE
 from retrain.train.__main__ import COMMAND as TRAIN
 from retrain.train.__main__ import main as retrain
+from retrain.tune.__main__ import COMMAND as TUNE
 from search_spaces.spaces import FusionCells, MinetSpace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,6 +186,65 @@ def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         search("--config", str(tmp_path / "config.yaml"))
     assert message in str(caught.value) and "config.yaml" in str(caught.value)
+
+
+UNUSED = [
+    (COMMAND, "--strategy optuna --steps 200", "--steps: no effect: strategy optuna trains no supernet; --score_steps"),
+    (COMMAND, "--strategy optuna --redraw 2", "--strategy.redraw: .* trains no supernet"),
+    (COMMAND, "--strategy random --rivals 3 --optim.lr 1e-3", "--rivals: .* scores nothing; --optim.lr: .* trains"),
+    (COMMAND, "--strategy one_shot --warmup_steps 9 --guard.share 0.5", "--warmup_steps, --guard.share: .* derives"),
+    (COMMAND, "--strategy one_shot --pruner median", "--trials.pruner: .* trains no genotype by itself"),
+    (
+        COMMAND,
+        "--strategy sandwich --space compact --worth_seconds 9 --no_guard.on",
+        "--worth_seconds: .*; --guard.on: ",
+    ),
+    (COMMAND, "--trials.count 9", "--trials.count: no effect: strategy darts decides without trials"),
+    (COMMAND, "--cost_weight 1", "--cost_weight: no effect: it needs --cost"),
+    (COMMAND, "--loss.teacher 0.9", "--loss.teacher: no effect: it needs --teacher"),
+    (GATE, "--loss.teacher_terms.bce 2", "--loss.teacher_terms: no effect: it needs --teacher"),
+    (TRAIN, "--genotype sod_s --recipe.loss.teacher 0.9", "--recipe.loss.teacher: .* needs --teacher"),
+    (TRAIN, "--genotype sod_s --test_limit 3", "--test_limit: .* needs --test"),
+    (TRAIN, "--genotype sod_s --recipe.least_steps 9", "--recipe.least_steps: .* --recipe.epochs"),
+    (TRAIN, "--genotype sod_s --recipe.optim.momentum 0.8", "--recipe.optim.momentum: .* adamw has none"),
+    (COMPARE, "--genotypes sod_s --recipe.optim.name sgd --recipe.optim.betas 0.8 0.9", "betas: .* sgd has none"),
+    (COMPARE, "--genotypes sod_s --space s.yaml", "--space: .* none of --genotypes is random:SEED or fpn"),
+    (TRAIN, "--genotype sod_s --init sod_s --recipe.init_std.cells 0.1", "--recipe.init_std: .* starts from weights"),
+    (TUNE, "--genotype sod_s --search optim.lr=1,2 --recipe.loss.teacher 1", "--recipe.loss.teacher: .* --teacher"),
+    (PREDICT, "a.jpg --native --size 64 --no_antialias", "--size, --antialias: .* at its own size"),
+    (PREDICT, "a.jpg -o - --overwrite", "--overwrite: .* -o - writes one picture"),
+    (EVALUATE, "--weights sod_s --data d --native --latency --size 64", "--size, --latency: .* own size"),
+    (EVALUATE, "--saliency m --data d --flip --runtime auto", "--flip, --runtime: .* --weights names none"),
+    (EVALUATE, "--weights sod_s --data d --worst 5", "--worst: .* needs -o DIR"),
+    (COST, "sod_s --no_latency --repeats 5", "--repeats: .* measures nothing"),
+    (EXPORT, "-o d --limit 5 --test_limit 5", "--limit: .* needs --calibrate; --test_limit: .* needs --test"),
+    (PRUNE, "--weights csnet -o d --batches 3 --held_out 0.2", "--batches, --held_out: .* needs --data"),
+    (VISUALIZE, "sod_s --text --engine graphviz", "--engine: .* draws nothing"),
+]
+
+
+@pytest.mark.parametrize(("command", "words", "message"), UNUSED, ids=lambda value: getattr(value, "name", str(value)))
+def test_words_without_an_effect_are_refused(command, words: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        command.parse(words.split())
+
+
+def test_what_runs_say_without_an_effect_may_stand_and_so_may_the_usual(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(to_yaml(SearchConfig(warmup_steps=9, select=1)))
+    cfg = search("--config", str(tmp_path / "a.yaml"), "--strategy", "one_shot")
+    assert (cfg.warmup_steps, cfg.select) == (9, 1)
+    assert search("--strategy", "sandwich", "--space", "compact", "--score_steps", "60", "--worth_seconds", "0")
+    (tmp_path / "b.yaml").write_text("data: [d]\nweights: [sod_s]\nmaps: true\n")  # no run's: as if it were typed
+    with pytest.raises(UserError, match=r"--maps: .* needs -o DIR"):
+        EVALUATE.parse(["--config", str(tmp_path / "b.yaml")])
+
+
+def test_what_is_said_to_have_no_effect_is_an_option_or_a_group() -> None:
+    for command, words, _ in UNUSED:
+        chosen = from_dict(command.config(), {"strategy": words.split()[1]}) if "--strategy" in words else None
+        config = chosen or command.config()
+        for part in unused_of(config):
+            assert any(f"{name}.".startswith(f"{part}.") for name in options_of(config)), part
 
 
 def test_a_resumed_run_keeps_its_owners(tmp_path: Path) -> None:
