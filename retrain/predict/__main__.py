@@ -83,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options, _ = COMMAND.parse(argv)
     kinds = ["map", *(kind for kind in ("cutout", "overlay") if getattr(options, kind))]
     to_files = options.out != "-"
+    if not to_files and (len(options.photos) != 1 or Path(options.photos[0]).is_dir() or len(kinds) > 2):
+        raise UserError("-o - writes one picture: give one photograph, and one of --cutout and --overlay at most")
     there: AlreadyThere = "keep" if options.resume else "replace" if options.overwrite else "refuse"
     todo = plan(options.photos, Path(options.out), kinds, there=there) if to_files else Plan()
     predictor = load(options.weights, options.device, **options.loading())
@@ -157,10 +159,7 @@ def _pixels(job: Job) -> int:
 
 def _to_standard_output(predictor: Predictor, options: PredictConfig, kinds: Sequence[str]) -> None:
     """One photograph's map, or its cut-out or contact picture, as PNG."""
-    photos = options.photos
-    if len(photos) != 1 or Path(photos[0]).is_dir() or len(kinds) > 2:
-        raise UserError("-o - writes one picture: give one photograph, and one of --cutout and --overlay at most")
-    photo = read_picture(read_bytes(photos[0]))
+    photo = read_picture(read_bytes(options.photos[0]))
     (saliency,) = predictor.maps([photo.pixels], native=options.native)
     write_picture(kinds[-1], photo, saliency, sys.stdout.buffer)
 

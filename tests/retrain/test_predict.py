@@ -309,7 +309,8 @@ def test_standard_input_and_output(predict, trained, pictures, tmp_path, monkeyp
         assert piped.mode == mode and np.array_equal(piped, written)
 
 
-def test_standard_output_takes_one_picture(predict, pictures, capsys) -> None:
+def test_standard_output_takes_one_picture(predict, pictures, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("retrain.predict.__main__.load", None)  # told before a runtime is opened or timed
     assert predict(pictures / "images", "-o", "-") == 2
     assert predict(pictures / "images/p0.png", "-o", "-", "--cutout", "--overlay") == 2
     assert "writes one picture" in capsys.readouterr().err
