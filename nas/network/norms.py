@@ -82,7 +82,7 @@ def check_single_image(net: nn.Module, size: int) -> None:
         with norm_statistics_frozen(net.train()):
             net(torch.zeros(1, 3, size, size, device=next(net.parameters()).device))
     except ValueError as error:
-        raise UserError(f"this network's norms need two images or more at a time ({error})") from None
+        raise UserError(f"this network's norms need two images or more at a time: raise batch_size ({error})") from None
 
 
 @contextmanager
