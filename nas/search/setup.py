@@ -19,7 +19,7 @@ from nas.search.objective import CostObjective, check_member_budget, open_object
 from nas.strategies import STRATEGIES, member_choices
 from nas.task import Batches, PhotoSet, Samples, evenly, split
 from nas.task.augmentation import scaled
-from nas.training import HeldOut, check_compile, check_groups
+from nas.training import HeldOut, check_capture, check_compile, check_groups
 from nas.trials import TrialsConfig, anchor_storage, check_trials
 
 __all__ = ["SearchSetup", "open_search"]
@@ -56,6 +56,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     """
     device = open_device(cfg.device)
     _check_schedule(cfg)
+    check_capture(cfg.capture, device)
     _check_compile(cfg, device)
     _check_runtime(cfg)
     _check_ignored(cfg)

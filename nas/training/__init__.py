@@ -1,7 +1,7 @@
 """One way to train: a step, the loop around it, what watches it. Searches and trainings are short uses of it."""
 
 from nas.training.average import MovingAverage
-from nas.training.capture import Capture, CaptureMode
+from nas.training.capture import Capture, CaptureMode, check_capture
 from nas.training.compiled import Compiled, CompileMode, check_compile
 from nas.training.evaluation import DIVERGED_SCORES, METRICS, HeldOut
 from nas.training.listeners import LISTENERS, Events, History, Progress, registered_listeners
@@ -54,6 +54,7 @@ __all__ = [
     "Task",
     "Totals",
     "Trainer",
+    "check_capture",
     "check_compile",
     "check_groups",
     "check_patterns",

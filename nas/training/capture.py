@@ -35,7 +35,7 @@ from nas.run.device import peak_memory, with_tensors
 from nas.run.distributed import processes
 from nas.run.graphs import GRAPHS, DeviceGraph, capturable
 
-__all__ = ["Capture", "CaptureMode"]
+__all__ = ["Capture", "CaptureMode", "check_capture"]
 
 CaptureMode = Literal["auto", "on", "off"]
 
@@ -53,6 +53,12 @@ class _Kind:
     given: Any = None
 
 
+def check_capture(mode: CaptureMode, device: torch.device) -> None:
+    """UserError where steps are to be captured (on) on a device that cannot."""
+    if mode == "on" and not capturable(device):
+        raise UserError(f"--capture on: the device is {device}; steps are captured on: {', '.join(GRAPHS)}")
+
+
 class Capture:
     """Runs a function of what changes from step to step, by a graph where it can.
 
@@ -64,6 +70,7 @@ class Capture:
     """
 
     def __init__(self, device: torch.device, mode: CaptureMode = "auto", first: int = 1) -> None:
+        check_capture(mode, device)
         self.device, self.mode, self._first = device, mode, first
         self.replayed = self.plain = self.graphs = 0
         self.reason: str | None = None
@@ -71,8 +78,6 @@ class Capture:
         self._pool: Any = None
         if mode == "off" or (mode == "auto" and not capturable(device)):
             self.reason = "--capture off" if mode == "off" else ""
-        elif not capturable(device):
-            raise UserError(f"--capture on: the device is {device}; steps are captured on: {', '.join(GRAPHS)}")
         elif processes() > 1:
             self._stop(f"one training in {processes()} processes is not")
 
