@@ -32,15 +32,14 @@ from genotypes.files import read_csv
 from nas.command import run_command
 
 _SPACE = "--space.channels 4 --space.operations [none,skip_connect,channel_attention] --guard.iterations 0"
-_SEARCH = f"{_SPACE} --data synthetic:24 --size 32 --batch_size 2 --rivals 1 --worth_seconds 0"
-_STEPS, _TRIALS = "--steps 6 --evaluate_every 1", "--trials.count 4 --trials.population 2"
-_WHOLE = "--strategy sandwich --space compact --space.backbone tiny --data synthetic:24 --size 48 --batch_size 2"
+_SEARCH = f"{_SPACE} --data synthetic:24 --size 32 --steps 6 --warmup_steps 1 --batch_size 2 --evaluate_every 1"
+_SEARCH += " --rivals 1 --worth_seconds 0 --trials.count 4 --trials.population 2 --score_steps 2"
+_WHOLE = "--strategy sandwich --space compact --space.backbone tiny --data synthetic:24 --size 48 --steps 6"
+_WHOLE += " --batch_size 2 --evaluate_every 1 --cost params --trials.count 4 --trials.population 2"
 _TRAIN = "--data synthetic:24 --recipe.size 32 --recipe.batch_size 2 --evaluate_every 1 --quick_scores --workers 0"
 KINDS = {  # the command, its options
-    **{name: (search, f"--strategy {name} {_SEARCH} {_STEPS} --warmup_steps 1") for name in ("darts", "gdas")},
-    "one_shot": (search, f"--strategy one_shot {_SEARCH} {_STEPS} {_TRIALS}"),
-    "optuna": (search, f"--strategy optuna {_SEARCH} {_TRIALS} --score_steps 2"),
-    "sandwich": (search, f"{_WHOLE} {_STEPS} {_TRIALS} --cost params"),
+    **{name: (search, f"--strategy {name} {_SEARCH}") for name in ("darts", "gdas", "one_shot", "optuna")},
+    "sandwich": (search, _WHOLE),
     "train": (
         train,
         f"--genotype fpn_tiny --recipe.steps 8 --recipe.ema 0.9 --recipe.augment.scales [0.75,1,1.25] {_TRAIN}",

@@ -7,16 +7,17 @@ A command's options are those of its configuration (`nas.options`):
   `--space.channels`, `--storage` for `--trials.storage`, `--quick` for `--quick_scores`.
 - A switch needs no value, and `--no_X` turns X off. An option with several values takes several words, may be repeated,
   and takes a list: `--test A=a B=b`, `--seeds 0 1`, `--operations '[none, conv_3x3]'`.
-- One that has no effect beside the others is refused (`nas.options.unused_of`), but in the files of runs: they say all.
+- One that has no effect beside the others is told (`nas.options.unused_of`), but in the files of runs: they say all.
 """
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, cast
 
-from genotypes import UserError
+from genotypes import UserError, UserNote
 from genotypes.plugins import load_plugin
 from nas.command.help import Described, Help
 from nas.command.running import as_started, note_plugins, note_sources
@@ -100,7 +101,7 @@ class Command(Described, Generic[Config]):
             _check_same(self._build(default, chosen, sources[:1]), config)
         runs = self.resume or self.continues is not None  # whose files say all, from which others are begun
         said = given if runs else merged_sources(default, [*(values for _, values in sources), given])
-        _check_used(config, chosen, said)
+        _tell_unused(config, chosen, said)
         for name in self.required:
             if getattr(config, name) in (None, "", ()):
                 what = f"--{name}" if name != self.positional else name.upper()
@@ -187,8 +188,8 @@ def _saved(out: str) -> _Source:
     return str(saved), read_file(saved)
 
 
-def _check_used(config: Any, usual: Any, given: Values) -> None:
-    """UserError for options that change nothing, but where what they ask for is the usual, or none (0)."""
+def _tell_unused(config: Any, usual: Any, given: Values) -> None:
+    """A note of options that change nothing, but where what they ask for is the usual, or none (0)."""
     before, unused = options_of(usual), unused_of(config)
     without: dict[str, list[str]] = {}
     for name, option in options_of(config).items():
@@ -197,7 +198,8 @@ def _check_used(config: Any, usual: Any, given: Values) -> None:
         if why and asks and _holds(given, name.split(".")):
             without.setdefault(why, []).append(f"--{name}")
     if without:
-        raise UserError("; ".join(f"{', '.join(names)}: no effect: {why}" for why, names in without.items()))
+        told = "; ".join(f"{', '.join(names)}: no effect: {why}" for why, names in without.items())
+        warnings.warn(told, UserNote, stacklevel=2)
 
 
 def _holds(values: Any, path: Sequence[str]) -> bool:

@@ -43,10 +43,12 @@ class VisualizeConfig:
         if len(self.genotype) == 2 and (self.what == "network" or self.hide_none):
             option = "--hide_none" if self.hide_none else "--what network"
             raise UserError(f"{option} is for one genotype: of two the cells are drawn, with all that differs")
+        if self.text and self.out is not None:
+            raise UserError("--text prints and draws nothing: leave out -o, or --text")
 
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`."""
-        drawn = ("out", "what", "engine", "size", "hide_none") if self.text else ()
+        drawn = ("what", "engine", "size", "hide_none") if self.text else ()
         return dict.fromkeys(drawn, "--text prints and draws nothing")
 
 

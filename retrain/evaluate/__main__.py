@@ -71,19 +71,25 @@ class EvaluateConfig(PredictorOptions):
 
     def __post_init__(self) -> None:
         check_least(self, "--", batch_size=1, limit=1, worst=1, workers=0)
+        if self.maps and self.out is None:
+            raise UserError("--maps needs -o DIR to write them to")
+        if self.xlsx and self.out is None:
+            raise UserError("--xlsx needs -o DIR to write the spreadsheet to")
+        if self.latency and self.native:
+            raise UserError("--latency is of one size, and with --native each photograph has its own: leave one out")
 
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`."""
         found: dict[str, str] = {}
         if self.native:
-            found |= dict.fromkeys(("antialias", "batch_size", "latency"), "--native: each photograph has its own size")
+            found |= dict.fromkeys(("antialias", "batch_size"), "--native: each photograph has its own size")
         if self.native and not any(is_synthetic(parse_data(text)[1]) for text in self.data):
             found["size"] = "--native: each photograph has its own size"
         if not self.weights:
             of_networks = (*(f.name for f in fields(PredictorOptions)), "native", "batch_size", "latency", "maps")
             found |= dict.fromkeys(of_networks, "it is for networks, and --weights names none")
         if self.out is None:
-            found |= dict.fromkeys(("maps", "xlsx", "worst"), "it is for a report, which needs -o DIR")
+            found["worst"] = "it is for a report, which needs -o DIR"
         return found
 
     def protocols(self) -> list[Protocol]:

@@ -54,6 +54,9 @@ class PruneConfig(PhotoOptions):
         check_least(self, "--", batches=1, step_batches=1, batch_size=1)
         if self.size is not None:
             check_side(self.size)
+        for name in ("size", "cost", "step_batches") if self.budget is None else ():
+            if getattr(self, name) != getattr(PruneConfig, name):
+                raise UserError(f"--{name} is of the network within a --budget; a CSNet goes by its norm scales alone")
         if self.budget is not None and self.threshold != THRESHOLD:
             raise UserError("--threshold is for a CSNet's norm scales, --budget for other networks; give one of them")
         if self.budget is not None and not self.data:
@@ -61,11 +64,5 @@ class PruneConfig(PhotoOptions):
 
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`."""
-        found: dict[str, str] = {}
-        if self.budget is None:
-            why = "it is of the network within a --budget; a CSNet goes by its norm scales alone"
-            found |= dict.fromkeys(("size", "cost", "step_batches"), why)
-        if not self.data:
-            of_photographs = ("limit", "cache", "data_seed", "held_out", "batches", "batch_size")
-            found |= dict.fromkeys(of_photographs, "it needs --data")
-        return found
+        of_photographs = () if self.data else ("limit", "cache", "data_seed", "held_out", "batches", "batch_size")
+        return dict.fromkeys(of_photographs, "it needs --data")

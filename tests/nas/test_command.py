@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import genotypes
-from genotypes import UserError
+from genotypes import UserError, UserNote
 from nas.benchmark.gate import COMMAND as GATE
 from nas.command import Command, run_command
 from nas.cost.__main__ import COMMAND as COST
@@ -213,7 +213,7 @@ UNUSED = [
     (TUNE, "--genotype sod_s --search optim.lr=1,2 --recipe.loss.teacher 1", "--recipe.loss.teacher: .* --teacher"),
     (PREDICT, "a.jpg --native --size 64 --no_antialias", "--size, --antialias: .* at its own size"),
     (PREDICT, "a.jpg -o - --overwrite", "--overwrite: .* -o - writes one picture"),
-    (EVALUATE, "--weights sod_s --data d --native --latency --size 64", "--size, --latency: .* own size"),
+    (EVALUATE, "--weights sod_s --data d --native --size 64", "--size: .* own size"),
     (EVALUATE, "--saliency m --data d --flip --runtime auto", "--flip, --runtime: .* --weights names none"),
     (EVALUATE, "--weights sod_s --data d --worst 5", "--worst: .* needs -o DIR"),
     (COST, "sod_s --no_latency --repeats 5", "--repeats: .* measures nothing"),
@@ -224,18 +224,19 @@ UNUSED = [
 
 
 @pytest.mark.parametrize(("command", "words", "message"), UNUSED, ids=lambda value: getattr(value, "name", str(value)))
-def test_words_without_an_effect_are_refused(command, words: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+def test_words_without_an_effect_are_told(command, words: str, message: str) -> None:
+    with pytest.warns(UserNote, match=message):
         command.parse(words.split())
 
 
-def test_what_runs_say_without_an_effect_may_stand_and_so_may_the_usual(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("error")
+def test_of_what_runs_say_without_an_effect_and_of_the_usual_nothing_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(to_yaml(SearchConfig(warmup_steps=9, select=1)))
     cfg = search("--config", str(tmp_path / "a.yaml"), "--strategy", "one_shot")
     assert (cfg.warmup_steps, cfg.select) == (9, 1)
     assert search("--strategy", "sandwich", "--space", "compact", "--score_steps", "60", "--worth_seconds", "0")
-    (tmp_path / "b.yaml").write_text("data: [d]\nweights: [sod_s]\nmaps: true\n")  # no run's: as if it were typed
-    with pytest.raises(UserError, match=r"--maps: .* needs -o DIR"):
+    (tmp_path / "b.yaml").write_text("data: [d]\nweights: [sod_s]\nworst: 5\n")  # no run's: as if it were typed
+    with pytest.warns(UserNote, match=r"--worst: .* needs -o DIR"):
         EVALUATE.parse(["--config", str(tmp_path / "b.yaml")])
 
 

@@ -253,8 +253,7 @@ def test_a_study_tries_no_none_where_it_is_excluded(tmp_path):
         ("--export_size 64", "leave out --export_size"),
         ("--export_channels 16", "leave out --export_channels"),
         ("--rivals 4", "leave out --rivals"),
-        ("--capture on", "--capture on: the device is cpu"),
-        ("--batch_size 1", "at a time: raise batch_size"),  # the smallest members see 32 px, where --size is 64
+        ("--batch_size 1", "two images or more at a time"),  # the smallest members see 32 px, where --size is 64
     ],
 )
 def test_what_cannot_be_had_is_said_before_anything_is_trained(words, said, tmp_path, capsys):

@@ -113,7 +113,7 @@ WRONG = [
     ("evaluate", (*WEIGHTS, "--data", "uneven", "-o", "new", "--workers", "0"), "differ in size"),
     ("evaluate", (*WEIGHTS, "--data", "pictures", "-o", "full"), "full holds files of something else"),
     ("evaluate", (*WEIGHTS, "--data", "pictures", "-o", "one.png"), "one.png is a file"),
-    ("evaluate", (*WEIGHTS, "--data", "pictures", "--maps"), "--maps: no effect: it is for a report, which needs -o"),
+    ("evaluate", (*WEIGHTS, "--data", "pictures", "--maps"), "--maps needs -o"),
     ("evaluate", (*WEIGHTS, "--data", "pictures", "--size", "big"), "size: expected"),
     ("evaluate", (*WEIGHTS, "--data", "pictures", "--size", "31"), "size must be 32 to 8192 pixels, not 31"),
     ("evaluate", (*WEIGHTS, "--data", "pictures", "--limit", "0"), "--limit must be at least 1"),

@@ -234,9 +234,9 @@ def test_command_with_a_budget(tmp_path, capsys):
 
     for more, message in (
         (["--budget", "1e6"], "--budget needs --data"),
-        (["--size", "64"], "--size: no effect: it is of the network within a --budget"),
-        (["--cost", "params"], "--cost: no effect: it is of the network within a --budget"),
-        (["--step_batches", "3"], "--step_batches: no effect: it is of the network within a --budget"),
+        (["--size", "64"], "--size is of the network within a --budget"),
+        (["--cost", "params"], "--cost is of the network within a --budget"),
+        (["--step_batches", "3"], "--step_batches is of the network within a --budget"),
         (["--budget", "1e6", "--threshold", "0.1", *data], "--threshold is for a CSNet's norm scales"),
     ):
         assert run_command(main, ["--weights", str(weights), "-o", str(tmp_path / "b"), *more]) == 2

@@ -116,7 +116,7 @@ def test_mistakes_give_one_message_and_exit_code_2(tmp_path, capsys, monkeypatch
     assert "not 3" in _fails([*two, "sod_s"], capsys)
     for ignored in (["--what", "network"], ["--hide_none"]):  # they were
         assert f"{' '.join(ignored)} is for one genotype" in _fails([*two, *ignored], capsys)
-    assert "--out: no effect: --text prints" in _fails(["fpn_tiny", "--text", "-o", "edges.svg"], capsys)
+    assert "leave out -o, or --text" in _fails(["fpn_tiny", "--text", "-o", "edges.svg"], capsys)
     Path("file").write_text("")
     assert "file is a file; expected a folder" in _fails(
         ["fpn_tiny", "-o", "file/out.svg", "--engine", "matplotlib"], capsys
