@@ -214,7 +214,7 @@ def _holds(values: Any, path: Sequence[str]) -> bool:
 def _check_same(before: Any, after: Any) -> None:
     """UserError where a run would not be continued as it is."""
     # Where the folder is seen from, and how long it may take, may change; what the run computes may not, but for what
-    # a configuration names as `changeable`.
+    # a configuration names as `changeable`: where its photographs are, which the checkpoint knows, say.
     old, new = to_dict(before), to_dict(after)
     for name in ("out", "minutes", *getattr(after, "changeable", ())):
         for values in (old, new):

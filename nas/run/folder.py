@@ -81,8 +81,9 @@ class RunFolder:
     events/           TensorBoard
     """
 
-    def __init__(self, path: Path, until: float | None = None) -> None:
+    def __init__(self, path: Path, until: float | None = None, config: str = "") -> None:
         self.path, self.until = path, until
+        self._config = config
         self.history: list[dict[str, Any]] = []
         self._writer: SummaryWriter | None = None
 
@@ -97,10 +98,10 @@ class RunFolder:
         writing is cleared away.
         """
         if not is_first():
-            return cls(scratch_folder(), until)
+            return cls(scratch_folder(), until, config)
         check_free(out, resume=resume)
         try:
-            folder = cls(Path(out) if out else _next_free(Path(_RUNS), kind), until)
+            folder = cls(Path(out) if out else _next_free(Path(_RUNS), kind), until, config)
             folder.path.mkdir(parents=True, exist_ok=True)
             _claim(folder.path)
             for left in folder.path.rglob(".*.tmp"):
@@ -109,12 +110,16 @@ class RunFolder:
             if resume:
                 _continue_threads(environment_of(folder.path).get("threads"))
             else:
-                folder.write_text("config.yaml", config)
+                folder.keep_config()
             if not (folder.path / "environment.json").is_file():
                 folder.write_text("environment.json", json_text(environment()))
         except OSError as error:
             raise UserError(f"{out or _RUNS}: cannot be written: {error.strerror}") from None
         return folder
+
+    def keep_config(self) -> None:
+        """Write config.yaml. Of a run that goes on, once its checkpoint fits: it may say where photographs are now."""
+        self.write_text("config.yaml", self._config)
 
     def note_command(self) -> None:
         """Note what was typed now, too: of a run that goes on with other settings, the page shows all commands."""

@@ -43,8 +43,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_free(cfg.out, resume=resume)
     setup = open_search(cfg, folder=cfg.out if resume else None)
     run = RunFolder.open(cfg.out, "search", to_yaml(cfg), resume=resume, until=until)
-    if resume and cfg.changeable:
-        run.write_text("config.yaml", to_yaml(cfg))
     result = search(cfg, run, setup=setup)
     opened = setup.space.open_edges()
     operations = Counter(op for edge, op in result.genotype.graph.operations().items() if edge in opened)

@@ -51,9 +51,9 @@ def search(cfg: SearchConfig, run: RunFolder, *, setup: SearchSetup | None = Non
     if setup.objective:
         run.write_text(COSTS, setup.objective.to_json())
     strategy, candidates, trainer = search_trainer(cfg, setup)
-    trainer.resume(run)
     if not strategy.learns:  # nor makes a step, so that there is no checkpoint
         run.agree(trainer.identity)
+    trainer.resume(run)
 
     def evaluate() -> dict[str, Any]:
         return _evaluate(cfg, setup, strategy, candidates, trainer)

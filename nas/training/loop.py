@@ -375,12 +375,13 @@ class Trainer:
         first = from_first(self.identity)
         if first != self.identity:
             raise UserError(f"the processes do not train the same: {self.identity} here, {first} in the first one")
+        known = self.identity if state is None else state.get("identity", {})
+        for what, now in self.identity.items():
+            if (then := known.get(what)) != now:
+                raise UserError(f"{run.path}: its checkpoint belongs to another {what}: {then} then, {now} now")
+        run.keep_config()
         if state is None:
             return
-        for what, now in self.identity.items():
-            then = state.get("identity", {}).get(what)
-            if then != now:
-                raise UserError(f"{run.path}: its checkpoint belongs to another {what}: {then} then, {now} now")
         before = self.net
         for change in self.changes:
             change.load_state_dict(state["changes"].get(change.name))

@@ -97,6 +97,11 @@ class TrainConfig(LoopOptions, TrainingOptions):
             chosen = replace(self.recipe, precision=fastest_precision(open_device(self.device)))
             object.__setattr__(self, "recipe", chosen)
 
+    @property
+    def changeable(self) -> tuple[str, ...]:
+        """Options that a resumed run may be given anew: where photographs are, and what is scored at its end."""
+        return "data", "cache", "teacher", "unlabelled", "test", "test_limit"
+
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`."""
         whole = {"recipe.init_std": "the whole network starts from weights"} if self.init or self.start_from else {}

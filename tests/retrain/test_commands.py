@@ -1,6 +1,8 @@
 """Commands told something wrong: exit code 2, one clear message, nothing written."""
 
 import re
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,25 @@ def test_what_contradicts_a_run_is_no_resuming_it(here: Path, capsys) -> None:
     assert run("train", *TRAIN, *words) == 2  # the folder is taken
     assert {path: path.read_bytes() for path in (here / "new").rglob("*") if path.is_file()} == before
     assert run("train", "--out", "new", "--resume") == 0
+
+
+def test_a_run_goes_on_where_its_photographs_are_now(here: Path, capsys) -> None:
+    words = "--genotype small.yaml --data P=pictures --test T=pictures --size 32 --workers 0 --quick_scores "
+    words = f"{words} --recipe.steps 3 --recipe.batch_size 2 --out".split()
+    assert run("train", *words, "whole") == 0
+    assert run("train", *words, "parts", "--minutes", "1e-6") == 128 + signal.SIGALRM
+    (here / "pictures").rename(here / "moved")
+    go_on = ("train", "--out", "parts", "--resume", "--minutes", "0")
+    assert run(*go_on) == 2 and "no such folder: pictures" in capsys.readouterr().err
+    shutil.copytree(here / "moved", here / "others")
+    Image.new("RGB", (64, 64)).save(here / "others/images/p0.png")
+    config = (here / "parts/config.yaml").read_bytes()
+    assert run(*go_on, "--data", "P=others", "--test", "T=moved") == 2
+    assert "belongs to another set of photographs" in capsys.readouterr().err
+    assert (here / "parts/config.yaml").read_bytes() == config  # which names the right ones
+    assert run(*go_on, "--data", "P=moved", "--test", "T=moved", "--cache", "cache") == 0
+    assert (here / "parts/weights.safetensors").read_bytes() == (here / "whole/weights.safetensors").read_bytes()
+    assert run("train", "--out", "parts", "--resume") == 0  # it knows now
 
 
 @pytest.mark.parametrize("command", COMMANDS)
