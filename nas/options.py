@@ -230,11 +230,8 @@ def _apply(config: Config, values: Any, prefix: str = "") -> Config:
     known: Any = {f.name: f for f in fields(cast(Any, config))}
     if unknown := next((key for key in values if key not in known), None):
         raise UserError(f"unknown key {prefix + str(unknown)!r}; {near(str(unknown), options_of(config, prefix))}")
-    for one, other in getattr(type(config), "EITHER", ()):  # giving one of the two switches the other off
-        if (one in values) != (other in values):
-            values = values | {other if one in values else one: 0}
     types, changes = get_type_hints(type(config)), {}
-    for key, value in values.items():
+    for key, value in _switched(config, values).items():
         name, now = prefix + key, getattr(config, key)
         if (chosen := owner_of(known[key])) is not None:
             changed, value = split_owner(value, name)
@@ -248,6 +245,14 @@ def _mapping(value: Any, name: str) -> Values:
         return dict(value)
     what = "the key has no value" if value is None else f"not {value!r}"
     raise UserError(f"{f'{name}: ' if name else ''}expected keys with values; {what}")
+
+
+def _switched(config: Any, values: Values) -> Values:
+    """The values with what they switch off: of two options of which one is given (`EITHER`) the other is 0."""
+    for one, other in getattr(type(config), "EITHER", ()):
+        if (one in values) != (other in values):
+            values = values | {other if one in values else one: 0}
+    return values
 
 
 def split_owner(value: Any, name: str) -> tuple[str | None, Values]:
@@ -358,7 +363,7 @@ def merged_sources(default: Any, sources: Sequence[Values]) -> Values:
                 name, rest = split_owner(value, key)
                 other = name is not None and before[0] is not None and name != before[0]
                 complete = name is not None and name_of(getattr(default, key)) is None  # a recipe's name is all of it
-                values = _over({} if other or complete else before[1], rest)
+                values = _over({} if other or complete else before[1], _switched(getattr(default, key), rest))
                 merged[key] = values | ({"name": name or before[0]} if name or before[0] else {})
             else:
                 merged[key] = _over(merged.get(key), value)

@@ -188,6 +188,19 @@ def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
     assert message in str(caught.value) and "config.yaml" in str(caught.value)
 
 
+def test_of_steps_and_epochs_the_word_switches_off_what_a_file_says(tmp_path: Path) -> None:
+    """`--config RUN/config.yaml --recipe.epochs 2` was refused: both were given."""
+    usual = TRAIN.parse(["--genotype", "sod_s"])[0]
+    (tmp_path / "a.yaml").write_text(to_yaml(usual))
+    for words, expected in (
+        (["--recipe.epochs", "2"], (0, 2.0)),
+        (["--recipe.steps", "7"], (7, 0.0)),
+        (["--recipe.size", "64"], (400, 0.0)),
+    ):
+        recipe = TRAIN.parse(["--config", str(tmp_path / "a.yaml"), *words])[0].recipe
+        assert (recipe.steps, recipe.epochs) == expected
+
+
 UNUSED = [
     (COMMAND, "--strategy optuna --steps 200", "--steps: no effect: strategy optuna trains no supernet; --score_steps"),
     (COMMAND, "--strategy optuna --redraw 2", "--strategy.redraw: .* trains no supernet"),
