@@ -132,22 +132,32 @@ class Command(Described, Generic[Config]):
         return chosen, Words(chosen, self.positional, self._elsewhere(chosen)).read(words, plain)
 
     def _build(self, default: Config, chosen: Config, sources: Sequence[_Source]) -> Config:
-        for where, values in sources:  # each alone, so that a message names the file
-            if where:
-                self._check_file(chosen, values, where)
+        for source in sources:
+            if source[0]:
+                self._check_file(default, chosen, source, [other for other in sources if other is not source])
         return from_dict(default, merged_sources(default, [values for _, values in sources]))
 
-    def _check_file(self, chosen: Config, values: Values, where: str) -> None:
+    def _check_file(self, default: Config, chosen: Config, source: _Source, others: Sequence[_Source]) -> None:
+        """UserError, with the file's name, for what is wrong in it alone and would be above all the others, too.
+
+        Alone it may lack what another source says: `budget` its `cost`.
+        """
+        where, values = source
         try:
-            from_dict(chosen, values, where)
+            from_dict(chosen, values)
         except UserError as error:
-            if "unknown key" in str(error) and Path(where).name == "config.yaml":
-                kind = kind_of(Path(where).parent)
-                hint = "a config.yaml of an earlier version is not read; give its options anew"
-                if kind and KINDS[kind] not in {f.name for f in fields(cast(Any, chosen))}:
-                    hint = f"it is the config.yaml of a {kind}"
-                raise UserError(f"{error} ({hint})") from None
-            raise
+            try:
+                from_dict(default, merged_sources(default, [*(other for _, other in others), values]))
+            except UserError as above:
+                if str(above) != str(error):
+                    return
+                hint = ""
+                if "unknown key" in str(error) and Path(where).name == "config.yaml":
+                    kind = kind_of(Path(where).parent)
+                    hint = " (a config.yaml of an earlier version is not read; give its options anew)"
+                    if kind and KINDS[kind] not in {f.name for f in fields(cast(Any, chosen))}:
+                        hint = f" (it is the config.yaml of a {kind})"
+                raise UserError(f"{where}: {error}{hint}") from None
 
     def _choose(self, default: Config, sources: Sequence[_Source], words: Sequence[str]) -> Config:
         """The default configuration of the owners that files and words name; a message names the file."""
@@ -155,8 +165,9 @@ class Command(Described, Generic[Config]):
             if (owner := owner_of(f)) is None:
                 continue
             word = peek(words, f.name, f"{f.name}.name")
-            for where, values in [*sources, ("", {f.name: word})]:  # the last one that names an owner is right
-                if values.get(f.name) is None:
+            words_say = [] if word is None else [("", {f.name: word})]
+            for where, values in [*sources, *words_say]:  # the last one that names an owner is right
+                if f.name not in values:
                     continue
                 try:
                     if (name := split_owner(values[f.name], f.name)[0]) is not None:

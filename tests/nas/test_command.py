@@ -201,6 +201,28 @@ def test_of_steps_and_epochs_the_word_switches_off_what_a_file_says(tmp_path: Pa
         assert (recipe.steps, recipe.epochs) == expected
 
 
+def test_a_file_need_not_say_what_words_say(tmp_path: Path) -> None:
+    """Each file was checked alone: `budget` in one was refused beside `--cost macs`."""
+    config = tmp_path / "a.yaml"
+    for command, text, words in (
+        (COMMAND, "budget: 1e9\n", "--cost macs"),
+        (COMMAND, "optim: {milestones: [0.5]}\n", "--optim.schedule steps"),
+        (EVALUATE, "maps: true\n", "--weights sod_s --data d -o report"),
+        (PRUNE, "budget: 1e8\nsize: 64\n", "--weights sod_s --data d -o small"),
+    ):
+        config.write_text(text)
+        command.parse(["--config", str(config), *words.split()])
+    for text, words, message in (
+        ("budget: 1e9\n", "", "a.yaml: budget"),
+        ("budget: 1e9\n", "--cost macs --size 31", "^size must be"),
+        ("size: 31\n", "--size 64", "a.yaml: size must be"),
+        ("strategy:\n", "--probes 2", "a.yaml: strategy: .* the key has no value"),
+    ):
+        config.write_text(text)
+        with pytest.raises(UserError, match=message):
+            search("--config", str(config), *words.split())
+
+
 UNUSED = [
     (COMMAND, "--strategy optuna --steps 200", "--steps: no effect: strategy optuna trains no supernet; --score_steps"),
     (COMMAND, "--strategy optuna --redraw 2", "--strategy.redraw: .* trains no supernet"),
