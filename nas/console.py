@@ -88,7 +88,7 @@ def runs(argv: Sequence[str]) -> None:
     what: a search's strategy, space and backbone, or what is trained; then the photographs. score: of the held-out
     photographs; of a comparison the best one's.
     """
-    if len(argv) > 1 or any(word.startswith("-") for word in argv):
+    if len(argv) > 1 or any(not word or word.startswith("-") for word in argv):
         raise UserError("usage: sod-nas runs [DIR] (default: runs)")
     folder = Path(argv[0] if argv else "runs")
     if not folder.is_dir():

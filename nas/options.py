@@ -233,6 +233,8 @@ def _apply(config: Config, values: Any, prefix: str = "") -> Config:
     types, changes = get_type_hints(type(config)), {}
     for key, value in _switched(config, values).items():
         name, now = prefix + key, getattr(config, key)
+        if value == "" != now:  # a word left out, not the default: no file, or this folder, would be taken
+            raise UserError(f"{name}: expected {type_text(types[key])}, not ''")
         if (chosen := owner_of(known[key])) is not None:
             changed, value = split_owner(value, name)
             now = now if changed in (None, name_of(now)) else chosen.make(str(changed))

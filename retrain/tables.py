@@ -21,7 +21,11 @@ def labelled(text: str) -> tuple[str | None, str]:
     (('ours', 'runs/a'), (None, 'runs/a'))
     """
     label, equals, rest = text.partition("=")
-    return (label, rest) if equals and label and not Path(text).exists() else (None, text)
+    if not equals or not label or Path(text).exists():
+        return None, text
+    if not rest:
+        raise UserError(f"{text}: nothing is behind the =; is a variable of the shell not set?")
+    return label, rest
 
 
 def cell(value: float | None, spec: str) -> str:

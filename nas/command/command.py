@@ -21,7 +21,7 @@ from genotypes import UserError, UserNote
 from genotypes.plugins import load_plugin
 from nas.command.help import Described, Help
 from nas.command.running import as_started, note_plugins, note_sources
-from nas.command.words import Words, from_home, peek, split, take, take_help
+from nas.command.words import Words, check_given, from_home, peek, split, take, take_help
 from nas.options import (
     Config,
     Values,
@@ -68,6 +68,7 @@ class Command(Described, Generic[Config]):
         runs, options change it. `--help` prints and exits.
         """
         words = from_home(list(sys.argv[1:] if argv is None else argv))
+        check_given(words)
         words, plain = split(words)
         plugins = take(words, "plugin", "a file, such as my_operations.py")
         note_plugins(plugins)

@@ -12,7 +12,7 @@ from genotypes import UserError
 from genotypes.yaml_io import parse_yaml
 from nas.options import Option, Values, near, options_of, type_text
 
-__all__ = ["Words", "from_home", "leaf", "peek", "split", "take", "take_help"]
+__all__ = ["Words", "check_given", "from_home", "leaf", "peek", "split", "take", "take_help"]
 
 _SHORT = {"o": "out", "from": "start_from", "for": "target"}  # `from` and `for` can be no field's name
 
@@ -21,6 +21,17 @@ def split(words: list[str]) -> tuple[list[str], list[str]]:
     """(The words before `--`, those after it), as every command line has them."""
     at = words.index("--") if "--" in words else len(words)
     return words[:at], words[at + 1 :]
+
+
+def check_given(words: Sequence[str]) -> None:
+    """UserError for an empty word: a shell writes one for "$NAME" where NAME is not set, and no default is meant."""
+    option = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if _is_option(word):
+            option = "" if word == "--" else name
+        if not word or (_is_option(word) and equals and not value):
+            raise UserError(f"{option}{' ' if option else ''}'': an empty value; is a variable of the shell not set?")
 
 
 def from_home(value: Any) -> Any:

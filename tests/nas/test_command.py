@@ -16,6 +16,7 @@ from nas.benchmark.gate import COMMAND as GATE
 from nas.command import Command, run_command
 from nas.cost.__main__ import COMMAND as COST
 from nas.options import changed_of, from_dict, options_of, to_dict, to_yaml, unused_of
+from nas.report.__main__ import COMMAND as REPORT
 from nas.search import SearchConfig
 from nas.search.__main__ import COMMAND, main
 from nas.strategies import DirichletSearch, Gdas
@@ -221,6 +222,34 @@ def test_a_file_need_not_say_what_words_say(tmp_path: Path) -> None:
         config.write_text(text)
         with pytest.raises(UserError, match=message):
             search("--config", str(config), *words.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "told"),
+    [
+        (TRAIN, ["--genotype", "sod_s", "--init", ""], "--init ''"),  # "$W", not set: it began at random
+        (TRAIN, ["--genotype", "sod_s", "--cache="], "--cache ''"),
+        (TRAIN, ["--resume", "-o", ""], "-o ''"),
+        (COMMAND, ["--from", "", "--steps", "2"], "--from ''"),
+        (PREDICT, ["a.jpg", "-o", ""], "-o ''"),  # maps lay in this folder
+        (PREDICT, [""], "''"),  # all pictures of this folder were meant
+        (PREDICT, ["--", ""], "''"),
+        (REPORT, ["runs/a", ""], "''"),
+        (TUNE, ["--recipe", ""], "--recipe ''"),
+        (EVALUATE, ["--data", "a", ""], "--data ''"),
+    ],
+)
+def test_an_empty_word_is_refused(command, words: list[str], told: str) -> None:
+    with pytest.raises(UserError, match=f"^{told}: an empty value; is a variable of the shell not set"):
+        command.parse(words)
+
+
+def test_an_empty_text_in_a_file_is_refused_where_the_default_is_another(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("genotype: ''\ninit: ''\n")
+    with pytest.raises(UserError, match=r"a.yaml: init: expected text, not ''"):
+        TRAIN.parse(["--config", str(tmp_path / "a.yaml")])
+    (tmp_path / "a.yaml").write_text("genotype: ''\n")  # as a run of --from says it
+    assert TRAIN.parse(["--config", str(tmp_path / "a.yaml")])[0].genotype == ""
 
 
 UNUSED = [

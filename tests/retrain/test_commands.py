@@ -117,6 +117,7 @@ WRONG = [
     ("evaluate", (*WEIGHTS, "--data", "pictures", "-o", "one.png"), "one.png is a file"),
     ("evaluate", (*WEIGHTS, "--data", "pictures", "--maps"), "--maps needs -o"),
     ("evaluate", (*WEIGHTS, "--data", "pictures", "--size", "big"), "size: expected"),
+    ("evaluate", ("--saliency", "M=", "--data", "pictures"), "M=: nothing is behind the ="),
     ("evaluate", (*WEIGHTS, "--data", "pictures", "--size", "31"), "size must be 32 to 8192 pixels, not 31"),
     ("evaluate", (*WEIGHTS, "--data", "pictures", "--limit", "0"), "--limit must be at least 1"),
     ("evaluate", WEIGHTS, "--data"),

@@ -135,6 +135,7 @@ def test_runs_lists_beside_a_run_whose_scores_someone_changed(scores, tmp_path, 
     [
         (["serach"], "unknown command 'serach'; there are: search"),
         (["runs", "nowhere"], "nowhere"),
+        (["runs", ""], "usage: sod-nas runs"),
         (["info", "x"], "'x'"),
     ],
 )
