@@ -166,6 +166,11 @@ class GateConfig(PhotoOptions):
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is a share of the photographs in 0..1, not {self.held_out}")
 
+    @property
+    def changeable(self) -> tuple[str, ...]:
+        """Options that a resumed run may be given anew: where photographs are."""
+        return "data", "cache", "teacher"
+
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`."""
         return {} if self.teacher else self.loss.without_teacher("loss.")
@@ -286,6 +291,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = RunFolder.open(cfg.out, "gate", to_yaml(cfg), resume=resume)
     weights = backbone_content(space, cfg.backbone_weights)
     run.agree({"space": space.hash, "set of photographs": photos.fingerprint} | weights)
+    run.keep_config()
     for report in run_gate(cfg, run, space, train):
         print(
             f"\nby {COSTS[report.cost]}" + (f" in {cfg.runtime}, deployed, one thread" if report.cost == "ms" else "")

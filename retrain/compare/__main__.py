@@ -9,7 +9,7 @@ from typing import Any
 from genotypes import UserError, UserNote
 from genotypes.files import json_text, write_csv
 from nas.command import Command, run_command
-from nas.options import to_yaml
+from nas.options import to_dict, to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder, check_free
 from nas.run_files import read_run
@@ -60,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     began = read_run(Path(str(cfg.out))).config if going_on else {}
     earlier = [*(began.get("init") or ()), *(began.get("backbone_weights") or ())]
     plan = plan_comparison(cfg, entries, earlier)  # whatever is wrong shows before the folder is touched
+    for name in ("data", "test") if going_on and plan.photos is None else ():
+        if name in began and to_dict(cfg)[name] != (was := began[name]):
+            raise UserError(f"{cfg.out} was trained with {name} {was!r}, and nothing reads another: leave out --{name}")
     run = RunFolder.open(cfg.out, "compare", text, resume=going_on)
     if plan.photos is not None:
         run.agree({"set of photographs": plan.photos.fingerprint} | plan.contents)

@@ -1,6 +1,6 @@
 """The trainings of a comparison: each in its own run folder, the finished ones not done again."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from nas.options import difference, from_dict, read_file, to_dict, to_yaml
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoSet
 from nas.task.evaluation import content_of_sets
+from nas.task.folders import parse_data
 from nas.training import Diverged
 from retrain.compare.config import CompareConfig, starts, train_config
 from retrain.compare.entries import Entry
@@ -66,7 +67,9 @@ def plan_comparison(cfg: CompareConfig, entries: list[Entry], earlier: Collectio
     out = Path(cfg.out or "")
     start = starts(cfg, entries, earlier)
     configs = {(e.label, seed): _config(cfg, start[e.label], e, seed, out) for e, seed in jobs}
-    waiting = [job for job in jobs if cfg.out is None or not _is_complete(configs[job[0].label, job[1]], job[0])]
+    waiting = [job for job in jobs if cfg.out is None or not (run_folder(*job, out) / "scores.json").is_file()]
+    for entry, seed in jobs if cfg.out else ():
+        _check_same(configs[entry.label, seed], entry)
     photos = training_photos(next(iter(configs.values()))) if waiting else None
     contents: dict[str, str] = {}
     for entry in {entry.label: entry for entry, _ in waiting}.values():
@@ -148,19 +151,28 @@ def _config(cfg: CompareConfig, start: dict[str, str], entry: Entry, seed: int, 
     return train_config(cfg, start, out / "genotypes" / f"{entry.folder}.yaml", seed, run_folder(entry, seed, out))
 
 
-def _is_complete(config: TrainConfig, entry: Entry) -> bool:
-    """Whether the training's folder holds scores; UserError if it is a training of something else."""
+def _check_same(config: TrainConfig, entry: Entry) -> None:
+    """UserError if the training's folder holds one of something else.
+
+    Photographs may be elsewhere now: whether they are the same, `RunFolder.agree` checks.
+    """
     folder = Path(str(config.out))
     if (saved := folder / "config.yaml").is_file():
         # What a folder from before some option does not say, was as that option's default still is.
         before = from_dict(TrainConfig(), read_file(saved), str(saved))
-        free = {name: getattr(config, name) for name in ("out", "genotype", "workers")}
-        if found := difference(to_dict(replace(before, **free)), to_dict(config)):
+        free = ["out", "genotype", "workers", "data", "cache"]
+        if _names(before.test) == _names(config.test):
+            free.append("test")
+        same = replace(before, **{name: getattr(config, name) for name in free})
+        if found := difference(to_dict(same), to_dict(config)):
             name, old, new = found
             raise UserError(f"{folder} was trained with {name} {old!r}, now {new!r}: choose another --out")
     if (folder / "genotype.yaml").is_file() and genotypes.load(folder / "genotype.yaml") != entry.genotype:
         raise UserError(f"{folder} holds another genotype than {entry.label} is now: choose another --out, or a LABEL=")
-    return (folder / "scores.json").is_file()
+
+
+def _names(sets: Sequence[str]) -> list[str]:
+    return [parse_data(text)[0] for text in sets]
 
 
 def _train(config: TrainConfig, entry: Entry, photos: PhotoSet | None, out: Path) -> None:

@@ -71,10 +71,11 @@ def train_config(cfg: TuneConfig, recipe: Recipe) -> TrainConfig:
 
 
 def check_extended(cfg: TuneConfig) -> None:
-    """UserError where more than the number of trials differs from the study in the folder."""
+    """UserError where more differs from the study in the folder than its number of trials and where photographs are."""
     config = Path(str(cfg.out)) / "config.yaml"
     before = from_dict(TuneConfig(), read_file(config), str(config))
-    same = replace(before, out=cfg.out, workers=cfg.workers, trials=replace(before.trials, count=cfg.trials.count))
+    free = {name: getattr(cfg, name) for name in ("out", "workers", "data", "cache")}
+    same = replace(before, **free, trials=replace(before.trials, count=cfg.trials.count))
     if cfg.trials.count < before.trials.count:
         raise UserError(f"{cfg.out}: its study has {plural(before.trials.count, 'trial')}; trials.count can only rise")
     if found := difference(to_dict(same), to_dict(cfg)):

@@ -192,6 +192,12 @@ def test_a_tiny_gate_from_end_to_end(tmp_path, capsys):
     before = (tmp_path / "gate/members.json").read_text()
     main(["--out", str(tmp_path / "gate"), "--resume"])
     assert (tmp_path / "gate/members.json").read_text() == before
+    config = (tmp_path / "gate/config.yaml").read_text()
+    assert run_command(main, ["--out", str(tmp_path / "gate"), "--resume", "--data", "synthetic:41"]) == 2
+    assert "gate began with another set of photographs: 40 photographs" in capsys.readouterr().err
+    assert (tmp_path / "gate/config.yaml").read_text() == config
+    main(["--out", str(tmp_path / "gate"), "--resume", "--data", "again=synthetic:40", "--cache", str(tmp_path)])
+    assert "data: again=synthetic:40" in (tmp_path / "gate/config.yaml").read_text()  # where they are now
     identity = tmp_path / "gate/identity.json"
     identity.write_text((known := identity.read_text()).replace("40 photographs", "41 photographs"))
     assert run_command(main, ["--out", str(tmp_path / "gate"), "--resume"]) == 2

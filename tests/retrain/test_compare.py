@@ -129,6 +129,21 @@ def test_an_unfinished_training_goes_on(tmp_path, small_file, monkeypatch) -> No
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_photographs_may_be_elsewhere_when_it_goes_on(tmp_path, small_file, pictures, capsys) -> None:
+    out, moved = tmp_path / "out", tmp_path / "moved"
+    here = ("--data", f"P={pictures}", "--test", f"T={pictures}")
+    assert compare("--genotypes", small_file, *TINY, *here, "--no_latency", "--out", out) == 0
+    pictures.rename(moved)
+    now = ("--data", f"P={moved}", "--test", f"T={moved}")
+    assert compare("--out", out, *now) == 2  # nothing would look whether they are the same
+    assert "and nothing reads another: leave out --data" in capsys.readouterr().err
+    assert compare("--out", out, "--seeds", 0, 1, *now[:3], f"U={moved}") == 2
+    assert "was trained with test" in capsys.readouterr().err  # U, of which the first seed has no scores
+    assert compare("--out", out, "--seeds", 0, 1, *now) == 0
+    assert compare("--out", out) == 0  # it knows now
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_changed_photographs_are_refused(tmp_path, small_file, pictures, capsys) -> None:
     """A seed more was trained on the new ones, and its row stood beside those of the old."""
     words = ("--genotypes", small_file, *TINY, "--data", pictures, "--no_latency", "--out", tmp_path / "out")

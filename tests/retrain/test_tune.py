@@ -246,5 +246,9 @@ def test_resume_goes_on_here_too(tmp_path, small_file, capsys) -> None:
     out = tmp_path / "out"
     assert command("--genotype", small_file, *TINY, "--search", "ema=0,0.9", "--trials.count", "1", "--out", out) == 0
     assert command("--out", out, "--resume") == 0
+    assert command("--out", out, "--data", "synthetic:30") == 2
+    assert "out began with another set of photographs: 24 photographs" in capsys.readouterr().err
+    assert command("--out", out, "--data", "synthetic=synthetic:24", "--cache", tmp_path / "cache") == 0  # moved
+    assert "data: synthetic=synthetic:24" in (out / "config.yaml").read_text()
     assert command("--out", tmp_path / "new", "--resume", "--genotype", small_file, "--search", "ema=0,0.9") == 2
     assert "no study to continue" in capsys.readouterr().err
