@@ -40,20 +40,19 @@ def score_image(
     raw = np.arange(256) / 255  # what each level means
     low, high = raw[pred.min()], raw[pred.max()]
     stretched = ((raw - low) / (high - low)).clip(0, 1) if high > low else raw
-    # The library floors value * 255: a raw value must not fall below its own level.
-    floored = {"raw": np.minimum(raw * (1 + 1e-12), 1), "stretched": stretched}
-    found = {maps: _fmeasures(values, inside, total - inside) for maps, values in floored.items()}
+    means = {"raw": raw, "stretched": stretched}
+    found = {maps: _fmeasures(levels, inside, total - inside) for maps, levels in means.items()}
     weighted, structure, curve, adaptive = math.nan, math.nan, np.full(256, math.nan), math.nan
     if not quick:
-        levels = stretched if protocol.maps == "stretched" else raw
+        levels = means[protocol.maps]
         values = levels[pred]
         weighted, structure = _weighted_fmeasure(values, gt), _Smeasure(alpha=0.5).cal_sm(values, gt)
         curve, adaptive = _emeasures(levels, inside, total - inside, values, gt)
 
-    def mae(values: np.ndarray) -> float:
+    def mae(levels: np.ndarray) -> float:
         if protocol.mae_mask == "grey":
-            return float(np.abs(values[pred] - mask / 255.0).mean())
-        return float(((total - inside) @ values + inside @ (1 - values)) / pred.size)
+            return float(np.abs(levels[pred] - mask / 255.0).mean())
+        return float(((total - inside) @ levels + inside @ (1 - levels)) / pred.size)
 
     return ImageResult(
         name=name,
