@@ -46,8 +46,9 @@ def test_values_become_bytes_as_named() -> None:
     assert np.abs(apart - 255 * expected.sigmoid().numpy()[0, 0]).max() <= 0.51
     nearest = Protocol(interpolation="nearest").to_bytes(np.array([[0.0, 1.0]], np.float32), 1, 8)[0]
     assert nearest.tolist() == [0] * 4 + [255] * 4
-    with pytest.raises(DataError, match="not finite"):
-        Protocol().to_bytes(np.array([[math.nan]], np.float32), 1, 1)
+    for value in (math.nan, math.inf, -math.inf):
+        with pytest.raises(DataError, match="not finite"):
+            Protocol().to_bytes(np.array([[value]], np.float32), 1, 1)
 
 
 @pytest.mark.parametrize("strict", [False, True])
