@@ -4,6 +4,8 @@ import torch
 from genotypes.errors import UserError
 from nas.task import AugmentConfig, batch_indices, draw, evenly, generator, normalise, split, synthetic_set
 from nas.task import augment as apply
+from nas.task.augmentation import Draw
+from nas.task.splits import hold_out
 
 
 def augment(images, masks, generator, cfg):
@@ -38,7 +40,7 @@ def test_a_batch_may_be_larger_than_the_set():
 def test_split_is_disjoint_and_complete():
     parts = split(101, (0.45, 0.45, 0.1), 0)
     assert sorted(torch.cat(parts).tolist()) == list(range(101))
-    assert [len(p) for p in parts] == [45, 46, 10]
+    assert [len(p) for p in parts] == [45, 46, 10] and all(p.diff().min() > 0 for p in parts)
     assert torch.equal(parts[0], split(101, (0.45, 0.45, 0.1), 0)[0])
     assert not torch.equal(parts[0], split(101, (0.45, 0.45, 0.1), 1)[0])
 
@@ -47,6 +49,13 @@ def test_split_is_disjoint_and_complete():
 def test_split_refuses(bad):
     with pytest.raises(ValueError, match=r"fractions|empty"):
         split(10, bad, 0)
+
+
+def test_of_few_images_one_is_held_out_and_one_is_not():
+    for share in (0.01, 0.99):
+        assert [len(part) for part in hold_out(2, share, 0, name="few")] == [1, 1]
+    with pytest.raises(UserError, match="few: a single photograph"):
+        hold_out(1, 0.5, 0, name="few")
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +130,14 @@ def test_a_teachers_map_moves_with_the_mask_and_stays_graded(batch, cfg):
 
 def test_a_crop_enlarges_and_never_leaves_the_picture():
     """On a ramp, a crop of a window shows values of the window only: inside 0..1 and of smaller spread."""
-    ramp = torch.linspace(0, 255, 64).round().to(torch.uint8).expand(32, 3, 64, 64).contiguous()
-    x, _ = augment(ramp, ramp[:, :1], generator(0, "w", 0), AugmentConfig(flip=0.0, crop=0.5))
-    spread = x[:, 0, 0, -1] - x[:, 0, 0, 0]
-    assert spread.min() > 0.47 and spread.min() < 0.7 and spread.max() < 1.0
-    assert (x[:, 0, 0].diff() >= 0).all()  # reflected borders would turn the ramp round
+    ramp = torch.linspace(0, 255, 64).round().to(torch.uint8).expand(32, 3, 64, 64)
+    for down in (False, True):
+        images = (ramp.mT if down else ramp).contiguous()
+        x, _ = augment(images, images[:, :1], generator(0, "w", 0), AugmentConfig(flip=0.0, crop=0.5))
+        along = x[:, 0, :, 0] if down else x[:, 0, 0]
+        spread = along[:, -1] - along[:, 0]
+        assert spread.min() > 0.47 and spread.min() < 0.7 and spread.max() < 1.0
+        assert (along.diff() >= 0).all()  # reflected borders would turn the ramp round
 
 
 def test_scales_are_drawn_a_batch_in_steps_of_16(batch):
@@ -138,6 +150,15 @@ def test_colour_changes_images_only_and_stays_in_range(batch):
     x, y = augment(*batch, generator(0, "w", 0), AugmentConfig(flip=0.0, colour=0.4))
     assert torch.equal(y, (batch[1] > 127).float())
     assert x.min() >= 0 and x.max() <= 1 and (x - batch[0].float() / 255).abs().mean() > 0.02
+
+
+def test_colours_factors_are_of_brightness_contrast_and_saturation(batch):
+    factors = torch.tensor([[0.5, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    x, _ = apply(batch[0][:3], batch[1][:3], Draw(torch.zeros(3, dtype=torch.bool), None, factors, (48, 48)))
+    before = batch[0][:3].float() / 255
+    grey = (before * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True).expand_as(before)
+    for found, expected in zip(x, (before[0] / 2, grey[1].mean().expand_as(grey[1]), grey[2]), strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_the_same_key_gives_the_same_batch(batch):
