@@ -4,7 +4,7 @@ import torch
 from genotypes.errors import UserError
 from nas.task import AugmentConfig, batch_indices, draw, evenly, generator, normalise, split, synthetic_set
 from nas.task import augment as apply
-from nas.task.augmentation import Draw
+from nas.task.augmentation import Draw, at_size, target
 from nas.task.splits import hold_out
 
 
@@ -140,10 +140,20 @@ def test_a_crop_enlarges_and_never_leaves_the_picture():
         assert (along.diff() >= 0).all()  # reflected borders would turn the ramp round
 
 
+def test_a_turned_crop_is_a_window_of_the_photograph_turned_as_a_whole():
+    theta = draw(64, (48, 48), generator(0, "w", 0), AugmentConfig(flip=0.0, rotate=90, crop=0.5)).theta
+    kept = theta[:, :, :2].norm(dim=1)
+    turn = theta[:, :, :2] / kept[:, None]
+    torch.testing.assert_close(turn @ turn.mT, torch.eye(2).expand(64, 2, 2))
+    moved = (turn.mT @ theta[:, :, 2:]).squeeze(-1)
+    assert turn.det().min() > 0 and kept.min() >= 0.5 and (moved.abs() <= 1 - kept + 1e-6).all()
+
+
 def test_scales_are_drawn_a_batch_in_steps_of_16(batch):
     cfg = AugmentConfig(scales=(0.75, 1.0, 1.25))
     sizes = {augment(*batch, generator(0, "w", k), cfg)[0].shape[-1] for k in range(12)}
     assert sizes == {32, 48, 64}
+    assert draw(1, (48, 48), generator(0, "w", 0), AugmentConfig(scales=(0.1,))).shape == (32, 32)  # networks' least
 
 
 def test_colour_changes_images_only_and_stays_in_range(batch):
@@ -173,6 +183,13 @@ def test_the_same_key_gives_the_same_batch(batch):
 def test_config_refuses(bad):
     with pytest.raises(UserError, match=next(iter(bad))):
         AugmentConfig(**bad)
+
+
+def test_masks_are_cut_above_127_and_shrinking_averages():
+    assert target(torch.tensor([0, 127, 128, 255])).tolist() == [0, 0, 1, 1]
+    stripes = (torch.arange(64) % 4 == 0).float().expand(1, 1, 64, 64)
+    assert at_size(stripes, (64, 64)) is stripes
+    assert (at_size(stripes, (16, 16))[..., 2:-2] - 0.25).abs().max() < 0.1  # of four points: 0 or 1
 
 
 def test_normalise():
