@@ -223,6 +223,11 @@ def test_drnas_anchor_is_the_divergence_from_uniform():
         for c, v in zip(strategy.concentration(alpha), strategy.parameters.valid, strict=True)
     ]
     torch.testing.assert_close(strategy.penalty(alpha), torch.stack(theirs).mean(), rtol=1e-3, atol=1e-4)
+    with torch.no_grad():
+        strategy.alpha.copy_(alpha)
+    step = strategy.architecture_step(0, lambda *given: None, lambda mixture, params: 0 * mixture.weights.sum(), 0.0)
+    torch.testing.assert_close(step, strategy.penalty(alpha))  # it is part of the loss that alpha descends in
+    assert strategy.penalty(strategy.alpha.detach()) < step
 
 
 def test_progressive_drnas_halves_candidates_and_keeps_what_was_learnt():
@@ -240,6 +245,10 @@ def test_progressive_drnas_halves_candidates_and_keeps_what_was_learnt():
     again.load_state_dict(strategy.state_dict())
     assert again.net.state_dict().keys() == strategy.net.state_dict().keys()
     assert again.choices() == strategy.choices() and not again.prepare(6)
+    odd = DirichletSearch(uneven(), cfg, seed=0)
+    before = odd.parameters.valid.sum(-1)
+    odd._prune()
+    assert {(int(a), int(b)) for a, b in zip(before, odd.parameters.valid.sum(-1), strict=True)} == {(2, 1), (3, 2)}
 
 
 @pytest.mark.parametrize(("channels", "partial"), [(6, 4), (10, 4), (6, 5), (9, 6)])

@@ -377,7 +377,7 @@ def test_a_teacher_is_learned_from(tmp_path, small_file) -> None:
 
 def test_a_network_labels_what_the_student_sees(small_file, trained) -> None:
     """The whole picture as it was varied and blended, though the student gets it smaller."""
-    augment = AugmentConfig(crop=0.3, colour=0.3, scales=(0.5,))
+    augment = AugmentConfig(flip=1.0, crop=0.3, colour=0.3, scales=(0.5,))
     recipe = {"augment": augment, "blend": 0.5, "plain": 0.5, "steps": 4, "size": 64, "loss": LossConfig(teacher=1.0)}
     weights = str(trained / "weights.safetensors")
     cfg = config(genotype=str(small_file), recipe=recipe, teacher=weights)
@@ -396,6 +396,7 @@ def test_a_network_labels_what_the_student_sees(small_file, trained) -> None:
     assert torch.equal(y[:, :1], (masks > 0.5).float())
     as_it_is = task.draw(2)  # of the plain half
     assert as_it_is.change.blend is None and task.make(as_it_is)[0].shape[-1] == 64
+    assert as_it_is.change.flipped.all()  # as the recipe says, there too
 
 
 def test_a_network_that_teaches_is_checked(tmp_path, small_file, trained, monkeypatch) -> None:
