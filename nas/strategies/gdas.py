@@ -76,7 +76,7 @@ class Gdas(Differentiable):
     def prepare(self, step: int) -> bool:
         if self.cfg.redraw > 1:
             self._temperature.fill_(self._cooled(step))
-            if step % self.cfg.redraw == 0 or not self._kept:
+            if step % self.cfg.redraw == 0:
                 for stream in ("weights", "architecture"):
                     path = self._draw(self.alpha.detach(), step, stream)
                     if old := self._kept.get(stream):

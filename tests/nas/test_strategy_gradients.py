@@ -251,7 +251,7 @@ def test_progressive_drnas_halves_candidates_and_keeps_what_was_learnt():
     assert {(int(a), int(b)) for a, b in zip(before, odd.parameters.valid.sum(-1), strict=True)} == {(2, 1), (3, 2)}
 
 
-@pytest.mark.parametrize(("channels", "partial"), [(6, 4), (10, 4), (6, 5), (9, 6)])
+@pytest.mark.parametrize(("channels", "partial"), [(6, 4), (10, 4), (6, 5), (9, 6), (6, 1)])
 def test_progressive_drnas_grows_at_any_width(channels, partial):
     cfg = DirichletSearch.Config(progressive=True, partial=partial)
     with seeded(0):
