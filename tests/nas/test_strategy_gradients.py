@@ -66,6 +66,7 @@ def test_gdas_runs_one_path_and_differentiates_its_weights_and_those_of_its_prob
     c = torch.zeros_like(s).scatter_(1, index, slopes)
     torch.testing.assert_close(gradient, s * (c - (c * s).sum(-1, keepdim=True)) / 2.0)
     assert all(len(row) == 1 for row in strategy.relax(alpha, 4, "weights").active)
+    assert strategy.evaluated().active == net.path(strategy.choices()).active  # no mixture was trained: none is scored
 
 
 def test_gdas_draws_in_each_step_unless_a_path_is_to_stay():
