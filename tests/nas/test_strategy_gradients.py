@@ -1,10 +1,13 @@
 """Each bilevel strategy's architecture gradient against finite differences, closed forms and torch's distributions."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.distributions import Dirichlet, kl_divergence
 from torch.func import functional_call
 
+import genotypes
 import nas
 from genotypes import UserError
 from nas.benchmark import space as benchmark_space
@@ -288,6 +291,15 @@ def test_edges_that_meet_share_their_weight():
     # What the guard watches and what scores the supernet is what trains it, the weights of edges included.
     for mixture in (strategy.mean(strategy.alpha), strategy.evaluated(), strategy.relax(strategy.alpha, 0, "weights")):
         torch.testing.assert_close(mixture.weights.sum(-1), weights)
+
+
+def test_edges_of_a_concatenation_do_not_share():
+    document = genotypes.load(Path(__file__).parents[1] / "genotypes/golden/every_key.yaml").to_dict()
+    document["cells"][1]["operations"] |= {"pooled": ["none", "skip_connect"], "low": ["conv2d_1x1", "conv2d_3x3"]}
+    strategy = PartialDarts(nas.build(genotypes.Genotype.from_dict(document)), PartialDarts.Config(), seed=0)
+    alpha = torch.randn(strategy.alpha.shape, generator=torch.Generator().manual_seed(0))
+    weights = dict(zip(strategy.net.open_edges, strategy.edge_weights(alpha).tolist(), strict=True))
+    assert weights["mix.pooled"] == weights["mix.low"] == 1.0 != weights["mix.choice"]
 
 
 def test_one_shot_trains_every_candidate_equally_often():
