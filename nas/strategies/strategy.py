@@ -30,9 +30,9 @@ Rate = float | torch.Tensor  # a tensor where a step may be captured in a graph
 
 
 def derivable(open_edges: Mapping[str, Sequence[str]], cfg: "Strategy.Config") -> dict[str, tuple[str, ...]]:
-    """Edge -> the candidates that may be derived: not `none` with `exclude_none`, where an edge has another."""
+    """Edge -> the candidates that may be derived: not `none` with `exclude_none`; an open edge always has another."""
     excluded = {"none"} if cfg.exclude_none else set()
-    return {edge: tuple(op for op in ops if op not in excluded) or tuple(ops) for edge, ops in open_edges.items()}
+    return {edge: tuple(op for op in ops if op not in excluded) for edge, ops in open_edges.items()}
 
 
 def random_choices(
@@ -76,7 +76,7 @@ class Strategy(ABC):
         """Options of a strategy.
 
         Attributes:
-            exclude_none: derive no `none` where an edge has another candidate.
+            exclude_none: derive no `none`.
         """
 
         name: ClassVar[str]
