@@ -53,6 +53,9 @@ def test_a_space_with_something_to_find():
     assert report.explained["a"] > 0.9 > 0.5 > report.explained["b"]
     assert len(report.winners) >= 2 and any(factor is not None and factor < 0.8 for factor in report.factors)
     assert "something to find" in report.lines()[-1] and "of the line's multiply-adds" in report.lines()[1]
+    for few in ({"ratio": 3.9}, {"winners": (3,)}):  # both are asked for
+        assert "little to find" in replace(report, **few).lines()[-1]
+    assert "something to find" in replace(report, ratio=4.0, winners=(3, 5)).lines()[-1]
     assert "winners 1 of 12 members, below the line" in replace(report, winners=(3,)).lines()[2]
     slow = judge(rows(effect=0.02, noise=0.0005), "ms").factors  # where members take twice the time, as `rows` says
     both = [(a, b) for a, b in zip(report.factors, slow, strict=True) if a is not None]
