@@ -144,7 +144,7 @@ def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
     least, most = min(prices), max(prices)
     inside = [row for row in members if least <= row.cost(cost) <= most]
     judged = [residual for row, residual in zip(members, residuals, strict=True) if row in inside]
-    kept = sorted(judged)[: max(2, math.ceil(len(judged) * 2 / 3))]
+    kept = sorted(judged)[: math.ceil(len(judged) * 2 / 3)]
     explained = _explained(inside, judged)
     return GateReport(
         cost=cost,
