@@ -140,6 +140,17 @@ def test_members_beyond_the_line_are_left_out():
     assert json.loads(json.dumps(vars(few)))["ratio"] is None
 
 
+def test_members_on_the_line_and_seeds_that_agree_are_no_error():
+    base = {"size": 32, "params": 1, "loss": 0.0, "maxF": 0.0}
+    points = [base | {"number": n, "macs": 10**n * 100, "MAE_raw": 0.4 - n / 10, "choices": {"a": n}} for n in range(3)]
+    found = [
+        Trained(kind=kind, seed=seed, **p) for kind, seed in (("line", 0), ("random", 0), ("random", 1)) for p in points
+    ]
+    report = judge(found)
+    assert report.seed_spread == 0 and report.ratio == math.inf and report.explained == {"a": 0.0}
+    assert "little to find" in report.lines()[-1]
+
+
 def test_members_learn_from_a_teacher(tmp_path):
     """A teacher that says the opposite of the masks, alone in the loss, is what members follow."""
     (tmp_path / "opposite").mkdir()
