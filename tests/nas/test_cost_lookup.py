@@ -92,7 +92,7 @@ def make_table(rows: list[list[float]], fixed: float = 10.0) -> CostTable:
     """Edges e0, e1, ... whose candidates o0, o1, ... cost `rows`."""
     costs = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.float64)
     for row, values in enumerate(rows):
-        costs[row, : len(values)] = torch.tensor(values)
+        costs[row, : len(values)] = torch.tensor(values, dtype=torch.float64)
     return CostTable(
         space="made",
         kind="params",
@@ -319,6 +319,8 @@ def test_what_is_probable_and_fits_is_taken_as_it_is() -> None:
     assert within_budget(probabilities, table, 20) == {"e0": "o2", "e1": "o0"}
     assert within_budget(probabilities, table, 19) == {"e0": "o2", "e1": "o1"}
     assert within_budget(probabilities, table, 20, exclude=("o2",)) == {"e0": "o1", "e1": "o0"}
+    rare = probabilities | {"e0": {"o0": 1e-9, "o1": 1e-6, "o2": 1.0}}
+    assert within_budget(rare, table, 18) == {"e0": "o1", "e1": "o0"}
     impossible = probabilities | {"e0": {"o0": 0.0, "o1": 0.0, "o2": 1.0}}
     assert within_budget(impossible, table, 12) == {"e0": "o0", "e1": "o1"}  # a budget outweighs any probability
 
