@@ -11,7 +11,7 @@ from tiny_search import config, run_search
 import genotypes
 import nas
 from genotypes import Genotype
-from nas.cost import cost_table, within_budget
+from nas.cost import CostTable, cost_table, within_budget
 from nas.search.objective import derive
 from nas.strategies import Darts, member_choices, random_choices
 from nas.trials import TrialsConfig, run_trials
@@ -101,6 +101,19 @@ def test_a_budget_is_met_by_what_reaches_the_image(space) -> None:
             )
             if space.reaches_image(unconstrained):
                 assert score[tuple(found.values())] == max(score.values())
+
+
+def test_where_the_images_most_probable_way_is_too_dear_the_cheapest_is_taken(space) -> None:
+    costs = {"net.in_a": (0, 100, 100), "net.a_b": (0, 0), "net.in_b": (0, 1)}
+    likely = {"net.in_a": (0.5, 0.4, 0.1), "net.a_b": (0.1, 0.9), "net.in_b": (0.99, 0.01)}
+    rows, weights = (
+        {edge: dict(zip(ops, made[edge], strict=True)) for edge, ops in space.open_edges().items()}
+        for made in (costs, likely)
+    )
+    table = CostTable.of_rows(space, "params", (32, 32), 0.0, rows)
+    ways = {100: ("conv2d_1x1", "skip_connect", "none"), 5: ("none", "skip_connect", "conv2d_1x1")}
+    for budget, ops in ways.items():
+        assert tuple(within_budget(weights, table, budget).values()) == ops
 
 
 @pytest.mark.parametrize("strategy", ["random", "optuna", "one_shot", "darts"])

@@ -204,6 +204,7 @@ def test_groups_without_rules_are_cells_and_backbone_with_and_without_decay():
         (lambda: Recipe(frozen=("(",)), r"frozen: '\(' is no regular expression"),
         (lambda: OptimGroup(match="["), "no regular expression"),
         (lambda: OptimGroup(match="a", lr=-1.0), "not negative"),
+        (lambda: OptimGroup(match="a", weight_decay=-1.0), "not negative"),
         (lambda: OptimConfig(betas=(0.9, 1.0)), "betas"),
         (lambda: OptimConfig(milestones=(0.5,)), "milestones are rising shares"),
         (lambda: OptimConfig(schedule="steps"), "milestones are rising shares"),
@@ -230,6 +231,9 @@ def test_a_triangle_and_stairs():
     assert rates == [pytest.approx((1 - k // 7 / 50) ** 0.9) for k in range(350)]
     warmed = OptimConfig(schedule="linear", warmup=0.25, stairs=2)  # the first stair was a rate of 0
     assert [set_progress(optimizer, warmed, k / 8) for k in range(8)] == pytest.approx([0, 0.5, 1, 1, *[2 / 3] * 4])
+    stepped = OptimConfig(schedule="steps", warmup=0.5, milestones=(0.75,))  # of the whole, warm-up included
+    rates = [set_progress(optimizer, stepped, k / 8) for k in range(8)]
+    assert rates == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1, 0.1, 0.1])
     assert load_recipe("csf").loss.terms == {"bce_sum": 1.0}
     logits, masks = torch.randn(2, 1, 5, 7), torch.ones(2, 1, 5, 7)
     assert bce_sum(logits, masks) == pytest.approx(F.softplus(-logits).sum().item() / 2, rel=1e-5)
