@@ -179,6 +179,7 @@ outputs: [c.logits]
     net = build(genotypes.loads(text))
     features = net.cells["c"]({"image": torch.randn(1, 3, 33, 47)})
     assert tuple(features["c.half"].shape[-2:]) == expected
+    assert net.genotype.graph["c.half"].size.apply(1, 1) == (1, 1)  # never nothing
 
 
 @pytest.mark.parametrize("where", ["cell", "node", "edge"])

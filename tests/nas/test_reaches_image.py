@@ -51,6 +51,12 @@ def test_reaching_the_image_is_a_way_of_edges_that_carry(space) -> None:
         c for c in everything(space) if c["net.in_b"] != "none" or (c["net.in_a"] != "none" and c["net.a_b"] != "none")
     ]
     assert alive == by_hand and len(alive) == 8
+    free = {edge: dict.fromkeys(ops, 0.0) for edge, ops in space.open_edges().items()}
+    assert all(space.graph.reconnect(choices, free)[0] == choices for choices in alive)  # nothing without need
+    none = dict.fromkeys(space.open_edges(), "none")  # what counts is how far a change raises prices, not the price
+    prices = {"net.in_a": {"none": 10, "conv2d_1x1": 11}, "net.a_b": {"none": 10, "skip_connect": 11}}
+    found, _ = space.graph.reconnect(none, prices | {"net.in_b": {"none": 0, "conv2d_1x1": 5}})
+    assert found == {"net.in_a": "conv2d_1x1", "net.a_b": "skip_connect", "net.in_b": "none"}
 
 
 def test_random_choices_are_drawn_again(space) -> None:
