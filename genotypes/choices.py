@@ -142,8 +142,8 @@ def _close_inputs(parts: Parts, chosen: Chosen) -> Parts:
     backbone = parts.backbone
     if backbone is not None:
         taps = tuple(tap for tap in backbone.taps if tap in read)
-        widths = backbone.widths[: BACKBONES[backbone.name].depth(taps)] if taps else ()
-        backbone = replace(backbone, taps=taps, widths=widths) if taps else None
+        depth = BACKBONES[backbone.name].depth
+        backbone = replace(backbone, taps=taps, widths=backbone.widths[: depth(taps)]) if taps else None
     return replace(parts, cells=tuple(cells), backbone=backbone)
 
 
