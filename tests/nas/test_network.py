@@ -220,7 +220,8 @@ def test_frozen_norms_remember_nothing_and_reestimated_ones_only_the_new(space):
     net(torch.randn(2, 3, 64, 64))
     assert any(not torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
-    fixed = build(fpn("tiny", 8))
+    fixed = build(fpn("tiny", 8)).train()
+    fixed(torch.randn(2, 3, 32, 32) + 9)  # what is to be forgotten
     batches = [torch.randn(2, 3, 32, 32) + k for k in range(3)]
     stem = next(module for module in fixed.modules() if isinstance(module, torch.nn.BatchNorm2d))
     seen = []
