@@ -307,6 +307,7 @@ def test_one_training_has_no_spread() -> None:
     (row,) = rows([training("a", 0, 0.5)])
     assert row.scores["held_out"]["maxF"].std is None and row.difference == {"held_out": {}}
     assert "±" not in (text := markdown([row])) and "(all)" not in text  # nor does the caption explain them
+    assert "textbf" not in latex([row])  # nor is it the best of several
 
 
 def test_charts_say_what_they_show() -> None:
