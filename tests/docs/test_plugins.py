@@ -33,7 +33,7 @@ def command(tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").write_text(code)
     given = []
     command = Command(
-        config=Config, name="a.command", description="What it does.", examples="  an example", first=("size",)
+        config=Config, name="a.command", description="What it does.", examples="  an example", first="size"
     )
 
     def main(argv):

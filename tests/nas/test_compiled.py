@@ -86,7 +86,7 @@ def test_auto_decides_by_the_steps_and_a_run_keeps_what_was_decided(space, monke
     for kept in (False, True):
         state = long.state_dict() | {"compiled": kept}
         trainer = a_search(space, "auto", steps=2_000)
-        trainer.resume(SimpleNamespace(load=lambda state=state: state, path="run"))
+        trainer.resume(SimpleNamespace(load=lambda state=state: state, path="run", keep_config=lambda: None))
         assert trainer.compiled.on is kept
     with pytest.warns(UserNote, match="began with compiled steps"):  # there was a compiler then
         short.compiled.resume(True)

@@ -158,6 +158,6 @@ def test_the_command_tells_mistakes_in_one_message(
     assert run_command(command.main, [*argv, "--no-latency"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith("error: ")
+    assert "\nerror: " in f"\n{told.err}"  # behind a note, perhaps
     assert words in told.err
     assert "Traceback" not in told.err

@@ -122,8 +122,9 @@ def test_mistakes_give_one_message_and_exit_code_2(tmp_path, capsys, monkeypatch
         ["fpn_tiny", "-o", "file/out.svg", "--engine", "matplotlib"], capsys
     )
     Path("folder.svg").mkdir()
-    for folder in ("folder.svg", ".", "..", ""):
+    for folder in ("folder.svg", ".", ".."):
         assert "is a folder, expected a file" in _fails(["fpn_tiny", "-o", folder, "--engine", "matplotlib"], capsys)
+    assert "an empty value" in _fails(["fpn_tiny", "-o", "", "--engine", "matplotlib"], capsys)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml", "file", "folder.svg"]
 
 
