@@ -4,8 +4,7 @@ ifndef RUN  # `?=` would look at the clock at each use, and two parts of a run c
 RUN := runs/quick-$(shell date +%Y%m%d-%H%M%S)
 endif
 BIN := .venv/bin
-# Without byte code, half of the time: what is used has it from its first use on.
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 DUTS ?=
 ECSSD ?=
