@@ -168,8 +168,8 @@ class GateConfig(PhotoOptions):
 
     @property
     def changeable(self) -> tuple[str, ...]:
-        """Options that a resumed run may be given anew: where photographs are."""
-        return "data", "cache", "teacher"
+        """See `PhotoOptions`."""
+        return *super().changeable, "teacher"
 
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`."""

@@ -81,9 +81,9 @@ class RunFolder:
     events/           TensorBoard
     """
 
-    def __init__(self, path: Path, until: float | None = None, config: str = "") -> None:
+    def __init__(self, path: Path, until: float | None = None) -> None:
         self.path, self.until = path, until
-        self._config = config
+        self._config: str | None = None  # of a run that goes on
         self.history: list[dict[str, Any]] = []
         self._writer: SummaryWriter | None = None
 
@@ -98,10 +98,10 @@ class RunFolder:
         writing is cleared away.
         """
         if not is_first():
-            return cls(scratch_folder(), until, config)
+            return cls(scratch_folder(), until)
         check_free(out, resume=resume)
         try:
-            folder = cls(Path(out) if out else _next_free(Path(_RUNS), kind), until, config)
+            folder = cls(Path(out) if out else _next_free(Path(_RUNS), kind), until)
             folder.path.mkdir(parents=True, exist_ok=True)
             _claim(folder.path)
             for left in folder.path.rglob(".*.tmp"):
@@ -109,8 +109,9 @@ class RunFolder:
                     left.unlink(missing_ok=True)
             if resume:
                 _continue_threads(environment_of(folder.path).get("threads"))
+                folder._config = config
             else:
-                folder.keep_config()
+                folder.write_text("config.yaml", config)
             if not (folder.path / "environment.json").is_file():
                 folder.write_text("environment.json", json_text(environment()))
         except OSError as error:
@@ -118,8 +119,9 @@ class RunFolder:
         return folder
 
     def keep_config(self) -> None:
-        """Write config.yaml. Of a run that goes on, once its checkpoint fits: it may say where photographs are now."""
-        self.write_text("config.yaml", self._config)
+        """Write the config.yaml of a run that goes on, once its checkpoint fits: photographs may lie elsewhere now."""
+        if self._config is not None:
+            self.write_text("config.yaml", self._config)
 
     def note_command(self) -> None:
         """Note what was typed now, too: of a run that goes on with other settings, the page shows all commands."""

@@ -154,8 +154,8 @@ class SearchConfig(LoopOptions, PhotoOptions):
 
     @property
     def changeable(self) -> tuple[str, ...]:
-        """Options that a resumed run may be given anew: where photographs are, and what follows the training alone."""
-        return ("data", "cache", "teacher", *(("budget", "trials.count") if self.whole_networks else ()))
+        """See `PhotoOptions`: also what follows the training alone."""
+        return (*super().changeable, "teacher", *(("budget", "trials.count") if self.whole_networks else ()))
 
     @property
     def learns_architecture(self) -> bool:

@@ -75,6 +75,11 @@ class PhotoOptions:
     cache: str | None = None
     data_seed: int = 0
 
+    @property
+    def changeable(self) -> tuple[str, ...]:
+        """Options that a run which goes on may be given anew: where photographs are, whose fingerprint it has noted."""
+        return "data", "cache"
+
     def open_photos(self, size: int, **options: Any) -> PhotoSet:
         """The photographs at this size; options: as `open_photos` has them, which also says what is raised."""
         return open_photos(self.data, size=size, cache_dir=self.cache, limit=self.limit, seed=self.data_seed, **options)

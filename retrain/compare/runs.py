@@ -11,7 +11,7 @@ from nas.cost.clock import warn_if_busy
 from nas.cost.measuring import prepare
 from nas.options import difference, from_dict, read_file, to_dict, to_yaml
 from nas.run import Interrupted, RunFolder, open_device
-from nas.task import PhotoSet
+from nas.task import PhotoOptions, PhotoSet
 from nas.task.evaluation import content_of_sets
 from nas.task.folders import parse_data
 from nas.training import Diverged
@@ -160,7 +160,7 @@ def _check_same(config: TrainConfig, entry: Entry) -> None:
     if (saved := folder / "config.yaml").is_file():
         # What a folder from before some option does not say, was as that option's default still is.
         before = from_dict(TrainConfig(), read_file(saved), str(saved))
-        free = ["out", "genotype", "workers", "data", "cache"]
+        free = ["out", "genotype", "workers", *PhotoOptions().changeable]
         if _names(before.test) == _names(config.test):
             free.append("test")
         same = replace(before, **{name: getattr(config, name) for name in free})

@@ -99,8 +99,8 @@ class TrainConfig(LoopOptions, TrainingOptions):
 
     @property
     def changeable(self) -> tuple[str, ...]:
-        """Options that a resumed run may be given anew: where photographs are, and what is scored at its end."""
-        return "data", "cache", "teacher", "unlabelled", "test", "test_limit"
+        """See `PhotoOptions`: also what is scored at the end."""
+        return *super().changeable, "teacher", "unlabelled", "test", "test_limit"
 
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`."""

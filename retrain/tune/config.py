@@ -74,7 +74,7 @@ def check_extended(cfg: TuneConfig) -> None:
     """UserError where more differs from the study in the folder than its number of trials and where photographs are."""
     config = Path(str(cfg.out)) / "config.yaml"
     before = from_dict(TuneConfig(), read_file(config), str(config))
-    free = {name: getattr(cfg, name) for name in ("out", "workers", "data", "cache")}
+    free = {name: getattr(cfg, name) for name in ("out", "workers", *cfg.changeable)}
     same = replace(before, **free, trials=replace(before.trials, count=cfg.trials.count))
     if cfg.trials.count < before.trials.count:
         raise UserError(f"{cfg.out}: its study has {plural(before.trials.count, 'trial')}; trials.count can only rise")

@@ -158,6 +158,7 @@ def test_the_command_tells_mistakes_in_one_message(
     assert run_command(command.main, [*argv, "--no-latency"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert "\nerror: " in f"\n{told.err}"  # behind a note, perhaps
+    lines = [line for line in told.err.splitlines() if not line.startswith("note: ")]
+    assert lines[0].startswith("error: ")
     assert words in told.err
     assert "Traceback" not in told.err
