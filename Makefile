@@ -3,6 +3,8 @@ PYTHON ?= python3
 ifndef RUN  # `?=` would look at the clock at each use, and two parts of a run could part
 RUN := runs/quick-$(shell date +%Y%m%d-%H%M%S)
 endif
+# Where it is set, as in containers, each process would compile our packages anew.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
