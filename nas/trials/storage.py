@@ -164,9 +164,9 @@ class _FileLock:
         return True
 
     def release(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None  # first: once it is closed, another thread may hold the lock
+        if file is not None:
+            os.close(file)
 
 
 def this_worker() -> dict[str, Any]:
