@@ -156,6 +156,10 @@ class DataConfig:
             if _kind(self.out) not in Image.SAVE:
                 raise UserError(f"{self.out}: expected the name of a picture, such as sheet.jpg or sheet.png")
 
+    def unused(self) -> dict[str, str]:
+        """See `nas.options.unused_of`."""
+        return {} if self.out else {"overwrite": "it is for a contact sheet, which needs -o FILE"}
+
 
 COMMAND = Command(
     config=DataConfig,

@@ -51,7 +51,8 @@ class CostConfig:
 
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`."""
-        return {} if self.latency else dict.fromkeys(("repeats", "device"), "--no_latency measures nothing")
+        found = {} if self.latency else dict.fromkeys(("repeats", "device"), "--no_latency measures nothing")
+        return found if self.out else found | {"overwrite": "it is for a CSV, which needs -o FILE"}
 
 
 COMMAND = Command(

@@ -9,7 +9,9 @@ __all__ = ["user_cache"]
 def user_cache() -> Path | None:
     """$XDG_CACHE_HOME/sod-nas, by default ~/.cache/sod-nas: measured tables and converted networks.
 
-    None where there is no home, as in a container whose user has no name: then nothing is kept.
+    A relative $XDG_CACHE_HOME counts for nothing, as its standard says. None where there is no home, as in a container
+    whose user has no name: then nothing is kept.
     """
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    cache = cache if os.path.isabs(cache) else os.path.expanduser("~/.cache")
     return None if cache.startswith("~") else Path(cache) / "sod-nas"

@@ -25,6 +25,7 @@ from nas.trials import TrialsConfig
 from nas.visualize.__main__ import COMMAND as VISUALIZE
 from retrain.compare.__main__ import COMMAND as COMPARE
 from retrain.compare.__main__ import main as compare
+from retrain.data import COMMAND as DATA
 from retrain.evaluate.__main__ import COMMAND as EVALUATE
 from retrain.export.__main__ import COMMAND as EXPORT
 from retrain.predict.__main__ import COMMAND as PREDICT
@@ -281,6 +282,8 @@ UNUSED = [
     (EVALUATE, "--saliency m --data d --flip --runtime auto", "--flip, --runtime: .* --weights names none"),
     (EVALUATE, "--weights sod_s --data d --worst 5", "--worst: .* needs -o DIR"),
     (COST, "sod_s --no_latency --repeats 5", "--repeats: .* measures nothing"),
+    (COST, "sod_s --overwrite", "--overwrite: .* needs -o FILE"),
+    (DATA, "d --overwrite", "--overwrite: .* needs -o FILE"),
     (EXPORT, "-o d --limit 5 --test_limit 5", "--limit: .* needs --calibrate; --test_limit: .* needs --test"),
     (PRUNE, "--weights csnet -o d --batches 3 --held_out 0.2", "--batches, --held_out: .* needs --data"),
     (VISUALIZE, "sod_s --text --engine graphviz", "--engine: .* draws nothing"),

@@ -250,6 +250,9 @@ def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     """A container whose user has no name: a traceback, once, whatever the cost was."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/a")
     assert user_cache() == Path("/a/sod-nas")
+    monkeypatch.setenv("HOME", "/home/a")
+    monkeypatch.setenv("XDG_CACHE_HOME", "a")  # relative: each folder that a command is typed in would have its own
+    assert user_cache() == Path("/home/a/.cache/sod-nas")
     for name in ("XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # KeyError
