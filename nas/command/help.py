@@ -105,9 +105,7 @@ class Help:
         if option.name == self.command.positional:
             return option.name.upper(), text
         if kind is bool:
-            head, _, last = option.name.rpartition(".")
-            left = f"--{head + '.' if head else ''}no_{last}" if option.default else f"--{option.name}"
-            return left, text
+            return f"--{'no_' if option.default else ''}{option.name}", text
         short = "-o, " if option.name == "out" else ""
         long = "from" if option.name == "start_from" else option.name
         metavar = option.owner.metavar if option.owner else _metavar(kind)

@@ -14,6 +14,7 @@ import genotypes
 from genotypes import UserError, UserNote
 from nas.benchmark.gate import COMMAND as GATE
 from nas.command import Command, run_command
+from nas.command.words import Words
 from nas.cost.__main__ import COMMAND as COST
 from nas.options import changed_of, from_dict, options_of, to_dict, to_yaml, unused_of
 from nas.report.__main__ import COMMAND as REPORT
@@ -392,7 +393,9 @@ def test_help_of_what_turns_off_says_what_happens_then(capsys: pytest.CaptureFix
     told = []
     for command, group in ((COMPARE, "all"), (EVALUATE, "all"), (COMMAND, "guard")):
         assert run_command(command.parse, ["--help", group]) == 0
-        told += re.findall(r"^  --\S*\bno_\w+ +(.*)", capsys.readouterr().out, re.MULTILINE)
+        for spelled, text in re.findall(r"^  (--\S*\bno_\S+) +(.*)", capsys.readouterr().out, re.MULTILINE):
+            told.append(text)
+            assert "false" in str(Words(command.config(), None, {}).read([spelled], [])), "spelled as it is taken"
     words = ["at the end wF", "do not measure", "read four points", "a collapse does not stop"]
     assert [line.startswith(word) for word, line in zip(words, told, strict=True)] == [True] * 4
 
