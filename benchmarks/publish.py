@@ -137,7 +137,7 @@ MAE_stretched: of maps stretched to 0..1, as are all but MAE_raw.
 |{"---|" * (len(_METRICS) + 1)}
 {chr(10).join(scores)}
 
-Scored with this file, as `python -m retrain.evaluate --weights {options.name}` does.
+Scored with this file, as `python -m retrain.evaluate --weights {options.name} --data ECSSD=DIR` does.
 
 ## Made again
 
