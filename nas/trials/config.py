@@ -55,17 +55,18 @@ PRUNERS.add(
 
 @dataclass(frozen=True, kw_only=True)
 class TrialsConfig:
-    """Genotypes tried one after another, by one process or by many that share a storage.
+    """Genotypes, or settings of a recipe, tried one after another, by one process or by many that share a storage.
 
     Attributes:
         count: trials of the study, of all its workers together.
-        sampler: what to try next: evolution, gp, nsga2, random or tpe; none: the strategy's own.
+        sampler: what to try next: evolution, gp, nsga2, random or tpe; none: a search's is its strategy's,
+            that of settings tpe.
         population: random trials first; then the size of evolution's and nsga2's population; none: 10.
         pruner: which short trainings end early: none, median, hyperband or successive_halving (for one objective).
         storage: where the study lies: sqlite:///FILE, postgresql://..., mysql+pymysql://..., or a file ending in
             .journal or .log that the workers share; none: a journal in the run's folder.
-        study: its name in the storage; none: made of space, objectives, sampler and seed, so that the same command on
-            several machines works on one study, and other searches may use the storage too.
+        study: its name in the storage; none: made of the sampler, the seed and all that scores depend on, so that the
+            same command on several machines works on one study, and others may use the storage too.
         stale_after: seconds without a sign of life after which another machine's trial counts as lost.
     """
 

@@ -26,7 +26,7 @@ COMMAND = Command(
   python -m retrain.tune --genotype runs/a --search optim.lr=5e-4..8e-3 optim.backbone_lr=0.05,0.1,0.3 size=96,128 \\
       --recipe photos_cpu --recipe.epochs 1 --pruner median --data DUTS=DUTS-TR --cache runs/cache --out runs/tune
   python -m retrain.tune --out runs/tune --trials.count 40     continue, or extend
-  python -m retrain.tune --genotype runs/a --search size=96,128 --trials.storage sqlite:///study.db    on many machines
+  python -m retrain.tune --genotype runs/a --search size=96,128 --storage sqlite:////disk/study.db    on many machines
 
 recipes: {", ".join(recipe_names())}; or your own YAML file""",
     first="genotype search objective data recipe recipe.steps "
