@@ -109,7 +109,7 @@ COMMAND = Command(
   python -m retrain.evaluate --weights a.safetensors --saliency U2Net=maps/u2net --data ECSSD=ECSSD --protocol csnet""",
     notes="""
 With -o: report.html, table.md and .tex, scores.csv and .json, images.csv, worst.csv, curves.png, .pdf and .csv; with
---xlsx scores.xlsx; with --maps also maps/, and pictures/ of the best and the worst. Other folders are refused.
+--xlsx scores.xlsx; with --maps also maps/, and pictures/ of best and worst. A folder of something else is refused.
 Protocols, after the first what differs from it:
 """
     + "\n".join(
