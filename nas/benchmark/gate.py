@@ -79,7 +79,7 @@ def train_members(
     # Every other repeat is one of the line: a seed's spread may differ there.
     for repeat in range(repeats):
         kind = "line" if repeat % 2 and choices["line"] else "random"
-        plan.append((kind, repeat // 2 % len(choices[kind]), 1))
+        plan.append((kind, repeat // 2, 1))
     rows = list(done)
     finished = {(row.kind, row.number, row.seed) for row in rows}
     with progress_bar(total=len(plan), desc="members", unit="training") as bar:
@@ -121,13 +121,14 @@ class GateConfig(PhotoOptions):
     """Whether a space holds anything to find.
 
     Attributes:
-        space: what may be chosen: compact (whole networks), another space, or a genotype file with open choices.
+        space: what may be chosen: compact (whole networks), or a space or genotype file whose input size or widths are
+            open, too.
         size: the largest side of the pictures in pixels.
         backbone_weights: file with the backbone's pre-trained weights, or package; none: it starts at random.
         teacher: folder of another network's maps, NAME.png for each photograph: a further target of every training;
             loss.teacher is its share.
         members: random members.
-        repeats: trainings that are done once more with another seed.
+        repeats: trainings that are done once more with another seed, of random members and of points in turn.
         line: points of uniform scaling, evenly spaced; 0 for all pairs of a size and a width.
         steps: of every training.
         batch_size: images a step.
@@ -195,6 +196,10 @@ def open_gate(cfg: GateConfig) -> tuple[Genotype, PhotoSet, Train]:
     points = len(scaled_line(space, cfg.line or None))
     if points < 2:  # `judge` would say so, after all trainings
         raise UserError(f"line {cfg.line}: expected 2 points of uniform scaling or more; {space.name} gives {points}")
+    if cfg.repeats > (most := 2 * min(points, cfg.members)):  # else the same ones would be done, and counted, twice
+        raise UserError(
+            f"repeats {cfg.repeats}: expected {most} at most, as there are {cfg.members} members, {points} points"
+        )
     photos = cfg.open_photos(max(space.input.size), teacher=cfg.teacher)
     return space, photos, _trainer(cfg, space, photos.to(device), device)
 
