@@ -38,8 +38,8 @@ class Recipe:
         augment: how batches are varied.
         plain: share of the training, at its end, whose photographs are only flipped: as a network sees them later.
             Crops make objects larger than they will be (FixRes: Touvron et al., NeurIPS 2019).
-        blend: share of the photographs before that which are blended with another one of their batch. Such pictures
-            have no mask: a teacher's network labels them, with loss.teacher 1 (Beyer et al., CVPR 2022).
+        blend: share of the photographs, until `plain` begins, that are blended with another one of their batch. Such
+            pictures have no mask: a teacher's network labels them, with loss.teacher 1 (Beyer et al., CVPR 2022).
         ema: decay of the moving average of weights that is scored and saved; 0 takes the weights themselves.
         freeze_backbone_norms: keep statistics, scales and shifts of the backbone's norms as they came.
         masks: how those trained on are resized: bilinear with graded edges, or nearest. The held-out ones are always
