@@ -42,7 +42,7 @@ class Recipe:
             pictures have no mask: a teacher's network labels them, with loss.teacher 1 (Beyer et al., CVPR 2022).
         ema: decay of the moving average of weights that is scored and saved; 0 takes the weights themselves.
         freeze_backbone_norms: keep statistics, scales and shifts of the backbone's norms as they came.
-        masks: how those trained on are resized: bilinear with graded edges, or nearest. The held-out ones are always
+        masks: how masks to train on are resized: bilinear with graded edges, or nearest. The held-out ones are always
             bilinear, so that scores of all recipes compare.
         init_std: weights (not biases) whose names begin with a match of a regular expression start from N(0, std^2),
             unless the whole network starts from a file.

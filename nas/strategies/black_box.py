@@ -41,7 +41,7 @@ class OneShot(Strategy):
         """Options of one_shot.
 
         Attributes:
-            redraw: steps for which what is drawn stays; on a GPU these are captured, and more save what drawing costs.
+            redraw: so many steps in a row share one draw; on a GPU all but the first are captured: more are faster.
         """
 
         redraw: int = 1

@@ -50,7 +50,7 @@ class Gdas(Differentiable):
         Attributes:
             temperature: of the softmax in the first and in the last step.
             probes: candidates of an edge that architecture steps compute beside the sampled one.
-            redraw: steps for which what is drawn stays; on a GPU these are captured, and more save what drawing costs.
+            redraw: so many steps in a row share one draw; on a GPU all but the first are captured: more are faster.
         """
 
         temperature: tuple[float, float] = (10.0, 0.1)

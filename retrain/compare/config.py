@@ -19,7 +19,7 @@ class CompareConfig(TrainingOptions):
     """Which genotypes to train, each with every seed, all with the same recipe, photographs, order and budget.
 
     Attributes:
-        genotypes: of each: a zoo name, a file, the folder of a search, LABEL=FILE, random:SEED (drawn from the space),
+        genotypes: each a zoo name, a file, the folder of a search, LABEL=FILE, random:SEED (drawn from the space),
             or fpn (the plain pyramid on the space's backbone and taps, as wide as the space). Labels such as a:0 and
             a:1 form a group.
         space: the open genotype that random:SEED is drawn from; default space.yaml beside the first file.

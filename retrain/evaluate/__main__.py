@@ -35,8 +35,8 @@ class EvaluateConfig(PredictorOptions):
         mae_mask: what MAE compares with: the cut mask, or the grey one.
         maps_as: avgF, wF, Sm and Em of maps stretched to 0..1, or raw.
         upsize: whether probabilities or logits are resized to the mask's size.
-        interpolation: of that.
-        rounding: to 8 bits.
+        interpolation: how they are resized.
+        rounding: how their values become 8-bit ones.
         native: feed each photograph at its own size.
         limit: only so many images of each set, evenly spread.
         quick_scores: only F-measures and MAE, many times faster.

@@ -39,7 +39,7 @@ class Limits:
     Attributes:
         megabytes: of its file.
         megapixels: of the picture; memory and time grow with them.
-        seconds: for its way here and for those before it; its own few are not counted.
+        seconds: for its upload and until its turn; what the network takes is not counted.
     """
 
     megabytes: float = 30
