@@ -260,7 +260,7 @@ _RIVALS = {"runner_up": "runner-up", "none": "none"}
 def _rise(rival: Mapping[str, Any] | None, base: float) -> float:
     """Of the loss, with a rival of an edge's choice; NaN where there is none, or it diverged."""
     loss = rival["loss"] if rival else None
-    return math.nan if loss is None or math.isinf(loss) else loss - base
+    return math.nan if loss is None else loss - base
 
 
 def _worth_row(
@@ -323,7 +323,7 @@ def _trials(run: Run) -> Section | None:
 def _rivals(scores: Mapping[str, Any]) -> Section | None:
     found, chance = scores.get("found") or {}, scores.get("random") or {}
     tried = chance.get("losses") or []
-    losses = [loss for loss in tried if loss is not None and math.isfinite(loss)]
+    losses = [loss for loss in tried if loss is not None]
     if "loss" not in found or not losses:
         return None
     diverged = f", {len(tried) - len(losses)} of which diverged" if len(losses) < len(tried) else ""

@@ -115,10 +115,9 @@ class Gdas(Differentiable):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        kept = state.get("kept", {}) if self.cfg.redraw > 1 else {}  # of versions before redraw: without
         self._kept = {
             name: _Path(noise.to(self.alpha), hard.to(self.alpha), active)
-            for name, (noise, hard, active) in kept.items()
+            for name, (noise, hard, active) in state["kept"].items()
         }
 
     def evaluated(self) -> Mixture:

@@ -389,9 +389,9 @@ class Trainer:
             self.optimizer = self._new_optimizer()
         self.net.load_state_dict(state["net"])
         load_optimizer(self.optimizer, state["optimizer"])
-        self.scaler.load_state_dict(state.get("scaler", {}))  # of versions before fp16: without
+        self.scaler.load_state_dict(state["scaler"])
         self.totals.load_state_dict(state["totals"])
-        self.compiled.resume(state.get("compiled", False))
+        self.compiled.resume(state["compiled"])
         self.step, self.seconds, self.stopped = state["step"], state["seconds"], state["stopped"]
         self.capture.forget()
 

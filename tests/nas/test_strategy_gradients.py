@@ -119,19 +119,6 @@ def test_gdas_keeps_a_path_while_its_soft_weights_follow_alpha_and_the_temperatu
             torch.testing.assert_close(ours, theirs)
         paths.setdefault(first, set()).add(strategy.fixed(step))
     assert [len(kept) for kept in paths.values()] == [1, 1, 1] and len(set.union(*paths.values())) == 3
-
-
-def test_gdas_goes_on_from_a_state_of_before_paths_could_stay():
-    net = supernet(Gdas)
-    first, second = (Gdas(net, Gdas.Config(), seed=seed, steps=10) for seed in (3, 4))
-    state = first.state_dict()
-    del state["kept"]
-    second.load_state_dict(state)
-    assert torch.equal(first.alpha, second.alpha)
-    staying = Gdas(net, Gdas.Config(redraw=4), seed=3, steps=10)
-    staying.prepare(0)
-    second.load_state_dict(staying.state_dict())  # whose paths go on staying only where they are to
-    assert second.fixed(1) is None and staying.fixed(1) is not None
     with pytest.raises(UserError, match="redraw must be at least 1"):
         Gdas.Config(redraw=0)
 
