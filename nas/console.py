@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def info(argv: Sequence[str]) -> None:
     """What a bug report needs, on standard output."""
-    _no_words("info", argv)
+    if argv:
+        raise UserError(f"sod-nas info takes no options, not {argv[0]!r}")
     import torch
 
     from nas.run.folder import environment
@@ -205,11 +206,6 @@ def _help() -> str:
 
 def _unknown(name: str) -> None:
     raise UserError(f"unknown command {name!r}; there are: {', '.join((*COMMANDS, *_HERE))}")
-
-
-def _no_words(name: str, argv: Sequence[str]) -> None:
-    if argv:
-        raise UserError(f"sod-nas {name} takes no options, not {argv[0]!r}")
 
 
 def _version(package: str) -> str:

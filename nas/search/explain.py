@@ -82,11 +82,11 @@ def edge_worth(
         others = [op for op in preferences.get(edge, ()) if op != chosen]
         best = max(others, key=preferences[edge].__getitem__, default=None)
         rivals = {"runner_up": best, "none": "none" if "none" in others else None}
-        count = len({op for op in rivals.values() if op})
-        if time.monotonic() - began + count * longest > seconds:
+        tried = list(dict.fromkeys(op for op in rivals.values() if op))
+        if time.monotonic() - began + len(tried) * longest > seconds:
             break
         known: dict[str, float] = {}
-        for op in dict.fromkeys(op for op in rivals.values() if op):
+        for op in tried:
             start = time.monotonic()
             known[op] = loss({**choices, edge: op})
             longest = max(longest, time.monotonic() - start)

@@ -205,8 +205,7 @@ class _Study:
     def show_front(self, trials: Trials) -> tuple[Path, ...]:
         """Draws the front and exports the genotypes on it, also where the budget leaves none to be the result."""
         objective = self.setup.objective
-        if objective is None:
-            raise ValueError("a front is of loss against cost, and this search minds no cost")
+        assert objective is not None  # two objectives are the loss and the cost
         if not pareto_front(trials.complete):
             return ()  # all diverged, which `select` tells
         table = objective.table
