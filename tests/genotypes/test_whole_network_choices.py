@@ -1,11 +1,10 @@
 """Choices beyond operations: a backbone's hidden widths, a cell's inputs, the input size."""
 
-import random
-
 import pytest
 
 import genotypes
 from genotypes import BACKBONES, Backbone, Cell, Genotype, GenotypeError, Input, UserError
+from nas.strategies import member_choices
 from search_spaces import compact, open_csnet
 from search_spaces.spaces import CompactSpace
 
@@ -16,11 +15,6 @@ def space(**changes):
     """Everything open, with no default of `compact` but its operations."""
     opened = {"shares": (0.25, 0.5, 0.75, 1.0), "open_blocks": 99, "leave_out": "either"} | changes
     return compact("mobilenet_v2", channels=(8, 16), taps=("s16", "s8", "s4"), sizes=(64, 96), **opened)
-
-
-def drawn(space, seed):
-    rng = random.Random(seed)
-    return {choice: rng.choice(candidates) for choice, candidates in space.choices().items()}
 
 
 def test_two_choices_of_one_id_are_refused():
@@ -48,7 +42,7 @@ def test_every_kind_has_one_face():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_files_say_open_and_decided_members(seed):
-    for genotype in (space(), decided := space().decide(drawn(space(), seed))):
+    for genotype in (space(), decided := space().decide(member_choices(space(), seed, 0))):
         again = genotypes.loads(genotypes.dumps(genotype))
         assert again.hash == genotype.hash and again.choices() == genotype.choices()
         assert again.identity == genotype.identity
@@ -57,7 +51,7 @@ def test_files_say_open_and_decided_members(seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_member_says_what_it_took(seed):
-    opened, taken = space(), drawn(space(), seed)
+    opened, taken = space(), member_choices(space(), seed, 0)
     found = opened.chosen(opened.decide(taken))
     assert found.items() <= taken.items()
     # Only what the inputs that were taken do not need is missing.
@@ -67,12 +61,12 @@ def test_a_member_says_what_it_took(seed):
 
 def test_a_member_of_open_widths_says_what_it_took():
     opened = open_csnet(1)
-    taken = drawn(opened, 0)
+    taken = member_choices(opened, 0, 0)
     assert opened.chosen(opened.decide(taken)) == taken
 
 
 def test_deciding_one_by_one_is_deciding_at_once():
-    choices = drawn(space(), 1) | {"decoder.inputs": "s8 s4"}
+    choices = member_choices(space(), 1, 0) | {"decoder.inputs": "s8 s4"}
     at_once, one_by_one = space().decide(choices), space()
     for choice in ("decoder.mix_s16", "decoder.inputs", "input.size"):
         one_by_one = one_by_one.decide({choice: choices[choice]})
@@ -82,10 +76,10 @@ def test_deciding_one_by_one_is_deciding_at_once():
 
 
 def test_what_no_output_needs_is_left_out():
-    member = space().decide(drawn(space(), 0) | {"decoder.inputs": "s8 s4"})
+    member = space().decide(member_choices(space(), 0, 0) | {"decoder.inputs": "s8 s4"})
     assert member.backbone.taps == ("s8", "s4")
     assert len(member.backbone.widths) == BACKBONES["mobilenet_v2"].depth(("s8", "s4")) == 6
-    other = space().decide(drawn(space(), 0) | {"decoder.inputs": "s8 s4", "backbone.widths.9": 96})
+    other = space().decide(member_choices(space(), 0, 0) | {"decoder.inputs": "s8 s4", "backbone.widths.9": 96})
     assert member == other  # a block beyond the deepest tap
 
 
@@ -112,7 +106,7 @@ def _mixes(cell):
 
 
 def test_the_hash_does_not_know_the_size_and_the_identity_does():
-    choices = drawn(space(), 2)
+    choices = member_choices(space(), 2, 0)
     small, large = (space().decide(choices | {"input.size": size}) for size in (64, 96))
     assert small == large and small.identity != large.identity
     assert space().hash == space().replace(input=Input(size=(32, 32))).hash

@@ -1,13 +1,12 @@
 """Members: what a decided genotype computes with views of its supernet, and what reaches the supernet from it."""
 
-import random
-
 import pytest
 import torch
 
 import nas
 from genotypes import Backbone, UserError
 from nas.network.member import Member, extreme, supernet_genotype
+from nas.strategies import member_choices
 from search_spaces import compact, fusion_cells, open_csnet
 from search_spaces.backbones import build_backbone
 from search_spaces.backbones.layers import sort_hidden_channels
@@ -20,14 +19,9 @@ def picture(batch=2, side=64, seed=0):
     return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-def drawn(space, seed):
-    rng = random.Random(seed)
-    return {choice: rng.choice(candidates) for choice, candidates in space.choices().items()}
-
-
 def members(space):
     yield from (extreme(space, which) for which in ("largest", "smallest"))
-    yield from (drawn(space, seed) for seed in range(3))
+    yield from (member_choices(space, seed, 0) for seed in range(3))
 
 
 def scattered(net):
@@ -92,7 +86,7 @@ def test_narrower_is_the_supernet_with_the_rest_at_zero(seed):
     space = open_csnet(1)
     torch.manual_seed(seed)
     supernet = scattered(nas.build(space.decide(extreme(space, "largest"))))
-    member = Member(supernet, space.decide(drawn(space, seed)))
+    member = Member(supernet, space.decide(member_choices(space, seed, 0)))
     member.net.eval()
     with torch.no_grad():
         expected = member(picture(1))[0].clone()
@@ -114,7 +108,7 @@ def test_members_of_a_mixture_are_its_paths():
     """In a supernet that is also run as a mixture, candidates' norms are not affine: they have no scale to view."""
     space = fusion_cells("tiny", 8, ["none", "skip_connect", "conv_3x3", "channel_attention"])
     supernet = nas.build(space).eval()
-    choices = drawn(space, 0)
+    choices = member_choices(space, 0, 0)
     member = Member(supernet, space.decide(choices))
     member.net.eval()
     with torch.no_grad():
@@ -125,7 +119,7 @@ def test_members_of_a_mixture_are_its_paths():
 
 def test_another_space_is_refused(supernet):
     with pytest.raises(UserError, match="belongs to another space"):
-        Member(supernet, fusion_cells("mobilenet_v2", 4).decide(drawn(fusion_cells("mobilenet_v2", 4), 0)))
+        Member(supernet, fusion_cells("mobilenet_v2", 4).decide(member_choices(fusion_cells("mobilenet_v2", 4), 0, 0)))
     wide = compact("mobilenet_v2", channels=(16, 24), taps=("s16", "s8", "s4"), sizes=(64, 96), **OPENED)
     with pytest.raises(UserError, match="at most as wide"):
         Member(supernet, wide.decide(extreme(wide, "largest")))

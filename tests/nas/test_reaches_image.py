@@ -1,6 +1,5 @@
 """Nothing that draws, tries or derives choices ends in a network that ignores the image."""
 
-import itertools
 import math
 import random
 
@@ -11,6 +10,7 @@ from tiny_search import config, run_search
 import genotypes
 import nas
 from genotypes import Genotype
+from nas.benchmark import members
 from nas.cost import CostTable, cost_table, within_budget
 from nas.search.objective import derive
 from nas.strategies import Darts, member_choices, random_choices
@@ -40,15 +40,10 @@ def space() -> Genotype:
     return genotypes.loads(SPACE)
 
 
-def everything(space: Genotype) -> list[dict[str, str]]:
-    edges = space.open_edges()
-    return [dict(zip(edges, ops, strict=True)) for ops in itertools.product(*edges.values())]
-
-
 def test_reaching_the_image_is_a_way_of_edges_that_carry(space) -> None:
-    alive = [choices for choices in everything(space) if space.reaches_image(choices)]
+    alive = [choices for choices in members(space) if space.reaches_image(choices)]
     by_hand = [
-        c for c in everything(space) if c["net.in_b"] != "none" or (c["net.in_a"] != "none" and c["net.a_b"] != "none")
+        c for c in members(space) if c["net.in_b"] != "none" or (c["net.in_a"] != "none" and c["net.a_b"] != "none")
     ]
     assert alive == by_hand and len(alive) == 8
     free = {edge: dict.fromkeys(ops, 0.0) for edge, ops in space.open_edges().items()}
@@ -90,7 +85,7 @@ def test_what_would_be_derived_is_reconnected(space, exclude_none: bool) -> None
 
 def test_a_budget_is_met_by_what_reaches_the_image(space) -> None:
     table = cost_table(space, "params")
-    alive = [choices for choices in everything(space) if space.reaches_image(choices)]
+    alive = [choices for choices in members(space) if space.reaches_image(choices)]
     assert table.of(table.cheapest()) == min(map(table.of, alive))
     rng = random.Random(0)
     for _ in range(20):
@@ -102,7 +97,7 @@ def test_a_budget_is_met_by_what_reaches_the_image(space) -> None:
             score = {tuple(c.values()): sum(math.log(weights[edge][op]) for edge, op in c.items()) for c in fitting}
             assert space.reaches_image(found) and table.of(found) <= budget
             unconstrained = max(
-                (c for c in everything(space) if table.of(c) <= budget),
+                (c for c in members(space) if table.of(c) <= budget),
                 key=lambda c: sum(math.log(weights[edge][op]) for edge, op in c.items()),
             )
             if space.reaches_image(unconstrained):
