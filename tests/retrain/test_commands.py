@@ -44,20 +44,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_file, space_file
     (folder / "empty").mkdir()
     (folder / "full").mkdir()
     (folder / "full/thesis.txt").write_text("dear")
-    (folder / "photos").mkdir()
-    Image.new("RGB", (40, 40)).save(folder / "photos/a.jpg")
-    (folder / "more").mkdir()
-    Image.new("RGB", (40, 40)).save(folder / "more/a.jpg")
-    Image.new("RGB", (40, 40)).save(folder / "one.png")
     (folder / "pictures").symlink_to(pictures)
-    (folder / "unpaired/images").mkdir(parents=True)
-    (folder / "unpaired/masks").mkdir()
-    Image.new("RGB", (40, 40)).save(folder / "unpaired/images/x.jpg")
-    Image.new("L", (40, 40)).save(folder / "unpaired/masks/y.png")
-    (folder / "uneven/images").mkdir(parents=True)
-    (folder / "uneven/masks").mkdir()
-    Image.new("RGB", (40, 40)).save(folder / "uneven/images/x.jpg")
-    Image.new("L", (40, 41)).save(folder / "uneven/masks/x.png")
+    for name in ("photos/a.jpg", "more/a.jpg", "one.png", "unpaired/images/x.jpg", "uneven/images/x.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40)).save(folder / name)
+    for name, height in (("unpaired/masks/y.png", 40), ("uneven/masks/x.png", 41)):
+        (folder / name).parent.mkdir()
+        Image.new("L", (40, height)).save(folder / name)
     monkeypatch.chdir(folder)
     return folder
 

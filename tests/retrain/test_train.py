@@ -1,12 +1,15 @@
 """Training: its numbers, its held-out part, its moving average, and resuming to the same bits."""
 
 import csv
+import itertools
 import json
 import math
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -42,6 +45,21 @@ def same_weights(one, other) -> bool:
     """Bit for bit; the files may differ in the order of their metadata."""
     (_, ours), (_, theirs) = load_weights(one), load_weights(other)
     return list(ours) == list(theirs) and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@contextmanager
+def stopped_in_step(number: int) -> Iterator[None]:
+    """SIGTERM while the given step is under way."""
+    loss, calls = loop.multi_output_loss, itertools.count(1)
+
+    def stop_later(*args):
+        if torch.is_grad_enabled() and next(calls) == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "multi_output_loss", stop_later)
+        yield
 
 
 def test_golden_losses(tmp_path, small_file) -> None:
@@ -95,24 +113,13 @@ GOLDEN_HELD_OUT = (3.88548, 3.85814, 3.83833)
 
 
 @pytest.mark.parametrize("stop_at", [2, 3])  # at a checkpoint, and between two
-def test_an_interrupted_training_ends_as_if_never_interrupted(tmp_path, monkeypatch, small_file, stop_at) -> None:
+def test_an_interrupted_training_ends_as_if_never_interrupted(tmp_path, small_file, stop_at) -> None:
     augment = AugmentConfig(crop=0.2, rotate=10.0, colour=0.2, scales=(1.0, 1.5))
     cfg = config(genotype=str(small_file), recipe={"augment": augment, "first_size": 0.5})
     run_training(tmp_path / "whole", cfg)
 
-    loss, calls = loop.multi_output_loss, []
-
-    def stop_later(outputs, masks, *args):
-        if torch.is_grad_enabled():
-            calls.append(None)
-            if len(calls) == stop_at:
-                os.kill(os.getpid(), signal.SIGTERM)
-        return loss(outputs, masks, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "multi_output_loss", stop_later)
-        with pytest.raises(Interrupted, match=f"saved at step {stop_at}") as stop:
-            run_training(tmp_path / "parts", cfg)
+    with stopped_in_step(stop_at), pytest.raises(Interrupted, match=f"saved at step {stop_at}") as stop:
+        run_training(tmp_path / "parts", cfg)
     assert stop.value.code == 143
     assert not (tmp_path / "parts/weights.safetensors").exists()
     run_training(tmp_path / "parts", cfg, resume=True)
@@ -426,7 +433,7 @@ def test_a_network_that_teaches_is_checked(tmp_path, small_file, trained, monkey
 
 @pytest.mark.parametrize("blend", [0.0, 0.5])
 def test_an_interrupted_training_with_a_teacher_ends_as_if_never_interrupted(
-    tmp_path, monkeypatch, small_file, trained, blend
+    tmp_path, small_file, trained, blend
 ) -> None:
     _write_maps(tmp_path / "maps", synthetic_set(40, 32, 7).images[:, 0].numpy())
     augment = AugmentConfig(crop=0.2, rotate=10.0, scales=(1.0, 1.5))
@@ -434,18 +441,8 @@ def test_an_interrupted_training_with_a_teacher_ends_as_if_never_interrupted(
     teacher = trained / "weights.safetensors" if blend else tmp_path / "maps"
     cfg = config(genotype=str(small_file), recipe=recipe, teacher=str(teacher))
     run_training(tmp_path / "whole", cfg)
-    loss, calls = loop.multi_output_loss, []
-
-    def stop_later(outputs, masks, *args):
-        calls.append(None)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return loss(outputs, masks, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "multi_output_loss", stop_later)
-        with pytest.raises(Interrupted):
-            run_training(tmp_path / "parts", cfg)
+    with stopped_in_step(3), pytest.raises(Interrupted):
+        run_training(tmp_path / "parts", cfg)
     run_training(tmp_path / "parts", cfg, resume=True)
     assert (tmp_path / "parts/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
     assert same_weights(tmp_path / "parts/weights.safetensors", tmp_path / "whole/weights.safetensors")

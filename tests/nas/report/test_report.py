@@ -200,9 +200,7 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path):
 
 def test_the_page_of_a_study_of_short_trainings_counts_trials(tmp_path):
     run = made_runs.search(tmp_path / "run", finished=False)
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config |= {"strategy": {"name": "optuna", "score": "training"}, "trials": {"count": 9}, "score_steps": 5}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    configured(run, strategy={"name": "optuna", "score": "training"}, trials={"count": 9}, score_steps=5)
     states = ("complete", "pruned", "running")
     write_csv(run / "trials.csv", [{"number": n, "state": state, "loss": 0.5} for n, state in enumerate(states)])
     texts = " ".join(read(run).texts)
@@ -277,20 +275,23 @@ def test_a_page_that_fails_is_a_warning_for_the_run(tmp_path, pages_made):
         write_report(tmp_path / "a")
 
 
+def configured(run: Path, **settings: object) -> Path:
+    """The run with other settings in its config.yaml."""
+    config = yaml.safe_load((run / "config.yaml").read_text()) | settings
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    return run
+
+
 def test_a_comparison_of_other_seeds_counts_its_own(tmp_path: Path) -> None:
     """The folder still holds the trainings of the seeds that it was begun with."""
-    run = made_runs.comparison(tmp_path / "run")
-    config = yaml.safe_load((run / "config.yaml").read_text()) | {"seeds": [1, 2]}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    run = configured(made_runs.comparison(tmp_path / "run"), seeds=[1, 2])
     page = write_report(run).read_text()
     assert "not complete: 3 of 6 trainings done" in page and "fpn-seed1" in page and "fpn-seed0" not in page
 
 
 def test_a_comparison_of_other_genotypes_shows_its_own(tmp_path: Path) -> None:
     """The folder still holds trainings of genotypes that are no longer named: what is not in the table is not below."""
-    run = made_runs.comparison(tmp_path / "run")
-    config = yaml.safe_load((run / "config.yaml").read_text()) | {"genotypes": ["fpn", "random:1"]}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    run = configured(made_runs.comparison(tmp_path / "run"), genotypes=["fpn", "random:1"])
     rows = json.loads((run / "table.json").read_text())
     (run / "table.json").write_text(json.dumps([row for row in rows if row["label"] != "random:0"]))
     write_csv(run / "trainings.csv", [r for r in read_csv(run / "trainings.csv") if r["label"] != "random:0"])
@@ -311,9 +312,7 @@ def test_a_label_may_be_a_number(tmp_path: Path, monkeypatch) -> None:
 
 def test_the_first_seed_of_a_comparison_is_the_one_that_was_named_first(tmp_path: Path) -> None:
     """Folders were sorted by name: of seeds 2 and 10 the curves and maps of 10 were shown as the first one's."""
-    run = made_runs.comparison(tmp_path / "run")
-    config = yaml.safe_load((run / "config.yaml").read_text()) | {"seeds": [2, 10]}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    run = configured(made_runs.comparison(tmp_path / "run"), seeds=[2, 10])
     for folder in sorted((run / "runs").iterdir()):
         folder.rename(folder.with_name(folder.name[:-1] + ("10" if folder.name.endswith("0") else "2")))
     page = read(run)
@@ -332,9 +331,7 @@ def test_a_comparison_of_one_seed_speaks_of_no_bars(tmp_path: Path) -> None:
 def test_what_was_trained_at_native_sizes_predicts_so(tmp_path: Path) -> None:
     run = made_runs.training(tmp_path / "run")
     assert "retrain.predict --weights" in write_report(run).read_text()
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config["recipe"] = config.get("recipe", {}) | {"native": True}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    configured(run, recipe={"native": True})
     assert "retrain.predict --native --weights" in write_report(run).read_text()
 
 
