@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -61,7 +60,6 @@ class Bench:
     device: torch.device
     tiny: bool
     brought: Path | None
-    top: int = 0  # kernels that are named
     began: float = field(default_factory=time.perf_counter)
     work: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sod-nas-gpu-")))
 
@@ -308,16 +306,11 @@ def device_time(bench: Bench, trainer: Trainer, steps: int) -> tuple[float, int]
     device = torch.autograd.DeviceType.CUDA
     # What torch marks on the device's timeline (an optimiser's step) is no work of its own.
     found = [
-        (event.name(), event.duration_ns())
+        event.duration_ns()
         for event in recorded.profiler.kineto_results.events()
         if event.device_type() == device and not event.name().startswith(("Optimizer.", "ProfilerStep"))
     ]
-    by_name: Counter[str] = Counter()
-    for name, ns in found:
-        by_name[name] += ns
-    for name, ns in by_name.most_common(bench.top):
-        print(f"{ns / 1e6 / steps:8.3f} ms {sum(one == name for one, _ in found) / steps:6.0f} x {name[:150]}")
-    return sum(ns for _, ns in found) / 1e6 / steps, round(len(found) / steps)
+    return sum(found) / 1e6 / steps, round(len(found) / steps)
 
 
 def step_row(bench: Bench, name: str) -> list[str]:
@@ -528,7 +521,6 @@ def main() -> None:
     parser.add_argument("--brought", type=Path, help="unpacked folder of ../shared/gpu/bring.py")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "gpu.md")
     parser.add_argument("--seconds", type=float, default=240.0, help="no row begins that would not end by then")
-    parser.add_argument("--top", type=int, default=0, help="name so many kernels of each step, the longest first")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to see that it runs: no measurement")
     args = parser.parse_args()
@@ -537,7 +529,7 @@ def main() -> None:
         return
     if unknown := [row for row in args.rows if row not in ORDER]:
         parser.error(f"unknown row {unknown[0]!r}; there are: {', '.join(ORDER)}")
-    bench = Bench(open_device(args.device), args.tiny, args.brought, args.top)
+    bench = Bench(open_device(args.device), args.tiny, args.brought)
     try:
         failed = run_rows(bench, args.rows or ORDER, args.seconds, args.out)
     finally:

@@ -33,14 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", metavar="DIR", help="DUTS-TR")
     parser.add_argument("networks", nargs="+", metavar="FILE", help="weights, as they were trained")
-    parser.add_argument("--factors", type=float, nargs="+", default=FACTORS)
     given = parser.parse_args()
     pairs, defaults = find_pairs(given.data), TrainConfig()
     held_out = hold_out(len(pairs), defaults.held_out, defaults.data_seed, name=given.data)[1]
     chosen = [pairs[row] for row in held_out.tolist()]
     rows = []
     for name in given.networks:
-        for factor in given.factors:
+        for factor in FACTORS:
             predictor = retrain.load(name)
             predictor.network.load_state_dict(sharpened(predictor.network.state_dict(), predictor.genotype, factor))
             found = evaluate(predictor.probabilities, chosen, size=predictor.size, workers=0, name="held out")

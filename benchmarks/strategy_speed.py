@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from nas.network import norm_statistics_frozen
 from nas.run import open_device, seeded
-from nas.strategies import PartialDarts, strategy_config
+from nas.strategies import strategy_config
 from nas.task import LossConfig, multi_output_loss
 from nas.training import OptimConfig, make_optimizer
 from search_spaces import fusion_cells
@@ -34,7 +34,6 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--partial", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
@@ -66,7 +65,7 @@ def main() -> None:
 
 def make_step(name: str, args: argparse.Namespace, device: torch.device):
     """A function of the step's number: an architecture step and a weight step, as `nas.search` does them."""
-    cfg = PartialDarts.Config(partial=args.partial) if name == "pc_darts" else strategy_config(name)
+    cfg = strategy_config(name)
     with seeded(0):
         net = cfg.supernet(fusion_cells(args.backbone, args.channels))
         x = torch.randn(2, args.batch_size, 3, args.size, args.size)
