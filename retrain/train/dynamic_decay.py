@@ -34,12 +34,9 @@ class DynamicDecay(Change):
             for post in block.nodes.values():
                 post.register_forward_hook(self._remember)
 
-    def gradients(self, trainer: Trainer) -> None:
-        self.add()
-
     @torch.no_grad()
-    def add(self) -> None:
-        """To the gradients that lie ready, by the features of the last forward pass in training mode."""
+    def gradients(self, trainer: Trainer) -> None:
+        """Added to those that lie ready, by the features of the last forward pass in training mode."""
         for post, feature in self.features.items():
             scale = post.norm.weight
             if scale.grad is not None:
