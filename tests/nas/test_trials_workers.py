@@ -45,11 +45,15 @@ def notes(log):
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def kill_when_it_hangs(process, log, begun):
+def wait_until(holds):
     deadline = time.monotonic() + 60
-    while sum(line[:2] == [process.pid, "begin"] for line in notes(log)) < begun:
-        assert process.is_alive() and time.monotonic() < deadline
+    while not holds():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def kill_when_it_hangs(process, log, begun):
+    wait_until(lambda: sum(line[:2] == [process.pid, "begin"] for line in notes(log)) >= begun)
     os.kill(process.pid, signal.SIGKILL)
     process.join(10)
 
@@ -99,14 +103,9 @@ def test_a_worker_waits_for_the_last_trial_of_another(storage, tmp_path):
     first = FORK.Process(target=work, args=(storage, log, 1))
     first.start()
     second = FORK.Process(target=work, args=(storage, tmp_path / "other"))
-    deadline = time.monotonic() + 60
-    while not notes(log):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: notes(log))
     second.start()
-    while len(notes(tmp_path / "other")) < 2 * (COUNT - 1):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: len(notes(tmp_path / "other")) >= 2 * (COUNT - 1))
     time.sleep(0.3)
     assert second.is_alive()  # all but the first worker's trial is done
     os.kill(first.pid, signal.SIGKILL)
@@ -164,10 +163,7 @@ def test_who_is_gone():
         assert watch.lost(trials) == [renumbered, elsewhere, unnamed]
     finally:
         parent.kill()
-    deadline = time.monotonic() + 20
-    while alive not in watch.lost(trials):  # a zombie is gone, too
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: alive in watch.lost(trials))  # a zombie is gone, too
     parent.join()
 
 
