@@ -132,6 +132,8 @@ def _block(
     """The nodes mix, local, out of each branch in turn; the last block's outputs have no prefix."""
     if not any(widths) or any(width < 0 for width in widths):
         raise GenotypeError(f"expected branch widths, one or more positive, not {list(widths)}", ("widths",))
+    if downsample and stride % 2:
+        raise GenotypeError(f"with downsample, stride must be even (twice an input's), not {stride}", ("stride",))
     base = stride // 2 if downsample else stride
     nodes: list[Node] = []
     sizes = {feature.stride: feature.name for feature in branches}

@@ -23,6 +23,8 @@ ONE = {"s4": NEIGHBOURS["s4"]}
         ("octave_block", ONE, {"stride": 4, "widths": (8, 8), "kernel": 5}, "expected 1 or 3, not 5"),
         ("octave_block", ONE, {"stride": 4, "widths": (0, 0)}, "one or more positive"),
         ("octave_block", ONE, {"stride": 4, "widths": (0, 0, 8)}, r"branch 2 \(stride 16\)"),
+        ("octave_block", ONE, {"stride": 1, "widths": (8,), "downsample": True}, "must be even .*, not 1"),
+        ("octave_stage", ONE, {"stride": 1, "widths": ((8,),), "downsample": True}, "must be even .*, not 1"),
         ("octave_stage", ONE, {"stride": 4, "widths": ()}, "one list of branch widths or more"),
         ("cross_stage_fusion", TWO, {"fuse": (8,), "dilated": ((1,) * 5,), "channels": 8}, "each of 2 inputs"),
         ("cross_stage_fusion", ONE, {"fuse": (8,), "dilated": ((1,) * 4,), "channels": 8}, "5 widths"),
