@@ -24,7 +24,7 @@ def fpn(
     record = BACKBONES[backbone]
     taps = record.coarse_to_fine(taps)
     strides = [record.feature(tap).stride for tap in taps]
-    outputs = outputs or max(1, len(taps) - 1)
+    outputs = max(1, len(taps) - 1) if outputs is None else outputs
     finest = strides[-outputs:][::-1]
     cells = [
         {"name": "reduce", "template": "lateral", "inputs": list(taps), "channels": channels},

@@ -55,7 +55,7 @@ def minet(
         first, last = k == 0, k == len(strides) - 1
         cell: dict[str, Any] = {"name": f"aim{stride}", "template": "aggregate_interaction"}
         cell |= {"inputs": list(taps[max(0, k - 1) : k + 2]), "channels": width[stride]}
-        cell |= {"main": "h" if first else "l"} if first or last else {"internal": internal} if internal else {}
+        cell |= {"main": "h" if first else "l"} if first or last else {} if internal is None else {"internal": internal}
         cells.append(cell | pool)
     above: dict[str, str] = {}
     finer = dict(zip(strides[1:], strides, strict=False))

@@ -129,6 +129,10 @@ class MinetSpace(BackboneSpace):
 
     internal: int | None = None
 
+    def __post_init__(self) -> None:
+        check_least(self, internal=1)
+        super().__post_init__()
+
     def build(self, size: tuple[int, int]) -> Genotype:
         operations = MINET_OPERATIONS if self.operations is None else self.operations
         return minet(

@@ -49,7 +49,7 @@ def aggregate_interaction(
     branches = dict(zip(names, features, strict=True))
     if main not in branches or (len(names) == 3) != (main == "m"):
         raise GenotypeError(f"main must be 'm' for three inputs and 'h' or 'l' for two, not {main!r}", ("main",))
-    internal = internal or min(feature.width for feature in features)
+    internal = min(feature.width for feature in features) if internal is None else internal
 
     def node(branch: str, step: int, width: int, *edges: Edge, post: str = "bn_relu") -> Node:
         feature = branches[branch]

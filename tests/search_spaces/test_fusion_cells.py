@@ -209,7 +209,8 @@ class TestFpn:
         assert genotype.outputs == tuple(f"head{stride}.logits" for stride in finest)
 
     def test_mistakes(self) -> None:
-        with pytest.raises(GenotypeError, match="outputs must be 1 to 4, not 5"):
-            fpn("tiny", outputs=5)
+        for outputs in (0, 5):
+            with pytest.raises(GenotypeError, match=f"outputs must be 1 to 4, not {outputs}"):
+                fpn("tiny", outputs=outputs)
         with pytest.raises(GenotypeError, match="has no feature 's64'; it has: s4"):
             fpn("tiny", taps=["s64"])

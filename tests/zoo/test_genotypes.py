@@ -9,8 +9,10 @@ import torch
 
 import genotypes
 import nas
+from genotypes import GenotypeError, UserError
 from search_spaces.csnet import csnet, csnet_of_widths
 from search_spaces.minet import minet
+from search_spaces.spaces import MinetSpace
 
 # Measured on the authors' networks (specs/networks.md, section 5).
 PARAMETERS = {
@@ -76,6 +78,14 @@ def test_minet_opens_what_fits():
     assert edges["sim8.h2l_1"] == ("conv2d_3x3_bias", "conv2d_1x1_bias")  # 64 channels to 32
     assert "aim8.h2h_0" not in edges and "aim8.identity" not in edges
     assert not minet("resnet50", operations=None).open_edges()
+
+
+def test_an_internal_width_of_0_is_none_left_out():
+    """It was taken for the default without a word."""
+    with pytest.raises(UserError, match="internal must be at least 1, not 0"):
+        MinetSpace(internal=0)
+    with pytest.raises(GenotypeError, match="width must be a positive integer, not 0"):
+        minet("tiny", internal=0)
 
 
 def test_open_minet_is_a_supernet():
