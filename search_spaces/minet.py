@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from genotypes import BACKBONES, OPERATIONS, Backbone, Cell, Genotype, Input
+from genotypes import BACKBONES, OPERATIONS, Backbone, Cell, Genotype, GenotypeError, Input
 from genotypes.vocabulary import conv2d
 
 __all__ = ["MINET_OPERATIONS", "minet"]
@@ -34,8 +34,8 @@ def minet(
 ) -> Genotype:
     """MINet with its interaction edges (steps 1 and 2 of every module) open over `operations`.
 
-    An edge that changes the width takes those operations that can. operations=None: the authors' convolutions,
-    decided. Closing every edge by "conv2d_3x3_bias" gives the same network.
+    An edge that changes the width takes those operations that can: there must be two or more.
+    operations=None: the authors' convolutions, decided. Closing every edge by "conv2d_3x3_bias" gives the same network.
 
     taps: three or more features, each at twice the stride of the one before (default: all of the backbone).
     channels: width of the decoder; at full resolution half of it. internal: width inside the three-input modules
@@ -96,5 +96,10 @@ def _open(cell: Cell, genotype: Genotype, operations: Sequence[str]) -> Cell:
         and graph[edge.source].width != edge.width
         and edge.name.endswith(("_1", "_2"))
     }
+    if wide and len(changing) < 2:
+        raise GenotypeError(
+            "expected operations of which two or more can change the width, as edges between branches must: "
+            f"{', '.join(op for op in MINET_OPERATIONS if OPERATIONS[op].widths == 'any')}; not {', '.join(operations)}"
+        )
     data = cell.to_dict() | {"candidates": list(operations)} | ({"operations": wide} if wide else {})
     return Cell.from_dict(data)

@@ -78,6 +78,9 @@ def test_minet_opens_what_fits():
     assert edges["sim8.h2l_1"] == ("conv2d_3x3_bias", "conv2d_1x1_bias")  # 64 channels to 32
     assert "aim8.h2h_0" not in edges and "aim8.identity" not in edges
     assert not minet("resnet50", operations=None).open_edges()
+    for few in (("skip_connect", "conv2d_1x1_bias"), ("skip_connect", "sep_conv_3x3")):  # names no edge of ours
+        with pytest.raises(GenotypeError, match=f"two or more can change the width.*; not {', '.join(few)}"):
+            minet("tiny", operations=few)
 
 
 def test_an_internal_width_of_0_is_none_left_out():
