@@ -15,11 +15,12 @@ def is_open(value: Any) -> bool:
     return isinstance(value, Mapping) and set(value) == {"choose"}
 
 
-def checked_candidates(value: Any, least: int, path: DocumentPath = ()) -> tuple[int, ...]:
+def checked_candidates(value: Any, least: int, path: DocumentPath = (), *, what: str = "widths") -> tuple[int, ...]:
     """The checked candidates of `{choose: [...]}`: two or more different integers, none below `least`."""
     good = isinstance(value, tuple) and all(type(item) is int and item >= least for item in value)
     if not good or len(value) < 2 or len(set(value)) < len(value):
-        raise GenotypeError(f"expected two or more different widths to choose from, not {show(value)}", path)
+        wanted = f"two or more different {what} to choose from, integers from {least} up"
+        raise GenotypeError(f"expected {wanted}, not {show(value)}", path)
     return value
 
 

@@ -30,7 +30,7 @@ class Input:
         for key in ("mean", "std"):
             object.__setattr__(self, key, numbers(getattr(self, key), 3, key))
         if self.sizes:
-            object.__setattr__(self, "sizes", checked_candidates(tuple(self.sizes), 1, ("size", "choose")))
+            object.__setattr__(self, "sizes", _check_sides(tuple(self.sizes)))
             object.__setattr__(self, "size", (max(self.sizes), max(self.sizes)))
         object.__setattr__(self, "size", integers(self.size, 2, "size"))
         if min(self.std) <= 0:
@@ -47,7 +47,7 @@ class Input:
         check_keys(data, optional=("mean", "std", "size"))
         if is_open(data.get("size")):
             rest = {key: value for key, value in data.items() if key != "size"}
-            return cls(**rest, sizes=checked_candidates(freeze(data["size"]["choose"]), 1, ("size", "choose")))
+            return cls(**rest, sizes=_check_sides(freeze(data["size"]["choose"])))
         return cls(**data)
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,6 +190,10 @@ def check_operation(op: Any) -> None:
         OPERATIONS[candidate]
     if isinstance(op, tuple) and (len(op) < 2 or len(set(op)) < len(op)):
         raise GenotypeError(f"an open edge needs two or more different candidates, not {show(op)}")
+
+
+def _check_sides(sides: Any) -> tuple[int, ...]:
+    return checked_candidates(sides, 1, ("size", "choose"), what="sides")
 
 
 def _check_hidden(widths: Any, name: str, taps: tuple[str, ...]) -> tuple[Any, ...]:

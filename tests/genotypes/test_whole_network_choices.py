@@ -160,8 +160,10 @@ def test_a_backbone_that_cannot_be_narrowed_stays_as_it_is():
 def test_bad_choices():
     with pytest.raises(GenotypeError, match="no hidden width"):
         Backbone(name="resnet50", taps=("s8",), widths=(64,))
-    with pytest.raises(GenotypeError, match="two or more different widths"):
+    with pytest.raises(GenotypeError, match=r"size.choose: expected two or more different sides .* from 1 up, not .64"):
         Input.from_dict({"size": {"choose": [64]}})
+    with pytest.raises(GenotypeError, match=r"different sides .*, not \[96, 96\]"):
+        CompactSpace(sizes=(96, 96)).build((128, 128))
     cell = {"name": "p", "template": "light_pyramid", "channels": 4}
     for sets, says in (
         (["s8"], "two or more lists"),

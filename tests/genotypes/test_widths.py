@@ -79,7 +79,8 @@ def test_the_heads_branches_may_be_absent():
 
 @pytest.mark.parametrize("bad", ["[4]", "[4, 4]", "[-1, 4]", "[4, wide]", "4", "[]", "[true, 2]"])
 def test_bad_candidates_are_refused_with_their_line(bad):
-    with pytest.raises(GenotypeError, match=r"x.yaml:10: cells\[0\].*two or more different widths"):
+    says = r"x.yaml:10: cells\[0\].*two or more different widths to choose from, integers from 0 up, not "
+    with pytest.raises(GenotypeError, match=says):
         genotypes.loads(DOCUMENT.replace("[4, 8]", bad), "x.yaml")
 
 
