@@ -26,6 +26,8 @@ __all__ = [
     "space_named",
 ]
 
+_LEAST_SIDE = 32  # pixels, as `nas.run.sizes` has it, which spaces do not import
+
 
 @dataclass(frozen=True, kw_only=True)
 class Space(ABC):
@@ -172,15 +174,17 @@ class CompactSpace(BackboneOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.channels, default=0) < 1 or self.step < 1 or min(self.sizes, default=1) < 1:
-            raise UserError("channels, sizes and step must be at least 1, and there must be channels")
+        if min(self.channels, default=0) < 1:
+            raise UserError(f"channels must be one width or more, from 1 up, not {list(self.channels)}")
+        if min(self.sizes, default=_LEAST_SIDE) < _LEAST_SIDE:
+            raise UserError(f"sizes must be sides from {_LEAST_SIDE} up, not {list(self.sizes)}")
         if not self.shares or not all(0 < share <= 1 for share in self.shares):
             raise UserError(f"shares must be in 0..1, without 0, not {list(self.shares)}")
-        check_least(self, open_blocks=0)
+        check_least(self, open_blocks=0, step=1)
 
     def build(self, size: tuple[int, int]) -> Genotype:
         side = max(size)
-        sides = sorted({max(32, 8 * round(side * share / 8)) for share in (1 / 2, 2 / 3, 5 / 6)} | {side})
+        sides = sorted({max(_LEAST_SIDE, 8 * round(side * share / 8)) for share in (1 / 2, 2 / 3, 5 / 6)} | {side})
         return compact(
             self.backbone,
             self.channels,

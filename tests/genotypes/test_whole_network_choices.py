@@ -150,6 +150,13 @@ def test_by_default_few_blocks_are_open_and_the_finest_tap_stays():
     assert not any(choice.startswith("backbone") or choice.endswith("inputs") for choice in whole)
     with pytest.raises(UserError, match="open_blocks must be at least 0, not -1"):
         CompactSpace(open_blocks=-1)
+    for options, says in (
+        ({"channels": ()}, r"channels must be one width or more, from 1 up, not \[\]"),
+        ({"sizes": (16, 64)}, r"sizes must be sides from 32 up, not \[16, 64\]"),  # told after the search, before
+        ({"step": 0}, "step must be at least 1, not 0"),
+    ):
+        with pytest.raises(UserError, match=says):
+            CompactSpace(**options)
 
 
 def test_a_backbone_that_cannot_be_narrowed_stays_as_it_is():
