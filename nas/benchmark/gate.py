@@ -32,6 +32,7 @@ from nas.network import Network, build, to_device
 from nas.network.weights import backbone_content
 from nas.options import owner, to_yaml
 from nas.run import RunFolder, check_free, open_device, progress_bar, seeded
+from nas.run.sizes import check_side
 from nas.search.members import score_network
 from nas.search.scaling import scaled_line
 from nas.strategies import member_choices
@@ -163,6 +164,7 @@ class GateConfig(PhotoOptions):
     out: str | None = None
 
     def __post_init__(self) -> None:
+        check_side(self.size)
         check_least(self, members=3, repeats=1, line=0, steps=1, batch_size=2, held_out_limit=1, data_seed=0)
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is a share of the photographs in 0..1, not {self.held_out}")

@@ -234,7 +234,7 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_trained(tmp_path, c
         (["--data", "synthetic:20", "--line", "1"], "line 1: expected 2 points of uniform scaling or more; compact"),
         (["--data", "synthetic:20", "--space", "fusion_cells"], "or more; fusion_cells_tiny gives 1"),
         (["--data", "synthetic:1"], "synthetic:1: a single photograph cannot be both trained on and held out"),
-        (["--members", "3", "--repeats", "7"], "repeats 7: expected 6 at most, as there are 3 members, 6 points"),
+        (["--size", "16"], "size must be 32 to 8192 pixels, not 16"),
         (["--held_out_limit", "0"], "held_out_limit must be at least 1, not 0"),
     ):
         assert run_command(main, [*words, *more]) == 2
