@@ -70,6 +70,8 @@ def train_members(
 ) -> list[Trained]:
     """The scaled line's points and `members` random ones with seed 0; then `repeats` of these with seed 1.
 
+    Where these are fewer, the first of them once more with seed 2, and so on: no training is done twice.
+
     done: trainings of an earlier try, which are not repeated. report: told of all so far after each.
     """
     choices = {
@@ -80,7 +82,8 @@ def train_members(
     # Every other repeat is one of the line: a seed's spread may differ there.
     for repeat in range(repeats):
         kind = "line" if repeat % 2 and choices["line"] else "random"
-        plan.append((kind, repeat // 2, 1))
+        again, number = divmod(repeat // 2 if choices["line"] else repeat, len(choices[kind]))
+        plan.append((kind, number, 1 + again))
     rows = list(done)
     finished = {(row.kind, row.number, row.seed) for row in rows}
     with progress_bar(total=len(plan), desc="members", unit="training") as bar:
@@ -198,10 +201,6 @@ def open_gate(cfg: GateConfig) -> tuple[Genotype, PhotoSet, Train]:
     points = len(scaled_line(space, cfg.line or None))
     if points < 2:  # `judge` would say so, after all trainings
         raise UserError(f"line {cfg.line}: expected 2 points of uniform scaling or more; {space.name} gives {points}")
-    if cfg.repeats > (most := 2 * min(points, cfg.members)):  # else the same ones would be done, and counted, twice
-        raise UserError(
-            f"repeats {cfg.repeats}: expected {most} at most, as there are {cfg.members} members, {points} points"
-        )
     photos = cfg.open_photos(max(space.input.size), teacher=cfg.teacher)
     return space, photos, _trainer(cfg, space, photos.to(device), device)
 

@@ -183,6 +183,8 @@ def test_every_member_is_trained_once_and_an_earlier_try_is_used(tmp_path):
         ("line", 1),
         ("random", 1),
     ]
+    many = train_members(SPACE, train, members=3, repeats=8, line=2, seed=0)
+    assert len({(row.kind, row.number, row.seed) for row in many}) == len(many) == 2 + 3 + 8
     count = len(asked)
     assert go(done=found[:5])[5:] and len(asked) == count + len(found) - 5
     with pytest.raises(UserError, match="line 0 was not timed"):
