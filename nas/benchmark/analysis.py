@@ -20,7 +20,8 @@ def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float:
     if x.shape != y.shape or x.ndim != 1 or len(x) < 2 or np.isnan(x).any() or np.isnan(y).any():
         raise UserError("Kendall's tau needs two lists of two or more numbers, equally long, none NaN")
     pairs = np.triu_indices(len(x), 1)
-    dx, dy = np.sign(x[pairs[0]] - x[pairs[1]]), np.sign(y[pairs[0]] - y[pairs[1]])
+    # Compared, not subtracted: the losses of two networks that diverged are a tie of infinities.
+    dx, dy = (1.0 * (v[pairs[0]] > v[pairs[1]]) - (v[pairs[0]] < v[pairs[1]]) for v in (x, y))
     untied = np.sqrt(float((dx != 0).sum()) * float((dy != 0).sum()))
     return float((dx * dy).sum() / untied) if untied else float("nan")
 

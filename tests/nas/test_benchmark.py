@@ -200,6 +200,8 @@ def test_kendalls_tau_is_scipys(levels):
         a, b = rng.integers(0, levels, n) + 0.0, rng.integers(0, levels, n) + 0.0
         b = b + a * (n > 10)
         assert kendall_tau(a, b) == pytest.approx(stats.kendalltau(a, b).statistic, nan_ok=True)
+    losses, worse = [3.0, 1.0, np.inf, np.inf, 2.0], [3.0, 1.0, 9.0, 9.0, 2.0]  # two diverged: the tau was NaN
+    assert kendall_tau(losses, range(5)) == kendall_tau(worse, range(5)) == kendall_tau(range(5), losses)
     for bad in (([1.0], [1.0]), ([1.0, 2.0], [1.0]), ([1.0, np.nan], [1.0, 2.0])):
         with pytest.raises(UserError):
             kendall_tau(*bad)
