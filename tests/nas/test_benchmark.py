@@ -3,6 +3,7 @@
 import doctest
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,7 +129,10 @@ def test_bad_seeds_and_files_are_errors(table, tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"no table")
     np.savez(tmp_path / "other.npz", loss=np.zeros(3))
     np.savez(tmp_path / "pickled.npz", about=np.array({"a": 1}, dtype=object))
-    for name in ("bad.npz", "other.npz", "pickled.npz", "absent.npz"):
+    whole = Path(nas.benchmark.table.__file__).with_name("fusion.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:3000])
+    (tmp_path / "damaged.npz").write_bytes(whole[:200] + b"\xff" * 60 + whole[260:])
+    for name in ("cut.npz", "damaged.npz", "bad.npz", "other.npz", "pickled.npz", "absent.npz"):
         with pytest.raises(UserError, match=name):
             nas.benchmark.load(tmp_path / name)
     with pytest.raises(UserError, match="nope: no such file, and no table of that name; known: fusion, planted"):
