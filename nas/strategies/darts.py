@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from genotypes import UserError
+from genotypes.errors import check_least
 from nas.network import Mixture, Network
 from nas.run.graphs import capturable
 from nas.strategies.strategy import Loss, Rate, Strategy, derivable, register_strategy
@@ -69,8 +70,9 @@ class Differentiable(Strategy):
         weight_decay: float = 1e-3
 
         def __post_init__(self) -> None:
-            if self.lr <= 0 or self.weight_decay < 0:
-                raise UserError(f"strategy: lr must be positive, not {self.lr}; weight_decay not negative")
+            check_least(self, "strategy: ", weight_decay=0)
+            if self.lr <= 0:
+                raise UserError(f"strategy: lr must be positive, not {self.lr}")
 
     cfg: Config
 

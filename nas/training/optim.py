@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from genotypes import UserError
+from genotypes.errors import check_least
 from nas.run.graphs import capturable
 
 __all__ = [
@@ -40,8 +41,7 @@ class OptimGroup:
 
     def __post_init__(self) -> None:
         check_patterns("optimiser: groups", (self.match,))
-        if self.lr < 0 or (self.weight_decay or 0) < 0:
-            raise UserError(f"optimiser: group {self.match!r}: lr and weight_decay are factors, not negative")
+        check_least(self, f"optimiser: group {self.match!r}: ", lr=0, weight_decay=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +79,13 @@ class OptimConfig:
     clip: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or self.backbone_lr < 0 or self.weight_decay < 0 or self.clip < 0:
-            raise UserError("optimiser: lr must be positive; backbone_lr, weight_decay and clip not negative")
+        check_least(self, "optimiser: ", backbone_lr=0, weight_decay=0, clip=0, stairs=0)
+        if self.lr <= 0:
+            raise UserError(f"optimiser: lr must be positive, not {self.lr}")
         if not all(0 <= decay < 1 for decay in (*self.betas, self.momentum)):
             raise UserError(f"optimiser: betas and momentum are decays in 0..1, not {self.betas} and {self.momentum}")
         if not 0 <= self.warmup < 1:
             raise UserError(f"optimiser: warmup is a share of the steps in 0..1, not {self.warmup}")
-        if self.stairs < 0:
-            raise UserError(f"optimiser: stairs is a number of changes from 0 up, not {self.stairs}")
         rising = list(self.milestones) == sorted(set(self.milestones)) and all(0 < m < 1 for m in self.milestones)
         if not rising or (self.schedule == "steps") != bool(self.milestones):
             expected = "rising shares in 0..1 with the schedule `steps`, none with another"

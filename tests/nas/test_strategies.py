@@ -85,3 +85,5 @@ def test_names_are_unique_and_bad_settings_refused():
         register_strategy("darts")(Darts)
     with pytest.raises(UserError, match="lr"):
         Darts.Config(lr=0)
+    with pytest.raises(UserError, match="strategy: weight_decay must be at least 0, not -1"):
+        Darts.Config(weight_decay=-1)  # it was told of lr's value alone
