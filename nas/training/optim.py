@@ -172,12 +172,13 @@ def schedule(name: str, warmup: float, milestones: tuple[float, ...]) -> Callabl
         "cosine": lambda t: (1 + cos(pi * t)) / 2,
         "linear": lambda t: 1 - t,
         "constant": lambda t: 1.0,
-        "steps": lambda t: 0.1 ** sum(warmup + t * (1 - warmup) >= milestone for milestone in milestones),
     }
 
     def factor(progress: float) -> float:
         if progress < warmup:
             return progress / warmup
+        if name == "steps":  # not worked back from t, which rounding may put before its milestone
+            return 0.1 ** sum(progress >= milestone for milestone in milestones)
         return shapes[name]((progress - warmup) / (1 - warmup))
 
     return factor

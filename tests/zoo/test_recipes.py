@@ -11,7 +11,7 @@ import nas
 from genotypes import UserError
 from nas.network import check_single_image
 from nas.task.losses import bce_sum
-from nas.training import OptimConfig, OptimGroup, Supervised, Task, Trainer, make_optimizer, set_progress
+from nas.training import OptimConfig, OptimGroup, Supervised, Task, Trainer, make_optimizer, schedule, set_progress
 from retrain import Recipe, load_recipe
 from retrain.train import TrainConfig, open_training
 from retrain.train.dynamic_decay import DynamicDecay
@@ -234,6 +234,9 @@ def test_a_triangle_and_stairs():
     assert rates == [pytest.approx((1 - k // 7 / 50) ** 0.9) for k in range(350)]
     warmed = OptimConfig(schedule="linear", warmup=0.25, stairs=2)  # the first stair was a rate of 0
     assert [set_progress(optimizer, warmed, k / 8) for k in range(8)] == pytest.approx([0, 0.5, 1, 1, *[2 / 3] * 4])
+    for k in range(12, 100):  # some fell a step late, by rounding
+        rate = schedule("steps", 0.1, (k / 100,))
+        assert rate((k - 1) / 100) == 1 and rate(k / 100) == 0.1
     stepped = OptimConfig(schedule="steps", warmup=0.5, milestones=(0.75,))  # of the whole, warm-up included
     rates = [set_progress(optimizer, stepped, k / 8) for k in range(8)]
     assert rates == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1, 0.1, 0.1])
