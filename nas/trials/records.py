@@ -61,11 +61,11 @@ class Trials:
 
     def best_within(self, budget: float | None, unit: str = "") -> Trial:
         """The best trial of those that keep the budget; UserError, with the least cost there is, where none does."""
-        if budget is None:
+        if budget is None or not self.complete:
             return self.best
         if (kept := self.within(budget)).trials:
             return kept.best
-        least = min((trial.values[1] for trial in self.complete), default=math.nan)
+        least = min(trial.values[1] for trial in self.complete)
         raise UserError(
             f"of {plural(len(self.complete), 'genotype')} none keeps the budget of {budget:,.10g} {unit}; the cheapest "
             f"takes {least:,.10g}: more --trials.count, or a larger --budget"

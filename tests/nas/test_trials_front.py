@@ -37,8 +37,9 @@ def test_the_best_within_a_budget():
     assert [trials.best_within(budget).number for budget in (None, 9.0, 5.0, 3.0)] == [0, 0, 1, 2]
     with pytest.raises(UserError, match="of 3 genotypes none keeps the budget of 2 parameters; the cheapest takes 3"):
         trials.best_within(2, "parameters")
-    with pytest.raises(UserError, match="of the study's 1 trial none was completed"):
-        Trials(trials=(pruned,)).best_within(None)
+    for budget in (None, 5.0):  # with a budget, "the cheapest takes nan"
+        with pytest.raises(UserError, match="of the study's 1 trial none was completed"):
+            Trials(trials=(pruned,)).best_within(budget)
 
 
 def test_pruned_trials_are_on_no_front():
