@@ -1,9 +1,10 @@
 """CSNet (Gao et al., ECCV 2020) at any widths: before pruning, and after it with the widths it learnt."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from genotypes import Cell, Genotype, Input
+from genotypes import Cell, Genotype, Input, UserError
 
 __all__ = ["csnet", "csnet_of_widths", "open_csnet"]
 
@@ -13,13 +14,13 @@ Widths = Sequence[Sequence[int]]
 def csnet(expand: float = 1, *, name: str | None = None) -> Genotype:
     """CSNet before pruning: stages of 1, 3, 4, 6, 4 blocks, half of the channels on each of two scales.
 
-    expand: 1 gives the paper's x1 (20 channels in the first stage), 2 its x2.
+    expand: 1 gives the paper's x1 (20 channels in the first stage), 2 its x2. Raises UserError below 1.
 
     >>> csnet(1).name
     'csnet_x1'
     """
-    if expand < 1:
-        raise ValueError(f"expand must be 1 or more, not {expand}")
+    if not 1 <= expand < math.inf:
+        raise UserError(f"expand must be 1 or more, not {expand}")
     w = round(20 * expand)
 
     def blocks(width: int, count: int) -> list[list[int]]:

@@ -102,6 +102,12 @@ def test_csnet_before_pruning(expand):
     assert csnet(expand) == genotypes.load(f"csnet_x{expand}")
 
 
+@pytest.mark.parametrize("expand", [0.5, float("nan"), float("inf")])
+def test_csnet_is_not_narrower_than_the_papers(expand):
+    with pytest.raises(UserError, match=f"expand must be 1 or more, not {expand}"):
+        csnet(expand)
+
+
 def test_csnet_with_any_widths():
     stages = [[[4, 4]], [[4, 0], [5, 3]], [[6, 0], [7]], [[9, 0], [8]], [[9, 3], [10]]]
     genotype = csnet_of_widths(stages, [4, 5, 6], [[1, 1, 0, 0, 2], [0] * 5, [0, 0, 3, 0, 0]], 7, name="thin")
