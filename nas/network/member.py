@@ -260,6 +260,8 @@ def _channels(graph: Graph, whole: Graph) -> dict[str, Channels]:
                 offsets[edge_name], total = total, total + (edge.width or 0)
             parts: list[int] = []
             for edge in node.edges:
+                if edge.name not in offsets:
+                    raise UserError(f"the supernet has no {edge_key(edge.id)}: it belongs to another space")
                 keeps = OPERATIONS[str(edge.op)].widths == "same"
                 part = found[edge.source] if keeps else tuple(range(edge.width or 0))
                 parts += [offsets[edge.name] + channel for channel in part]

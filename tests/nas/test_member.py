@@ -7,7 +7,7 @@ import nas
 from genotypes import Backbone, UserError
 from nas.network.member import Member, extreme, supernet_genotype
 from nas.strategies import member_choices
-from search_spaces import compact, fusion_cells, open_csnet
+from search_spaces import compact, csnet, fusion_cells, open_csnet
 from search_spaces.backbones import build_backbone
 from search_spaces.backbones.layers import sort_hidden_channels
 
@@ -118,6 +118,8 @@ def test_members_of_a_mixture_are_its_paths():
 
 
 def test_another_space_is_refused(supernet):
+    with pytest.raises(UserError, match=r"no cells\.fusion\.edges\.multi0_d1: it belongs to another space"):
+        Member(supernet, csnet(1))  # concatenates what the supernet does not: that was a KeyError
     with pytest.raises(UserError, match="belongs to another space"):
         Member(supernet, fusion_cells("mobilenet_v2", 4).decide(member_choices(fusion_cells("mobilenet_v2", 4), 0, 0)))
     wide = compact("mobilenet_v2", channels=(16, 24), taps=("s16", "s8", "s4"), sizes=(64, 96), **OPENED)
