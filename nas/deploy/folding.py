@@ -46,7 +46,8 @@ class _Folder:
         """Let what computes a norm's input take up its scale and shift, where that can and the statistics are known."""
         x, weight, bias, mean, variance, training, _, epsilon, *_ = _arguments(norm)
         mean, variance = self._tensor(mean), self._tensor(variance)
-        if training or mean is None or variance is None or not self._absorbs(x, norm):
+        known = mean is not None and variance is not None and self._known(weight, bias)
+        if training or not known or not self._absorbs(x, norm):
             return
         weight, bias = self._tensor(weight), self._tensor(bias)
         scale = (variance + epsilon).rsqrt() * (1 if weight is None else weight)
@@ -58,7 +59,7 @@ class _Folder:
         if list(node.users) != [reader]:
             return False
         if node.target is _CONV:
-            return self._tensor(_conv(node)["weight"]) is not None
+            return self._known(_conv(node)["weight"], _conv(node)["bias"])
         if node.target is _ATEN.add.Tensor:
             return _terms_alike(node) and all(self._absorbs(term, node) for term in _arguments(node))
         if node.target is _ATEN.cat.default:
@@ -93,6 +94,8 @@ class _Folder:
         kernel, mix = self._tensor(given["weight"]), self._tensor(pointwise["weight"])
         if kernel is None or mix is None or given["groups"] != 1 or pointwise["groups"] != 1:
             return
+        if not self._known(given["bias"], pointwise["bias"]):
+            return
         if tuple(mix.shape[2:]) != (1, 1) or set(pointwise["stride"]) != {1} or set(pointwise["padding"]) != {0}:
             return
         if mix.shape[0] * kernel[0].numel() > kernel.numel() + mix.numel():
@@ -103,6 +106,10 @@ class _Folder:
         first.meta["val"] = second.meta["val"]
         self._set_conv(first, torch.einsum("om,mihw->oihw", mix, kernel), bias)
         self._replace(second, first)
+
+    def _known(self, *nodes: fx.Node | None) -> bool:
+        """Whether none of these is computed: each is a constant, or left out."""
+        return all(node is None or node.op == "get_attr" for node in nodes)
 
     def _tensor(self, node: fx.Node | None) -> torch.Tensor | None:
         """The constant behind a node, in 64-bit floats; None for what is computed, or nothing."""

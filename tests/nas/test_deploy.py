@@ -155,6 +155,7 @@ class _Case(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         a, b = self.first(x), self.second(x)
+        statistics = self.norm.running_mean, self.norm.running_var
         return {
             "sum": lambda: self.norm(a + F.interpolate(F.avg_pool2d(b, 2), size=x.shape[-2:])),
             "cat": lambda: self.norms(torch.cat([a, b], dim=1)),
@@ -164,6 +165,9 @@ class _Case(nn.Module):
             "chain": lambda: self.narrow(self.first(x)),
             "widening": lambda: self.wide(a),
             "depthwise": lambda: self.second(self.deep(x)),
+            "scale": lambda: F.batch_norm(a, *statistics, self.norm.weight * 2, self.norm.bias),
+            "bias": lambda: self.norm(F.conv2d(x, self.first.weight, self.norm.bias * 2, padding=1)),
+            "bias chain": lambda: self.narrow(F.conv2d(x, self.first.weight, self.norm.bias * 2, padding=1)),
         }[self.kind]()
 
 
@@ -178,6 +182,9 @@ class _Case(nn.Module):
         ("chain", 0, 1),
         ("widening", 0, 2),  # 3x3 to 8 and 1x1 to 64 are cheaper as two
         ("depthwise", 0, 2),
+        ("scale", 1, 1),  # what is computed was taken for what is left out
+        ("bias", 1, 1),
+        ("bias chain", 0, 2),
     ],
 )
 @torch.no_grad()
