@@ -116,9 +116,9 @@ class GateReport:
 
 def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
     """Judge the members by the line; UserError where line, members or repeats are too few."""
-    rows = list(rows)
-    diverged = tuple(row.number for row in rows if row.diverged and row.kind == "random" and row.seed == 0)
-    rows = [row for row in rows if not row.diverged]
+    trained = list(rows)
+    diverged = tuple(row.number for row in trained if row.diverged and row.kind == "random" and row.seed == 0)
+    rows = [row for row in trained if not row.diverged]
     scaled = [row for row in rows if row.kind == "line" and row.seed == 0]
     line = _envelope(scaled, cost)
     members = [row for row in rows if row.kind == "random" and row.seed == 0]
@@ -129,9 +129,10 @@ def judge(rows: Iterable[Trained], cost: Cost = "macs") -> GateReport:
         if row.seed > 0 and (row.kind, row.number) in first
     ]
     if len(scaled) < 2 or len(members) < 3 or not pairs:
+        which = " that did not diverge" if len(rows) < len(trained) else ""
         raise UserError(
             "expected a line of 2 points or more, 3 members and 1 repeat, "
-            f"not {len(scaled)}, {len(members)} and {len(pairs)}" + (" that did not diverge" if diverged else "")
+            f"not {len(scaled)}, {len(members)} and {len(pairs)}{which}"
         )
     spread = math.sqrt(mean((a - b) ** 2 / 2 for a, b in pairs))
     costs, scores = np.log([row.cost(cost) for row in line]), np.array([row.MAE_raw for row in line])

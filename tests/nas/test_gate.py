@@ -105,6 +105,8 @@ def test_members_that_diverged_are_left_out_and_told(tmp_path):
     draw_gate(broken, [report], tmp_path / "gate.svg")
     with pytest.raises(UserError, match="not 0, 0 and 0 that did not diverge"):
         judge([replace(row, **worst) for row in made])
+    with pytest.raises(UserError, match="not 0, 12 and 4 that did not diverge"):  # of the line it was not said
+        judge([replace(row, **worst) if row.kind == "line" else row for row in made])
 
 
 def test_a_gate_goes_on_where_a_member_diverges(tmp_path, monkeypatch):
