@@ -113,9 +113,11 @@ def deploy(
     None: any batch, and any sides from 32 up. fed, logits: see `PictureNetwork`; where fed, the one picture is of
     `fed.size`, and `size` what it is resized to. The network is left as it is.
 
-    Raises UserError where there is no such graph, or it does not compute what the network does: a plugin's operation
-    may branch on values or sizes.
+    Raises UserError where the network is not decided, there is no such graph, or it does not compute what the network
+    does: a plugin's operation may branch on values or sizes.
     """
+    if not net.genotype.is_decided:
+        raise UserError(f"{net.genotype.name} cannot be deployed: it has open choices; a search decides them")
     picture, name = PictureNetwork(net, fed, size=size, logits=logits).eval(), net.genotype.name
     size = size if fed is None else fed.size
     try:

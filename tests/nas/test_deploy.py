@@ -30,6 +30,7 @@ from nas.deploy import (
 )
 from nas.deploy.capture import capture
 from nas.deploy.folding import fold
+from search_spaces import fusion_cells
 from search_spaces.steps import avg_pool, max_pool
 
 ATEN = torch.ops.aten
@@ -346,6 +347,11 @@ class _Branching(nn.Module):
         y = self.conv(x)
         doubled = y.sum() > 0 if self.at == "values" else y.shape[2] > 80
         return [2 * y if doubled else y]
+
+
+def test_a_supernet_is_not_deployed():
+    with pytest.raises(UserError, match="fusion_cells_tiny cannot be deployed: it has open choices"):
+        deploy(nas.build(fusion_cells("tiny", 4)))
 
 
 @pytest.mark.exports
