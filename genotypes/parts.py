@@ -11,7 +11,9 @@ from genotypes.errors import GenotypeError, plural
 from genotypes.graph import Graph
 from genotypes.vocabulary import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, OPERATIONS
 
-__all__ = ["Backbone", "Cell", "Input", "Parts", "check_operation"]
+__all__ = ["SMALLEST", "Backbone", "Cell", "Input", "Parts", "check_operation"]
+
+SMALLEST = 32  # pixels: the least side of a picture that networks take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +195,7 @@ def check_operation(op: Any) -> None:
 
 
 def _check_sides(sides: Any) -> tuple[int, ...]:
-    return checked_candidates(sides, 1, ("size", "choose"), what="sides")
+    return checked_candidates(sides, SMALLEST, ("size", "choose"), what="sides")
 
 
 def _check_hidden(widths: Any, name: str, taps: tuple[str, ...]) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, TypeVar
 
 from genotypes import BACKBONES, Genotype, Input, Record, Registry, UserError, load, names
 from genotypes.errors import check_least
+from genotypes.parts import SMALLEST
 from search_spaces.compact import COMPACT_OPERATIONS, compact
 from search_spaces.fusion_cells import AUTO_MSFNET_OPERATIONS, fusion_cells
 from search_spaces.minet import MINET_OPERATIONS, minet
@@ -25,8 +26,6 @@ __all__ = [
     "register_space",
     "space_named",
 ]
-
-_LEAST_SIDE = 32  # pixels, as `nas.run.sizes` has it, which spaces do not import
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,15 +175,13 @@ class CompactSpace(BackboneOptions):
         super().__post_init__()
         if min(self.channels, default=0) < 1:
             raise UserError(f"channels must be one width or more, from 1 up, not {list(self.channels)}")
-        if min(self.sizes, default=_LEAST_SIDE) < _LEAST_SIDE:
-            raise UserError(f"sizes must be sides from {_LEAST_SIDE} up, not {list(self.sizes)}")
         if not self.shares or not all(0 < share <= 1 for share in self.shares):
             raise UserError(f"shares must be in 0..1, without 0, not {list(self.shares)}")
         check_least(self, open_blocks=0, step=1)
 
     def build(self, size: tuple[int, int]) -> Genotype:
         side = max(size)
-        sides = sorted({max(_LEAST_SIDE, 8 * round(side * share / 8)) for share in (1 / 2, 2 / 3, 5 / 6)} | {side})
+        sides = sorted({max(SMALLEST, 8 * round(side * share / 8)) for share in (1 / 2, 2 / 3, 5 / 6)} | {side})
         return compact(
             self.backbone,
             self.channels,

@@ -10,13 +10,14 @@ from torch import SymBool, Tensor, nn
 from torch.autograd import Function
 
 from genotypes import POSTS, UserError
+from genotypes.parts import SMALLEST
 
 __all__ = ["PICTURE_SIDES", "PReLU", "avg_pool", "avg_pool_ceil", "build_post", "max_pool", "norm_act", "resize"]
 
 Sides = tuple[int, int]  # (H, W) of the destination
 
 # Of pictures: from the smallest on, a period of the coarsest stride, halved once more. Then all repeats.
-PICTURE_SIDES = range(32, 32 + 2 * 64)
+PICTURE_SIDES = range(SMALLEST, SMALLEST + 2 * 64)
 
 
 def resize(x_BCHW: Tensor, size: Sides, *, mode: str) -> Tensor:

@@ -11,9 +11,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from genotypes import Genotype, UserError
+from genotypes.parts import SMALLEST
 from nas.network import Network, build
 from nas.network.network import CellModule
-from nas.run.sizes import SMALLEST
 
 __all__ = ["BY", "Cost", "NetworkPart", "PartCost", "ShapesOnly", "check_decided", "check_size", "count", "parts"]
 

@@ -19,8 +19,8 @@ from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges
 
 from genotypes import UserError
+from genotypes.parts import SMALLEST
 from nas.deploy.folding import RESIZES
-from nas.run.sizes import SMALLEST
 from search_spaces.steps import PICTURE_SIDES
 
 __all__ = ["OLDEST", "capture", "program"]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from numbers import Integral
 
 from genotypes import UserError
+from genotypes.parts import SMALLEST
 
-__all__ = ["SMALLEST", "check_side", "parse_size"]
+__all__ = ["check_side", "parse_size"]
 
-SMALLEST = 32  # pixels: the least that networks take
 _LARGEST = 8192  # beyond, a slip of the keyboard would take all of a machine's memory
 
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genotypes import Input, UserError
+from genotypes.parts import SMALLEST
 from nas.run.device import sent
-from nas.run.sizes import SMALLEST
 
 __all__ = [
     "AugmentConfig",

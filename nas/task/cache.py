@@ -23,8 +23,8 @@ import torch
 
 from genotypes.errors import plural
 from genotypes.files import file_name, writing
+from genotypes.parts import SMALLEST
 from nas.run.progress import progress_bar
-from nas.run.sizes import SMALLEST
 from nas.task.folders import (
     Pair,
     few,

@@ -152,11 +152,12 @@ def test_by_default_few_blocks_are_open_and_the_finest_tap_stays():
         CompactSpace(open_blocks=-1)
     for options, says in (
         ({"channels": ()}, r"channels must be one width or more, from 1 up, not \[\]"),
-        ({"sizes": (16, 64)}, r"sizes must be sides from 32 up, not \[16, 64\]"),  # told after the search, before
         ({"step": 0}, "step must be at least 1, not 0"),
     ):
         with pytest.raises(UserError, match=says):
             CompactSpace(**options)
+    with pytest.raises(UserError, match=r"sides to choose from, integers from 32 up, not \[16, 64\]"):
+        CompactSpace(sizes=(16, 64)).build((64, 64))
 
 
 def test_a_backbone_that_cannot_be_narrowed_stays_as_it_is():
@@ -167,7 +168,9 @@ def test_a_backbone_that_cannot_be_narrowed_stays_as_it_is():
 def test_bad_choices():
     with pytest.raises(GenotypeError, match="no hidden width"):
         Backbone(name="resnet50", taps=("s8",), widths=(64,))
-    with pytest.raises(GenotypeError, match=r"size.choose: expected two or more different sides .* from 1 up, not .64"):
+    with pytest.raises(
+        GenotypeError, match=r"size.choose: expected two or more different sides .* from 32 up, not .64"
+    ):
         Input.from_dict({"size": {"choose": [64]}})
     with pytest.raises(GenotypeError, match=r"different sides .*, not \[96, 96\]"):
         CompactSpace(sizes=(96, 96)).build((128, 128))
