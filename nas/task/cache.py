@@ -64,7 +64,7 @@ class PhotoOptions:
     """Which photographs a command opens: the base of its configuration.
 
     Attributes:
-        data: synthetic, synthetic:COUNT, DIR or NAME=DIR.
+        data: synthetic, synthetic:COUNT, DIR, NAME=DIR or a .lst file.
         limit: use only so many photographs.
         cache: folder that keeps decoded photographs between runs.
         data_seed: of the split and of synthetic pictures.

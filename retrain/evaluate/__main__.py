@@ -27,7 +27,7 @@ class EvaluateConfig(PredictorOptions):
 
     Attributes:
         weights: networks: FILE or LABEL=FILE; a name of the package for a file.
-        data: sets: NAME=DIR, DIR, synthetic or synthetic:COUNT.
+        data: sets: NAME=DIR, DIR, a .lst file, synthetic or synthetic:COUNT.
         out: folder for the report (default: print only).
         saliency: maps of any tool, scored alike: NAME=DIR or DIR, of SET/NAME.png or NAME.png.
         protocol: how maps are compared with masks, a row each; the next six options change it.
