@@ -154,7 +154,9 @@ def run(given: argparse.Namespace, study: Study) -> None:
         file = out / f"scores/{member.genotype.hash[:12]}@{member.genotype.input.size[0]}-{how}.json"
         found = kept(file, partial(scores, member, how))
         cost = count(member.genotype)
-        about = {"kind": member.kind, "number": member.number, "seed": how, "params": cost.params, "macs": cost.macs}
+        steps = {INHERITED: 0, ALONE: shares.get(str(member.number))}.get(how, STEPS)
+        about = {"kind": member.kind, "number": member.number, "seed": how, "steps": steps}
+        about |= {"params": cost.params, "macs": cost.macs}
         rows.append(about | {"ms": ms[f"{member.kind}-{member.number}"]} | found | member.choices)
         write_csv(results(given.study), rows)
 

@@ -46,7 +46,7 @@ class _Folder:
         """Let what computes a norm's input take up its scale and shift, where that can and the statistics are known."""
         x, weight, bias, mean, variance, training, _, epsilon, *_ = _arguments(norm)
         mean, variance = self._tensor(mean), self._tensor(variance)
-        known = mean is not None and variance is not None and self._known(weight, bias)
+        known = mean is not None and variance is not None and _known(weight, bias)
         if training or not known or not self._absorbs(x, norm):
             return
         weight, bias = self._tensor(weight), self._tensor(bias)
@@ -59,7 +59,7 @@ class _Folder:
         if list(node.users) != [reader]:
             return False
         if node.target is _CONV:
-            return self._known(_conv(node)["weight"], _conv(node)["bias"])
+            return _known(_conv(node)["weight"], _conv(node)["bias"])
         if node.target is _ATEN.add.Tensor:
             return _terms_alike(node) and all(self._absorbs(term, node) for term in _arguments(node))
         if node.target is _ATEN.cat.default:
@@ -94,7 +94,7 @@ class _Folder:
         kernel, mix = self._tensor(given["weight"]), self._tensor(pointwise["weight"])
         if kernel is None or mix is None or given["groups"] != 1 or pointwise["groups"] != 1:
             return
-        if not self._known(given["bias"], pointwise["bias"]):
+        if not _known(given["bias"], pointwise["bias"]):
             return
         if tuple(mix.shape[2:]) != (1, 1) or set(pointwise["stride"]) != {1} or set(pointwise["padding"]) != {0}:
             return
@@ -106,10 +106,6 @@ class _Folder:
         first.meta["val"] = second.meta["val"]
         self._set_conv(first, torch.einsum("om,mihw->oihw", mix, kernel), bias)
         self._replace(second, first)
-
-    def _known(self, *nodes: fx.Node | None) -> bool:
-        """Whether none of these is computed: each is a constant, or left out."""
-        return all(node is None or node.op == "get_attr" for node in nodes)
 
     def _tensor(self, node: fx.Node | None) -> torch.Tensor | None:
         """The constant behind a node, in 64-bit floats; None for what is computed, or nothing."""
@@ -152,6 +148,11 @@ class _Folder:
         tensors: dict[str, Any] = dict(self.module.named_parameters(remove_duplicate=False))
         tensors |= dict(self.module.named_buffers(remove_duplicate=False))
         return [(owner, leaf, tensor) for name, tensor in tensors.items() for owner, _, leaf in [name.rpartition(".")]]
+
+
+def _known(*nodes: fx.Node | None) -> bool:
+    """Whether none of these is computed: each is a constant, or left out."""
+    return all(node is None or node.op == "get_attr" for node in nodes)
 
 
 def _terms_alike(total: fx.Node) -> bool:

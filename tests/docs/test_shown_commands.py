@@ -28,6 +28,10 @@ def shown(page: Path) -> Iterator[tuple[str, list[str]]]:
             yield found[1], shlex.split(found[2], comments=True)
 
 
+def test_most_pages_show_some() -> None:
+    assert sum(any(shown(page)) for page in PAGES) > len(PAGES) / 2
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_are_taken(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

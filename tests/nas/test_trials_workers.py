@@ -53,7 +53,11 @@ def wait_until(holds):
 
 
 def kill_when_it_hangs(process, log, begun):
-    wait_until(lambda: sum(line[:2] == [process.pid, "begin"] for line in notes(log)) >= begun)
+    def hangs():
+        assert process.is_alive()
+        return sum(line[:2] == [process.pid, "begin"] for line in notes(log)) >= begun
+
+    wait_until(hangs)
     os.kill(process.pid, signal.SIGKILL)
     process.join(10)
 
