@@ -2,6 +2,7 @@
 
 python benchmarks/whole_networks.py --data DUTS-TR --weights mobilenet_v2.pth --out runs/whole_networks
 python benchmarks/whole_networks.py --study five_budgets ...
+python benchmarks/whole_networks.py --study five_budgets --alone 0 4 ...   # these members again, by the table's steps
 python benchmarks/whole_networks.py [--study NAME] --tables       # tables and figure again, from benchmarks/results
 
 The first two search (NAME.yaml: a sandwich supernet on `compact`, and a study by loss and cost), time some members,
@@ -111,24 +112,61 @@ def main() -> None:
     parser.add_argument("--weights", help="ImageNet weights of mobilenet_v2")
     parser.add_argument("--cache", help="folder that keeps decoded photographs")
     parser.add_argument("--out", type=Path, help="folder of the search and the trainings")
+    parser.add_argument("--alone", type=int, nargs="+", metavar="NUMBER", help="train these random members alone again")
     parser.add_argument("--tables", action="store_true", help="only print the tables and draw the figure")
     given = parser.parse_args()
     study = STUDIES[given.study]
     if not given.tables:
         if not (given.data and given.weights and given.out):
             parser.error("--data, --weights and --out are needed, or --tables")
-        run(given, study)
+        if given.alone:
+            again(given)
+        else:
+            run(given, study)
     rows = read_csv(results(given.study))
     table(rows, study)
     draw(rows, given.study)
 
 
-def run(given: argparse.Namespace, study: Study) -> None:
-    out, folder = given.out, given.out / "supernet"
+def command_line(given: argparse.Namespace, folder: Path) -> list[str]:
+    """Of the study's search, which begins in that folder."""
     files = ["--data", f"DUTS-TR={given.data}", "--backbone_weights", given.weights, "--out", str(folder)]
     files += ["--cache", given.cache] if given.cache else []
-    new = ["--config", str(HERE / f"{given.study}.yaml"), *files]
-    resume = ["--out", str(folder), "--resume"]
+    return ["--config", str(HERE / f"{given.study}.yaml"), *files]
+
+
+def again(given: argparse.Namespace) -> None:
+    """Random members trained alone once more, for the steps that the table says, without a search."""
+    cfg, _ = search.COMMAND.parse(command_line(given, given.out / "supernet"))
+    setup = open_search(cfg)
+    rows: list[dict[str, Any]] = [*read_csv(results(given.study))]
+    for row in rows:
+        if row["seed"] == ALONE and int(row["number"]) in given.alone:
+            genotype = setup.space.decide(chosen_in(row, setup.space))
+            make = partial(alone, genotype, int(row["steps"]), cfg, setup)
+            row |= kept(scores_file(given.out, genotype, ALONE), make)
+            write_csv(results(given.study), rows)
+
+
+def alone(genotype: Genotype, steps: int, cfg: SearchConfig, setup: SearchSetup) -> dict[str, Any]:
+    """Its scores, trained from ImageNet's weights."""
+    with seeded(0):
+        net = build(genotype, cfg.backbone_weights)
+    return judged(train_member(net, replace(setup.weights, seed=0, stream="train"), cfg.loss, cfg.optim, steps), setup)
+
+
+def scores_file(out: Path, genotype: Genotype, how: str) -> Path:
+    return out / f"scores/{genotype.hash[:12]}@{genotype.input.size[0]}-{how}.json"
+
+
+def chosen_in(row: Mapping[str, str], space: Genotype) -> dict[str, Any]:
+    """A member's choices, of a row of a table."""
+    return {way: {str(one): one for one in some}[row[way]] for way, some in space.choices().items()}
+
+
+def run(given: argparse.Namespace, study: Study) -> None:
+    out, folder = given.out, given.out / "supernet"
+    new, resume = command_line(given, folder), ["--out", str(folder), "--resume"]
     if not (folder / "scores.json").is_file():
         search.main(resume if (folder / "config.yaml").is_file() else new)
     cfg, _ = search.COMMAND.parse(new)
@@ -140,19 +178,18 @@ def run(given: argparse.Namespace, study: Study) -> None:
     def scores(member: Chosen, how: str) -> dict[str, Any]:
         if how == INHERITED:
             return judged(inherited.network(member.genotype), setup)
-        seed, steps = (0, shares[str(member.number)]) if how == ALONE else (int(how), STEPS)
-        with seeded(seed):
-            own = how == ALONE or not study.further
-            net = build(member.genotype, cfg.backbone_weights) if own else inherited.network(member.genotype)
-        batches = replace(setup.weights, seed=seed, stream="train")
-        return judged(train_member(net, batches, cfg.loss, cfg.optim, steps), setup)
+        if how == ALONE:
+            return alone(member.genotype, shares[str(member.number)], cfg, setup)
+        with seeded(int(how)):
+            net = inherited.network(member.genotype) if study.further else build(member.genotype, cfg.backbone_weights)
+        batches = replace(setup.weights, seed=int(how), stream="train")
+        return judged(train_member(net, batches, cfg.loss, cfg.optim, STEPS), setup)
 
     members, ms = chosen(setup.space, study, folder / "trials.csv", out)
     shares = kept(out / f"shares-{digest(members)}.json", lambda: shared_steps(members, study, cfg, setup))
     rows: list[dict[str, Any]] = []
     for member, how in plan(members, study):
-        file = out / f"scores/{member.genotype.hash[:12]}@{member.genotype.input.size[0]}-{how}.json"
-        found = kept(file, partial(scores, member, how))
+        found = kept(scores_file(out, member.genotype, how), partial(scores, member, how))
         cost = count(member.genotype)
         steps = {INHERITED: 0, ALONE: shares.get(str(member.number))}.get(how, STEPS)
         about = {"kind": member.kind, "number": member.number, "seed": how, "steps": steps}
@@ -228,7 +265,7 @@ def chosen(space: Genotype, study: Study, trials: Path, out: Path) -> tuple[list
 
     rows = [row for row in read_csv(trials) if row["state"] == "complete"]
     rows.sort(key=lambda row: float(row["loss"]))
-    tried = [{way: {str(one): one for one in some}[row[way]] for way, some in space.choices().items()} for row in rows]
+    tried = [chosen_in(row, space) for row in rows]
     if study.cost == "macs":
         spent = [float(row["macs"]) for row in rows]
         budgets = {side: float(count(at[side].genotype).macs) for side in study.budgets}
