@@ -272,15 +272,17 @@ def overlay(photo: np.ndarray, saliency: np.ndarray, alpha: np.ndarray | None = 
 _MADE: dict[str, Callable[..., np.ndarray]] = {"cutout": cutout, "overlay": overlay}
 
 
-def write_picture(kind: str, photo: Picture, saliency: np.ndarray, file: IO[bytes]) -> None:
+def write_picture(
+    kind: str, photo: Picture, saliency: np.ndarray, file: IO[bytes], note: tuple[str, str] | None = None
+) -> None:
     """Write what is made of a photograph and its map as PNG.
 
-    kind: "map", "cutout" or "overlay"; the last two carry the photograph's colour profile.
+    kind: "map", "cutout" or "overlay"; the last two carry the photograph's colour profile. note: see `write_png`.
     """
     if kind == "map":
-        write_png(saliency, file)
+        write_png(saliency, file, note=note)
     else:
-        write_png(_MADE[kind](photo.pixels, saliency, photo.alpha), file, photo.profile)
+        write_png(_MADE[kind](photo.pixels, saliency, photo.alpha), file, photo.profile, note)
 
 
 def save(path: str | os.PathLike[str], network: Network) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from genotypes.errors import UserError
@@ -433,10 +434,20 @@ def _with_alpha(picture: Image.Image, name: str) -> np.ndarray:
     return mask
 
 
-def write_png(pixels: np.ndarray, file: str | os.PathLike[str] | IO[bytes], profile: bytes | None = None) -> None:
+def write_png(
+    pixels: np.ndarray,
+    file: str | os.PathLike[str] | IO[bytes],
+    profile: bytes | None = None,
+    note: tuple[str, str] | None = None,
+) -> None:
     """A map uint8[H, W], or a picture uint8[H, W, 3 or 4] of an ICC profile (none: sRGB), as a PNG file.
+
+    note: a keyword and a text that the file carries.
 
     The lowest level of compression: of a map of ECSSD 1.1 instead of 2.9 ms for a fifth more bytes, of a cut-out 11
     instead of 38 ms for a twelfth (benchmarks/prediction.py --png).
     """
-    Image.fromarray(pixels).save(file, format="PNG", compress_level=_PNG_LEVEL, icc_profile=profile)
+    texts = PngInfo()
+    if note:
+        texts.add_text(*note)
+    Image.fromarray(pixels).save(file, format="PNG", compress_level=_PNG_LEVEL, icc_profile=profile, pnginfo=texts)

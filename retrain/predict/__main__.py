@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genotypes.errors import UserError, check_least, plural
-from genotypes.files import write_atomically
+from genotypes.files import content_digest, write_atomically
 from nas.command import Command, run_command
 from nas.run import progress_bar
 from nas.task import DataError, Picture, read_picture
 from nas.task.folders import few
 from nas.task.reading import header_size, read_ahead
-from retrain.networks import DEFAULT, network_names
+from retrain.networks import DEFAULT, find_weights, network_names
 from retrain.predict import Plan, plan
-from retrain.predict.files import AlreadyThere, Job, read_bytes
+from retrain.predict.files import MAKER, AlreadyThere, Job, read_bytes
 from retrain.predictor import Predictor, PredictorOptions, load, tell_times, write_picture
 
 
@@ -30,7 +30,7 @@ class PredictConfig(PredictorOptions):
         cutout: also write the photograph with the map as its alpha.
         overlay: also write photograph, map and cut-out side by side, to look at: each at most 2,048 pixels a side.
         overwrite: replace maps that are there already.
-        resume: keep maps that are there already, and make those that are missing.
+        resume: keep maps that the same network and options made already, and make those that are missing.
         native: feed each photograph at its own size, as networks want it that were trained so (recipe.native).
         batch_size: photographs at a time.
     """
@@ -86,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not to_files and (len(options.photos) != 1 or Path(options.photos[0]).is_dir() or len(kinds) > 2):
         raise UserError("-o - writes one picture: give one photograph, and one of --cutout and --overlay at most")
     there: AlreadyThere = "keep" if options.resume else "replace" if options.overwrite else "refuse"
-    todo = plan(options.photos, Path(options.out), kinds, there=there) if to_files else Plan()
+    maker = _maker(options)
+    todo = plan(options.photos, Path(options.out), kinds, there=there, made_by=maker) if to_files else Plan()
     predictor = load(options.weights, options.device, **options.loading())
     tell_times(predictor)
     if not to_files:
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for job, photo, saliency in zip(jobs, photos, maps, strict=True):
                 for kind, target in job.targets.items():
                     with write_atomically(target, flush=False) as file:
-                        write_picture(kind, photo, saliency, file)
+                        write_picture(kind, photo, saliency, file, (MAKER, maker))
             bar.update(len(jobs))
     seconds = time.perf_counter() - began
     written = len(todo.jobs) - len(failed)
@@ -114,6 +115,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if failed:
         listed = "\n  ".join(failed)
         raise UserError(f"{len(failed)} of {plural(len(todo.jobs), 'photograph')} could not be read:\n  {listed}")
+
+
+def _maker(options: PredictConfig) -> str:
+    """The weights, and the options on which maps depend (but for the runtime): a text that maps carry for --resume."""
+    named = ("size", "antialias", "precision", "flip", "native")
+    usual = PredictConfig()
+    others = [f"{name} {getattr(options, name)}" for name in named if getattr(options, name) != getattr(usual, name)]
+    return ", ".join([f"weights {content_digest(find_weights(options.weights))[:12]}", *others])
 
 
 def _batches(jobs: list[Job], size: int, failed: list[str]) -> Iterator[tuple[list[Job], list[Picture]]]:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from PIL import Image
+
 from genotypes import UserError
 from genotypes.files import check_writable
 from nas.task.folders import pictures_in
 
 __all__ = ["AlreadyThere", "Job", "Plan", "plan"]
 
+MAKER = "sod-nas"  # the keyword of the text in a PNG file that says what made it
 AlreadyThere = Literal["refuse", "replace", "keep"]  # what becomes of files that are there
 
 
@@ -37,7 +40,12 @@ class Plan:
 
 
 def plan(
-    inputs: Sequence[str], folder: Path, kinds: Sequence[str] = ("map",), *, there: AlreadyThere = "refuse"
+    inputs: Sequence[str],
+    folder: Path,
+    kinds: Sequence[str] = ("map",),
+    *,
+    there: AlreadyThere = "refuse",
+    made_by: str = "",
 ) -> Plan:
     """A job for each file given ("-" is standard input) and for each picture below each folder given.
 
@@ -45,7 +53,8 @@ def plan(
     that was given, and with its ending where two photographs differ in that alone. A FOLDER below one that was given is
     not searched. Raises UserError, before anything is written, for a missing input, a folder without pictures, two
     photographs of one name, a FOLDER that cannot be written into or was given to be searched, and a file that is there
-    already where `there` refuses it; one of the inputs is never overwritten.
+    already where `there` refuses it; one of the inputs is never overwritten. A file that is kept, and says that it was
+    made by something else than `made_by`, is refused, too; one that says nothing, such as a map corrected by hand, not.
     """
     check_writable(folder)
     found: dict[Path, tuple[str, str]] = {}  # where a file lies: how it was given, its name
@@ -85,10 +94,26 @@ def plan(
                     f"{target} already exists: choose another -o, go on with --resume, or replace maps with --overwrite"
                 )
         if there == "keep" and all(target.exists() for target in targets.values()):
+            for target in targets.values():
+                _check_maker(target, made_by)
             made.kept += 1
         else:
             made.jobs.append(Job(photo, targets))
     return made
+
+
+def _check_maker(target: Path, made_by: str) -> None:
+    """Maps of two networks in one folder would pass for those of one."""
+    try:
+        with Image.open(target) as picture:
+            maker = picture.info.get(MAKER, made_by)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return  # what Pillow cannot read is the user's
+    if maker != made_by:
+        raise UserError(
+            f"{target} was made by {maker}, and this is {made_by}: go on with the same network and options, choose "
+            "another -o, or replace maps with --overwrite"
+        )
 
 
 def _place(photo: Path) -> Path:

@@ -72,7 +72,7 @@ def test_maps_without_antialiasing_are_those_that_evaluate_scores(predict, train
     assert predict(pictures / "images", "-o", tmp_path / "smooth", "--size", "32") == 0
     for row in range(4):
         scored, ours, smooth = (
-            (tmp_path / folder / f"p{row}.png").read_bytes() for folder in ("report/maps/w/P", "maps", "smooth")
+            read_image(tmp_path / folder / f"p{row}.png").tobytes() for folder in ("report/maps/w/P", "maps", "smooth")
         )
         assert ours == scored != smooth
 
@@ -348,6 +348,22 @@ def test_resume_makes_what_is_missing_and_leaves_the_rest(predict, pictures, tmp
     assert predict(*words, "--resume") == 0
     assert "kept    4" in capsys.readouterr().out
     assert predict(*words, "--resume", "--overwrite") == 2
+
+
+@pytest.mark.parametrize("changed", [("--flip",), ("--size", "64"), ("--weights", "sod_m")])
+def test_resume_mixes_no_maps_of_two_networks(trained, pictures, tmp_path, capsys, changed) -> None:
+    words = [str(pictures / "images"), "-o", str(tmp_path), "--weights", str(trained / "weights.safetensors")]
+    assert run_command(main, words) == 0
+    (tmp_path / "p2.png").unlink()
+    assert run_command(main, [*words, *changed, "--resume"]) == 2
+    told = capsys.readouterr().err
+    assert str(tmp_path) in told and "--overwrite" in told and "another -o" in told
+    assert not (tmp_path / "p2.png").exists()
+    with Image.open(tmp_path / "p0.png") as corrected:  # a map without a word of what made it is the user's
+        saliency = Image.fromarray(np.asarray(corrected))
+    for path in tmp_path.glob("*.png"):
+        saliency.save(path)
+    assert run_command(main, [*words, *changed, "--resume"]) == 0
 
 
 def test_two_photographs_that_differ_in_their_ending_alone(predict, pictures, tmp_path) -> None:
