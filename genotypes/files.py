@@ -72,6 +72,8 @@ def check_writable(path: Path) -> None:
 
     Tried with a file without a name in the first folder on the way up that is there, which is then as it was.
     """
+    if path == Path("-"):
+        raise UserError("-: expected a folder to write into; only retrain.predict writes to standard output")
     with writing(path):
         while True:
             try:

@@ -134,6 +134,8 @@ def test_a_command_tries_whether_it_can_write_before_anything_else(command, tmp_
     (tmp_path / "taken").write_text("mine")
     told = f"error: {tmp_path / 'taken'} is a file; expected a folder to write into"
     assert refused(tmp_path / "taken" / name) == told == refused(tmp_path / "taken" / "deep" / name)
+    if command != "predict":  # of one photograph it writes the map to standard output
+        assert refused(Path("-")).startswith("error: -")
     assert refused(tmp_path / ("x" * 300) / name).endswith("File name too long")
     with tempfile.TemporaryDirectory(dir=tmp_path) as folder, monkeypatch.context() as patch:
 
