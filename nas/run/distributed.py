@@ -98,7 +98,7 @@ def joined() -> Iterator[None]:
 
 def processes() -> int:
     """How many there are; 1 without `joined`, and after `go_on_alone`."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if _is_joined() else 1
 
 
 def is_first() -> bool:
@@ -142,8 +142,12 @@ def _local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def _is_joined() -> bool:
+    return dist.is_available() and dist.is_initialized()  # a torch built without the former has no latter
+
+
 def _leave() -> None:
-    if dist.is_initialized():
+    if _is_joined():
         dist.destroy_process_group()
 
 

@@ -14,7 +14,7 @@ from tiny_search import config
 from torch import nn
 
 from nas.command import run_command
-from nas.run.distributed import _batch_norm, _is_lost_process, check_split, processes, share
+from nas.run.distributed import _batch_norm, _is_lost_process, check_split, go_on_alone, processes, share
 from nas.search import open_search
 from nas.task.augmentation import Draw
 from nas.task.batches import Batch
@@ -59,6 +59,13 @@ def workers(process: "subprocess.Popen[str]") -> list[int]:
     """By rank: torchrun starts them in order."""
     task = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return sorted(int(pid) for pid in task.read_text().split())
+
+
+def test_a_torch_that_is_built_without_processes_trains_in_one(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_available", lambda: False)
+    monkeypatch.delattr(torch.distributed, "is_initialized")
+    assert processes() == 1
+    go_on_alone()
 
 
 def test_two_processes_compute_what_one_does_and_are_refused_once(tmp_path):
