@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genotypes.errors import UserError, check_least
 
-__all__ = ["CollapseGuard", "GuardConfig", "Stop", "dominant_eigenvalue", "shares"]
+__all__ = ["CollapseGuard", "GuardConfig", "Stop", "dominant_eigenvalue"]
 
 _FLAT = 1e-6  # averages of curvature below this are rounding of a loss of about 1: their ratio says nothing
 
@@ -66,12 +66,6 @@ class _Seen:
     choices: dict[str, str]
     eigenvalue: float
     loss: float
-
-
-def shares(choices: Mapping[str, str], operations: Sequence[str] = GuardConfig.trivial) -> dict[str, float]:
-    """Operation -> the share of edges that have it, in 0..1 (0 where there are no edges)."""
-    chosen = list(choices.values())
-    return {op: chosen.count(op) / max(1, len(chosen)) for op in operations}
 
 
 class CollapseGuard:
@@ -126,7 +120,8 @@ class CollapseGuard:
 
     def share(self, choices: Mapping[str, str]) -> float:
         """The share that is limited: of `trivial` operations together, among the edges that have an alternative."""
-        return sum(shares({edge: choices[edge] for edge in self._edges}, self.cfg.trivial).values())
+        trivial = sum(choices[edge] in self.cfg.trivial for edge in self._edges)
+        return trivial / max(1, len(self._edges))
 
     def _judge_share(self, seen: _Seen) -> Stop | None:
         share = self.share(seen.choices)
