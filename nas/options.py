@@ -354,19 +354,19 @@ def read_file(path: str | Path) -> Values:
     return document
 
 
-def merged_sources(default: Any, sources: Sequence[Values]) -> Values:
-    """Sources laid over one another, the last on top; what names another owner starts from that owner's defaults."""
+def merged_sources(default: Any, sources: Sequence[tuple[str, Values]]) -> Values:
+    """The values of sources (file, values), the last on top; what names another owner starts from its defaults."""
     merged: Values = {}
-    for source in sources:
-        for key, value in source.items():
+    for _, values in sources:
+        for key, value in values.items():
             f = next((f for f in fields(default) if f.name == key), None)
             if f is not None and owner_of(f) is not None and value is not None:
                 before = split_owner(merged.get(key, {}), key)
                 name, rest = split_owner(value, key)
                 other = name is not None and before[0] is not None and name != before[0]
                 complete = name is not None and name_of(getattr(default, key)) is None  # a recipe's name is all of it
-                values = _over({} if other or complete else before[1], _switched(getattr(default, key), rest))
-                merged[key] = values | ({"name": name or before[0]} if name or before[0] else {})
+                options = _over({} if other or complete else before[1], _switched(getattr(default, key), rest))
+                merged[key] = options | ({"name": name or before[0]} if name or before[0] else {})
             else:
                 merged[key] = _over(merged.get(key), value)
     return merged

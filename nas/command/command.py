@@ -89,7 +89,7 @@ class Command(Described, Generic[Config]):
             sources.insert(0, _saved(peek(words, "out", "o") or ""))
         elif self.base or self.continues:
             _, given = self._read(default, sources, words, plain)
-            given = merged_sources(default, [*(values for _, values in sources), given])
+            given = merged_sources(default, [*sources, ("", given)])
             goes_on = self._goes_on(given.get("out"), asked)
             if goes_on:
                 sources.insert(0, _saved(str(given["out"])))
@@ -101,7 +101,7 @@ class Command(Described, Generic[Config]):
         if self.resume and asked:
             _check_same(self._build(default, chosen, sources[:1]), config)
         runs = self.resume or self.continues is not None  # whose files say all, from which others are begun
-        said = given if runs else merged_sources(default, [*(values for _, values in sources), given])
+        said = given if runs else merged_sources(default, [*sources, ("", given)])
         _tell_unused(config, chosen, said)
         for name in self.required:
             if getattr(config, name) in (None, "", ()):
@@ -136,7 +136,7 @@ class Command(Described, Generic[Config]):
         for source in sources:
             if source[0]:
                 self._check_file(default, chosen, source, [other for other in sources if other is not source])
-        return from_dict(default, merged_sources(default, [values for _, values in sources]))
+        return from_dict(default, merged_sources(default, sources))
 
     def _check_file(self, default: Config, chosen: Config, source: _Source, others: Sequence[_Source]) -> None:
         """UserError, with the file's name, for what is wrong in it alone and would be above all the others, too.
@@ -148,7 +148,7 @@ class Command(Described, Generic[Config]):
             from_dict(chosen, values)
         except UserError as error:
             try:
-                from_dict(default, merged_sources(default, [*(other for _, other in others), values]))
+                from_dict(default, merged_sources(default, [*others, source]))
             except UserError as above:
                 if str(above) != str(error):
                     return
