@@ -34,6 +34,7 @@ __all__ = [
     "changed_of",
     "difference",
     "from_dict",
+    "from_file",
     "help_texts",
     "merged_sources",
     "name_of",
@@ -213,19 +214,20 @@ def _without_none(value: Any) -> Any:
     return [_without_none(item) for item in value] if isinstance(value, list) else value
 
 
-def from_dict(config: Config, values: Any, where: str = "") -> Config:
-    """`config` with these values, as a file or `to_dict` gives them; where: the file, for messages.
+def from_file(config: Config, path: str | Path) -> Config:
+    """`config` with the values in a YAML file; UserError naming the file as `from_dict` and `read_file`."""
+    values = read_file(path)
+    try:
+        return from_dict(config, values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def from_dict(config: Config, values: Any, prefix: str = "") -> Config:
+    """`config` with these values, as a file or `to_dict` gives them, typed; prefix: of the fields' names in messages.
 
     UserError for an unknown key, a key without a value, and a value of another type.
     """
-    try:
-        return _apply(config, values)
-    except UserError as error:
-        raise UserError(f"{where}: {error}" if where else str(error)) from None
-
-
-def _apply(config: Config, values: Any, prefix: str = "") -> Config:
-    """`config` with its fields replaced by these values, typed."""
     values = _mapping(values, prefix.rstrip("."))
     known: Any = {f.name: f for f in fields(cast(Any, config))}
     if unknown := next((key for key in values if key not in known), None):
@@ -238,7 +240,7 @@ def _apply(config: Config, values: Any, prefix: str = "") -> Config:
         if (chosen := owner_of(known[key])) is not None:
             changed, value = split_owner(value, name)
             now = now if changed in (None, name_of(now)) else chosen.make(str(changed))
-        changes[key] = _apply(now, value, f"{name}.") if is_dataclass(now) else _typed(types[key], value, name)
+        changes[key] = from_dict(now, value, f"{name}.") if is_dataclass(now) else _typed(types[key], value, name)
     return replace(cast(Any, config), **changes) if changes else config
 
 

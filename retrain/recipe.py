@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from genotypes.errors import UserError, check_least
-from nas.options import from_dict, read_file
+from nas.options import from_file
 from nas.run.sizes import check_side
 from nas.task import AugmentConfig, LossConfig
 from nas.training import OptimConfig, check_patterns
@@ -140,4 +140,4 @@ def load_recipe(name_or_path: str) -> Recipe:
     path = _RECIPES / f"{name_or_path}.yaml" if name_or_path in recipe_names() else Path(name_or_path)
     if not os.path.isfile(path):  # a Path raises OSError for a name that no file can have
         raise UserError(f"{name_or_path}: no such file, and no recipe of that name; known: {', '.join(recipe_names())}")
-    return from_dict(Recipe(), read_file(path), str(path))
+    return from_file(Recipe(), path)

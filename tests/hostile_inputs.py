@@ -23,7 +23,7 @@ import nas
 from genotypes import Genotype, UserError
 from genotypes.files import file_name
 from nas.network.weights import load_weights, save_weights
-from nas.options import from_dict, read_file, to_dict
+from nas.options import from_file, to_dict
 from nas.search import SearchConfig
 from nas.task.folders import find_pairs
 from nas.task.reading import header_size, read_image, read_mask
@@ -112,7 +112,7 @@ def _read_genotype(text: str, folder: Path) -> None:
 def _read_config(text: str, folder: Path) -> None:
     file = folder / "config.yaml"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
-    from_dict(SearchConfig(), read_file(file), str(file))
+    from_file(SearchConfig(), file)
 
 
 def _read_recipe(text: str, folder: Path) -> None:

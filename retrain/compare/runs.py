@@ -9,7 +9,7 @@ from genotypes import Genotype, UserError
 from nas.cost import count, latencies
 from nas.cost.clock import warn_if_busy
 from nas.cost.measuring import prepare
-from nas.options import difference, from_dict, read_file, to_dict, to_yaml
+from nas.options import difference, from_file, to_dict, to_yaml
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoOptions, PhotoSet
 from nas.task.evaluation import content_of_sets
@@ -159,7 +159,7 @@ def _check_same(config: TrainConfig, entry: Entry) -> None:
     folder = Path(str(config.out))
     if (saved := folder / "config.yaml").is_file():
         # What a folder from before some option does not say, was as that option's default still is.
-        before = from_dict(TrainConfig(), read_file(saved), str(saved))
+        before = from_file(TrainConfig(), saved)
         free = ["out", "genotype", "workers", *PhotoOptions().changeable]
         if _names(before.test) == _names(config.test):
             free.append("test")

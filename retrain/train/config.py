@@ -6,7 +6,7 @@ from typing import Any
 
 import genotypes
 from genotypes.errors import UserError, check_least
-from nas.options import from_dict, owner, read_file
+from nas.options import from_file, owner
 from nas.run import open_device
 from nas.run_files import kind_of
 from nas.task import PhotoOptions
@@ -119,7 +119,7 @@ def from_search(run: Path) -> dict[str, Any]:
     config, genotype = run / "config.yaml", run / "genotype.yaml"
     if kind_of(run) != "search" or not genotype.is_file():
         return {}
-    cfg = from_dict(SearchConfig(), read_file(config), str(config))
+    cfg = from_file(SearchConfig(), config)
     device = open_device("auto").type if cfg.device == "auto" else cfg.device
     recipe = "default" if is_synthetic(cfg.data) else "photos_cpu" if device == "cpu" else "photos_gpu"
     shared = ("data", "limit", "cache", "data_seed", "device", "backbone_weights")

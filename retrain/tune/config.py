@@ -6,7 +6,7 @@ from typing import Literal
 
 from genotypes import UserError
 from genotypes.errors import plural
-from nas.options import difference, from_dict, owner, read_file, to_dict
+from nas.options import difference, from_file, owner, to_dict
 from nas.task import PhotoOptions
 from nas.trials import TrialsConfig
 from retrain.recipe import Recipe, load_recipe, recipe_names
@@ -72,8 +72,7 @@ def train_config(cfg: TuneConfig, recipe: Recipe) -> TrainConfig:
 
 def check_extended(cfg: TuneConfig) -> None:
     """UserError where more differs from the study in the folder than its number of trials and where photographs are."""
-    config = Path(str(cfg.out)) / "config.yaml"
-    before = from_dict(TuneConfig(), read_file(config), str(config))
+    before = from_file(TuneConfig(), Path(str(cfg.out)) / "config.yaml")
     free = {name: getattr(cfg, name) for name in ("out", "workers", *cfg.changeable)}
     same = replace(before, **free, trials=replace(before.trials, count=cfg.trials.count))
     if cfg.trials.count < before.trials.count:
