@@ -4,14 +4,14 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from genotypes import UserError
 from genotypes.plugins import PLUGIN_HELP
 from nas.command.words import leaf
-from nas.options import Option, name_of, options_of
+from nas.options import Option, options_of
 
 __all__ = ["Described", "Help"]
 
@@ -79,18 +79,15 @@ class Help:
         return f"{self._head()}\n\n{lines}\n{own_lines}\n\nexamples:\n{c.examples.rstrip()}{notes}"
 
     def _group(self, group: str) -> str:
-        owned = next((o.owner for name, o in self.options.items() if name == group and o.owner), None)
-        if owned is None or name_of(_at(self.config, group)) is None:
+        option = self.options.get(group)  # a word, where the group is an owner's
+        if option is None or option.owner is None or option.default is None:
             return f"{group}: {_summary(type(_at(self.config, group)))}\n{self._inside(self.options, group)}"
         # Every owner of the kind, unless one was chosen on the command line.
-        names = [name_of(_at(self.config, group))] if self.explicit else list(owned.known())
         parts = []
-        for name in names:
-            config = owned.make(cast(str, name))
+        for name in [option.default] if self.explicit else option.owner.known():
+            config = option.owner.make(name)
             described = getattr(config, "owner", type(config))
-            lines = self._inside(
-                {f"{group}.{n}": replace(o, name=f"{group}.{n}") for n, o in options_of(config).items()}, group
-            )
+            lines = self._inside(options_of(config, f"{group}."), group)
             parts.append(f"{group} {name}: {_summary(described)}\n{lines}")
         return "\n\n".join(parts)
 
@@ -130,7 +127,7 @@ def _metavar(kind: Any) -> str:
 
 
 def _default_text(value: Any) -> str:
-    if value is None or value == () or value == "" or value == {}:
+    if value in (None, (), "", {}):
         return ""
     if isinstance(value, tuple | list):
         return " ".join(map(_default_text, value))
