@@ -21,7 +21,7 @@ from genotypes import UserError, UserNote
 from genotypes.plugins import load_plugin
 from nas.command.help import Described, Help
 from nas.command.running import as_started, note_plugins, note_sources
-from nas.command.words import Words, check_given, from_home, peek, split, take, take_help
+from nas.command.words import Words, as_typed, check_given, from_home, peek, split, take, take_help
 from nas.options import (
     Config,
     Values,
@@ -113,7 +113,7 @@ class Command(Described, Generic[Config]):
         """Every option as it is spelled, the owners chosen by default."""
         options = options_of(self.config())
         own = ("help", "config", "plugin", *(("resume",) if self.resume else ()))
-        return [f"--{name}" for name in (*options, *own) if name != self.positional]
+        return [as_typed(name) for name in (*options, *own) if name != self.positional]
 
     def _goes_on(self, out: Any, asked: bool) -> bool:
         """Whether this folder holds a run that the command continues; UserError if one was asked for and none is."""
@@ -208,7 +208,7 @@ def _tell_unused(config: Any, usual: Any, given: Values) -> None:
         why = next((why for part, why in unused.items() if f"{name}.".startswith(f"{part}.")), None)
         asks = option.default != before[name].default and (option.default or option.default is False)
         if why and asks and _holds(given, name.split(".")):
-            without.setdefault(why, []).append(f"--{name}")
+            without.setdefault(why, []).append(as_typed(name))
     if without:
         told = "; ".join(f"{', '.join(names)}: no effect: {why}" for why, names in without.items())
         warnings.warn(told, UserNote, stacklevel=2)

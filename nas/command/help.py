@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from genotypes import UserError
 from genotypes.plugins import PLUGIN_HELP
-from nas.command.words import leaf
+from nas.command.words import as_typed, leaf, meant
 from nas.options import Option, options_of
 
 __all__ = ["Described", "Help"]
@@ -42,7 +42,7 @@ class Help:
         self.width = max(60, min(120, shutil.get_terminal_size((110, 24)).columns))
 
     def text(self, topic: str) -> str:
-        topic = topic.replace("-", "_")
+        topic = meant(topic.replace("-", "_"), self.options)
         groups = self._groups()
         if topic == "":
             return self._first()
@@ -53,7 +53,8 @@ class Help:
             return self._group(topic)
         found = [option for name, option in self.options.items() if name == topic or name.endswith(f".{topic}")]
         if not found:
-            raise UserError(f"--help {topic}: expected all, an option, or one of {', '.join(groups)}")
+            or_group = f", or one of {', '.join(groups)}" if groups else ""
+            raise UserError(f"--help {topic}: expected all, an option{or_group}")
         return self._lines(found)
 
     def _groups(self) -> list[str]:
@@ -104,10 +105,9 @@ class Help:
         if kind is bool:
             return f"--{'no_' if option.default else ''}{option.name}", text
         short = "-o, " if option.name == "out" else ""
-        long = "from" if option.name == "start_from" else option.name
         metavar = option.owner.metavar if option.owner else _metavar(kind)
         shown = _default_text(option.default)
-        return f"{short}--{long} {metavar}", text + (f" [{shown}]" if shown else "")
+        return f"{short}{as_typed(option.name)} {metavar}", text + (f" [{shown}]" if shown else "")
 
 
 def _at(config: Any, name: str) -> Any:

@@ -12,9 +12,21 @@ from genotypes import UserError
 from genotypes.yaml_io import parse_yaml
 from nas.options import Option, Values, near, options_of, type_text
 
-__all__ = ["Words", "check_given", "from_home", "leaf", "peek", "split", "take", "take_help"]
+__all__ = ["Words", "as_typed", "check_given", "from_home", "leaf", "meant", "peek", "split", "take", "take_help"]
 
 _SHORT = {"o": "out", "from": "start_from", "for": "target"}  # `from` and `for` can be no field's name
+_LONG = {name: word for word, name in _SHORT.items() if len(word) > 1}
+
+
+def as_typed(name: str) -> str:
+    """An option as help and completion have it: `--from` for `start_from`."""
+    return f"--{_LONG.get(name, name)}"
+
+
+def meant(word: str, options: Mapping[str, Option]) -> str:
+    """The name that a word says: `start_from` for `from`, where there is such an option."""
+    name = _SHORT.get(word, word)
+    return name if name in options else word
 
 
 def split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -152,8 +164,7 @@ class Words:
 
     def _resolve(self, spelled: str) -> tuple[Option, str, bool]:
         """(The option that a spelling means, the key of a mapping that it names or "", whether it is `--no_X`)."""
-        word = spelled.lstrip("-").replace("-", "_")
-        word = _SHORT.get(word, word) if _SHORT.get(word, word) in self.options else word
+        word = meant(spelled.lstrip("-").replace("-", "_"), self.options)
         if (option := self._find(word, spelled)) is not None:
             return option, "", False
         if word.startswith("no_") and (option := self._find(word[3:], spelled)) and leaf(option.type) is bool:

@@ -28,7 +28,7 @@ class ExportConfig:
         test: photographs with masks on which what rounding costs is printed, DIR or NAME=DIR (default: those of
             --calibrate that calibrate nothing, all of them).
         test_limit: at most so many of --test, evenly spread.
-        target: write rembg.onnx, for rembg's u2net_custom, and of the others those of --formats (--for rembg).
+        target: write rembg.onnx, for rembg's u2net_custom, and of the others those of --formats.
         size: input side, or H,W, to time and calibrate at (default: what the genotype says).
         threads: of each runtime, while it is timed.
     """

@@ -388,6 +388,16 @@ def test_help_is_short_first_and_whole_on_request(
     assert run_command(main, ["--help", "nothing"]) == 2
 
 
+def test_help_and_completion_spell_an_option_as_it_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help from` was refused, where help shows --from, and help and completion had --target for --for."""
+    for command, word in ((TRAIN, "from"), (COMMAND, "from"), (EXPORT, "for")):
+        assert run_command(command.parse, ["--help", word]) == 0
+        assert capsys.readouterr().out.startswith(f"  --{word} ")
+        assert f"--{word}" in command.words()
+    assert run_command(EXPORT.parse, ["--help", "nothing"]) == 2
+    assert capsys.readouterr().err == "error: --help nothing: expected all, an option\n"
+
+
 def test_help_of_what_turns_off_says_what_happens_then(capsys: pytest.CaptureFixture[str]) -> None:
     """`--no_latency` said "measure the milliseconds", and `--no_quick_scores` "F-measures and MAE only"."""
     told = []
