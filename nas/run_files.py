@@ -8,7 +8,7 @@ import math
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,8 @@ def read_run(path: str | Path) -> Run:
     """UserError for a folder that is no run's."""
     path = Path(path)
     kind, settings = _kind_and_settings(path)
-    run = Run(path=path, kind=kind, config=settings, history=read_table(path / "history.csv"))
-    return replace(run, environment=run.json("environment.json") or {})
+    history = read_table(path / "history.csv")
+    return Run(path=path, kind=kind, config=settings, environment=environment_of(path), history=history)
 
 
 def environment_of(path: Path) -> dict[str, Any]:

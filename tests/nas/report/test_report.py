@@ -250,6 +250,14 @@ def test_the_command_makes_pages_again_and_names_what_is_no_run(tmp_path, capsys
     assert "scores.json: expected JSON" in told.err and str(tmp_path / "b" / "report.html") in told.out
 
 
+def test_a_page_says_that_it_does_not_know_where_a_run_was_made(tmp_path):
+    """A damaged environment.json, which whoever continues the run passes over, left it without a page."""
+    run = made_runs.training(tmp_path / "run")
+    for damaged in ("{", "[1, 2]"):
+        (run / "environment.json").write_text(damaged)
+        assert "not in a git checkout" in read(run).texts
+
+
 @pytest.mark.parametrize(
     ("kind", "junk"), [("training", "[1, 2]"), ("training", "null"), ("comparison", '{"a": null}')]
 )
