@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genotypes import Input, UserError
 from genotypes.parts import SMALLEST
-from nas.run.device import sent
+from nas.run.device import sent, with_tensors
 
 __all__ = [
     "AugmentConfig",
@@ -80,10 +80,8 @@ class Draw(NamedTuple):
     blend: Tensor | None = None
 
     def to(self, device: torch.device) -> Draw:
-        def there(drawn: Tensor | None) -> Tensor | None:
-            return None if drawn is None else sent(drawn, device)
-
-        return Draw(sent(self.flipped, device), there(self.theta), there(self.colour), self.shape, there(self.blend))
+        drawn: Draw = with_tensors(self, lambda tensor: sent(tensor, device))
+        return drawn
 
 
 def draw(
