@@ -30,7 +30,6 @@ __all__ = [
     "Photograph",
     "Picture",
     "header_size",
-    "mask_levels",
     "picture_extensions",
     "read_ahead",
     "read_image",
@@ -121,7 +120,7 @@ def _content(source: str | os.PathLike[str] | bytes | IO[bytes] | Image.Image) -
     elif callable(read := getattr(given, "read", None)):
         given = read()
         if not isinstance(given, bytes):
-            raise DataError(f"expected a photograph's file opened for bytes (mode rb), it gives {_kind(given)}")
+            raise DataError(f"expected a photograph's file opened for bytes (mode rb), it gives {type(given).__name__}")
     elif isinstance(given, os.PathLike):
         given = os.fsdecode(given)
     if isinstance(given, Image.Image) and 0 in given.size:
@@ -130,12 +129,8 @@ def _content(source: str | os.PathLike[str] | bytes | IO[bytes] | Image.Image) -
         return given
     raise DataError(
         f"expected a photograph: a file's path, its bytes or the open file, a Pillow image, an array or a tensor, not "
-        f"{_kind(source)}"
+        f"{type(source).__name__}"
     )
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__
 
 
 def read_picture(source: str | os.PathLike[str] | bytes) -> Picture:
@@ -160,7 +155,7 @@ def _colours(file: Image.Image) -> np.ndarray:
 
 
 def read_mask(source: str | os.PathLike[str] | Image.Image) -> np.ndarray:
-    """A mask as uint8[H, W], 0 to 255, upright: the object is where a value is > 127. See `mask_levels`.
+    """A mask as uint8[H, W], 0 to 255, upright: the object is where a value is > 127. See `_mask_levels`.
 
     Resized like a photograph (`resize`: bilinear, antialiased) it keeps its graded edge: a threshold at 127 then is the
     nearest outline at that size, and thin parts do not break up as they do with nearest neighbours.
@@ -169,7 +164,7 @@ def read_mask(source: str | os.PathLike[str] | Image.Image) -> np.ndarray:
         DataError: a file that cannot be read, or a mask that can be read in two ways.
     """
     name = "the mask" if isinstance(source, Image.Image) else str(source)
-    return mask_levels(_open_picture(source), name)
+    return _mask_levels(_open_picture(source), name)
 
 
 def read_map(path: str | os.PathLike[str]) -> np.ndarray:
@@ -309,10 +304,10 @@ def _from_values(source: np.ndarray | Tensor) -> np.ndarray:
     kind, shape = ("a tensor", "[3, H, W]") if isinstance(source, Tensor) else ("an array", "[H, W, 3]")
     if isinstance(source, Tensor):  # NumPy has no bfloat16
         values = (source.float() if source.is_floating_point() else source).detach().cpu().numpy()
+        if values.ndim == 3 and values.shape[0] in (1, 3):
+            values = values.transpose(1, 2, 0)
     else:
         values = source
-    if isinstance(source, Tensor) and values.ndim == 3 and values.shape[0] in (1, 3):
-        values = values.transpose(1, 2, 0)
     planes = 1 if values.ndim == 2 and values is source else values.shape[-1] if values.ndim == 3 else 0
     if planes not in (1, 3, 4) or 0 in values.shape:
         raise DataError(f"expected a photograph as {kind} {shape}, not {list(source.shape)}")
@@ -326,7 +321,7 @@ def _from_values(source: np.ndarray | Tensor) -> np.ndarray:
     return np.ascontiguousarray(values[..., :3] if values.shape[2] >= 3 else values.repeat(3, axis=2))
 
 
-def mask_levels(picture: Image.Image, name: str = "the mask") -> np.ndarray:
+def _mask_levels(picture: Image.Image, name: str) -> np.ndarray:
     """A mask's levels uint8[H, W], the object above 127, for what the file holds.
 
     Grey levels are taken as they are; labels (0 and one other value below half, as 0/1 or 0/2) are stretched to
@@ -355,9 +350,10 @@ def _stretched(levels: np.ndarray, name: str, lossy: bool) -> np.ndarray:
     if top > _HALF or top == 0 or lossy:
         rounded = levels.round().astype(np.uint8)
         if not lossy and top == 255 and _is_void(rounded):
+            label = np.unique(rounded)[1]
             raise DataError(
-                f"{name} holds 0, {_middle(rounded)} and 255 alone, which can be read in two ways: as levels (the "
-                f"object is 255) or as labels (the object is {_middle(rounded)}, and 255 is left out)"
+                f"{name} holds 0, {label} and 255 alone, which can be read in two ways: as levels (the object is 255) "
+                f"or as labels (the object is {label}, and 255 is left out)"
             )
         return rounded
     values = np.unique(levels)
@@ -375,10 +371,6 @@ def _is_void(levels: np.ndarray) -> bool:
     counts = np.array(Image.fromarray(levels).histogram())  # of NumPy's own, each byte would be made 64 bits
     three = bool(counts[0]) and np.count_nonzero(counts) == 3
     return three and counts[1:32].sum() > 0.01 * levels.size
-
-
-def _middle(levels: np.ndarray) -> int:
-    return int(np.unique(levels)[1])
 
 
 def _with_palette(picture: Image.Image, name: str) -> np.ndarray:
