@@ -152,7 +152,9 @@ def evaluate_protocols(
     """
     if len({(protocol.antialias, protocol.native) for protocol in protocols}) != 1:
         raise ValueError("protocols that read photographs differently need an evaluation each")
-    if any(protocol.upsize == "logits" for protocol in protocols) and logits is None:
+    if not any(protocol.upsize == "logits" for protocol in protocols):
+        logits = None
+    elif logits is None:
         raise ValueError("a protocol resizes logits, but only probabilities are given")
     shape = (size, size) if isinstance(size, int) else size
     name, count, batches = _batches(data, None if protocols[0].native else shape, batch_size, name, protocols[0])
@@ -160,14 +162,12 @@ def evaluate_protocols(
     def tasks() -> Iterator[list[_Task]]:
         for batch in batches:
             x = pixels(batch.images)
-            if logits is not None and any(protocol.upsize == "logits" for protocol in protocols):
-                out = logits(x).float()
-                values = {
-                    "logits": _maps(out, len(batch.items)),
-                    "probabilities": _maps(out.sigmoid(), len(batch.items)),
-                }
+            if logits is None:
+                outputs = {"probabilities": predict(x)}
             else:
-                values = {"probabilities": _maps(predict(x), len(x))}
+                out = logits(x).float()
+                outputs = {"logits": out, "probabilities": out.sigmoid()}
+            values = {kind: _maps(output, len(x)) for kind, output in outputs.items()}
             yield [_Task(item, {k: v[i] for k, v in values.items()}) for i, item in enumerate(batch.items)]
 
     return _evaluate(name, count, tasks(), protocols, workers, save_dir, quick)
@@ -261,7 +261,6 @@ def _evaluate(
     if save_dir is not None:
         Path(save_dir).mkdir(parents=True, exist_ok=True)
     scored: list[_Scored] = []
-    names: list[str] = []
     waiting: deque[Future[list[_Scored]]] = deque()
     bar = progress_bar(total=count, desc=f"score {name}", unit="img")
     with bar, _pool(workers) as pool, torch.inference_mode():
@@ -272,7 +271,6 @@ def _evaluate(
 
         try:
             for tasks in batches:
-                names += [task.item.name for task in tasks]
                 # Small tasks keep all workers busy to the end; order is kept by the queue.
                 step = math.ceil(len(tasks) / max(1, workers))
                 for start in range(0, len(tasks), step):
@@ -294,7 +292,7 @@ def _evaluate(
                 future.cancel()
             raise
     refuse([s.problem for s in scored if s.problem is not None], count, name)
-    blank = {kind: [n for n, s in zip(names, scored, strict=True) if s.blank == kind] for kind in ("black", "white")}
+    blank = {kind: [s.results[0].name for s in scored if s.blank == kind] for kind in ("black", "white")}
     tell_blank(name, count, **blank)
     return _merged(name, scored, protocols)
 
