@@ -1,6 +1,6 @@
 """A run: one folder that holds all a command made, enough to resume, reproduce and explain it."""
 
-from nas.run.device import explain_out_of_memory, open_device, peak_memory, seeded, sent, torch_threads
+from nas.run.device import explain_out_of_memory, open_device, seeded, torch_threads
 from nas.run.folder import RunFolder, check_free, find_checkpoint, load_checkpoint, save_checkpoint
 from nas.run.interrupts import Interrupted, Interrupts, deadline
 from nas.run.progress import progress_bar, quiet
@@ -15,11 +15,9 @@ __all__ = [
     "load_checkpoint",
     "explain_out_of_memory",
     "open_device",
-    "peak_memory",
     "progress_bar",
     "quiet",
     "save_checkpoint",
     "seeded",
-    "sent",
     "torch_threads",
 ]
