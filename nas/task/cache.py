@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections import Counter
@@ -340,8 +341,10 @@ def _cached(
 
 
 def memory_bytes() -> int:
-    """The machine's memory, or the container's where that is less."""
-    known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    """The machine's memory, or the container's where that is less; no limit where neither is told, as on Windows."""
+    known = [sys.maxsize]
+    with suppress(AttributeError, OSError, ValueError):
+        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for file in _LIMITS:
         with suppress(OSError, ValueError):  # no such limit, or "max"
             known.append(int(Path(file).read_text()))

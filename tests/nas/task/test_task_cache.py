@@ -288,6 +288,12 @@ def test_what_memory_does_not_hold_is_refused_or_stays_on_the_disk(tmp_path, mon
     assert modes == ["c", "c"]
 
 
+def test_where_no_one_says_how_much_memory_there_is_photographs_are_read_all_the_same(monkeypatch):
+    """As on Windows: every run ended in a traceback."""
+    monkeypatch.delattr(os, "sysconf")
+    assert len(open_photos("synthetic:2", size=32, cache_dir=None)) == 2
+
+
 def test_a_count_that_no_memory_holds_is_refused():
     """A slip of the keyboard listed the names of 99,999,999,999 pictures until the system ended the process."""
     with pytest.raises(DataError, match="a count of 1 to 1,000,000, got 'synthetic:99999999999'"):
