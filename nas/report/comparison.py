@@ -37,7 +37,7 @@ __all__ = ["comparison_page", "cost_charts", "dot_charts"]
 def comparison_page(run: Run) -> Page:
     """The page of a comparison's folder, as far as its trainings came."""
     table: list[Mapping[str, Any]] = run.json("table.json") or []
-    trainings = read_table(run.path / "trainings.csv", words=("label",))
+    trainings = read_table(run.path / "trainings.csv", words=("label", "set"))
     in_table = {label_folder(row["label"]) for row in table}
     seeds = [f"-seed{seed}" for seed in run.config.get("seeds") or ()]  # the folder may hold trainings of others
     folders = [path for seed in seeds for path in (run.path / "runs").glob(f"*{seed}") if path.is_dir()]

@@ -307,15 +307,15 @@ def test_a_comparison_of_other_genotypes_shows_its_own(tmp_path: Path) -> None:
     assert "random-1-seed0" in page and "random-1: photographs" in page and "random-0" not in page
 
 
-def test_a_label_may_be_a_number(tmp_path: Path, monkeypatch) -> None:
-    """`--genotypes 1=a.yaml`: no dots were drawn, since the label in trainings.csv was read as 1.0."""
+def test_a_label_and_a_set_may_be_numbers(tmp_path: Path, monkeypatch) -> None:
+    """`--genotypes 1=a.yaml --test 300=DIR`: no dots were drawn, since trainings.csv was read as 1.0 and 300.0."""
     run = made_runs.comparison(tmp_path / "run")
     for file in (run / "table.json", run / "trainings.csv"):
-        file.write_text(file.read_text().replace("fpn", "1"))
+        file.write_text(file.read_text().replace("fpn", "1").replace("held_out", "300"))
     drawn: list = []
     monkeypatch.setattr(comparison, "_dots", lambda table, trainings: drawn.extend(trainings))
     write_report(run)
-    assert {row["label"] for row in drawn} == {"1", "random:0", "random:1"}
+    assert {row["label"] for row in drawn} == {"1", "random:0", "random:1"} and {row["set"] for row in drawn} == {"300"}
 
 
 def test_the_first_seed_of_a_comparison_is_the_one_that_was_named_first(tmp_path: Path) -> None:
