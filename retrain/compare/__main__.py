@@ -17,14 +17,14 @@ from retrain.compare import CompareConfig, Training, compare, plan_comparison, r
 from retrain.compare.runs import left_out, run_folder
 from retrain.compare.table import draw_dots, draw_pictures, draw_trade_off, latex, markdown, plain, shown, training_rows
 from retrain.recipe import recipe_names
-from retrain.tables import check_spreadsheets, write_spreadsheet
+from retrain.tables import check_spreadsheets, labelled, write_spreadsheet
 from retrain.train import from_search
 
 
 def _first_search(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """What the first search's folder among the genotypes implies."""
     named = given.get("genotypes")  # as a file has it: what it may hold is checked later
-    runs = (text.rpartition("=")[2] for text in (named if isinstance(named, list | tuple) else ()) if type(text) is str)
+    runs = (labelled(text)[1] for text in (named if isinstance(named, list | tuple) else ()) if type(text) is str)
     run, values = next(((run, values) for run in runs if (values := from_search(Path(run)))), ("", {}))
     if "backbone_weights" in values:
         values["backbone_weights"] = [values["backbone_weights"]]

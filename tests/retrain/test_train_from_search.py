@@ -77,6 +77,12 @@ def test_a_comparison_takes_a_searchs_folder(searched):
     assert [entry.label for entry in entries] == [searched.genotype.name, "random:0", "fpn"]
 
 
+def test_a_folder_that_a_comparison_takes_may_have_an_equals_sign_in_its_name(searched, tmp_path):
+    folder = shutil.copytree(searched.path, tmp_path / "lr=0.1")
+    for named in (str(folder), f"ours={folder}"):  # the first of them is no label
+        assert COMPARE.parse(["--genotypes", named])[0].data == "synthetic:60"
+
+
 def test_mistakes(searched, small_file, tmp_path):
     with pytest.raises(UserError, match="no search with a trained supernet"):
         open_training(config(genotype=str(small_file), start_from=str(tmp_path)))
