@@ -143,6 +143,14 @@ def _page(scored: Sequence[Scored], folder: Path, worst: int) -> str:
     return render(Page(title=title, state="complete", complete=True, sections=sections))
 
 
+def _under_the_first(scored: Sequence[Scored]) -> list[Scored]:
+    """Of each network and set the row under the first protocol, which --no_antialias changes for networks alone."""
+    found: dict[tuple[str, str], Scored] = {}
+    for item in scored:
+        found.setdefault((item.label, item.evaluation.name), item)
+    return list(found.values())
+
+
 def _worst_table(scored: Sequence[Scored], worst: int) -> Table:
     """The images of largest error of each network and set, under the first protocol."""
     from nas.report.parts import Table, number
@@ -152,8 +160,7 @@ def _worst_table(scored: Sequence[Scored], worst: int) -> Table:
     metrics = [name for name in shown if not all(math.isnan(getattr(image, name)) for image in images)]
     rows = [
         [item.label, item.evaluation.name, image.name, *(number(getattr(image, metric)) for metric in metrics)]
-        for item in scored
-        if item.evaluation.protocol == scored[0].evaluation.protocol
+        for item in _under_the_first(scored)
         for image in item.evaluation.worst(worst)
     ]
     return Table(["network", "set", "photograph", *metrics], rows)
@@ -301,25 +308,21 @@ def _write_pictures(
     scored: Sequence[Scored], folder: Path, sets: Mapping[str, PhotoSet | list[Pair]], maps: Path, count: int
 ) -> None:
     """The best photographs (upper rows: photograph, mask, map) and the worst as one picture, with names and MAE_raw."""
-    done = set()
-    for item in scored:
-        pairs = sets[item.evaluation.name]
-        where = (item.label, item.evaluation.name)
-        if isinstance(pairs, PhotoSet) or item.params is None or where in done:
+    for item in _under_the_first(scored):
+        pairs, place = sets[item.evaluation.name], Path(file_name(item.label), file_name(item.evaluation.name))
+        if isinstance(pairs, PhotoSet) or item.params is None:
             continue
-        done.add(where)
         by_name = {pair.name: pair for pair in pairs}
         rows = []
         for images in (item.evaluation.best(count), item.evaluation.worst(count)):
             columns = []
             for image in images:
                 pair = by_name[image.name]
-                saliency = read_image(maps / file_name(item.label) / file_name(where[1]) / f"{image.name}.png")
+                saliency = read_image(maps / place / f"{image.name}.png")
                 parts = (read_image(pair.image), _as_rgb(read_mask(pair.mask)), saliency)
                 columns.append(np.vstack([_caption(image), *(_tile(part) for part in parts)]))
             rows.append(np.hstack(columns))
-        path = folder / file_name(item.label) / f"{file_name(where[1])}.png"
-        with write_atomically(path) as file:
+        with write_atomically(folder / f"{place}.png") as file:
             write_png(np.vstack([rows[0], np.full((8, rows[0].shape[1], 3), 255, np.uint8), rows[1]]), file)
 
 

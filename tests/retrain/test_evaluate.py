@@ -241,6 +241,18 @@ def test_protocols_and_other_tools_maps_in_one_table(trained, pictures, tmp_path
     )
 
 
+def test_the_worst_of_other_tools_maps_stand_beside_those_of_a_network_that_reads_photographs_its_own_way(
+    trained, pictures, tmp_path
+) -> None:
+    """--no_antialias changes the network's protocol alone."""
+    weights, maps = f"net={trained / 'weights.safetensors'}", tmp_path / "maps"
+    assert evaluate("--weights", weights, "--data", f"mine={pictures}", "-o", maps, "--maps", "--quick_scores") == 0
+    words = ("--weights", weights, "--saliency", f"theirs={maps / 'maps/net'}", "--data", f"mine={pictures}")
+    assert evaluate(*words, "--no_antialias", "--quick_scores", "--worst", 2, "-o", tmp_path / "out") == 0
+    worst = (tmp_path / "out/report.html").read_text().split('id="worst"')[1]
+    assert worst.count(">net<") == worst.count(">theirs<") == 2
+
+
 def test_missing_maps_are_told_before_any_network_is_scored(trained, pictures, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(sys.modules["retrain.evaluate.score"], "evaluate_protocols", None)  # it would be lost
     shutil.copytree(pictures / "masks", tmp_path / "maps")
