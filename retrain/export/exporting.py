@@ -49,7 +49,6 @@ FORMATS = {
 }
 _EXACT = ("onnx", "pt2", "openvino", "rembg")
 _TOLERANCE = 1e-4
-_ASKED_FOR = ("int8", "rembg")
 _MARK = "export.json"
 _OWN = (*(name for name, _ in FORMATS.values()), "model.bin", "genotype.yaml", _MARK, "README.md")
 # What rembg's U2netCustomSession makes of every photograph, before the file sees it.
@@ -133,16 +132,16 @@ def _choose(formats: Sequence[str] | None, calibrated: bool) -> tuple[list[str],
         return list(dict.fromkeys(formats)), ()
     wanted, skipped = [], []
     for word, (name, packages) in FORMATS.items():
-        if word in _ASKED_FOR and not (word == "int8" and calibrated):
+        if word == "rembg" or (word == "int8" and not calibrated):
             continue
         try:
             for package in packages:
                 need(package)
             wanted.append(word)
         except UserError as error:
+            if word == "int8":  # whoever calibrates asks for it
+                raise
             skipped.append(f"{name}: {error}")
-    if calibrated and "int8" not in wanted:
-        need("onnxruntime")
     return wanted, tuple(skipped)
 
 

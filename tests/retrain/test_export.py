@@ -220,6 +220,14 @@ def test_user_errors(weights, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
+def test_what_photographs_were_given_for_is_not_left_out_in_silence(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert "int8" not in _choose(None, False)[0]
+    with pytest.raises(UserError, match=f"needs {package}"):
+        _choose(None, True)
+
+
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     wanted, skipped = _choose(None, False)
