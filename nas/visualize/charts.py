@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -36,8 +37,8 @@ __all__ = [
     "dots",
     "heat_map",
     "lines",
+    "on_one_figure",
     "page_svg",
-    "panels",
     "pareto",
     "picture_rows",
     "save_figure",
@@ -335,22 +336,29 @@ def pareto(items: Iterable[T], cost: Callable[[T], float], loss: Callable[[T], f
 
 def picture_rows(rows: Sequence[tuple[str, numpy.ndarray]]) -> Figure:
     """Strips uint8[h, w, 3] of one size below one another, each with its name at the left."""
+
+    def draw(label: str, strip: numpy.ndarray, *, panel: Axes) -> None:
+        panel.imshow(strip)
+        panel.set(xticks=[], yticks=[])
+        panel.spines[:].set_visible(False)
+        panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8.5, color=INK)
+
     height, width = rows[0][1].shape[:2]
-    figure, axes = panels(len(rows), 1, width=9.6, height=8.4 * height / width)
+    figure = on_one_figure([partial(draw, *row) for row in rows], 1, width=9.6, height=8.4 * height / width)
     figure.set_layout_engine("constrained", h_pad=0.01, hspace=0.01)
-    for axis, (label, strip) in zip(axes, rows, strict=True):
-        axis.imshow(strip)
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8.5, color=INK)
     return figure
 
 
-def panels(rows: int, columns: int, *, width: float = 4.6, height: float = 3.2) -> tuple[Figure, list[Axes]]:
-    """A figure for several charts, and the panels to draw them on, row by row. width, height: of one, in inches."""
+def on_one_figure(
+    charts: Sequence[Callable[..., object]], columns: int, *, width: float = 4.6, height: float = 3.2
+) -> Figure:
+    """Several charts row by row, each called with panel=AXES. width, height: of one, in inches."""
+    rows = len(charts) // columns
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(rows, columns, index + 1) for index in range(rows * columns)]
+    for index, draw in enumerate(charts):
+        draw(panel=figure.add_subplot(rows, columns, index + 1))
+    return figure
 
 
 def save_figure(figure: Figure, path: Path, **options: Any) -> None:

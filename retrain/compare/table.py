@@ -1,7 +1,7 @@
 """Trainings as tables and as pictures: means and spreads of each genotype, differences to the random ones' mean."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -214,11 +214,12 @@ def training_rows(trainings: Sequence[Training]) -> list[list[object]]:
 def draw_dots(table: Sequence[Row], trainings: Sequence[Training]) -> "Figure":
     """Every training's scores, a row of panels for each set: a dot per training, bars at means, a band for chance."""
     from nas.report.comparison import dot_charts
+    from nas.visualize.charts import on_one_figure
 
     head, *lines = training_rows(trainings)
     charts = dot_charts(plain(table), [dict(zip(map(str, head), line, strict=True)) for line in lines])
     labels = [row.label for row in table if not row.pooled]
-    figure = _on_one_figure(charts, len(METRICS), height=1.3 + 0.3 * len(labels))
+    figure = on_one_figure(charts, len(METRICS), height=1.3 + 0.3 * len(labels))
     told = [f"a dot per training ({plural(len({t.seed for t in trainings}), 'seed')})", "a bar at the mean"]
     told += [f"grey: {RANDOM}"] if any(label.startswith(f"{RANDOM}:") for label in labels) else []
     told += [f"shaded: {RANDOM}, mean and deviation"] if any(r.pooled and r.label == RANDOM for r in table) else []
@@ -229,18 +230,10 @@ def draw_dots(table: Sequence[Row], trainings: Sequence[Training]) -> "Figure":
 def draw_trade_off(table: Sequence[Row]) -> "Figure":
     """maxF against multiply-adds, and against latency where it was measured, the front drawn; a row of panels a set."""
     from nas.report.comparison import cost_charts
+    from nas.visualize.charts import on_one_figure
 
     charts = cost_charts(plain(table), ["maxF"])
-    return _on_one_figure(charts, len(charts) // len(table[0].scores))
-
-
-def _on_one_figure(charts: Sequence[Callable[..., object]], columns: int, **size: float) -> "Figure":
-    from nas.visualize.charts import panels
-
-    figure, axes = panels(len(charts) // columns, columns, **size)
-    for draw, panel in zip(charts, axes, strict=True):
-        draw(panel=panel)
-    return figure
+    return on_one_figure(charts, len(charts) // len(table[0].scores))
 
 
 def draw_pictures(strips: Mapping[str, Path]) -> "Figure":

@@ -237,7 +237,7 @@ def write_report(
     Raises:
         UserError: they cannot be written.
     """
-    from nas.visualize.charts import panels, save_figure  # matplotlib
+    from nas.visualize.charts import on_one_figure, save_figure  # matplotlib
 
     document = [
         {
@@ -264,10 +264,7 @@ def write_report(
         write_spreadsheet(folder / "scores.xlsx", sheets)
     else:
         (folder / "scores.xlsx").unlink(missing_ok=True)
-    charts = _curve_charts(scored)
-    figure, places = panels(len(charts) // 2, 2, width=5.5, height=4.2)
-    for draw, panel in zip(charts, places, strict=True):
-        draw(panel=panel)
+    figure = on_one_figure(_curve_charts(scored), 2, width=5.5, height=4.2)
     save_figure(figure, folder / "curves.png", dpi=130)
     save_figure(figure, folder / "curves.pdf")
     if sets and maps:
