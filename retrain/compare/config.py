@@ -2,16 +2,15 @@
 
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 from genotypes import UserError, UserNote
 from nas.run_files import RANDOM
 from retrain.compare.entries import Entry
 from retrain.tables import labelled
-from retrain.train import TrainConfig, TrainingOptions
+from retrain.train import TrainingOptions
 
-__all__ = ["CompareConfig", "starts", "train_config"]
+__all__ = ["CompareConfig", "starts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +54,6 @@ class CompareConfig(TrainingOptions):
         """See `nas.options.unused_of`."""
         needs_it = any(text == "fpn" or text.startswith(f"{RANDOM}:") for text in self.genotypes)
         return super().unused() | ({} if needs_it else {"space": "none of --genotypes is random:SEED or fpn"})
-
-
-def train_config(cfg: CompareConfig, start: dict[str, str], genotype: Path, seed: int, out: Path) -> TrainConfig:
-    """One training of the comparison. start: one of `starts`."""
-    values = {f.name: getattr(cfg, f.name) for f in fields(TrainingOptions)}
-    return TrainConfig(genotype=str(genotype), seed=seed, out=str(out), **values | start)
 
 
 def starts(cfg: CompareConfig, entries: Sequence[Entry], earlier: Collection[str] = ()) -> dict[str, dict[str, str]]:

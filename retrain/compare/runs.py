@@ -1,7 +1,7 @@
 """The trainings of a comparison: each in its own run folder, the finished ones not done again."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import genotypes
@@ -15,9 +15,9 @@ from nas.task import PhotoOptions, PhotoSet
 from nas.task.evaluation import content_of_sets
 from nas.task.folders import parse_data
 from nas.training import Diverged
-from retrain.compare.config import CompareConfig, starts, train_config
+from retrain.compare.config import CompareConfig, starts
 from retrain.compare.entries import Entry
-from retrain.train import TrainConfig, open_training, train, training_photos
+from retrain.train import TrainConfig, TrainingOptions, open_training, train, training_photos
 from retrain.train.setup import start_content
 from retrain.train.training import check_recipe, read_scores
 
@@ -148,7 +148,10 @@ def left_out(plan: ComparisonPlan, out: Path) -> list[str]:
 
 
 def _config(cfg: CompareConfig, start: dict[str, str], entry: Entry, seed: int, out: Path) -> TrainConfig:
-    return train_config(cfg, start, out / "genotypes" / f"{entry.folder}.yaml", seed, run_folder(entry, seed, out))
+    """One training of the comparison. start: one of `starts`."""
+    values = {f.name: getattr(cfg, f.name) for f in fields(TrainingOptions)}
+    genotype, folder = out / "genotypes" / f"{entry.folder}.yaml", run_folder(entry, seed, out)
+    return TrainConfig(genotype=str(genotype), seed=seed, out=str(folder), **values | start)
 
 
 def _check_same(config: TrainConfig, entry: Entry) -> None:
