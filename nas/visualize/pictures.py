@@ -138,7 +138,7 @@ def _panel(view: _View, cells: list[str], nodes: Sequence[Node], number: int) ->
         others = cells if len(cells) <= 4 else [*cells[:2], "…", cells[-1]]
         subtitle += f", {len(cells)} cells alike: {', '.join(others)}"
     title = f"{number}  {cells[0]}"
-    return Panel(title=title, subtitle=subtitle, shapes=tuple(shapes.values()), arrows=tuple(arrows), count=len(cells))
+    return Panel(title=title, subtitle=subtitle, shapes=tuple(shapes.values()), arrows=tuple(arrows))
 
 
 def _operation_keys(view: _View) -> tuple[Key, ...]:
@@ -154,9 +154,9 @@ def _operation_keys(view: _View) -> tuple[Key, ...]:
     return tuple(keys)
 
 
-def _stride_keys(strides: Iterable[int]) -> tuple[Key, ...]:
+def _stride_keys(strides: set[int]) -> tuple[Key, ...]:
     """The legend's patches, finest stride first."""
-    return tuple(Key(text=f"stride {stride}", fill=stride_colour(stride)) for stride in sorted(set(strides)))
+    return tuple(Key(text=f"stride {stride}", fill=stride_colour(stride)) for stride in sorted(strides))
 
 
 def _notes(view: _View) -> tuple[str, ...]:

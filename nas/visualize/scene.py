@@ -68,13 +68,12 @@ class Arrow:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """A titled graph. count: how many identical cells it stands for."""
+    """A titled graph."""
 
     title: str
     subtitle: str
     shapes: tuple[Shape, ...]
     arrows: tuple[Arrow, ...]
-    count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
