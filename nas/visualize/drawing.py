@@ -44,6 +44,7 @@ def draw(
     what: "cells", "network" (the overview), or "both": cells at `path`, the overview at `network_path(path)`.
     probabilities: edge id -> operation -> probability, for open edges: they show their leading candidate.
     marks: edge id -> what else to say about an edge, as a text and by the strength of its arrow.
+    hide_none: leave out edges whose operation is `none`.
     engine: "graphviz" lays out with dot, "matplotlib" without; "auto" takes dot where it is (but for panels that dot
     shuffles) and warns (DrawingWarning, once a process) where it is not. size: "screen", "paper" for the width of a
     two-column page (7.16 in), or "phone".
