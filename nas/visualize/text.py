@@ -62,7 +62,7 @@ def edge_text(edge: Edge, stride: int, target: int) -> str:
 def edge_tooltip(edge: Edge, node: str, stride: int, target: int, shares: Mapping[str, float]) -> str:
     """Name, way and steps of an edge, then its operation, or its candidates with the likeliest first."""
     text = f"{edge.id}: {edge.source} → {node}\n{edge_text(edge, stride, target)}"
-    ops = (edge.op,) if isinstance(edge.op, str) else sorted(edge.op, key=lambda op: -shares.get(op, 0.0))
+    ops = sorted(edge.candidates, key=lambda op: -shares.get(op, 0.0))
     rows = (f"{shares[op]:6.1%} {_summary(op)}" if op in shares else _summary(op) for op in ops)
     return "\n".join([text, *rows])
 
