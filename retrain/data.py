@@ -20,7 +20,7 @@ from nas.task.splits import spread
 
 __all__ = ["DataReport", "contact_sheet", "inspect"]
 
-_TILE, _COLUMNS = 160, 4  # of the contact sheet: pixels, pairs a row
+_TILE, _COLUMNS, _MOST = 160, 4, 24  # of the contact sheet: pixels, pairs a row, pairs of a set
 
 
 @dataclass(kw_only=True)
@@ -108,10 +108,10 @@ def inspect(spec: str, *, limit: int | None = None, workers: int = 2) -> DataRep
     return report
 
 
-def contact_sheet(pairs: Sequence[Pair], count: int = 24) -> np.ndarray:
+def contact_sheet(pairs: list[Pair]) -> np.ndarray:
     """uint8[H, W, 3]: some photographs, evenly spread, each with its mask drawn over it and the mask itself beside."""
     tiles = []
-    for pair in spread(list(pairs), count):
+    for pair in spread(pairs, _MOST):
         try:
             image, mask = read_image(pair.image), read_mask(pair.mask)
         except DataError:
