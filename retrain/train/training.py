@@ -92,7 +92,7 @@ def train(
     genotypes.save(setup.genotype, run.path / "genotype.yaml")
     trainer, net = training or training_of(cfg, setup)
     trainer.resume(run)
-    held_out = held_out_of(cfg.recipe, setup, limit=cfg.held_out_limit)
+    held_out = held_out_of(cfg, setup)
 
     def row() -> dict[str, Any]:
         scores = held_out.score(net.eval())
@@ -167,9 +167,9 @@ def training_of(cfg: TrainConfig, setup: TrainSetup) -> tuple[Trainer, Network]:
     return trainer, result
 
 
-def held_out_of(recipe: Recipe, setup: TrainSetup, *, limit: int | None = None) -> HeldOut:
-    """The held-out photographs, or so many of them, judged by the recipe's loss."""
-    rows = setup.held_out_rows if limit is None else evenly(setup.held_out_rows, limit)
+def held_out_of(cfg: TrainConfig, setup: TrainSetup) -> HeldOut:
+    """The held-out photographs that are scored while training, judged by the recipe's loss."""
+    recipe, rows = cfg.recipe, evenly(setup.held_out_rows, cfg.held_out_limit)
     return HeldOut(samples=setup.samples(rows), loss=recipe.loss, chunk=4 * recipe.batch_size // recipe.passes)
 
 

@@ -175,7 +175,7 @@ def _score(
     config = train_config(cfg, recipe)
     setup = open_training(config, genotype=genotype, photos=photos[recipe.size, recipe.masks])
     trainer, net = training_of(config, setup)
-    held_out = held_out_of(recipe, setup, limit=config.held_out_limit)
+    held_out = held_out_of(config, setup)
     value = _OBJECTIVES[cfg.objective][1]
 
     def row() -> dict[str, Any]:

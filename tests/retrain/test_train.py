@@ -217,7 +217,7 @@ def test_the_held_out_part_is_judged_alike_whatever_a_recipe_does_to_masks(tmp_p
         setup = open_training(cfg)
         trainer, _ = training.training_of(cfg, setup)
         trained.append(trainer.task.draw(0).masks)
-        held_out = training.held_out_of(cfg.recipe, setup)
+        held_out = training.held_out_of(cfg, setup)
         scores.append(held_out.score(lambda x: [x.mean(1, keepdim=True)]))
     names = [setup.photos.names[i] for i in setup.held_out_rows]
     size = (cfg.recipe.size, cfg.recipe.size)
@@ -492,7 +492,7 @@ def test_scoring_takes_no_more_memory_than_passes_leave(small_file) -> None:
     """Whoever trains in parts is short of memory when the held-out photographs are scored, too."""
     for passes, chunk in ((1, 32), (4, 8)):
         cfg = config(genotype=str(small_file), recipe={"batch_size": 8, "passes": passes})
-        assert training.held_out_of(cfg.recipe, open_training(cfg)).chunk == chunk
+        assert training.held_out_of(cfg, open_training(cfg)).chunk == chunk
 
 
 def test_a_batch_in_passes_trains_as_the_whole(small_file) -> None:
