@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from genotypes.errors import plural
@@ -74,9 +75,8 @@ def _trials(trials: Sequence[Mapping[str, Any]]) -> list[Section]:
         for row in ranked
     ]
     complete = [row for row in trials if row["state"] == "complete" and math.isfinite(row[objective])]
-    best = [min(row[objective] for row in complete[: i + 1]) for i in range(len(complete))]
-    numbers = [row["number"] for row in complete]
-    series = {"trial": [row[objective] for row in complete], "best so far": best}
+    numbers, losses = [row["number"] for row in complete], [row[objective] for row in complete]
+    series = {"trial": losses, "best so far": list(accumulate(losses, min))}
     figures = [lines(numbers, series, title=objective, xlabel="trial")] if complete else []
     for key in settings:
         values = sorted({row[key] for row in complete}, key=lambda value: (isinstance(value, str), value))
