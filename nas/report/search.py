@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 from markupsafe import Markup
@@ -38,6 +39,7 @@ __all__ = ["counted", "search_page"]
 
 _LOSS = "held-out loss (lower is better)"
 _ROWS = 40  # of what was found beside operations
+_RIVALS = {"runner_up": "runner-up", "none": "none"}  # of an edge's choice
 _CURVES = {
     "Loss": {"weights": "train_loss", "architecture": "architecture_loss", "held out": "held_out_loss"},
     "Held-out scores": {"maxF": "held_out_maxF", "MAE_raw": "held_out_MAE_raw"},
@@ -254,9 +256,6 @@ def _drawn_worth(space: Genotype, found: Genotype, known: Mapping[str, float]) -
     return drawing("worth", found, marks=marks, caption=caption)
 
 
-_RIVALS = {"runner_up": "runner-up", "none": "none"}
-
-
 def _rise(rival: Mapping[str, Any] | None, base: float) -> float:
     """Of the loss, with a rival of an edge's choice; NaN where there is none, or it diverged."""
     loss = rival["loss"] if rival else None
@@ -269,7 +268,7 @@ def _worth_row(
     """likely: the candidates' probabilities, as far as they are known."""
     ops = (row["chosen"], (row.get("runner_up") or {}).get("op", ""))
     told = (f"{op} ({likely[op]:.0%})" if op in likely else op for op in ops)
-    return (edge, *told, *(number(gains[what], sign="+") for what in ("runner_up", "none")))
+    return (edge, *told, *(number(gains[what], sign="+") for what in _RIVALS))
 
 
 def _evolution(choices: Sequence[Mapping[str, Any]]) -> Section | None:
@@ -302,14 +301,18 @@ def _sample(name: str) -> Markup:
     return Markup(patch).format(area_colour(name))
 
 
+def _complete_trials(run: Run) -> list[dict[str, Any]]:
+    return [row for row in read_table(run.path / "trials.csv") if row.get("state") == "complete"]
+
+
 def _trials(run: Run) -> Section | None:
     """The study of a strategy whose trials decide."""
-    trials = [row for row in read_table(run.path / "trials.csv") if row.get("state") == "complete"]
+    trials = _complete_trials(run)
     if not trials:
         return None
     order = [trial["number"] for trial in trials]
     losses = [trial["loss"] for trial in trials]
-    best = [min(losses[: index + 1]) for index in range(len(losses))]
+    best = list(accumulate(losses, min))
     chart = lines(
         order, {"trial": losses, "best so far": best}, title="Loss of the trials", xlabel="number of the trial"
     )
@@ -357,8 +360,7 @@ def _front(run: Run, scores: Mapping[str, Any]) -> Section | None:
     if not front:
         return None
     kind = next(key for key in front[0] if key not in ("file", "trial", "loss", "hash"))
-    trials = [row for row in read_table(run.path / "trials.csv") if row.get("state") == "complete"]
-    points = [CostPoint(x=row[kind], y=row["loss"]) for row in trials if math.isfinite(row["loss"])]
+    points = [CostPoint(x=row[kind], y=row["loss"]) for row in _complete_trials(run) if math.isfinite(row["loss"])]
     found = scores.get("found") or {}
     chosen = [index for index, row in enumerate(front) if row[kind] == found.get("cost")]  # no two cost the same
     points += [CostPoint(x=front[index][kind], y=front[index]["loss"], marked=True) for index in chosen]
