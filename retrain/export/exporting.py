@@ -34,19 +34,10 @@ from nas.run import quiet, torch_threads
 from nas.run.sizes import check_side
 from nas.task import evaluate
 from retrain.export.quantising import Photographs, ScoringSet, half, open_photographs, open_scored, quantise
-from retrain.export.readme import Exported, ExportRow, readme
+from retrain.export.readme import FORMATS, Exported, ExportRow, readme
 
-__all__ = ["FORMATS", "Exported", "ExportRow", "export"]
+__all__ = ["export"]
 
-# Format -> the file, the packages that it needs.
-FORMATS = {
-    "onnx": ("model.onnx", ("onnxscript", "onnxruntime")),
-    "fp16": ("model_fp16.onnx", ("onnxscript", "onnxruntime")),
-    "int8": ("model_int8.onnx", ("onnxscript", "onnxruntime")),
-    "pt2": ("model.pt2", ()),
-    "openvino": ("model.xml", ("onnxscript", "openvino")),
-    "rembg": ("rembg.onnx", ("onnxscript", "onnxruntime")),
-}
 _EXACT = ("onnx", "pt2", "openvino", "rembg")
 _TOLERANCE = 1e-4
 _MARK = "export.json"

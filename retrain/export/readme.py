@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from genotypes.errors import plural
 from retrain.tables import cell, markdown_table
 
-__all__ = ["ExportRow", "Exported", "readme", "table"]
+__all__ = ["FORMATS", "ExportRow", "Exported", "readme", "table"]
+
+# Format -> the file, the packages that it needs.
+FORMATS = {
+    "onnx": ("model.onnx", ("onnxscript", "onnxruntime")),
+    "fp16": ("model_fp16.onnx", ("onnxscript", "onnxruntime")),
+    "int8": ("model_int8.onnx", ("onnxscript", "onnxruntime")),
+    "pt2": ("model.pt2", ()),
+    "openvino": ("model.xml", ("onnxscript", "openvino")),
+    "rembg": ("rembg.onnx", ("onnxscript", "onnxruntime")),
+}
 
 _READ = """\
 import numpy as np
@@ -50,8 +60,6 @@ _REMBG = """\
 mkdir -p ~/.rembg/models && cp rembg.onnx ~/.rembg/models/
 rembg p -m u2net_custom -x '{"model_path": "~/.rembg/models/rembg.onnx"}' photographs cut-outs
 """
-
-_ONNX_FILES = {"onnx": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +139,7 @@ def readme(made: Exported, formats: Sequence[str]) -> str:
         f"Input `picture`: float32 `[{shape}]`, RGB, {levels}{sides}. "
         f"Output `probability`: float32 `[{found}]`, 0 to 1.",
     ]
-    onnx = next((file for name, file in _ONNX_FILES.items() if name in formats), None)
+    onnx = next((FORMATS[word][0] for word in ("onnx", "fp16", "int8") if word in formats), None)
     ways = {
         "ONNX Runtime": ("onnxruntime", _ONNX if onnx else None),
         "OpenVINO": ("openvino", _OPENVINO if "openvino" in formats else None),

@@ -18,9 +18,9 @@ from genotypes import UserError
 from nas.command import run_command
 from nas.deploy import PictureNetwork
 from nas.task import open_photos
-from retrain.export import FORMATS, export
+from retrain.export import FORMATS, Exported, ExportRow, export
 from retrain.export.__main__ import main
-from retrain.export.exporting import Exported, ExportRow, _Bench, _choose
+from retrain.export.exporting import _Bench, _choose
 from retrain.export.quantising import open_photographs, open_scored
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `export`: pip install 'sod-nas[export]'")
