@@ -84,8 +84,8 @@ def timings(
     calls: Collection[Prepare],
     *,
     repeats: int,
+    device: torch.device,
     seconds: float = 0.0,
-    device: torch.device | str = "cpu",
     threads: int = 0,
 ) -> np.ndarray:
     """Milliseconds [rounds, calls], after two rounds of warm-up: called in turn, since a busy minute slows all alike.
@@ -94,7 +94,6 @@ def timings(
     together have taken `seconds`: thirty calls of 1 ms are over before memory and caches are as they will be. device,
     threads: see `read_clock`.
     """
-    device = torch.device(device)
     rounds: list[list[float]] = []
     spent = 0.0
     while len(rounds) < _WARM_UP + repeats or spent < seconds:
