@@ -81,8 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from nas.visualize.charts import save_figure  # matplotlib, which no training needs
 
-    diverged: list[str] = []
-    done = compare(cfg, plan, run.path, after_each=write, diverged=diverged)
+    done, diverged = compare(cfg, plan, run.path, after_each=write)
     if not done:
         raise UserError("every training diverged:\n  " + "\n  ".join(diverged))
     table = rows(done)

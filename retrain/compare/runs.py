@@ -88,29 +88,22 @@ def plan_comparison(cfg: CompareConfig, entries: list[Entry], earlier: Collectio
 
 
 def compare(
-    cfg: CompareConfig,
-    plan: ComparisonPlan,
-    out: Path,
-    *,
-    after_each: Callable[[list[Training]], None] = lambda done: None,
-    diverged: list[str] | None = None,
-) -> list[Training]:
+    cfg: CompareConfig, plan: ComparisonPlan, out: Path, *, after_each: Callable[[list[Training]], None]
+) -> tuple[list[Training], list[str]]:
     """Train every entry with every seed under `out`/runs; those that are complete there are read, not trained again.
 
-    plan: of `plan_comparison(cfg, ...)`. after_each: called with all outcomes so far. diverged: takes what is to be
-    said of trainings that diverge, and the others go on; without it the first of them raises Diverged. Raises
-    Interrupted once saved, if asked to stop.
+    plan: of `plan_comparison(cfg, ...)`. after_each: called with all outcomes so far. Returns the outcomes, and what is
+    to be said of each training that diverged. Raises Interrupted once saved, if asked to stop.
     """
-    done = []
+    done: list[Training] = []
+    diverged: list[str] = []
     latency = _latencies(cfg, {entry.label: entry.genotype for entry, _ in plan.jobs}) if cfg.latency else {}
     for number, (entry, seed) in enumerate(plan.jobs, 1):
         if (entry, seed) in plan.waiting:
             print(f"[{number}/{len(plan.jobs)}] {entry.label}, seed {seed}", flush=True)
             try:
                 _train(_config(cfg, plan.starts[entry.label], entry, seed, out), entry, plan.photos, out)
-            except Diverged as error:
-                if diverged is None:
-                    raise
+            except Diverged as error:  # the others go on
                 diverged.append(f"{entry.label}, seed {seed}: {error}")
                 continue
         document = read_scores(run_folder(entry, seed, out))
@@ -127,7 +120,7 @@ def compare(
             )
         )
         after_each(done)
-    return done
+    return done, diverged
 
 
 def _latencies(cfg: CompareConfig, networks: dict[str, Genotype]) -> dict[str, float]:
