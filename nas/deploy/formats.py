@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = [
-    "EXTRAS",
     "INPUT",
     "OUTPUT",
     "RUNTIMES",
@@ -47,8 +46,8 @@ __all__ = [
 INPUT, OUTPUT = "picture", "probability"
 RUNTIMES = ("torch", "onnxruntime", "openvino")
 # Package -> the extra of this one that brings it.
-EXTRAS = {"onnx": "export", "onnxscript": "export", "onnxruntime": "export", "openvino": "openvino"}
-EXTRAS |= {"starlette": "serve", "uvicorn": "serve"}
+_EXTRAS = {"onnx": "export", "onnxscript": "export", "onnxruntime": "export", "openvino": "openvino"}
+_EXTRAS |= {"starlette": "serve", "uvicorn": "serve"}
 _AXES = {0: "batch", 2: "height", 3: "width"}
 
 Run = Callable[..., np.ndarray]  # of a network: float32 [B, 3, H, W] -> float32 [B, 1, H, W]
@@ -60,7 +59,7 @@ def need(package: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         name = package.partition(".")[0]
-        raise UserError(f"this needs {name} ({error}): pip install 'sod-nas[{EXTRAS[name]}]'") from None
+        raise UserError(f"this needs {name} ({error}): pip install 'sod-nas[{_EXTRAS[name]}]'") from None
 
 
 def onnx_model(exported: ExportedProgram, facts: Mapping[str, str] | None = None) -> "onnx.ModelProto":

@@ -20,11 +20,11 @@ from nas.visualize.pictures import Mark, cells_picture, difference_picture, netw
 from nas.visualize.scene import Picture
 from nas.visualize.text import Probabilities
 
-__all__ = ["ENGINES", "WHAT", "DrawingWarning", "draw", "draw_difference", "network_path", "render_png", "render_svg"]
+__all__ = ["DrawingWarning", "draw", "draw_difference", "network_path", "render_png", "render_svg"]
 
-KINDS = ("svg", "png", "pdf")
-ENGINES = ("auto", "graphviz", "matplotlib")
-WHAT = ("cells", "network", "both")
+_KINDS = ("svg", "png", "pdf")
+_ENGINES = ("auto", "graphviz", "matplotlib")
+_WHAT = ("cells", "network", "both")
 _MAX_PIXELS = 12_000  # a side; more than that few viewers open
 
 
@@ -56,10 +56,10 @@ def draw(
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
-    _one_of(f"{path}: unknown extension", kind, KINDS)
-    _one_of("unknown what", what, WHAT)
+    _one_of(f"{path}: unknown extension", kind, _KINDS)
+    _one_of("unknown what", what, _WHAT)
     contents = {}
-    for part in WHAT[:2] if what == "both" else (what,):
+    for part in _WHAT[:2] if what == "both" else (what,):
         page, dpi = _composed(genotype, what=part, **look)
         target = network_path(path) if (what, part) == ("both", "network") else path
         contents[target] = render(page, kind, dpi=dpi)
@@ -82,7 +82,7 @@ def draw_difference(
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
-    _one_of(f"{path}: unknown extension", kind, KINDS)
+    _one_of(f"{path}: unknown extension", kind, _KINDS)
     page = _page(difference_picture(first, second, compact=size != "screen"), engine, size)
     _write(path, render(page, kind, dpi=_dpi(page, size)))
     return [path]
@@ -120,7 +120,7 @@ def _composed(
     hide_none: bool = False,
 ) -> tuple[ComposedPage, float]:
     """The page of one picture, and its dots an inch; arguments as in `draw`."""
-    _one_of("unknown what", what, WHAT[:2])
+    _one_of("unknown what", what, _WHAT[:2])
     if what == "network":
         picture = network_picture(genotype)
     else:
@@ -130,7 +130,7 @@ def _composed(
 
 
 def _page(picture: Picture, engine: str, size: str) -> ComposedPage:
-    _one_of("unknown engine", engine, ENGINES)
+    _one_of("unknown engine", engine, _ENGINES)
     _one_of("unknown size", size, tuple(PAGES))
     if engine == "graphviz" and not dot_is_there():
         raise UserError("engine 'graphviz' needs Graphviz' `dot`, which is not on the PATH; use 'auto' or 'matplotlib'")

@@ -11,7 +11,6 @@ __all__ = [
     "check_probabilities",
     "differences",
     "edge_steps",
-    "edge_text",
     "edge_tooltip",
     "likeliest",
     "text_table",

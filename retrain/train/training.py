@@ -44,9 +44,7 @@ from retrain.train.setup import TrainSetup, open_training
 
 __all__ = [
     "Best",
-    "FrozenNorms",
     "TrainResult",
-    "best_row",
     "check_recipe",
     "held_out_of",
     "read_scores",
