@@ -82,7 +82,7 @@ def score(
     maps: Path | None = None,
     latency: bool = False,
 ) -> tuple[list[Scored], dict[str, PhotoSet | list[Pair]]]:
-    """Score each network, and each folder of maps, on each set (`NAME=DIR`, `DIR`, `synthetic:COUNT`).
+    """Score each network, and each folder of maps, on each set (`NAME=DIR`, `DIR`, a .lst file, `synthetic:COUNT`).
 
     Args:
         networks: by label.
