@@ -27,7 +27,6 @@ def prune(net: Network, cfg: PruneConfig) -> tuple[Network, dict[str, Any]]:
 
     Raises UserError for a network or a budget that does not suit, and for photographs that cannot be used.
     """
-    photographs: _Photographs | None = None
     by: dict[str, Any]
     if cfg.budget is None:
         small, before, after = prune_channels(net, cfg.threshold)
