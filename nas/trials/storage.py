@@ -5,7 +5,6 @@ the same machine a process is looked up. Of a worker on another machine the beat
 clock: no two clocks are compared.
 """
 
-import fcntl
 import os
 import re
 import socket
@@ -19,13 +18,18 @@ from typing import Any
 
 from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage, get_storage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from genotypes import UserError
 from genotypes.files import writing
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "STORAGE_ERRORS",
@@ -120,7 +124,7 @@ def _open_journal(path: Path) -> BaseStorage:
         raise UserError(f"storage {path}: there is no folder {path.parent}")
     try:
         path.touch()
-        lock: Any = _FileLock(path)  # Optuna's base class of locks is private
+        lock: Any = _FileLock(path) if fcntl else JournalFileOpenLock(str(path))  # their base class is private
         lock.acquire()
         try:
             _cut_off_half_a_line(path)
@@ -151,7 +155,7 @@ class _Journal(JournalFileBackend):
 
 
 class _FileLock:
-    """A lock on the journal itself that the kernel takes from a killed process. Optuna's own would stay for 30 s."""
+    """A lock on the journal itself that the kernel takes from a killed process. Optuna's own stays for 30 s."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -181,6 +185,8 @@ def _host() -> str:
         parts.append(os.readlink("/proc/self/ns/pid").strip("pid:[]"))
     except OSError:
         pass  # not Linux
+    if os.name == "nt":  # no process is looked up there: each is a machine, and gone once it shows no life
+        parts.append(str(os.getpid()))
     return "/".join(parts)
 
 
@@ -192,6 +198,8 @@ def _started(pid: int) -> str | None:
         except OSError:
             return None
         return None if fields[0] in "ZX" else fields[19]
+    if os.name == "nt":  # there the next line is Ctrl-C
+        return ""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -336,6 +336,15 @@ def test_mistakes_are_told(tmp_path, monkeypatch):
             run(space, with_cost(space, score), objectives=("loss", "cost"), **options)
 
 
+def test_without_the_kernels_locks_a_journal_has_optunas(tmp_path, monkeypatch):
+    """As on Windows, where no search began: it has no fcntl."""
+    space, score = toy()
+    whole = facts(run(space, score, count=4))
+    monkeypatch.setattr("nas.trials.storage.fcntl", None)
+    assert facts(run(space, score, tmp_path, count=4)) == whole
+    assert not list(tmp_path.glob("*.lock"))
+
+
 def test_a_journal_cut_short_is_mended(tmp_path):
     space, score = toy()
     run(space, score, tmp_path, count=3)
