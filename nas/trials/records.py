@@ -137,7 +137,7 @@ def export_front(space: Genotype, trials: Trials, folder: Path, *, name: str = "
     space: what the trials' choices decide. name: of the genotypes, before their number. Files of an earlier front go.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("[0-9][0-9]_trial*.yaml"):
+    for old in folder.glob("[0-9][0-9]*_trial*.yaml"):
         old.unlink()
     paths = []
     rows: list[list[object]] = [["file", "trial", *trials.objectives, "hash"]]

@@ -95,7 +95,8 @@ def test_every_genotype_on_the_front_is_exported(tmp_path):
     )
     folder = tmp_path / "front"
     folder.mkdir()
-    (folder / "05_trial099.yaml").write_text("of an earlier front")
+    for old in ("05_trial099.yaml", "117_trial1234.yaml"):  # the second stayed
+        (folder / old).write_text("of an earlier front")
     paths = export_front(space, trials, folder)
     assert sorted(path.name for path in folder.iterdir()) == ["00_trial002.yaml", "01_trial001.yaml", "front.csv"]
     assert [genotypes.load(path) for path in paths] == [space.decide(small), space.decide(large)]
