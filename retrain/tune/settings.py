@@ -45,12 +45,16 @@ def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
 
 
 def _spaced(low: str, high: str) -> list[float]:
-    """Numbers evenly spaced on a logarithmic scale; whole ones as int, since fields that count take no floats."""
+    """Numbers evenly spaced on a logarithmic scale, the ends as given and those between them of three digits.
+
+    Whole ones are int, since fields that count take no floats.
+    """
     high, _, count = high.partition(":")
     a, b, n = float(low), float(high), int(count or _GRID)
     if not 0 < a < b or n < 2:
         raise ValueError
-    values = [float(f"{a * (b / a) ** (i / (n - 1)):.3g}") for i in range(n)]
+    between = (float(f"{a * (b / a) ** (i / (n - 1)):.3g}") for i in range(1, n - 1))
+    values = [a, *(value for value in between if a < value < b), b]
     return [int(value) if value.is_integer() else value for value in values]
 
 

@@ -234,6 +234,12 @@ def test_a_value_given_twice_is_tried_once() -> None:
         candidates(("augment.scales=[0.75],[1.0]",), Recipe())
 
 
+def test_the_ends_of_a_range_are_as_given() -> None:
+    """Of three digits as the others: 4100 steps were tried of 1000..4096, and a size of 1020, which is no 1024."""
+    found = candidates(("steps=1000..4096:3", "size=64..1024:3", "ema=0.98765..0.98775:3"), Recipe())
+    assert found == {"steps": [1000, 2020, 4096], "size": [64, 256, 1024], "ema": [0.98765, 0.98775]}
+
+
 def test_no_recipe_is_made_of_trials_that_all_diverged(tmp_path, small_file, capsys) -> None:
     out = tmp_path / "out"
     words = ("--genotype", small_file, *TINY, "--search", "optim.lr=1e30,1e35", "--trials.count", "2", "--out", out)
