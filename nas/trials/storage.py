@@ -53,6 +53,7 @@ _PACKAGES = {
     "mysqldb": "pymysql, and write mysql+pymysql://...",
 }
 _BEAT, _WORKER = "beat", "worker"  # user attributes of a trial
+_LOG = b'{"op_code":'  # what every line of a journal begins with
 _TRIES = 5  # workers that start together make the same tables at the same time; all but one are told no
 
 
@@ -74,9 +75,13 @@ def anchor_storage(storage: str | None, folder: str | None) -> str | None:
     """The storage with a relative path meant from `folder`, where a run began: it may be resumed from elsewhere."""
     if not storage or not folder:
         return storage
-    kind, file = ("sqlite:///", storage.removeprefix("sqlite:///")) if "://" in storage else ("", storage)
+    database = re.match(r"sqlite(\+\w+)?:///", storage)
+    if "://" in storage and not database:
+        return storage
+    kind = database[0] if database else ""
+    file = storage.removeprefix(kind)
     named = file.split("?")[0]
-    if not storage.startswith(kind) or named in ("", ":memory:") or named.startswith("file:"):
+    if named in ("", ":memory:") or named.startswith("file:"):
         return storage
     return kind + str(Path(folder) / file)
 
@@ -85,7 +90,11 @@ def storage_name(storage: str | None, folder: Path | None = None) -> str:
     """How messages call it: never with a password."""
     if storage is None:
         return str(folder / "study.journal") if folder else "memory"
-    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", storage)
+    if "://" not in storage:
+        return storage
+    # As SQLAlchemy reads it: a name may hold an @, a password a /. Drivers take one behind the ? as well.
+    shown = re.sub(r"(://[^:/]*):[^@]*@([^/@]*@)*", r"\1:***@", storage)
+    return re.sub(r"([?&]\w*passw\w*=)[^&]*", r"\1***", shown)
 
 
 def _open_database(url: str) -> BaseStorage:
@@ -141,7 +150,7 @@ def _cut_off_half_a_line(path: Path) -> None:
     """Cut off a last line that a power failure or a full disk left without its end: Optuna stumbles over it."""
     with open(path, "rb+") as file:
         content = file.read()
-        if content and not content.startswith(b'{"op_code":'):  # somebody's own file: not a byte of it is touched
+        if content[: len(_LOG)] != _LOG[: len(content)]:  # somebody's own file: not a byte of it is touched
             raise ValueError("not a journal")
         file.truncate(content.rfind(b"\n") + 1)
 

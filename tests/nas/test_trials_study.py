@@ -18,6 +18,7 @@ from genotypes import UserError, UserNote
 from nas.run import Interrupted, deadline
 from nas.trials import TrialsConfig, run_trials
 from nas.trials.samplers import SAMPLERS
+from nas.trials.storage import anchor_storage, storage_name
 
 
 class Crash(Exception):
@@ -345,11 +346,49 @@ def test_without_the_kernels_locks_a_journal_has_optunas(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.lock"))
 
 
-def test_a_journal_cut_short_is_mended(tmp_path):
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:secret@host:5432/db", "postgresql://me:***@host:5432/db"),
+        ("postgresql://me:se/cret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me@firm:secret@host/db", "postgresql://me@firm:***@host/db"),
+        ("postgresql://me:sec@ret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://host/db?password=secret&user=me", "postgresql://host/db?password=***&user=me"),
+        ("mysql+pymysql://host/db?user=me&passwd=secret", "mysql+pymysql://host/db?user=me&passwd=***"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("sqlite:////disk/a:b@c.db", "sqlite:////disk/a:b@c.db"),
+        ("/disk/a:b@c.journal", "/disk/a:b@c.journal"),
+    ],
+)
+def test_no_message_shows_a_password(url, shown):
+    """SQLAlchemy takes a / in a password, an @ in a name (me@firm), and a password behind the ?: they were shown."""
+    assert storage_name(url) == shown
+
+
+def test_a_relative_storage_lies_where_the_run_began():
+    for given, meant in {
+        "a.journal": "/runs/a.journal",
+        "/disk/a.log": "/disk/a.log",
+        "sqlite:///a.db": "sqlite:////runs/a.db",
+        "sqlite+pysqlite:///b/a.db?timeout=9": "sqlite+pysqlite:////runs/b/a.db?timeout=9",  # of where it is resumed
+        "sqlite:////disk/a.db": "sqlite:////disk/a.db",
+        "sqlite:///:memory:": "sqlite:///:memory:",
+        "sqlite://": "sqlite://",
+        "sqlite:///file:a.db?uri=true": "sqlite:///file:a.db?uri=true",
+        "postgresql://host/db": "postgresql://host/db",
+    }.items():
+        assert anchor_storage(given, "/runs") == meant
+    assert anchor_storage("a.journal", None) == "a.journal" and anchor_storage(None, "/runs") is None
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_journal_cut_short_is_mended(tmp_path, count):
+    """Also in its first line: that run could not be gone on with, for its file was "not a journal"."""
     space, score = toy()
-    run(space, score, tmp_path, count=3)
+    if count:
+        run(space, score, tmp_path, count=count)
     with open(tmp_path / "study.journal", "ab") as file:
-        file.write(b'{"op_code":4,"worker_id":"')  # the disk was full
+        file.write(b'{"op_code":4,"worker_id":"' if count else b'{"op_c')  # the disk was full
     assert facts(run(space, score, tmp_path, count=6)) == facts(run(space, score, count=6))
 
 
