@@ -8,8 +8,10 @@ import sys
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from toy_trials import cost_of, facts, toy
@@ -17,7 +19,7 @@ from toy_trials import cost_of, facts, toy
 from genotypes import UserError, UserNote
 from nas.run import Interrupted, deadline
 from nas.trials import TrialsConfig, run_trials
-from nas.trials.samplers import SAMPLERS
+from nas.trials.samplers import SAMPLERS, BudgetedGP, change_one
 from nas.trials.storage import anchor_storage, storage_name
 
 
@@ -142,6 +144,53 @@ def test_every_genotype_is_tried_before_one_is_repeated(sampler):
     space, score = toy(edges=3, candidates=3)
     found = run(space, score, count=27, sampler=sampler)
     assert len({tuple(trial.choices.values()) for trial in found.trials}) == 27
+
+
+def test_a_child_differs_from_its_parent_in_one_place():
+    """Never in none: such a child would be thrown away, and its parent be drawn as if it were its own neighbour."""
+    space = {name: CategoricalDistribution(choices) for name, choices in (("a", (1, 2)), ("b", (1, 2, 3)))}
+    parent, rng = {"a": 1, "b": 2}, np.random.default_rng(0)
+    children = [change_one(parent, space, rng) for _ in range(400)]
+    counts = [children.count(child) for child in ({"a": 2, "b": 2}, {"a": 1, "b": 1}, {"a": 1, "b": 3})]
+    assert sum(counts) == 400 and parent == {"a": 1, "b": 2}
+    assert counts == pytest.approx([200, 100, 100], abs=35)  # a place first, then another choice for it
+
+
+def test_what_is_asked_of_choices_is_asked_of_all_also_those_with_one_candidate():
+    """Whoever is asked decides a genotype by them."""
+    space, asked = {"a": (1, 2, 3), "fixed": (7,)}, []
+
+    def noted(choices):
+        asked.append(dict(choices))
+        return choices["a"] % 3
+
+    cfg = TrialsConfig(count=3, sampler="random")
+    found = run_trials(space, lambda choices, report: (1.0,), cfg, accept=noted, identify=noted)
+    assert all(choices.keys() == space.keys() and choices["fixed"] == 7 for choices in asked)
+    assert [trial.choices["a"] for trial in found.trials].count(3) == 0  # which is refused
+    assert found.trials[2].repeat_of is not None
+
+
+def test_a_gaussian_process_knows_what_others_are_trying(monkeypatch):
+    """Workers that draw at the same time would be given the same."""
+    shown = []
+
+    class Noting(optuna.samplers.RandomSampler):
+        def __init__(self, seed, **options):
+            super().__init__(seed)
+
+        def sample_relative(self, study, trial, search_space):
+            shown.extend((one.state.name, one.params) for one in study.get_trials() if one.number != trial.number)
+            return dict(trial.params)
+
+    monkeypatch.setattr(optuna.samplers, "GPSampler", Noting)
+    kind = {"a": CategoricalDistribution(("x", "y"))}
+    study = optuna.create_study()
+    study.add_trial(optuna.trial.create_trial(params={"a": "x"}, distributions=kind, value=1.0))
+    running = study.ask(kind).params
+    study.ask(kind)  # what is drawn for
+    BudgetedGP(0, 1).sample_relative(study, study.trials[-1], dict(kind))
+    assert shown == [("COMPLETE", {"a": "x"}), ("RUNNING", running)]
 
 
 def test_no_genotype_is_scored_twice():

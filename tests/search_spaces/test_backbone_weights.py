@@ -73,6 +73,9 @@ def test_first_bad_key_is_named(state, tmp_path):
     assert f"lacks the key '{first}'" in refusal(path)
     torch.save({**state, "head.weight": torch.zeros(1)}, path)
     assert "unexpected key 'head.weight'" in refusal(path)
+    deeper = list(state)[-1]  # is skipped, but not what only begins like it
+    torch.save({**state, f"{deeper}_2": torch.zeros(1)}, path)
+    assert f"unexpected key '{deeper}_2'" in refusal(path)
     torch.save({**state, first: torch.zeros(5, 4)}, path)
     assert re.search(rf"'{re.escape(first)}'.*\[5, 4\], not \[12, 3, 3, 3\]", refusal(path))
 

@@ -242,6 +242,9 @@ def test_a_weighted_candidate_is_its_weight_times_the_operation(name, affine):
         x, weight = torch.randn(3, 6, 9, 7, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
         for parameter in ours.parameters():
             parameter.data = torch.randn_like(parameter)
+    for layer in ours.op:
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum, layer.eps = 0.3, 0.02  # other than torch's own
     theirs = copy.deepcopy(ours)
     for mode in (True, False):
         found = _twice(lambda x, w: ours.weighted(torch.relu(x), w), ours.train(mode), x, weight)
@@ -287,21 +290,36 @@ def test_a_dilated_convolution_has_a_gradient_in_bf16(name):
         assert (gradient - expected).norm() < 0.05 * expected.norm()
 
 
+@pytest.mark.parametrize(("channels", "dilation", "computed"), [(17, 2, "fp32"), (16, 2, "bf16"), (17, 1, "bf16")])
+def test_a_cpu_trains_dilated_convolutions_of_odd_widths_in_float32_under_autocast(channels, dilation, computed):
+    """What is wrong without it shows on some processors alone."""
+    conv = Conv2d(channels, 4, 3, padding=dilation, dilation=dilation)
+    with torch.autocast("cpu", torch.bfloat16), _Convolved() as convolved:
+        conv(picture(2, channels, 9, 9)).sum().backward()
+    assert convolved.dtypes == [{"fp32": torch.float32, "bf16": torch.bfloat16}[computed]]
+
+
+class _Convolved(TorchDispatchMode):
+    """Notes what convolutions compute in."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.convolution.default:
+            self.dtypes.append(args[0].dtype)
+        return function(*args, **(kwargs or {}))
+
+
 @pytest.mark.parametrize("slow", [{"kernel_size": 5, "padding": 2}, {"kernel_size": 3, "stride": 2}])
 def test_a_cpu_trains_slow_depthwise_convolutions_in_float32_under_autocast(slow):
     conv = Conv2d(8, 8, groups=8, bias=False, **slow)
-    x, seen = picture(2, 8, 9, 9).bfloat16(), []
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            if function is torch.ops.aten.convolution.default:
-                seen.append(args[0].dtype)
-            return function(*args, **(kwargs or {}))
-
-    with torch.autocast("cpu", torch.bfloat16), Watch():
+    x = picture(2, 8, 9, 9).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16), _Convolved() as convolved:
         outputs = [conv(x)]
         with torch.no_grad():
             outputs.append(conv(x))
-    assert seen == [torch.float32, torch.bfloat16], "without gradients it stays in bf16, which is fast"
+    assert convolved.dtypes == [torch.float32, torch.bfloat16], "without gradients it stays in bf16, which is fast"
     assert [output.dtype for output in outputs] == [torch.bfloat16] * 2
     torch.testing.assert_close(*outputs)
