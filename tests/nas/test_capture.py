@@ -341,6 +341,10 @@ def test_old_kinds_go():
         for _ in range(3):
             capture(lambda x: total.add_(x.sum()), torch.ones(size))
     assert total == 3 * sum(range(1, 20)) and capture.graphs == 19 and len(released) == 3
+    replayed = capture.replayed
+    for size in (4, 30, 4):  # the oldest kind of all, which is no longer the one that was not seen for longest
+        capture(lambda x: total.add_(x.sum()), torch.ones(size))
+    assert capture.replayed == replayed + 2
 
 
 def test_replays_are_counted():

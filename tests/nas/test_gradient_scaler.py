@@ -11,10 +11,10 @@ from retrain.train import TrainConfig, open_training
 from retrain.train.training import training_of
 
 
-def a_training(precision="fp16", optimiser="adamw", factor=1.0, lr=0.01):
+def a_training(precision="fp16", optimiser="adamw", factor=1.0, lr=0.01, clip=0.0):
     """factor: of the loss, a number or a function of the step."""
     recipe = Recipe(size=32, batch_size=2, steps=60, ema=0.9, precision=precision)
-    recipe = replace(recipe, optim=replace(recipe.optim, name=optimiser, lr=lr, warmup=0.0, clip=0.0))
+    recipe = replace(recipe, optim=replace(recipe.optim, name=optimiser, lr=lr, warmup=0.0, clip=clip))
     cfg = TrainConfig(genotype="fpn_tiny", data="synthetic:20", recipe=recipe)
     trainer, _ = training_of(cfg, open_training(cfg))
     loss = trainer.task.loss
@@ -40,6 +40,13 @@ def test_gradients_too_small_for_fp16_are_kept():
     lost = gradients(unscaled)
     assert (scaled - exact).norm() < 0.2 * exact.norm()
     assert (lost - exact).norm() > 0.8 * exact.norm()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_gradient_is_clipped_to_its_norm_and_not_to_that_of_its_scale(precision):
+    whole, clipped = (gradients(a_training(precision, clip=clip)) for clip in (0.0, 0.01))
+    assert whole.norm() > 0.1 and clipped.norm().item() == pytest.approx(0.01, rel=1e-3)
+    torch.testing.assert_close(clipped / clipped.norm(), whole / whole.norm(), atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd"])

@@ -142,6 +142,21 @@ def test_sorting_hidden_channels_changes_no_output(name, taps):
     assert sorted_ones >= 10 and any(not torch.equal(a, b) for a, b in zip(scales, moved, strict=True))
 
 
+def test_hidden_channels_are_sorted_by_how_much_reaches_the_projection():
+    """By the scale of the norm before it, whatever its sign: the first channels are what a narrower block keeps."""
+    net = build_backbone("efficientnet_lite0", ("s8",))
+    generator = torch.Generator().manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.weight, generator=generator)
+    sort_hidden_channels(net)
+    blocks = [block for block in net.modules() if hasattr(block, "_expand_conv")]
+    assert len(blocks) == 4
+    for block in blocks:
+        scales = block._bn1.weight.abs()
+        assert (scales.diff() <= 0).all() and scales[-1] < 0.1 < 1 < scales[0] and (block._bn1.weight < 0).any()
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0"])
 def test_weights_of_the_published_backbone_are_sliced(name, tmp_path):
     """From a file, a narrower backbone takes each block's most important channels; an absent block is the identity."""

@@ -9,7 +9,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -28,7 +28,7 @@ from nas.options import to_yaml
 from nas.run import Interrupted, RunFolder, load_checkpoint
 from nas.task import AugmentConfig, LossConfig, batches, network_input, synthetic_set
 from nas.task import augment as augment_batch
-from nas.training import Diverged, HeldOut, MovingAverage, OptimConfig, Supervised, loop, precision
+from nas.training import Diverged, HeldOut, Listener, MovingAverage, OptimConfig, Supervised, fit, loop, precision
 from retrain import Recipe, load
 from retrain.compare.__main__ import main as compare
 from retrain.predict.__main__ import main as predict
@@ -121,6 +121,7 @@ def test_an_interrupted_training_ends_as_if_never_interrupted(tmp_path, small_fi
     with stopped_in_step(stop_at), pytest.raises(Interrupted, match=f"saved at step {stop_at}") as stop:
         run_training(tmp_path / "parts", cfg)
     assert stop.value.code == 143
+    assert load_checkpoint(tmp_path / "parts/checkpoint.pt")["step"] == stop_at
     assert not (tmp_path / "parts/weights.safetensors").exists()
     run_training(tmp_path / "parts", cfg, resume=True)
 
@@ -133,6 +134,49 @@ def test_an_interrupted_training_ends_as_if_never_interrupted(tmp_path, small_fi
         assert all(torch.equal(one[key], value) for key, value in other.items())
     scores = [json.loads((tmp_path / name / "scores.json").read_text())["scores"] for name in ("parts", "whole")]
     assert scores[0] == scores[1]
+
+
+def test_a_signal_in_the_last_step_does_not_cut_short_what_follows(tmp_path, small_file) -> None:
+    with stopped_in_step(2):
+        result = run_training(tmp_path / "run", config(genotype=str(small_file), recipe={"steps": 2}))
+    assert result.scores and (tmp_path / "run/scores.json").is_file()
+
+
+def test_a_training_that_stopped_early_is_not_gone_on_with(tmp_path, small_file) -> None:
+    """Killed between its last checkpoint and its end, as a search that its guard ended."""
+    cfg = config(genotype=str(small_file))
+    for expected in ([1, 2], []):
+        run, steps = RunFolder.open(str(tmp_path / "run"), "train", "", resume=not expected), []
+        trainer, _ = training.training_of(cfg, open_training(cfg))
+        trainer.resume(run)
+
+        def row(trainer=trainer, steps=steps):
+            trainer.stopped = trainer.step == 2
+            steps.append(trainer.step)
+            return {"step": trainer.step}
+
+        fit(trainer, row, at=lambda step: True, run=run)
+        run.close()
+        assert steps == expected and trainer.step == 2 and trainer.stopped
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_listener_is_told_of_the_end_also_where_the_training_fails(small_file, fails) -> None:
+    told = []
+
+    class Noting(Listener):
+        begin, row, end = (lambda self, *given, name=name: told.append(name) for name in ("begin", "row", "end"))
+
+        def step(self, trainer):
+            told.append("step")
+            if fails:
+                raise Diverged("so it is")
+
+    cfg = config(genotype=str(small_file), recipe={"steps": 2})
+    trainer, _ = training.training_of(cfg, open_training(cfg))
+    with pytest.raises(Diverged) if fails else nullcontext():
+        fit(trainer, lambda: {"step": trainer.step}, at=lambda step: False, listeners=[Noting()])
+    assert told == (["begin", "step", "end"] if fails else ["begin", "step", "step", "row", "end"])
 
 
 def test_when_its_minutes_are_over_a_training_stops_and_goes_on(tmp_path, small_file, capsys) -> None:
@@ -240,15 +284,18 @@ def test_the_moving_average_is_the_one_of_the_formula(small_file) -> None:
     average = MovingAverage(opened.net, 0.5)
     key = next(iter(opened.net.state_dict()))
     weight = opened.net.state_dict()[key]
+    count = next(name for name in opened.net.state_dict() if name.endswith("num_batches_tracked"))
     expected, generator = weight.double().clone(), torch.Generator().manual_seed(0)
     for k in range(12):
         weight.copy_(torch.randn(weight.shape, generator=generator))
+        opened.net.state_dict()[count].add_(1)
         step = SimpleNamespace(step=k)  # all that it asks of a trainer
         average.prepare(step)
         average.after(step)
         decay = min(0.5, (1 + k) / (10 + k))
         expected = decay * expected + (1 - decay) * weight.double()
     assert torch.allclose(average.net.state_dict()[key].double(), expected, atol=1e-6)
+    assert average.net.state_dict()[count] == 12
 
 
 def test_the_saved_weights_are_the_average_or_without_one_the_weights(tmp_path, small_file) -> None:

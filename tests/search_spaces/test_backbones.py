@@ -310,6 +310,18 @@ def test_tf_same_pads_by_the_rule(n, kernel):
     assert (after - 1 + n % 2, after) == same_pads(n, kernel, 2)
 
 
+def test_convolutions_start_as_he_et_al_say():
+    """Normal of deviation (2 / fan-out)^0.5, biases zero: of torch's own, features fade with depth."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = build_backbone("vgg16_bn", ("s4",))
+    convs = [module for module in net.modules() if isinstance(module, torch.nn.Conv2d)]
+    for conv in convs:
+        assert conv.weight.std().item() == pytest.approx((2 / (9 * conv.out_channels)) ** 0.5, rel=0.05)
+        assert conv.weight.abs().max() > 3 * conv.weight.std() and not conv.bias.any()
+    assert len(convs) == 7
+
+
 def test_channels_last_changes_nothing():
     net = build_backbone("mobilenet_v2", ("s8",)).eval()
     x = picture(1, 3, 64, 48)
