@@ -22,7 +22,7 @@ from nas.run.sizes import parse_size
 from retrain import Predictor, load, save
 from retrain.evaluate.__main__ import main
 from retrain.evaluate.report import REPORT_FILES
-from retrain.tables import write_spreadsheet
+from retrain.tables import latex_table, write_spreadsheet
 
 COSTS = ("--latency", "--xlsx")
 
@@ -310,6 +310,15 @@ def test_names_are_neither_formulas_of_a_plot_nor_of_a_spreadsheet(trained, pict
     write_spreadsheet(tmp_path / "a.xlsx", {"a": [["network"], ["=1+1"]]})
     cell = load_workbook(tmp_path / "a.xlsx")["a"]["A2"]
     assert cell.value == "=1+1" and cell.data_type == "s"
+
+
+def test_a_table_in_latex() -> None:
+    """Scores lose their 0, as the field prints them; seconds and names do not. The best is bold where it stands."""
+    rows = [["a_0.123", "0.912", "0.5"], ["b", "0.034 ± 0.001", "10.125"]]
+    lines = latex_table(["network", "maxF", "s"], rows, left=1, bold={(1, 2)}, comments=["of 2"]).splitlines()
+    assert lines[:2] == ["% of 2", r"\begin{tabular}{lrr}"]
+    assert r"a\_0.123 & .912 & 0.5 \\" in lines
+    assert r"b & .034 $\pm$ .001 & \textbf{10.125} \\" in lines
 
 
 def test_a_spreadsheet_looks_at_a_cell_once(tmp_path, monkeypatch) -> None:
