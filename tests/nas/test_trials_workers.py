@@ -156,6 +156,8 @@ def test_who_is_gone():
         elsewhere, unnamed = running(2, {**me, "host": "elsewhere"}, beat=1), running(3, None)
         trials = [alive, renumbered, elsewhere, unnamed]
         assert watch.lost(trials) == [renumbered]
+        own = running(4, me)  # of an earlier study of this process, interrupted twice: nobody else could end it
+        assert watch.lost([own, alive]) == [own]
         now = 8.0
         elsewhere.user_attrs["beat"] = 2
         assert watch.lost(trials) == [renumbered]
