@@ -6,6 +6,7 @@ Every file in it is written in one step (`write_atomically`); checkpoints are re
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import warnings
@@ -34,6 +35,7 @@ __all__ = [
     "find_checkpoint",
     "load_checkpoint",
     "save_checkpoint",
+    "without_password",
 ]
 
 _CHECKPOINT = "checkpoint.pt"
@@ -285,6 +287,22 @@ def environment() -> dict[str, Any]:
 
 
 def _command() -> list[str]:
-    """What was typed, to be pasted: of `python -m MODULE`, sys.argv holds the path of MODULE's file."""
+    """What was typed, to be pasted: of `python -m MODULE`, sys.argv holds the path of MODULE's file.
+
+    Without passwords: pages show it, and pages are sent to others.
+    """
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return sys.argv if spec is None else ["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
+    typed = sys.argv if spec is None else ["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
+    return [without_password(word) for word in typed]
+
+
+def without_password(url: str) -> str:
+    """What may be shown of a database's address, as SQLAlchemy reads it: a name may hold an @, a password a /.
+
+    >>> without_password("postgresql://me:secret@host/db"), without_password("mysql://host/db?passwd=secret")
+    ('postgresql://me:***@host/db', 'mysql://host/db?passwd=***')
+    """
+    if "://" not in url:
+        return url
+    shown = re.sub(r"(://[^:/]*):[^@]*@([^/@]*@)*", r"\1:***@", url)
+    return re.sub(r"([?&]\w*passw\w*=)[^&]*", r"\1***", shown)  # drivers take one there as well

@@ -25,6 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from genotypes import UserError
 from genotypes.files import writing
+from nas.run import without_password
 
 try:
     import fcntl
@@ -90,11 +91,7 @@ def storage_name(storage: str | None, folder: Path | None = None) -> str:
     """How messages call it: never with a password."""
     if storage is None:
         return str(folder / "study.journal") if folder else "memory"
-    if "://" not in storage:
-        return storage
-    # As SQLAlchemy reads it: a name may hold an @, a password a /. Drivers take one behind the ? as well.
-    shown = re.sub(r"(://[^:/]*):[^@]*@([^/@]*@)*", r"\1:***@", storage)
-    return re.sub(r"([?&]\w*passw\w*=)[^&]*", r"\1***", shown)
+    return without_password(storage)
 
 
 def _open_database(url: str) -> BaseStorage:

@@ -121,3 +121,9 @@ def test_after_ctrl_c_a_further_one_ends_the_process_without_a_word(capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "\ninterrupted; a run that had begun continues with --resume\n"
+
+
+def test_what_was_typed_is_kept_without_passwords(monkeypatch):
+    """A run's page shows it, and is sent to others."""
+    monkeypatch.setattr("sys.argv", ["sod-nas", "search", "--storage=postgresql://me:secret@host/db", "--out", "a:b@c"])
+    assert folder_module.environment()["command"][-3:] == ["--storage=postgresql://me:***@host/db", "--out", "a:b@c"]
