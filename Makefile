@@ -20,7 +20,7 @@ install: .venv/installed
 	$(PIP) -e '.[dev]'
 	touch $@
 
-# Search on synthetic data, retrain what was found beside its rivals, draw it: under five minutes on two cores. Random rivals
+# Search on synthetic data, retrain what was found beside its rivals, draw it: about five minutes on two cores. Random rivals
 # are not scored with the supernet's weights, too: one is retrained below.
 search: install
 	$(BIN)/python -m nas.search --rivals 0 --worth_seconds 5 --out $(RUN)/search

@@ -38,23 +38,23 @@ def comparison_page(run: Run) -> Page:
     """The page of a comparison's folder, as far as its trainings came."""
     table: list[Mapping[str, Any]] = run.json("table.json") or []
     trainings = read_table(run.path / "trainings.csv", words=("label", "set"))
-    in_table = {label_folder(row["label"]) for row in table}
+    labels = {label_folder(row["label"]): row["label"] for row in table}
     seeds = [f"-seed{seed}" for seed in run.config.get("seeds") or ()]  # the folder may hold trainings of others
     folders = [path for seed in seeds for path in (run.path / "runs").glob(f"*{seed}") if path.is_dir()]
     folders.sort(key=_genotype)  # of each genotype its first seed stays first
     # What is trained and not in the table is of genotypes that are no longer named.
     if table:
-        folders = [path for path in folders if _genotype(path) in in_table or not (path / "scores.json").is_file()]
+        folders = [path for path in folders if _genotype(path) in labels or not (path / "scores.json").is_file()]
     done, wanted = done_of(run) or (0, 0)
     sections = [
         _summary(run, done, wanted),
         _table(table) if table else None,
         _dots(table, trainings) if table else None,
         _costs(table) if table else None,
-        _histories(folders),
+        _histories(folders, labels),
         _trainings(folders),
-        _networks(run, set(map(_genotype, folders))),
-        _predictions(folders),
+        _networks(run, set(map(_genotype, folders)), labels),
+        _predictions(folders, labels),
         origin(run, f"python -m retrain.compare --out {quoted(run.path)}      # continue"),
     ]
     return Page(
@@ -212,12 +212,12 @@ def _metrics(table: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return [(name, metric) for name, row in table[0]["scores"].items() for metric in row]
 
 
-def _histories(folders: Sequence[Path]) -> Section | None:
+def _histories(folders: Sequence[Path], labels: Mapping[str, str]) -> Section | None:
     """Held-out scores while training, one line a genotype: the first of its seeds."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
         shown.setdefault(_genotype(folder), read_table(folder / "history.csv"))
-    histories = {label: rows for label, rows in shown.items() if rows}
+    histories = {labels.get(name, name): rows for name, rows in shown.items() if rows}
     if not histories:
         return None
     figures = []
@@ -238,19 +238,19 @@ def _trainings(folders: Sequence[Path]) -> Section | None:
     return Section("trainings", "The trainings", [Table(("training", "state"), rows)]) if rows else None
 
 
-def _networks(run: Run, shown: Collection[str]) -> Section | None:
+def _networks(run: Run, shown: Collection[str], labels: Mapping[str, str]) -> Section | None:
     parts: list[Part] = []
     paths = sorted(path for path in (run.path / "genotypes").glob("*.yaml") if path.stem in shown)
     for index, path in enumerate(paths):
-        parts.append(drawing(f"cells{index}", genotypes.load(path), caption=path.stem))
+        parts.append(drawing(f"cells{index}", genotypes.load(path), caption=labels.get(path.stem, path.stem)))
     return Section("cells", "The networks", parts) if parts else None
 
 
-def _predictions(folders: Sequence[Path]) -> Section | None:
+def _predictions(folders: Sequence[Path], labels: Mapping[str, str]) -> Section | None:
     """The same held-out photographs through every network: the first seed of each."""
     strips: dict[str, Path] = {}
     for folder in folders:
         if (folder / "predictions.png").is_file():
             strips.setdefault(_genotype(folder), folder / "predictions.png")
-    parts = [photograph(path, f"{label}: photographs, masks, maps") for label, path in strips.items()]
+    parts = [photograph(path, f"{labels.get(name, name)}: photographs, masks, maps") for name, path in strips.items()]
     return Section("predictions", "Predictions", parts) if parts else None
