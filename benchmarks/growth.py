@@ -39,9 +39,9 @@ class Watch(Listener):
             self.rows.append((trainer.step, pages * os.sysconf("SC_PAGE_SIZE") / 1e6, tensors, files))
 
 
-def watched(kind: str, steps: int, folder: Path) -> list[tuple[int, float, int, int]]:
-    """What a tiny training (evaluated twice a tenth) or search (once) of so many steps holds at each tenth."""
-    _watches.append(Watch(steps // 10))
+def watched(kind: str, steps: int, folder: Path, *, counts: int = 10) -> list[tuple[int, float, int, int]]:
+    """What a tiny training (evaluated twenty times) or search (ten) of so many steps holds, counted so often."""
+    _watches.append(Watch(steps // counts))
     run = RunFolder.open(str(folder / kind), kind, "")
     if kind == "train":
         recipe = Recipe(size=32, batch_size=2, steps=steps)
