@@ -1,8 +1,5 @@
 """What TensorBoard shows of a search: the candidates' probabilities, the cells, maps of held-out photographs."""
 
-import math
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 
@@ -12,16 +9,9 @@ from nas.strategies import Strategy
 from nas.visualize import render_png
 from nas.visualize.charts import heat_map, to_pixels
 
-__all__ = ["entropy", "pictures", "predictions"]
+__all__ = ["pictures", "predictions"]
 
-Probabilities = Mapping[str, Mapping[str, float]]
 _SHOWN = 6  # photographs in the strip of predictions
-
-
-def entropy(probabilities: Probabilities) -> float:
-    """Mean entropy of the edges' distributions over that of uniform ones: 1 undecided, 0 decided."""
-    edges = [list(p.values()) for p in probabilities.values()]
-    return sum(sum(-v * math.log(max(v, 1e-12)) for v in p) / math.log(len(p)) for p in edges) / len(edges)
 
 
 def pictures(strategy: Strategy, setup: SearchSetup, *, cells: bool) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from nas.search.config import SearchConfig
 from nas.search.explain import ChoicesLog
 from nas.search.members import search_members
 from nas.search.objective import COSTS, derive
-from nas.search.pictures import entropy, pictures
+from nas.search.pictures import pictures
 from nas.search.scoring import score_mixture, score_path
 from nas.search.selection import Candidates, SearchResult, select
 from nas.search.setup import SearchSetup, open_search
@@ -182,7 +182,7 @@ def _evaluate(
         "step": step,
         "train_loss": means["train"],
         "architecture_loss": means["valid"],
-        "entropy": entropy(strategy.probabilities()),
+        "entropy": _entropy(strategy.probabilities()),
         **{f"held_out_{name}": value for name, value in scores.items()},
     }
     derived = list(choices.values()) if choices else []
@@ -197,6 +197,16 @@ def _evaluate(
         )
         trainer.stopped = candidates.stop is not None
     return row
+
+
+def _entropy(probabilities: Mapping[str, Mapping[str, float]]) -> float:
+    """Mean entropy of the edges' distributions over that of uniform ones: 1 undecided, 0 decided.
+
+    >>> round(_entropy({"undecided": {"none": 0.5, "conv_3x3": 0.5}, "decided": {"none": 0.0, "conv_3x3": 1.0}}), 6)
+    0.5
+    """
+    edges = [list(p.values()) for p in probabilities.values()]
+    return sum(sum(-v * math.log(max(v, 1e-12)) for v in p) / math.log(len(p)) for p in edges) / len(edges)
 
 
 def _curvature(cfg: SearchConfig, setup: SearchSetup, strategy: Strategy, step: int) -> float:

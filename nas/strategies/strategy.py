@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from genotypes import Genotype, Record, Registry
+from genotypes import Genotype, Record, Registry, UserError
 from nas.network import Mixture, Network, build
 from nas.task import SEEDS_APART, generator
 
@@ -135,10 +135,13 @@ class Strategy(ABC):
         return ()
 
     def evaluated(self) -> Mixture:
-        """What is scored while the search runs: the derived genotype's path, unless a mixture was trained."""
+        """What is scored while the search runs: the derived genotype's path, unless a mixture was trained.
+
+        Raises UserError where `choices` has none and the class does not say what is scored instead.
+        """
         choices = self.choices()
         if choices is None:
-            raise NotImplementedError(f"{type(self).__name__} has no choices while it runs: say what is evaluated")
+            raise UserError(f"the strategy {type(self).__name__} has no choices while it runs: it needs evaluated()")
         return self.net.path(choices)
 
     def probabilities(self) -> dict[str, dict[str, float]]:

@@ -34,10 +34,19 @@ from nas.run import quiet, torch_threads
 from nas.run.sizes import check_side
 from nas.task import evaluate
 from retrain.export.quantising import Photographs, ScoringSet, half, open_photographs, open_scored, quantise
-from retrain.export.readme import FORMATS, Exported, ExportRow, readme
+from retrain.export.readme import Exported, ExportRow, readme
 
-__all__ = ["export"]
+__all__ = ["FORMATS", "export"]
 
+# Format -> the file, the packages that it needs.
+FORMATS = {
+    "onnx": ("model.onnx", ("onnxscript", "onnxruntime")),
+    "fp16": ("model_fp16.onnx", ("onnxscript", "onnxruntime")),
+    "int8": ("model_int8.onnx", ("onnxscript", "onnxruntime")),
+    "pt2": ("model.pt2", ()),
+    "openvino": ("model.xml", ("onnxscript", "openvino")),
+    "rembg": ("rembg.onnx", ("onnxscript", "onnxruntime")),
+}
 _EXACT = ("onnx", "pt2", "openvino", "rembg")
 _TOLERANCE = 1e-4
 _MARK = "export.json"
@@ -105,7 +114,7 @@ def export(
             scored=None if scored is None else scored.told,
         )
         files.put("genotype.yaml", genotypes.dumps(network.genotype).encode())
-        files.put("README.md", readme(made, wanted).encode())
+        files.put("README.md", readme(made, {word: FORMATS[word][0] for word in wanted}).encode())
         files.put(_MARK, json_text(asdict(made)).encode())
     return made
 

@@ -1,22 +1,12 @@
 """What an export wrote and measured; and the text of its folder: what is in it, how to run it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genotypes.errors import plural
 from retrain.tables import cell, markdown_table
 
-__all__ = ["FORMATS", "ExportRow", "Exported", "readme", "table"]
-
-# Format -> the file, the packages that it needs.
-FORMATS = {
-    "onnx": ("model.onnx", ("onnxscript", "onnxruntime")),
-    "fp16": ("model_fp16.onnx", ("onnxscript", "onnxruntime")),
-    "int8": ("model_int8.onnx", ("onnxscript", "onnxruntime")),
-    "pt2": ("model.pt2", ()),
-    "openvino": ("model.xml", ("onnxscript", "openvino")),
-    "rembg": ("rembg.onnx", ("onnxscript", "onnxruntime")),
-}
+__all__ = ["ExportRow", "Exported", "readme", "table"]
 
 _READ = """\
 import numpy as np
@@ -120,11 +110,11 @@ def table(made: Exported) -> list[list[str]]:
     return [[row[column] for column in kept] for row in rows]
 
 
-def readme(made: Exported, formats: Sequence[str]) -> str:
-    """README.md of the folder."""
+def readme(made: Exported, files: Mapping[str, str]) -> str:
+    """README.md of the folder; files: of each format that was written its file."""
     height, width = made.size
     fill = {"height": height, "width": width}
-    rembg_alone = list(formats) == ["rembg"]
+    rembg_alone = list(files) == ["rembg"]
     inside, levels = "normalisation and sigmoid are inside", "0 to 1"
     shape, found = "batch, 3, height, width", "batch, 1, height, width"
     sides = f", any sides from 32 up ({height} x {width} is what the network is meant for)"
@@ -139,11 +129,11 @@ def readme(made: Exported, formats: Sequence[str]) -> str:
         f"Input `picture`: float32 `[{shape}]`, RGB, {levels}{sides}. "
         f"Output `probability`: float32 `[{found}]`, 0 to 1.",
     ]
-    onnx = next((FORMATS[word][0] for word in ("onnx", "fp16", "int8") if word in formats), None)
+    onnx = next((files[word] for word in ("onnx", "fp16", "int8") if word in files), None)
     ways = {
         "ONNX Runtime": ("onnxruntime", _ONNX if onnx else None),
-        "OpenVINO": ("openvino", _OPENVINO if "openvino" in formats else None),
-        "torch alone": ("torch", _TORCH if "pt2" in formats else None),
+        "OpenVINO": ("openvino", _OPENVINO if "openvino" in files else None),
+        "torch alone": ("torch", _TORCH if "pt2" in files else None),
     }
     ran = False
     for where, (package, lines) in ways.items():
@@ -156,7 +146,7 @@ def readme(made: Exported, formats: Sequence[str]) -> str:
             whole = f"{_READ.format(**fill)}\n{lines}\n{_WRITE}"
             parts += ["## Run it", f"`pip install numpy pillow {package}`, then:\n\n```python\n{whole}```"]
             ran = True
-    if "rembg" in formats:
+    if "rembg" in files:
         parts.append(
             "In [rembg](https://github.com/danielgatis/rembg), which makes every photograph 320 x 320 (of which "
             f"`rembg.onnx` makes {height} x {width}), normalises it, and takes models from its own folder only:"

@@ -13,7 +13,7 @@ from genotypes import UserError
 from genotypes.files import check_writable
 from nas.task.folders import pictures_in
 
-__all__ = ["AlreadyThere", "Job", "Plan", "plan"]
+__all__ = ["MAKER", "AlreadyThere", "Job", "Plan", "plan", "read_bytes"]
 
 MAKER = "sod-nas"  # the keyword of the text in a PNG file that says what made it
 AlreadyThere = Literal["refuse", "replace", "keep"]  # what becomes of files that are there
@@ -21,7 +21,7 @@ AlreadyThere = Literal["refuse", "replace", "keep"]  # what becomes of files tha
 
 @dataclass(frozen=True)
 class Job:
-    """One photograph (a file, or "-": standard input) and the files made from it, by kind: map, cutout, overlay."""
+    """One photograph (a file, or "-": standard input) and the files to make from it, by kind: map, cutout, overlay."""
 
     photo: str
     targets: dict[str, Path]
@@ -93,12 +93,13 @@ def plan(
                 raise UserError(
                     f"{target} already exists: choose another -o, go on with --resume, or replace maps with --overwrite"
                 )
-        if there == "keep" and all(target.exists() for target in targets.values()):
-            for target in targets.values():
-                _check_maker(target, made_by)
-            made.kept += 1
-        else:
+        if there == "keep":
+            for kind in [kind for kind, target in targets.items() if target.exists()]:
+                _check_maker(targets.pop(kind), made_by)
+        if targets:
             made.jobs.append(Job(photo, targets))
+        else:
+            made.kept += 1
     return made
 
 

@@ -10,6 +10,7 @@ from nas.strategies import (
     ArchitectureParameters,
     Darts,
     Differentiable,
+    Strategy,
     random_choices,
     register_strategy,
     strategy_config,
@@ -36,6 +37,17 @@ def test_every_strategy_decides_every_edge(net, name):
     probabilities = strategy.probabilities()
     assert list(probabilities) == list(net.open_edges)
     assert all(list(p) == list(OPERATIONS) for p in probabilities.values())
+
+
+def test_a_strategy_without_choices_must_say_what_is_scored(net):
+    class Undecided(Darts):
+        evaluated = Strategy.evaluated
+
+        def choices(self):
+            return None
+
+    with pytest.raises(UserError, match=r"Undecided has no choices while it runs: it needs evaluated\(\)"):
+        Undecided(net, Darts.Config()).evaluated()
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))

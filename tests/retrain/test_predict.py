@@ -334,17 +334,16 @@ def test_resume_makes_what_is_missing_and_leaves_the_rest(predict, pictures, tmp
     whole = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
     (tmp_path / "p2.png").unlink()
     (tmp_path / "cutout/p3.png").unlink()
-    (tmp_path / "p0.png").write_bytes(b"mine")
+    mine = [tmp_path / "p0.png", tmp_path / "p3.png"]  # the latter without its cut-out
+    for path in mine:
+        path.write_bytes(b"mine")
     capsys.readouterr()
     assert predict(*words) == 2  # without a word about it nothing is written
     assert "--resume" in capsys.readouterr().err
     assert predict(*words, "--resume") == 0
     told = capsys.readouterr().out
     assert "2 maps" in told and "kept    2" in told
-    assert (tmp_path / "p0.png").read_bytes() == b"mine"
-    assert {path: path.read_bytes() for path in whole if path != tmp_path / "p0.png"} == {
-        path: data for path, data in whole.items() if path != tmp_path / "p0.png"
-    }
+    assert {path: path.read_bytes() for path in whole} == whole | dict.fromkeys(mine, b"mine")
     assert predict(*words, "--resume") == 0
     assert "kept    4" in capsys.readouterr().out
     assert predict(*words, "--resume", "--overwrite") == 2
@@ -359,6 +358,7 @@ def test_resume_mixes_no_maps_of_two_networks(trained, pictures, tmp_path, capsy
     told = capsys.readouterr().err
     assert str(tmp_path) in told and "--overwrite" in told and "another -o" in told
     assert not (tmp_path / "p2.png").exists()
+    assert run_command(main, [*words, *changed, "--resume", "--cutout"]) == 2  # of which there are none yet
     with Image.open(tmp_path / "p0.png") as corrected:  # a map without a word of what made it is the user's
         saliency = Image.fromarray(np.asarray(corrected))
     for path in tmp_path.glob("*.png"):
