@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from textwrap import shorten
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -122,6 +122,8 @@ class Predictor:
         height, width = parse_size(sides) or own
         if precision not in ("fp32", "bf16"):
             raise UserError(f"precision must be fp32 or bf16, not {precision!r}")
+        if runtime not in (known := get_args(Runtime)):
+            raise UserError(f"runtime must be one of {', '.join(known)}, not {runtime!r}")
         self.network = to_device(network, device).eval()
         self.device, self.size = torch.device(device), (height, width)
         self.precision, self.antialias, self.flip = precision, antialias, flip

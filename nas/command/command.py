@@ -83,10 +83,11 @@ class Command(Described, Generic[Config]):
             raise SystemExit(0)
         asked = bool(self.resume or self.continues) and "--resume" in words
         if asked:
-            words.remove("--resume")
+            words = [word for word in words if word != "--resume"]
         goes_on = asked
         if self.resume and asked:
-            sources.insert(0, _saved(peek(words, "out", "o") or ""))
+            said = [str(values["out"]) for _, values in sources if values.get("out")]
+            sources.insert(0, _saved(peek(words, "out", "o") or (said[-1] if said else "")))
         elif self.base or self.continues:
             _, given = self._read(default, sources, words, plain)
             given = merged_sources(default, [*sources, ("", given)])

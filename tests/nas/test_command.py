@@ -324,6 +324,13 @@ def test_a_resumed_run_keeps_its_owners(tmp_path: Path) -> None:
         COMMAND.parse(["--resume", "--out", str(tmp_path), "--strategy.probes", "1"])
 
 
+def test_a_file_may_say_where_the_run_is_that_is_resumed(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml(search("--strategy", "gdas", "--probes", "2")))
+    (mine := tmp_path / "mine.yaml").write_text(f"out: {tmp_path}\nstrategy: {{name: gdas}}\n")
+    again, resumed = COMMAND.parse(["--resume", "--config", str(mine), "--resume"])
+    assert resumed and again.strategy == Gdas.Config(probes=2) and again.out == str(tmp_path)
+
+
 def test_a_run_of_before_there_was_an_option_had_its_default(tmp_path: Path) -> None:
     words = ["--strategy", "gdas", "--optim.lr", "0.5", "--space.channels", "8"]
     values = yaml.safe_load(to_yaml(search(*words, "--out", str(tmp_path)))) | {"guard": {}}
