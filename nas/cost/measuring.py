@@ -19,9 +19,10 @@ import genotypes
 from genotypes import Genotype, UserError
 from genotypes.plugins import load_plugin
 from nas.cost.clock import milliseconds, read_clock, timings
-from nas.cost.counting import BY, check_decided, check_size, parts
+from nas.cost.counting import BY, check_decided, parts
 from nas.network import Network, build, to_device
 from nas.run import open_device, seeded, torch_threads
+from nas.run.sizes import parse_size
 
 __all__ = ["Measurement", "latencies", "measure", "prepare", "explain_too_little_memory"]
 
@@ -68,7 +69,7 @@ def measure(
     Raises UserError for an open genotype, a size below 32, an absent device, and where memory does not suffice.
     """
     check_decided(genotype)
-    size = check_size(size or genotype.input.size)
+    size = parse_size(size) or genotype.input.size
     if repeats < 1:
         raise UserError(f"repeats {repeats}: expected 1 or more")
     if by is not None and by not in BY:

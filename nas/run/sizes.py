@@ -17,7 +17,7 @@ def check_side(side: int) -> None:
         raise UserError(f"size must be {SMALLEST} to {_LARGEST} pixels, not {side!r}")
 
 
-def parse_size(sides: Sequence[int]) -> tuple[int, int] | None:
+def parse_size(sides: Sequence[int] | None) -> tuple[int, int] | None:
     """One side, or height and width, as (H, W), nothing as None; UserError for anything else, see `check_side`."""
     if not sides:
         return None
