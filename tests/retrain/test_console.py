@@ -84,7 +84,9 @@ def test_info_and_runs(trained, tmp_path, capsys):
     trained = Path(shutil.copytree(trained, tmp_path / "runs" / "a"))
     (trained / "config.yaml").write_text("genotype: small\nrecipe: {steps: 6}\n")
     assert main(["info"]) == 0
-    assert {"python", "packages", "extras"} <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert {"python", "packages", "extras"} <= told.keys()
+    assert {"torch", "pillow", "optuna"} <= {package.split()[0] for package in told["packages"].split(", ")}
     assert main(["runs", str(trained.parent)]) == 0
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["run", "kind", "state", "what", "score"]
