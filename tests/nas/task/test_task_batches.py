@@ -94,6 +94,13 @@ def test_half_of_the_flips_may_be_vertical(batch):
     assert all(a != b for a, b in zip(upside_down, mirrored, strict=True)) and 0 < sum(upside_down) < 16
 
 
+def test_vertical_is_a_share_of_the_flips():
+    theta = draw(400, (48, 48), generator(0, "w", 0), AugmentConfig(flip=0.4, vertical=0.25)).theta
+    mirrored, upside_down = theta[:, 0, 0] < 0, theta[:, 1, 1] < 0
+    assert not (mirrored & upside_down).any()
+    assert 100 <= mirrored.sum() <= 140 and 28 <= upside_down.sum() <= 52  # 120 and 40, with two deviations
+
+
 def test_rotation_is_a_rotation():
     """A dot right of the centre (too near it for its reflection to come into view) turns and keeps its distance."""
     images = torch.zeros(64, 3, 64, 64, dtype=torch.uint8)
@@ -147,6 +154,8 @@ def test_a_turned_crop_is_a_window_of_the_photograph_turned_as_a_whole():
     torch.testing.assert_close(turn @ turn.mT, torch.eye(2).expand(64, 2, 2))
     moved = (turn.mT @ theta[:, :, 2:]).squeeze(-1)
     assert turn.det().min() > 0 and kept.min() >= 0.5 and (moved.abs() <= 1 - kept + 1e-6).all()
+    for drawn in (kept, moved / (1 - kept)):  # height and width apart
+        assert torch.corrcoef(drawn.T)[0, 1].abs() < 0.4
 
 
 def test_scales_are_drawn_a_batch_in_steps_of_16(batch):
@@ -169,6 +178,15 @@ def test_colours_factors_are_of_brightness_contrast_and_saturation(batch):
     grey = (before * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True).expand_as(before)
     for found, expected in zip(x, (before[0] / 2, grey[1].mean().expand_as(grey[1]), grey[2]), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_what_contrast_drives_out_of_range_is_cut_before_saturation():
+    red_and_black = torch.zeros(1, 3, 1, 2, dtype=torch.uint8)
+    red_and_black[0, 0, 0, 0] = 255
+    change = Draw(torch.zeros(1, dtype=torch.bool), None, torch.tensor([[1.0, 2.0, 0.5]]), (1, 2))
+    x, _ = apply(red_and_black, red_and_black[:, :1], change)
+    # Contrast: red to 2 - .1495, that is 1; the others to 0. Saturation: half of the way to the grey of .299.
+    torch.testing.assert_close(x[0, :, 0], torch.tensor([[0.6495, 0.0], [0.1495, 0.0], [0.1495, 0.0]]))
 
 
 def test_the_same_key_gives_the_same_batch(batch):

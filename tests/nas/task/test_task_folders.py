@@ -144,6 +144,34 @@ def test_folders_with_unlike_names(tmp_path, images, masks, given):
     assert [pair.mask.resolve() for pair in pairs] == [(tmp_path / masks / f"{n}.png").resolve() for n in "ab"]
 
 
+@pytest.mark.parametrize(
+    ("files", "given", "mask"),
+    [
+        (["images/a.jpg", "image_masks/a.png"], ".", "image_masks/a.png"),  # a folder of masks whatever else it says
+        (["X/a.jpg", "X/a.png", "X_GT/a.png"], "X", "X/a.png"),  # pairs side by side need no other folder
+        (["images/a.png"], "images", None),  # no folder holds its own masks
+        (["X_GT/a.png"], "X_GT", None),
+        (["there/X/a.jpg", "masks/X/a.png"], "there/X", None),  # masks/X is for imgs/X
+        (["images/a/x.jpg", "images/b/y.jpg", "masks/x.png", "masks/c/x.png", "masks/y.png"], ".", None),  # which x?
+    ],
+)
+def test_which_masks_are_meant(tmp_path, files, given, mask):
+    for file in files:
+        put(tmp_path / file)
+    if mask is None:
+        with pytest.raises(DataError, match=r"without a mask|not a pair"):
+            find_pairs(tmp_path / given)
+    else:
+        assert [pair.mask for pair in find_pairs(tmp_path / given)] == [tmp_path / mask]
+
+
+def test_maps_that_are_missing_are_told_before_those_that_are_not_clear(tmp_path):
+    for name in ("a.bmp", "a.jpg"):
+        put(tmp_path / name)
+    assert "which is meant is not clear: a.bmp, a.jpg" in find_maps(tmp_path, ["a"])[1]
+    assert "lacks the maps of 1 of 2 images: b" in find_maps(tmp_path, ["a", "b"])[1]
+
+
 def test_unlike_names_that_could_mean_two_folders_are_refused_with_the_way_out(tmp_path):
     for name in ("pascal", "ecssd", "mask"):
         put(tmp_path / name / "a.png")
