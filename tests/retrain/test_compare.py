@@ -275,32 +275,47 @@ def training(label: str, seed: int, f: float) -> Training:
 
 def test_statistics() -> None:
     values = {("a", 0): 0.9, ("a", 1): 0.8, ("random:0", 0): 0.6, ("random:0", 1): 0.7}
-    values |= {("random:1", 0): 0.5, ("random:1", 1): 0.4}
+    values |= {("random:1", 0): 0.5, ("random:1", 1): 0.2}
     table = {row.label: row for row in rows([training(label, seed, f) for (label, seed), f in values.items()])}
     assert list(table) == ["a", "random:0", "random", "random:1"]  # by mean maxF
 
     a, pooled = table["a"], table["random"]
     assert a.scores["held_out"]["maxF"].mean == pytest.approx(0.85)
     assert a.scores["held_out"]["maxF"].std == pytest.approx(statistics.stdev([0.9, 0.8]))
-    # Seed 0: 0.9 - mean(0.6, 0.5); seed 1: 0.8 - mean(0.7, 0.4).
-    assert a.difference["held_out"]["maxF"].mean == pytest.approx(0.3)
-    assert a.difference["held_out"]["maxF"].std == pytest.approx(statistics.stdev([0.35, 0.25]))
-    assert a.difference["held_out"]["MAE_raw"].mean == pytest.approx(-0.3)
-    # Pooled: over the genotypes' means, 0.65 and 0.45.
+    # Seed 0: 0.9 - mean(0.6, 0.5); seed 1: 0.8 - mean(0.7, 0.2).
+    assert a.difference["held_out"]["maxF"].mean == pytest.approx(0.35)
+    assert a.difference["held_out"]["maxF"].std == pytest.approx(0.0)
+    assert a.difference["held_out"]["MAE_raw"].mean == pytest.approx(-0.35)
+    # Pooled: over the genotypes' means, 0.65 and 0.35.
     assert pooled.pooled and pooled.trainings == 4 and not pooled.difference["held_out"]
-    assert pooled.scores["held_out"]["maxF"].mean == pytest.approx(0.55)
-    assert pooled.scores["held_out"]["maxF"].std == pytest.approx(statistics.stdev([0.65, 0.45]))
+    assert pooled.scores["held_out"]["maxF"].mean == pytest.approx(0.5)
+    assert pooled.scores["held_out"]["maxF"].std == pytest.approx(statistics.stdev([0.65, 0.35]))
     text = markdown(list(table.values()))
     tex = latex(list(table.values()))
-    assert r"a & 2 & \textbf{.8500 $\pm$ .0707} & \textbf{.1500 $\pm$ .0707} & +.3000 $\pm$ .0707" in tex
-    assert "| a | 2 | 0.8500 ± 0.0707 | 0.1500 ± 0.0707 | +0.3000 ± 0.0707 |" in text
+    assert r"a & 2 & \textbf{.8500 $\pm$ .0707} & \textbf{.1500 $\pm$ .0707} & +.3500 $\pm$ .0000" in tex
+    assert "| a | 2 | 0.8500 ± 0.0707 | 0.1500 ± 0.0707 | +0.3500 ± 0.0000 |" in text
     assert "**random** (all)" in text and "of (all), over its genotypes' means." in text
     assert text.rstrip().endswith("with the same seed; their ± is over seeds.")  # of a group's row, too
     upper, head, first, *_ = shown(list(table.values())).splitlines()
     assert upper.split() == ["held_out", "less", "random"]
     assert head.split()[:6] == ["genotype", "trainings", "maxF", "MAE_raw", "maxF", "MAE_raw"]
-    assert first.startswith("a  ") and "0.8500 ± 0.0707  0.1500 ± 0.0707  +0.3000 ± 0.0707" in first
+    assert first.startswith("a  ") and "0.8500 ± 0.0707  0.1500 ± 0.0707  +0.3500 ± 0.0000" in first
     assert "images/s" in text and "images/s" not in head and len(first) <= 120
+
+
+def test_a_groups_difference_is_a_seeds_mean_over_its_genotypes() -> None:
+    values = {
+        ("a:0", 0): 0.9,
+        ("a:1", 0): 0.7,
+        ("a:0", 1): 0.8,
+        ("a:1", 1): 0.4,
+        ("random:0", 0): 0.5,
+        ("random:0", 1): 0.3,
+    }
+    table = {row.label: row for row in rows([training(label, seed, f) for (label, seed), f in values.items()])}
+    gap = table["a"].difference["held_out"]["maxF"]
+    assert table["a"].pooled and gap.count == 2  # seeds, not trainings: .8 - .5 and .6 - .3
+    assert (gap.mean, gap.std) == (pytest.approx(0.3), pytest.approx(0.0))
 
 
 def test_one_training_has_no_spread() -> None:

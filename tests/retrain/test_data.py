@@ -40,6 +40,15 @@ def test_a_good_set(ten, tmp_path, capsys) -> None:
     assert run_command(main, [str(ten), "-o", str(tmp_path / "sheet.png"), "--overwrite"]) == 0
 
 
+def test_grey_masks_are_counted(ten) -> None:
+    for i, share in ((2, 0.08), (3, 0.2)):  # an edge, as resizing leaves one, and more than that
+        mask = np.zeros((30, 50), np.uint8)
+        mask[:15] = 255
+        mask[:, : round(50 * share)] = 100
+        Image.fromarray(mask).save(ten / f"masks/{i}.png")
+    assert "masks     1 grey in over a tenth of their pixels" in inspect(str(ten)).text()
+
+
 def test_of_a_part_no_more_is_said_than_was_read(ten, capsys) -> None:
     assert run_command(main, [f"mine={ten}", "--limit", "4"]) == 0
     told = capsys.readouterr().out

@@ -145,12 +145,13 @@ def test_existing_maps_stop_the_command_unless_told(predict, pictures, tmp_path,
 def test_an_input_is_never_overwritten(predict, pictures, capsys) -> None:
     folder = pictures / "images"
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    for photos, message in (
-        (sorted(folder.iterdir()), "is one of the photographs"),
-        ([folder], "would be taken for photographs the next time"),
-    ):
-        assert predict(*photos, "-o", folder, "--overwrite") == 2
-        assert message in capsys.readouterr().err
+    for out in (folder, folder / ".." / folder.name):  # however it is written
+        for photos, message in (
+            (sorted(folder.iterdir()), "is one of the photographs"),
+            ([folder], "would be taken for photographs the next time"),
+        ):
+            assert predict(*photos, "-o", out, "--overwrite") == 2
+            assert message in capsys.readouterr().err
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
