@@ -268,7 +268,18 @@ def _continue_threads(threads: Any) -> None:
 
 def environment() -> dict[str, Any]:
     """What a run was made with: versions, machine, the command."""
-    packages = "torch numpy scipy pillow pysodmetrics optuna networkx pyyaml jsonargparse safetensors".split()
+    packages = [
+        "torch",
+        "numpy",
+        "scipy",
+        "pillow",
+        "pysodmetrics",
+        "optuna",
+        "networkx",
+        "pyyaml",
+        "jsonargparse",
+        "safetensors",
+    ]
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip()

@@ -304,14 +304,8 @@ def test_statistics() -> None:
 
 
 def test_a_groups_difference_is_a_seeds_mean_over_its_genotypes() -> None:
-    values = {
-        ("a:0", 0): 0.9,
-        ("a:1", 0): 0.7,
-        ("a:0", 1): 0.8,
-        ("a:1", 1): 0.4,
-        ("random:0", 0): 0.5,
-        ("random:0", 1): 0.3,
-    }
+    values = {("a:0", 0): 0.9, ("a:1", 0): 0.7, ("a:0", 1): 0.8, ("a:1", 1): 0.4}
+    values |= {("random:0", 0): 0.5, ("random:0", 1): 0.3}
     table = {row.label: row for row in rows([training(label, seed, f) for (label, seed), f in values.items()])}
     gap = table["a"].difference["held_out"]["maxF"]
     assert table["a"].pooled and gap.count == 2  # seeds, not trainings: .8 - .5 and .6 - .3
