@@ -86,8 +86,8 @@ class Command(Described, Generic[Config]):
             words = [word for word in words if word != "--resume"]
         goes_on = asked
         if self.resume and asked:
-            said = [str(values["out"]) for _, values in sources if values.get("out")]
-            sources.insert(0, _saved(peek(words, "out", "o") or (said[-1] if said else "")))
+            named = [str(values["out"]) for _, values in sources if values.get("out")]
+            sources.insert(0, _saved(peek(words, "out", "o") or (named[-1] if named else "")))
         elif self.base or self.continues:
             _, given = self._read(default, sources, words, plain)
             given = merged_sources(default, [*sources, ("", given)])
