@@ -95,7 +95,7 @@ def write_spreadsheet(path: Path, sheets: Mapping[str, Sequence[Sequence[object]
         for row in rows:
             sheet.append([_NO_TEXT.sub("\ufffd", value) if isinstance(value, str) else value for value in row])
         for cell in chain.from_iterable(sheet.iter_rows()):
-            if cell.data_type == "f":  # a name that begins with = is no formula
+            if cell.data_type in ("f", "e"):  # a name that begins with = is no formula, and one like #N/A no error
                 cell.data_type = "s"
         for cell in sheet[1]:
             cell.font = Font(bold=True)

@@ -307,9 +307,9 @@ def test_names_are_neither_formulas_of_a_plot_nor_of_a_spreadsheet(trained, pict
     assert evaluate(*words) == 0 and (report / "curves.pdf").is_file()
     assert (report / "table.md").read_text().startswith("| network |")
     assert "| a$b\\|^$ | ours |" in (report / "table.md").read_text()
-    write_spreadsheet(tmp_path / "a.xlsx", {"a": [["network"], ["=1+1"]]})
-    cell = load_workbook(tmp_path / "a.xlsx")["a"]["A2"]
-    assert cell.value == "=1+1" and cell.data_type == "s"
+    write_spreadsheet(tmp_path / "a.xlsx", {"a": [["network"], ["=1+1"], ["#N/A"]]})
+    cells = load_workbook(tmp_path / "a.xlsx")["a"]["A"][1:]
+    assert [(cell.value, cell.data_type) for cell in cells] == [("=1+1", "s"), ("#N/A", "s")]
 
 
 def test_a_table_in_latex() -> None:
