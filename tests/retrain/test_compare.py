@@ -263,8 +263,9 @@ def test_the_space_lies_beside_a_searched_genotype(space_file, tmp_path) -> None
     genotypes.save(space, tmp_path / "space.yaml")
     found = space.decide(random_choices(space.open_edges(), 0), name="found")
     genotypes.save(found, tmp_path / "genotype.yaml")
-    entries = read_entries((str(tmp_path / "genotype.yaml"), "random:0"))
-    assert entries[0].genotype == entries[1].genotype == found
+    for named in (tmp_path, tmp_path / "genotype.yaml"):  # the search's folder, or its file
+        entries = read_entries((str(named), "random:0"))
+        assert entries[0].genotype == entries[1].genotype == found
 
 
 def training(label: str, seed: int, f: float) -> Training:
