@@ -6,30 +6,21 @@
 #
 #     DUTS=../shared/data/DUTS-TR bash benchmarks/csnet_widths.sh
 set -euo pipefail
-cd "$(dirname "$0")/.."
-python=${PYTHON:-.venv/bin/python} runs=${RUNS:-runs/csnet_widths}
-shared=(--data "DUTS-TR=$DUTS" --quick_scores true --held_out_limit 300 --cache "$runs/cache")
+. "$(dirname "$0")/trainings.sh"
+runs=${RUNS:-runs/csnet_widths} recipe=(--recipe benchmarks/csnet_widths.yaml --held_out_limit 300)
 
-train() { # NAME OPTIONS...
-    local out=$runs/$1
-    shift
-    [ -e "$out/scores.json" ] && return
-    [ -e "$out/config.yaml" ] && { "$python" -m retrain.train --out "$out" --resume; return; }
-    "$python" -m retrain.train --recipe benchmarks/csnet_widths.yaml "${shared[@]}" --out "$out" "$@"
-}
-
-train x1 --genotype csnet_x1 --evaluate_every 300
+run x1 csnet_x1 "${recipe[@]}" --evaluate_every 300
 [ -e "$runs/pruned/pruning.json" ] ||
     "$python" -m retrain.prune --weights "$runs/x1/weights.safetensors" --data "DUTS-TR=$DUTS" --threshold 1e-3 -o "$runs/pruned"
 further=(--recipe.steps 800 --recipe.optim.lr 0.001 --recipe.dynamic_decay 0 --evaluate_every 400)
-train pruned_further --genotype "$runs/pruned/genotype.yaml" --init "$runs/pruned/weights.safetensors" "${further[@]}"
-train whole_further --genotype csnet_x1 --init "$runs/x1/weights.safetensors" "${further[@]}"
+run pruned_further "$runs/pruned/genotype.yaml" "${recipe[@]}" --init "$runs/pruned/weights.safetensors" "${further[@]}"
+run whole_further csnet_x1 "${recipe[@]}" --init "$runs/x1/weights.safetensors" "${further[@]}"
 
 full=(--recipe.steps 6000 --recipe.optim.schedule steps --recipe.optim.milestones '[0.75]' --recipe.optim.warmup 0)
-train x1_long --genotype csnet_x1 --init "$runs/x1/weights.safetensors" "${full[@]}" --evaluate_every 500
+run x1_long csnet_x1 "${recipe[@]}" --init "$runs/x1/weights.safetensors" "${full[@]}" --evaluate_every 500
 [ -e "$runs/pruned_long/pruning.json" ] ||
     "$python" -m retrain.prune --weights "$runs/x1_long/weights.safetensors" --data "DUTS-TR=$DUTS" --threshold 1e-20 -o "$runs/pruned_long"
-train pruned_long_further --genotype "$runs/pruned_long/genotype.yaml" --init "$runs/pruned_long/weights.safetensors" "${further[@]}"
+run pruned_long_further "$runs/pruned_long/genotype.yaml" "${recipe[@]}" --init "$runs/pruned_long/weights.safetensors" "${further[@]}"
 
 "$python" - "$runs/x1" "$runs/x1_long" <<'P'
 import re, sys

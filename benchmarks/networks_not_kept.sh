@@ -12,15 +12,8 @@
 #
 #     DUTS=DUTS-TR ECSSD=ECSSD UNSEEN=runs/networks/unseen bash benchmarks/networks_not_kept.sh [OPTIONS OF retrain.train]
 set -euo pipefail
-cd "$(dirname "$0")/.."
-python=${PYTHON:-.venv/bin/python} runs=${RUNS:-runs/not_kept}
-
-run() { # NAME GENOTYPE OPTIONS...
-    local out=$runs/$1 genotype=$2
-    shift 2
-    if [ -e "$out/config.yaml" ]; then "$python" -m retrain.train --out "$out" --resume; return; fi
-    "$python" -m retrain.train --genotype "$genotype" --data "DUTS-TR=$DUTS" --quick_scores true --cache "$runs/cache" --out "$out" "$@"
-}
+. "$(dirname "$0")/trainings.sh"
+runs=${RUNS:-runs/not_kept}
 
 test=(--recipe.epochs 0 --test "ECSSD=$ECSSD")
 borrowed=("${test[@]}" --recipe photos_gpu --recipe.loss.teacher 0.5 --teacher "$runs/maps" --backbone_weights)

@@ -17,16 +17,8 @@
 # lite2_l (networks_not_kept.sh), here by sod_l, whose logits are doubled now, as are all that are published: sharpness.py.
 # Runs that are there are continued.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-python=${PYTHON:-.venv/bin/python} runs=${RUNS:-runs/networks}
-
-run() { # NAME GENOTYPE OPTIONS...
-    local out=$runs/$1 genotype=$2
-    shift 2
-    if [ -e "$out/scores.json" ]; then return; fi
-    if [ -e "$out/config.yaml" ]; then "$python" -m retrain.train --out "$out" --resume; return; fi
-    "$python" -m retrain.train --genotype "$genotype" --data "DUTS-TR=$DUTS" --quick_scores true --cache "$runs/cache" --out "$out" "$@"
-}
+. "$(dirname "$0")/trainings.sh"
+runs=${RUNS:-runs/networks}
 
 mean() { # NAME RUN...: their mean, a start for further runs
     [ -e "$runs/$1.safetensors" ] || "$python" benchmarks/publish.py "${@:2}" --into "$runs/$1.safetensors"

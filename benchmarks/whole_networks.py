@@ -3,6 +3,7 @@
 python benchmarks/whole_networks.py --data DUTS-TR --weights mobilenet_v2.pth --out runs/whole_networks
 python benchmarks/whole_networks.py --study five_budgets ...
 python benchmarks/whole_networks.py --study five_budgets --alone 0 4 ...   # these members again, by the table's steps
+python benchmarks/whole_networks.py --study five_budgets --alone 0 4 --like 7 ...   # for the time of 7's steps, here
 python benchmarks/whole_networks.py [--study NAME] --tables       # tables and figure again, from benchmarks/results
 
 The first two search (NAME.yaml: a sandwich supernet on `compact`, and a study by loss and cost), time some members,
@@ -51,7 +52,7 @@ from nas.training import HeldOut, Trainer
 
 HERE = Path(__file__).parent
 STEPS = 600
-STUDY = 32 / 65  # of the time that the supernet's training took (docs/results.md)
+STUDY = 32 / 65  # of the time that the supernet's training took: the first study of five budgets took 32 and 65 minutes
 INHERITED, ALONE = "inherited", "alone"
 
 
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--cache", help="folder that keeps decoded photographs")
     parser.add_argument("--out", type=Path, help="folder of the search and the trainings")
     parser.add_argument("--alone", type=int, nargs="+", metavar="NUMBER", help="train these random members alone again")
+    parser.add_argument("--like", type=int, nargs="+", metavar="NUMBER", help="each for the mean time of these, here")
     parser.add_argument("--tables", action="store_true", help="only print the tables and draw the figure")
     given = parser.parse_args()
     study = STUDIES[given.study]
@@ -136,16 +138,26 @@ def command_line(given: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def again(given: argparse.Namespace) -> None:
-    """Random members trained alone once more, for the steps that the table says, without a search."""
+    """Random members trained alone once more, without a search: for the steps that the table says, or for as many as
+    take here what the table's steps of other members take in the mean."""
     cfg, _ = search.COMMAND.parse(command_line(given, given.out / "supernet"))
     setup = open_search(cfg)
     rows: list[dict[str, Any]] = [*read_csv(results(given.study))]
-    for row in rows:
-        if row["seed"] == ALONE and int(row["number"]) in given.alone:
-            genotype = setup.space.decide(chosen_in(row, setup.space))
-            make = partial(alone, genotype, int(row["steps"]), cfg, setup)
-            row |= kept(scores_file(given.out, genotype, ALONE), make)
-            write_csv(results(given.study), rows)
+    drawn = {int(row["number"]): row for row in rows if row["seed"] == ALONE}
+    networks = {number: setup.space.decide(chosen_in(row, setup.space)) for number, row in drawn.items()}
+
+    def steps_like(number: int) -> int:
+        times = [int(drawn[one]["steps"]) * step_seconds(networks[one], cfg, setup) for one in given.like]
+        return round(float(np.mean(times)) / step_seconds(networks[number], cfg, setup))
+
+    for number in given.alone:
+        row, genotype = drawn[number], networks[number]
+        if given.like:
+            file = f"steps-{number}-like-{'-'.join(map(str, given.like))}.json"
+            row["steps"] = kept(given.out / file, partial(steps_like, number))
+        make = partial(alone, genotype, int(row["steps"]), cfg, setup)
+        row |= kept(scores_file(given.out, genotype, ALONE), make)
+        write_csv(results(given.study), rows)
 
 
 def alone(genotype: Genotype, steps: int, cfg: SearchConfig, setup: SearchSetup) -> dict[str, Any]:
@@ -213,30 +225,37 @@ def sharing(members: Sequence[Chosen], study: Study) -> list[Chosen]:
     return [member for member in members if member.kind == "random"][: study.alone]
 
 
+def seconds(trainer: Trainer, steps: range) -> float:
+    """Of a step, timed here and now; the first, which takes longer, is not one of them."""
+    trainer.advance()
+    began = trainer.clock()
+    for trainer.step in steps:
+        trainer.advance()
+    return (trainer.clock() - began) / len(steps)
+
+
+def step_seconds(genotype: Genotype, cfg: SearchConfig, setup: SearchSetup) -> float:
+    """Of a step in which a member is trained by itself."""
+    batches = replace(setup.weights, stream="train")
+    return seconds(member_trainer(build(genotype), batches, cfg.loss, cfg.optim, STEPS), range(8))
+
+
 def shared_steps(members: Sequence[Chosen], study: Study, cfg: SearchConfig, setup: SearchSetup) -> dict[str, int]:
     """Steps that take a random member its share of the search's time: the supernet's training, the study, and one
     training of what was found at each budget. Steps are timed here and now, the study is `STUDY` of the training."""
-    batches = replace(setup.weights, stream="train")
-
-    def seconds(trainer: Trainer, steps: range) -> float:
-        trainer.advance()
-        began = trainer.clock()
-        for trainer.step in steps:  # from all of the training: not all take as long
-            trainer.advance()
-        return (trainer.clock() - began) / len(steps)
-
-    def of_member(member: Chosen) -> float:
-        return seconds(member_trainer(build(member.genotype), batches, cfg.loss, cfg.optim, STEPS), range(8))
-
     if not study.alone:
         return {}
     assert isinstance(cfg.strategy, SandwichSearch.Config)
+    batches = replace(setup.weights, stream="train")
     supernet = Sandwich(deepcopy(setup.net), setup.space, batches, cfg.loss, cfg.strategy, steps=cfg.steps)
-    steps = range(0, cfg.steps, cfg.steps // 40)
+    steps = range(0, cfg.steps, cfg.steps // 40)  # from all of the training: not all take as long
     total = cfg.steps * seconds(Trainer(supernet, cfg.optim, cfg.steps), steps) * (1 + STUDY)
-    total += STEPS * sum(of_member(member) for member in members if member.kind == "found")
+    total += STEPS * sum(step_seconds(member.genotype, cfg, setup) for member in members if member.kind == "found")
     print(f"the search takes {total / 60:.0f} minutes of such steps")
-    return {str(m.number): round(total / study.alone / of_member(m)) for m in sharing(members, study)}
+    return {
+        str(m.number): round(total / study.alone / step_seconds(m.genotype, cfg, setup))
+        for m in sharing(members, study)
+    }
 
 
 def kept(file: Path, make: Callable[[], Any]) -> Any:
