@@ -40,7 +40,7 @@ def main() -> None:
             evaluate_protocols(
                 predictor.probabilities,
                 pairs[start : start + 50],
-                size=120,
+                size=predictor.size,
                 protocols=five[:count],
                 logits=predictor.logits,
                 workers=0,
