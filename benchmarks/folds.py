@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from nas.task.folders import find_pairs
-from nas.task.splits import split
+from nas.task.splits import hold_out, split
 from retrain.train import TrainConfig
 
 
@@ -22,8 +22,8 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--count", type=int, default=2, metavar="N", help="folds [2]")
     given = parser.parse_args()
-    pairs, share = find_pairs(given.data), TrainConfig().held_out
-    training, held_out = split(len(pairs), (1 - share, share), TrainConfig().data_seed)
+    pairs, defaults = find_pairs(given.data), TrainConfig()
+    training, held_out = hold_out(len(pairs), defaults.held_out, defaults.data_seed, name=str(given.data))
     cut = split(len(training), [1 / given.count] * given.count, 0)
     parts = {"held_out": held_out}
     for n, fold in enumerate(cut):
