@@ -191,6 +191,18 @@ def test_a_block_may_go_at_once_though_half_of_it_is_dear():
     assert small.genotype.backbone.hidden == (32, 96, 144, 144, 0, 192)
 
 
+def test_a_round_goes_half_of_the_way_and_no_step_of_it_widens_what_another_narrowed():
+    def judge(net: nas.Network, turn: int) -> float:
+        width = net.genotype.backbone.hidden[4]
+        return _judge({4: 0.0})(net, turn) + {0: -2.0, 144: -0.1, 192: 0.0}.get(width, 5.0)
+
+    rounds = []
+    narrow_blocks(_net(SMALL), _macs(SMALL) - 1e6, judge, _macs, report=lambda genotype, _: rounds.append(genotype))
+    first = rounds[1].backbone.hidden
+    assert first[4] == 0 and len([width for width, whole in zip(first, HIDDEN, strict=True) if width < whole]) > 1
+    assert _macs(SMALL) - _macs(rounds[1]) <= 5e5
+
+
 @torch.no_grad()
 def test_the_hidden_channels_of_the_smallest_scales_go():
     net, x = _net(SMALL), torch.randn(2, 3, 32, 32, dtype=torch.double, generator=torch.Generator().manual_seed(1))

@@ -204,8 +204,11 @@ def test_a_folder_is_scored_at_the_masks_own_sizes(tmp_path):
     assert [row.name for row in result.per_image] == ["0", "1", "2"]
     assert [Image.open(out / f"{i}.png").size for i in range(3)] == [(30, 20), (17, 40), (25, 25)]
     assert result.worst(1)[0].MAE_raw == max(row.MAE_raw for row in result.per_image)
+    Image.fromarray(mask[:-1]).save(tmp_path / "gt" / "2.png")
+    with pytest.raises(DataError, match=r"differ in size: .*2\.png is 25 x 25, .*2\.png is 25 x 24"):
+        evaluate(top_half, str(tmp_path), size=32, workers=0)
     (tmp_path / "gt" / "1.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"1\.png"):
+    with pytest.raises(DataError, match=r"2 of 3 pairs(.|\n)*1\.png"):
         evaluate(top_half, str(tmp_path), size=32, workers=0)
 
 

@@ -135,6 +135,17 @@ def test_several_protocols_at_once_give_what_each_gives_alone(folder) -> None:
         evaluate_protocols(noise, str(folder), protocols=list(PROTOCOLS.values()), **shared)
 
 
+def test_the_maps_that_are_kept_are_the_first_protocols(folder, tmp_path) -> None:
+    rounds, truncates = Protocol(), Protocol().changed(rounding="truncate")
+    for protocols in ([rounds, truncates], [truncates, rounds]):
+        kept = tmp_path / protocols[0].rounding
+        shared = {"size": 40, "workers": 0, "quick": True, "save_dir": kept}
+        evaluate_protocols(lambda x: noise(x).sigmoid(), str(folder), protocols=protocols, **shared)
+    maps = (np.asarray(Image.open(tmp_path / rounding / "1.png")).astype(int) for rounding in ("round", "truncate"))
+    higher, lower = maps
+    assert 0.3 < (higher - lower).mean() < 0.7  # half of all are rounded up
+
+
 def test_native_size_feeds_each_photograph_as_it_is(folder) -> None:
     seen = []
 
