@@ -44,8 +44,8 @@ from nas.search.config import SearchConfig
 from nas.search.members import MemberScores
 from nas.search.objective import time_network
 from nas.search.sandwich import Sandwich
-from nas.search.scaling import scaled_line
 from nas.search.setup import SearchSetup, open_search
+from nas.search.uniform_scaling import scaled_line
 from nas.strategies import SandwichSearch, random_choices
 from nas.task import at_size, target
 from nas.training import HeldOut, Trainer

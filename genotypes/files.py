@@ -28,6 +28,7 @@ __all__ = [
     "file_name",
     "is_temporary",
     "json_text",
+    "machine",
     "quoted",
     "read_csv",
     "replacing",
@@ -239,10 +240,16 @@ def _temporary(path: Path) -> Path:
 
 @cache
 def _machine() -> str:
-    """Tells apart what shares a folder, but not its process numbers: machines, and containers of one host name."""
+    return hashlib.blake2b(" ".join(machine()).encode(), digest_size=4).hexdigest()
+
+
+def machine() -> tuple[str, str]:
+    """The host's name and, on Linux, the namespace of process numbers: containers may share the one, not the other.
+
+    Processes that differ in one of them may share a folder, or a study, and have the same number.
+    """
     processes = "/proc/self/ns/pid"
-    space = os.readlink(processes) if os.path.lexists(processes) else ""
-    return hashlib.blake2b(f"{socket.gethostname()} {space}".encode(), digest_size=4).hexdigest()
+    return socket.gethostname(), os.readlink(processes) if os.path.lexists(processes) else ""
 
 
 def _at_work(process: int) -> bool:

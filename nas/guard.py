@@ -177,7 +177,7 @@ def dominant_eigenvalue(
     alpha: Tensor,
     *,
     generator: torch.Generator,
-    iterations: int = 7,
+    iterations: int = GuardConfig.iterations,
 ) -> float:
     """The largest eigenvalue of the Hessian of `loss` at `alpha` (Zela et al., RobustDARTS, ICLR 2020, section 4).
 

@@ -15,7 +15,7 @@ import torch
 from torch.torch_version import TorchVersion
 
 import nas.report
-import nas.search.pictures
+import nas.search.tensorboard
 from nas.cost.clock import OtherPrograms
 from nas.deploy.capture import OLDEST
 from nas.run import quiet
@@ -27,9 +27,9 @@ _PICTURE = np.zeros((8, 8, 3), np.uint8)
 # What a run draws: where it is called, what does it, and what stands in for it.
 _DRAWN = (
     ("nas.report.write_report", nas.report.write_report, lambda path: Path(path) / "report.html"),
-    ("nas.search.pictures.render_png", nas.search.pictures.render_png, lambda *args, **kwargs: _PICTURE),
-    ("nas.search.pictures.to_pixels", nas.search.pictures.to_pixels, lambda figure: _PICTURE),
-    ("nas.search.pictures.heat_map", nas.search.pictures.heat_map, lambda probabilities: None),
+    ("nas.search.tensorboard.render_png", nas.search.tensorboard.render_png, lambda *args, **kwargs: _PICTURE),
+    ("nas.search.tensorboard.to_pixels", nas.search.tensorboard.to_pixels, lambda figure: _PICTURE),
+    ("nas.search.tensorboard.heat_map", nas.search.tensorboard.heat_map, lambda probabilities: None),
     *(
         (f"{where}.draw", draw, lambda genotype, path: path.write_text("<svg/>"))
         for where in ("nas.search.selection", "nas.search.members", "nas.visualize")

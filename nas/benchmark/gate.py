@@ -3,9 +3,9 @@
 `python -m nas.benchmark.gate` answers three questions before a search is paid for:
 
 - R: how far members of one cost lie apart, over how far two seeds of one member do. About 1: chance is as good.
-- What do members cost against uniform scaling (`nas.search.scaling.scaled_line`) at an equal score, in multiply-adds
-  and in milliseconds of the deployed form? Where none is cheaper, the space is no better than a smaller picture and a
-  narrower decoder.
+- What do members cost against uniform scaling (`nas.search.uniform_scaling`) at an equal score, in multiply-adds and in
+  milliseconds of the deployed form? Where none is cheaper, the space is no better than a smaller picture and a narrower
+  decoder.
 - Which choice explains how much of what is left?
 """
 
@@ -34,7 +34,7 @@ from nas.options import owner, to_yaml
 from nas.run import RunFolder, check_free, open_device, progress_bar, seeded
 from nas.run.sizes import check_side
 from nas.search.members import score_network
-from nas.search.scaling import scaled_line
+from nas.search.uniform_scaling import scaled_line
 from nas.strategies import member_choices
 from nas.task import (
     AugmentConfig,

@@ -8,9 +8,9 @@ from typing import Any
 from genotypes.files import json_text, write_atomically, writing
 from nas.network import Network
 from nas.run import RunFolder
-from nas.search.pictures import predictions
 from nas.search.scoring import score_path
 from nas.search.setup import SearchSetup
+from nas.search.tensorboard import predictions
 from nas.strategies import Strategy
 from nas.task import write_png
 from nas.training import Listener, Trainer

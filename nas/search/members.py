@@ -1,6 +1,6 @@
 """What a trained supernet's members are worth: each scored with the supernet's weights, and a study of many.
 
-Beside what is found stands uniform scaling, see `nas.search.scaling`.
+Beside what is found stands uniform scaling, see `nas.search.uniform_scaling`.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -20,10 +20,10 @@ from nas.run import RunFolder
 from nas.search.config import SearchConfig
 from nas.search.objective import MemberCost, time_found
 from nas.search.sandwich import Sandwich
-from nas.search.scaling import scaled_line
 from nas.search.scoring import NORM_BATCHES, what_is_scored, what_is_seen
 from nas.search.selection import SearchResult, check_found
 from nas.search.setup import SearchSetup
+from nas.search.uniform_scaling import scaled_line
 from nas.strategies import SandwichSearch, derivable
 from nas.task import Batches, at_size
 from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners

@@ -18,10 +18,10 @@ from nas.search.config import SearchConfig
 from nas.search.explain import ChoicesLog
 from nas.search.members import search_members
 from nas.search.objective import COSTS, derive
-from nas.search.pictures import pictures
 from nas.search.scoring import score_mixture, score_path
 from nas.search.selection import Candidates, SearchResult, select
 from nas.search.setup import SearchSetup, open_search
+from nas.search.tensorboard import pictures
 from nas.strategies import Differentiable, Loss, Strategy
 from nas.task import Batch, generator, multi_output_loss, target
 from nas.training import Change, Events, History, Progress, Task, Trainer, fit, registered_listeners, run_in

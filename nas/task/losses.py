@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _EPS = 1e-6
-_MEANS = {"bce", "iou", "soft_iou"}  # means over images: equal parts of a batch average to the whole's
+_MEANS = {"bce", "bce_sum", "iou", "soft_iou"}  # means over images: equal parts of a batch average to the whole's
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 LOSSES = Registry("loss", Record)  # name -> a `LossFunction` that gives a scalar and reads no tensor's value
 

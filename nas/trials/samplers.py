@@ -36,6 +36,9 @@ _POPULATION = 10  # where a study names none
 _LONGEST_WALK = 10_000  # steps; after them all that is left to try may be what is refused
 _ATTEMPTS = 20  # draws that are thrown away because their genotype has been tried
 _DEAR_ATTEMPTS = 2  # of gp, whose draws take long and hardly differ
+# From Optuna 5 on a trial is told its constraints, and a sampler's function for them will go. Optuna 4 looks at the
+# trials' constraints only where there is one; it does not call it for trials that bring theirs.
+_TOLD = hasattr(FrozenTrial, "set_constraint")
 
 
 Identify: TypeAlias = Callable[[Mapping[str, Any]], Hashable]
@@ -168,20 +171,23 @@ class BudgetedGP(_Joint):
         values = np.log(values) if (values > 0).all() else values
         costs = values[:, 1:]
         over = costs - np.random.default_rng(self._seed).uniform(costs.min(0), costs.max(0))
-        sampler = optuna.samplers.GPSampler(
-            seed=self._seed,
-            n_startup_trials=1,
-            # Never called, as the trials bring theirs; without it Optuna 4 does not look at them.
-            constraints_func=(lambda one: one.system_attrs["constraints"]) if costs.size else None,
-        )
+        options: dict[str, Any] = {} if _TOLD or not costs.size else {"constraints_func": lambda one: ()}
+        sampler = optuna.samplers.GPSampler(seed=self._seed, n_startup_trials=1, **options)
         view = optuna.create_study(sampler=sampler)
         space = _Ordinal(search_space)
         for one, loss, excess in zip(done, values[:, 0].tolist(), over.tolist(), strict=True):
-            view.add_trial(space.trial(one.params, value=loss, system_attrs={"constraints": excess} if excess else {}))
+            view.add_trial(space.trial(one.params, value=loss, **_constraints(excess)))
         for one in whole(TrialState.RUNNING):
             view.add_trial(space.trial(one.params, state=TrialState.RUNNING))
         view.ask()
         return space.choices(sampler.sample_relative(view, view.get_trials(deepcopy=False)[-1], space.places))
+
+
+def _constraints(excess: Sequence[float]) -> dict[str, Any]:
+    """Constraints of a trial, met where they are 0 or less, as `create_trial` takes them."""
+    if _TOLD:
+        return {"constraints": {str(number): value for number, value in enumerate(excess)}}
+    return {"system_attrs": {"constraints": list(excess)} if excess else {}}
 
 
 class _Ordinal:

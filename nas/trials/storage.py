@@ -7,7 +7,6 @@ clock: no two clocks are compared.
 
 import os
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -24,7 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from genotypes import UserError
-from genotypes.files import writing
+from genotypes.files import machine, writing
 from nas.run import without_password
 
 try:
@@ -185,15 +184,12 @@ def this_worker() -> dict[str, Any]:
 
 
 def _host() -> str:
-    parts = [socket.gethostname()]
-    try:  # two containers may share a host name, and a restarted machine its process numbers
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
-        parts.append(os.readlink("/proc/self/ns/pid").strip("pid:[]"))
-    except OSError:
-        pass  # not Linux
+    name, space = machine()
+    boot = Path("/proc/sys/kernel/random/boot_id")  # of Linux: a restarted machine counts its processes from 1 again
+    parts = [name, boot.read_text().strip()[:8] if boot.is_file() else "", space.strip("pid:[]")]
     if os.name == "nt":  # no process is looked up there: each is a machine, and gone once it shows no life
         parts.append(str(os.getpid()))
-    return "/".join(parts)
+    return "/".join(filter(None, parts))
 
 
 def _started(pid: int) -> str | None:

@@ -26,9 +26,9 @@ from nas.search.__main__ import COMMAND, main
 from nas.search.members import MemberScores, score_network, study_members
 from nas.search.objective import MemberCost
 from nas.search.sandwich import Sandwich
-from nas.search.scaling import scaled_line
 from nas.search.scoring import what_is_scored
 from nas.search.selection import check_found
+from nas.search.uniform_scaling import scaled_line
 from nas.strategies import SandwichSearch
 from nas.task import AugmentConfig, Batches, LossConfig, Samples, at_size, multi_output_loss, synthetic_set
 from nas.training import HeldOut, OptimConfig, Trainer, fit

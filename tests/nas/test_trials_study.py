@@ -193,6 +193,19 @@ def test_a_gaussian_process_knows_what_others_are_trying(monkeypatch):
     assert shown == [("COMPLETE", {"a": "x"}), ("RUNNING", running)]
 
 
+def test_a_gaussian_process_asks_for_nothing_that_optuna_will_drop():
+    """Its constraints are told in another way from Optuna 5 on; a warning today is an error in a later version."""
+    kind = {"a": CategoricalDistribution((1, 2, 3, 4))}
+    study = optuna.create_study(directions=["minimize"] * 2)
+    for a in (1, 4):
+        study.add_trial(optuna.trial.create_trial(params={"a": a}, distributions=kind, values=[1 / a, a]))
+    study.ask(kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        drawn = BudgetedGP(0, 1).sample_relative(study, study.trials[-1], dict(kind))
+    assert drawn["a"] in (2, 3)
+
+
 def test_no_genotype_is_scored_twice():
     space, score = toy(edges=2, candidates=3)
     scored = []

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from genotypes.errors import UserError
-from nas.task import LOSSES, LossConfig, get_loss, multi_output_loss
+from nas.task import LOSSES, LossConfig, get_loss, losses, multi_output_loss
 from retrain import load_recipe
 
 
@@ -80,6 +80,17 @@ def test_iou_is_a_mean_over_images_but_cel_sums_over_the_batch():
     assert torch.allclose(get_loss("iou")(x, y), sum(each) / 2)
     each = [get_loss("cel")(x[i : i + 1], y[i : i + 1]) for i in range(2)]
     assert not torch.allclose(get_loss("cel")(x, y), sum(each) / 2, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_processes_exchange_a_batch_only_for_a_loss_that_is_no_mean_over_images(name, monkeypatch):
+    y = torch.cat([squares(), torch.ones(1, 1, 16, 16)])
+    x = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    each = [get_loss(name)(x[i : i + 1], y[i : i + 1]) for i in range(2)]
+    exchanged = []
+    monkeypatch.setattr(losses, "gathered", lambda outputs, masks: exchanged.append(name) or (outputs, masks))
+    multi_output_loss([x], y, LossConfig(terms={name: 1.0}))
+    assert bool(exchanged) != torch.allclose(get_loss(name)(x, y), sum(each) / 2)
 
 
 @pytest.mark.parametrize("shift", [-3, 0, 1, 2, 3, 4])
