@@ -1,7 +1,6 @@
 """Cost as part of what is searched for: the expected cost in the loss, and genotypes that keep a budget."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from nas.cost.measuring import prepare
 from nas.network import extreme
 from nas.run.user_cache import user_cache
 from nas.search.config import SearchConfig
-from nas.strategies import Strategy, derivable
+from nas.strategies import Strategy
 
 __all__ = [
     "COSTS",
@@ -95,16 +94,9 @@ class CostObjective:
 
 
 def derive(strategy: Strategy, objective: CostObjective | None) -> dict[str, str] | None:
-    """The operations that would be chosen now, within the budget if there is one; None before trials.
-
-    Choices that would cut the image off are changed on the edges where that is least improbable.
-    """
+    """The operations that would be chosen now, within the budget if there is one; None before trials."""
     choices = objective.derive(strategy) if objective else strategy.choices()
-    if choices is None or strategy.net.genotype.reaches_image(choices):
-        return choices
-    likely, rows = derivable(strategy.net.open_edges, strategy.cfg), strategy.probabilities()
-    prices = {edge: {op: -math.log(max(rows[edge][op], 1e-30)) for op in ops} for edge, ops in likely.items()}
-    return strategy.net.genotype.graph.reconnect(choices, prices)[0]
+    return None if choices is None else strategy.reaching(choices)
 
 
 def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None) -> CostObjective | None:

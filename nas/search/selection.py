@@ -188,7 +188,7 @@ class _Study:
 
         within = {"within": objective.budget} if affordable and objective else {}
         return run_trials(
-            derivable(self.setup.space.open_edges(), self.cfg.strategy),
+            derivable(self.strategy.trained(), self.cfg.strategy),
             score,
             cfg,
             seed=seed,

@@ -1,6 +1,6 @@
 """DrNAS: Dirichlet neural architecture search (Chen et al., ICLR 2021)."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,8 @@ class DirichletSearch(Differentiable):
         Attributes:
             weight_decay: coupled decay of the architecture parameters; the anchor takes its place.
             anchor: weight of the divergence from the uniform Dirichlet distribution.
-            progressive: halve candidates and `partial` after half of the steps.
+            progressive: halve candidates and `partial` after half of the steps. Random rivals then are of the half that
+                stays: the others' weights are half-trained.
             partial: with progressive, 1/partial of an edge's channels is computed at first.
         """
 
@@ -109,12 +110,18 @@ class DirichletSearch(Differentiable):
         return True
 
     def _prune(self) -> None:
-        """Of every edge's candidates only the better half, rounded up, stays."""
-        valid = self.parameters.valid
-        order = self.parameters.logits(self.alpha.detach()).argsort(-1, descending=True)
-        rank = order.argsort(-1)
+        """Of every edge's candidates only the better half, rounded up, stays; what would be derived is of that half."""
+        valid, logits = self.parameters.valid, self.parameters.logits(self.alpha.detach())
+        derived = self.net.path(self.reaching(self.choices())).weights  # not the best where that is `none`, say
+        rank = logits.masked_fill(derived > 0, torch.inf).argsort(-1, descending=True).argsort(-1)
         valid &= rank < (valid.sum(-1, keepdim=True) + 1) // 2
         self._note_pruned()
+
+    def trained(self) -> Mapping[str, tuple[str, ...]]:
+        if self.active is None:
+            return self.net.open_edges
+        edges = zip(self.net.open_edges.items(), self.active, strict=True)
+        return {edge: tuple(ops[i] for i in kept) for (edge, ops), kept in edges}
 
     def _note_pruned(self) -> None:
         self.pruned = True

@@ -1,6 +1,7 @@
 """What a strategy must provide, its options, and the register of strategies."""
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, make_dataclass
@@ -147,6 +148,19 @@ class Strategy(ABC):
     def probabilities(self) -> dict[str, dict[str, float]]:
         """Edge -> candidate -> probability: for logs and drawings."""
         return self.by_edge(self.evaluated().weights)
+
+    def reaching(self, choices: dict[str, str]) -> dict[str, str]:
+        """These choices; where they would cut the image off, changed on the edges where that is least improbable."""
+        space = self.net.genotype
+        if space.reaches_image(choices):
+            return choices
+        likely, rows = derivable(self.net.open_edges, self.cfg), self.probabilities()
+        prices = {edge: {op: -math.log(max(rows[edge][op], 1e-30)) for op in ops} for edge, ops in likely.items()}
+        return space.graph.reconnect(choices, prices)[0]
+
+    def trained(self) -> Mapping[str, tuple[str, ...]]:
+        """Open edge -> the candidates that were trained to the end: beside them no genotype of others can be scored."""
+        return self.net.open_edges
 
     def by_edge(self, rows: torch.Tensor) -> dict[str, dict[str, float]]:
         """[open edges, most candidates] as edge -> candidate -> number, without the padding."""

@@ -73,6 +73,20 @@ def test_an_interrupted_search_ends_as_if_never_interrupted(tmp_path, monkeypatc
         assert torch.equal(ours["alpha"], theirs["alpha"])
 
 
+def test_random_rivals_of_a_progressive_search_are_of_what_it_has_trained(tmp_path):
+    """Others have weights of its first half, and channels that were never trained: it always beat them."""
+    cfg = config(strategy="drnas", options=PROGRESSIVE, rivals=8)
+    run_search(tmp_path / "run", cfg)
+    valid = load_checkpoint(tmp_path / "run/checkpoint.pt")["changes"]["strategy"]["valid"].tolist()
+    kept = {
+        edge: [op for op, stays in zip(ops, row, strict=True) if stays]
+        for (edge, ops), row in zip(open_space(cfg).open_edges().items(), valid, strict=True)
+    }
+    assert {len(ops) for ops in kept.values()} == {2}
+    rivals = read_trials(tmp_path / "run/random/trials.csv")
+    assert len(rivals) == 8 and all(rival[edge] in ops for rival in rivals for edge, ops in kept.items())
+
+
 @pytest.mark.parametrize("score", ["training", "inherited"])
 def test_an_interrupted_study_goes_on_with_the_same_trials(tmp_path, monkeypatch, score):
     cfg = config(strategy="optuna", options={"score": score}, trials=FEW, score_steps=4, steps=3)

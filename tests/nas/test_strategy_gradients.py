@@ -242,6 +242,19 @@ def test_progressive_drnas_halves_candidates_and_keeps_what_was_learnt():
     assert {(int(a), int(b)) for a, b in zip(before, odd.parameters.valid.sum(-1), strict=True)} == {(2, 1), (3, 2)}
 
 
+@pytest.mark.parametrize(("exclude_none", "derived"), [(True, {"skip_connect"}), (False, {"none", "skip_connect"})])
+def test_what_progressive_drnas_would_derive_stays(exclude_none, derived):
+    """Of two candidates the better one is `none`, which is excluded, or would cut the image off on every edge."""
+    cfg = DirichletSearch.Config(progressive=True, partial=1, exclude_none=exclude_none)
+    strategy = DirichletSearch(cfg.supernet(fusion_cells("tiny", 8, ["none", "skip_connect"])), cfg, seed=0, steps=10)
+    with torch.no_grad():
+        strategy.alpha[:] = torch.tensor([2.0, 1.0])
+    strategy.prepare(5)
+    stays = {edge: op for edge, (op,) in strategy.trained().items()}
+    assert stays == strategy.reaching(strategy.choices()) and set(stays.values()) == derived
+    assert strategy.net.genotype.reaches_image(stays)
+
+
 @pytest.mark.parametrize(("channels", "partial"), [(6, 4), (10, 4), (6, 5), (9, 6), (6, 1)])
 def test_progressive_drnas_grows_at_any_width(channels, partial):
     cfg = DirichletSearch.Config(progressive=True, partial=partial)
