@@ -12,7 +12,7 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -70,7 +70,8 @@ def train_members(
 ) -> list[Trained]:
     """The scaled line's points and `members` random ones with seed 0; then `repeats` of these with seed 1.
 
-    Where these are fewer, the first of them once more with seed 2, and so on: no training is done twice.
+    Where these are fewer, the first of them once more with seed 2, and so on: no training is done twice. A random
+    member that is a point of the line, or an earlier member, as happens in a small space, has the scores of that.
 
     done: trainings of an earlier try, which are not repeated. report: told of all so far after each.
     """
@@ -86,38 +87,43 @@ def train_members(
         plan.append((kind, number, 1 + again))
     rows = list(done)
     finished = {(row.kind, row.number, row.seed) for row in rows}
+    known: dict[Hashable, dict[int, Trained]] = {}  # genotype -> seed -> its training
+    for row in rows:
+        known.setdefault(space.decide(row.choices).identity, {})[row.seed] = row
     with progress_bar(total=len(plan), desc="members", unit="training") as bar:
         for kind, number, run in plan:
             if (kind, number, run) not in finished:
-                genotype = space.decide(choices[kind][number])
-                cost, scores = count(genotype), train(genotype, run)
-                rows.append(
-                    Trained(
+                chosen = choices[kind][number]
+                genotype = space.decide(chosen)
+                trained = known.setdefault(genotype.identity, {})
+                if run not in trained:
+                    cost, scores = next(iter(trained.values()), None) or count(genotype), train(genotype, run)
+                    trained[run] = Trained(
                         kind=kind,
                         number=number,
                         seed=run,
-                        choices=choices[kind][number],
+                        choices=chosen,
                         size=genotype.input.size[0],
                         params=cost.params,
                         macs=cost.macs,
                         **{name: scores[name] for name in ("loss", "maxF", "MAE_raw")},
                     )
-                )
+                rows.append(replace(trained[run], kind=kind, number=number, choices=chosen))
                 report(rows)
             bar.update()
     return rows
 
 
 def time_members(space: Genotype, rows: Sequence[Trained], runtime: str) -> list[Trained]:
-    """The same with `ms`: all members in turn, so that a busy minute slows all alike; weights do not matter."""
-    networks = {}
-    for row in rows:
-        genotype = space.decide(row.choices)
-        size = genotype.input.size
-        networks[f"{row.kind} {row.number}"] = prepare(genotype, torch.device("cpu"), size)[0], size
+    """The same with `ms`: all members in turn, each once, so that a busy minute slows all; weights do not matter."""
+    genotypes = [space.decide(row.choices) for row in rows]
+    networks = {
+        name: (prepare(genotype, torch.device("cpu"), genotype.input.size)[0], genotype.input.size)
+        for name, genotype in {str(genotype.identity): genotype for genotype in genotypes}.items()
+    }
     with warn_if_busy():
         ms = latencies(networks, repeats=30, runtime=runtime)
-    return [replace(row, ms=ms[f"{row.kind} {row.number}"]) for row in rows]
+    return [replace(row, ms=ms[str(genotype.identity)]) for row, genotype in zip(rows, genotypes, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+import nas.cost
 from genotypes import UserError
+from nas.benchmark import gate
 from nas.benchmark.gate import GateConfig, main, open_gate, train_members
 from nas.benchmark.judging import Trained, draw_gate, judge
 from nas.command import run_command
@@ -194,6 +196,30 @@ def test_every_member_is_trained_once_and_an_earlier_try_is_used(tmp_path):
     draw_gate(found, [judge(found)], tmp_path / "gate.svg")
     drawn = (tmp_path / "gate.svg").read_text()
     assert "uniform scaling" in drawn and "mathdefault" not in drawn and "\\times" not in drawn  # 20, not 2 x 10^1
+
+
+def test_members_that_are_alike_are_trained_and_timed_once(monkeypatch):
+    """Of a small space random members are drawn twice, or lie on the line: eight were trained, of five."""
+    space = compact("tiny", (8,), ("skip_connect", "conv_3x3"), taps=("s8", "s4"), leave_out="none", sizes=(32, 48))
+    trained, counted, timed = [], [], []
+    monkeypatch.setattr(gate, "count", lambda genotype: counted.append(genotype.identity) or nas.cost.count(genotype))
+    monkeypatch.setattr(
+        gate, "latencies", lambda networks, **how: timed.append(len(networks)) or dict.fromkeys(networks, 1.0)
+    )
+
+    def train(genotype, seed):
+        trained.append((genotype.identity, seed))
+        return {"loss": 1.0, "maxF": 0.5, "MAE_raw": len(trained) / 100}
+
+    found = train_members(space, train, members=6, repeats=4, line=2, seed=0)
+    identities = [space.decide(row.choices).identity for row in found]
+    assert len(set(trained)) == len(trained) < len(found) == 12
+    assert counted == list(dict.fromkeys(identities)) and len(counted) == 5
+    for row, identity in zip(found, identities, strict=True):
+        assert row.MAE_raw == (trained.index((identity, row.seed)) + 1) / 100
+    again = train_members(space, train, members=6, repeats=4, line=2, seed=0, done=found[:3])
+    assert [replace(row, MAE_raw=0.0) for row in again] == [replace(row, MAE_raw=0.0) for row in found]
+    assert all(row.ms == 1.0 for row in gate.time_members(space, found, "torch")) and timed == [5]
 
 
 @pytest.mark.slow
