@@ -58,8 +58,9 @@ class SearchConfig(LoopOptions, PhotoOptions):
             network as it is, on the device. For strategies that try whole networks, each of which is timed.
         cost_weight: of the expected cost, over that of uniform choices, in the architecture's loss; with a budget, of
             the share by which it is exceeded. For one_shot and optuna the cost is an objective of its own instead.
-        budget: what the exported genotype may cost: parameters, multiply-adds, or milliseconds. A run of sandwich takes
-            another with --resume, and more trials (trials.count): it chooses anew, and trains nothing again.
+        budget: what the exported genotype may cost: parameters, multiply-adds, or milliseconds. A run of one_shot,
+            optuna or sandwich takes another with --resume, and more trials (trials.count): it chooses anew, and trains
+            no supernet again.
         start_from: folder of a search or training whose weights the supernet starts from.
         guard: when a collapsing search is stopped.
         optim: how weights are updated.
@@ -121,7 +122,7 @@ class SearchConfig(LoopOptions, PhotoOptions):
 
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`: what the strategy has no use for."""
-        learns, trials = self.strategy.learns, self.strategy.owner.sampler is not None
+        learns, trials = self.strategy.learns, self.decides_by_trials
         found: dict[str, str] = {}
 
         def no_use(options: str, why: str) -> None:
@@ -153,9 +154,14 @@ class SearchConfig(LoopOptions, PhotoOptions):
         return self.strategy.owner.whole_networks
 
     @property
+    def decides_by_trials(self) -> bool:
+        """Whether what is found is the best trial of a study."""
+        return self.strategy.owner.sampler is not None
+
+    @property
     def changeable(self) -> tuple[str, ...]:
         """See `PhotoOptions`: also what follows the training alone."""
-        return (*super().changeable, "teacher", *(("budget", "trials.count") if self.whole_networks else ()))
+        return (*super().changeable, "teacher", *(("budget", "trials.count") if self.decides_by_trials else ()))
 
     @property
     def learns_architecture(self) -> bool:

@@ -122,7 +122,6 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
 
     RUN/weights.safetensors are the found member's own: it is ready to be used without retraining.
     """
-    save(setup.space, run.path / "space.yaml")
     ran = _train_supernet(cfg, run, setup)
     scores = MemberScores(setup.net, setup.weights, setup.held_out)
     cost = MemberCost(cfg.cost or "macs", device=setup.device, runtime=cfg.runtime)
@@ -195,7 +194,8 @@ def _train_supernet(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> st
         identity={"space": setup.space.hash, "set of photographs": setup.photos.fingerprint},
         capture=cfg.capture,
     )
-    trainer.resume(run)
+    trainer.resume(run)  # or its error: what the run began with stays
+    save(setup.space, run.path / "space.yaml")
 
     def evaluate() -> dict[str, Any]:
         scores = MemberScores(setup.net, setup.weights, setup.held_out)  # anew: the weights have moved

@@ -47,13 +47,13 @@ def search(cfg: SearchConfig, run: RunFolder, *, setup: SearchSetup | None = Non
     setup = setup or open_search(cfg, folder=run.path)
     if cfg.whole_networks:
         return search_members(cfg, run, setup)
-    save(setup.export, run.path / "space.yaml")  # what was open: random rivals are drawn from it
-    if setup.objective:
-        run.write_text(COSTS, setup.objective.to_json())
     strategy, candidates, trainer = search_trainer(cfg, setup)
     if not strategy.learns:  # nor makes a step, so that there is no checkpoint
         run.agree(trainer.identity)
-    trainer.resume(run)
+    trainer.resume(run)  # or its error: what the run began with stays
+    save(setup.export, run.path / "space.yaml")
+    if setup.objective:
+        run.write_text(COSTS, setup.objective.to_json())
 
     def evaluate() -> dict[str, Any]:
         return _evaluate(cfg, setup, strategy, candidates, trainer)

@@ -6,11 +6,12 @@ import os
 import re
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from tiny_search import FUSION, SMALL, config, read_trials, run_search, words
+from tiny_search import FUSION, SMALL, SPACE, config, read_trials, run_search, words
 
 import genotypes
 from genotypes import UserError
@@ -110,6 +111,40 @@ def test_an_interrupted_study_goes_on_with_the_same_trials(tmp_path, monkeypatch
     assert parts.genotype == whole.genotype and parts.scores == whole.scores
     ours, theirs = (read_trials(tmp_path / name / "trials.csv") for name in ("parts", "whole"))
     assert len(theirs) == 6 and ours == theirs
+
+
+def test_a_budget_that_no_trial_kept_is_raised_without_training_again(tmp_path, capsys):
+    """The message asked for it, or for more trials, and --resume refused both: the supernet had to be trained anew."""
+    count = ["--trials.count", "3", "--trials.population", "2", "--rivals", "1"]
+    least = open_search(config(strategy="one_shot", cost="params")).objective.table
+    budget = str(int(least.of(least.cheapest())))
+    run = ["--out", str(tmp_path / "run")]
+    tight = [*words(), "--strategy", "one_shot", "--cost", "params", "--budget", budget, *count, *run]
+    assert run_command(main, tight) == 2 and "or a larger --budget" in capsys.readouterr().err
+    trained = (tmp_path / "run/checkpoint.pt").read_bytes()
+    main([*run, "--resume", "--budget", "1e9", "--trials.count", "4"])
+    assert len(read_trials(tmp_path / "run/trials.csv")) == 4 and "budget 1e+09" in capsys.readouterr().out
+    assert (tmp_path / "run/checkpoint.pt").read_bytes() == trained
+    assert run_command(main, [*run, "--resume", "--budget", "1"]) == 2
+    assert "budget 1: no genotype of small costs so little" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("strategy", ["darts", "sandwich", "random"])
+def test_a_space_that_changed_leaves_the_run_as_it_was(tmp_path, strategy):
+    """Its file was edited meanwhile: --resume is refused, and had written the other space into the run."""
+    file = tmp_path / "space.yaml"
+    file.write_text(text := Path(SPACE).read_text())
+
+    def search(**resume):
+        few = {"trials": FEW, "rivals": 0, "steps": 2, "warmup_steps": 0}
+        run_search(tmp_path / "run", config(strategy=strategy, space=str(file), **few), **resume)
+
+    search()
+    before = (tmp_path / "run/space.yaml").read_bytes()
+    file.write_text(text.replace(", channel_attention]", "]"))
+    with pytest.raises(UserError, match="another space"):
+        search(resume=True)
+    assert (tmp_path / "run/space.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize("evaluate_every", [1, 10])  # seen in the scores after the step, or in the next step's loss
