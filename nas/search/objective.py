@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from genotypes import Genotype, UserError
+from genotypes import OPERATIONS, Genotype, UserError
 from genotypes.errors import plural
 from genotypes.files import json_text
 from nas.cost import COST_KINDS, CostTable, cost_table, count, latencies, within_budget
@@ -18,7 +18,7 @@ from nas.cost.measuring import prepare
 from nas.network import extreme
 from nas.run.user_cache import user_cache
 from nas.search.config import SearchConfig
-from nas.strategies import Strategy
+from nas.strategies import Strategy, derivable
 
 __all__ = [
     "COSTS",
@@ -151,7 +151,14 @@ def check_member_budget(cfg: SearchConfig, space: Genotype, device: torch.device
     if cfg.budget is None or cfg.cost is None:
         return
     cost = MemberCost(cfg.cost, device=device, runtime=cfg.runtime)
-    if (least := cost(space.decide(extreme(space, "smallest")))) > cfg.budget:
+    smallest = extreme(space, "smallest")
+    # By parameters, of which `skip_connect` and `none` have as few; `none` takes less time.
+    edges = derivable(space.open_edges(), cfg.strategy).items()
+    empty = smallest | {edge: op for edge, ops in edges for op in ops if OPERATIONS[op].zero}
+    if not space.reaches_image(empty):
+        empty, _ = space.graph.reconnect(empty, {edge: {smallest[edge]: 1.0} for edge, _ in edges})
+    least = min(cost(space.decide(member)) for member in (smallest, empty) if space.reaches_image(member))
+    if least > cfg.budget:
         raise UserError(
             f"budget {cfg.budget:,.10g}: no member of {space.name} costs so little; the smallest takes {least:,.10g} "
             f"{cost.unit}"

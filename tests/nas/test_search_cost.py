@@ -3,17 +3,19 @@
 import json
 
 import pytest
+import torch
 from tiny_search import config, dearest, read_trials, run_search, words
 
 import genotypes
 from genotypes import UserError
 from nas.cost import cost_table, count, lookup
 from nas.guard import GuardConfig
-from nas.search import open_search, open_space
+from nas.search import objective, open_search, open_space
 from nas.search.__main__ import main
 from nas.search.scoring import what_is_scored
 from nas.trials import TrialsConfig
 
+CPU = torch.device("cpu")
 FEW = TrialsConfig(count=6, population=3)
 
 
@@ -105,3 +107,20 @@ def test_a_study_that_finds_nothing_affordable_says_so_and_keeps_its_front(tmp_p
     with pytest.raises(UserError, match=f"of 2 genotypes none keeps the budget of {budget:,.10g} parameters"):
         run_search(tmp_path / "run", cfg)
     assert (tmp_path / "run/front.svg").is_file() and list((tmp_path / "run/front").glob("*.yaml"))
+
+
+def test_a_budget_of_time_is_refused_only_where_a_member_of_none_breaks_it_too(monkeypatch):
+    """`skip_connect` has as few parameters as `none`, but takes time: what few milliseconds allow was refused."""
+    cfg = config(strategy="sandwich", cost="latency", budget=2.0)
+    space = open_space(cfg)
+
+    def edges_with_something(genotype, *where):
+        chosen = genotype.graph.operations()
+        return float(sum(chosen[edge] != "none" for edge in space.open_edges()))
+
+    monkeypatch.setattr(objective, "time_network", edges_with_something)
+    objective.check_member_budget(cfg, space, CPU)
+    for refused in ({"budget": 0.5}, {"options": {"exclude_none": True}}):
+        with pytest.raises(UserError, match=r"no member of small costs so little; the smallest takes [18] ms"):
+            cfg = config(**{"strategy": "sandwich", "cost": "latency", "budget": 2.0} | refused)
+            objective.check_member_budget(cfg, space, CPU)
