@@ -22,7 +22,7 @@ import torch
 from genotypes import UserError, UserNote
 from genotypes.files import check_writable, is_temporary, json_text, write_atomically, write_csv, write_text
 from nas.run.distributed import is_first, scratch_folder
-from nas.run.interrupts import signals_held
+from nas.run.interrupts import Interrupts, signals_held
 from nas.run_files import environment_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, until: float | None = None) -> None:
-        self.path, self.until = path, until
+        self.path, self.interrupts = path, Interrupts(until=until)
         self._config: str | None = None  # of a run that goes on
         self.history: list[dict[str, Any]] = []
         self._writer: SummaryWriter | None = None

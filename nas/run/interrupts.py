@@ -33,7 +33,8 @@ class Interrupts:
     """`with Interrupts() as interrupts:` then, where the state is whole: `if interrupts.signum: save, stop`.
 
     on: False leaves the signals to whoever handles them already, as Python does in all threads but the main one.
-    until: a `deadline`, which counts as a signal, too.
+    until: a `deadline`, which counts as a signal, too. A run uses one object for all that it does, one after the other:
+    a signal that comes as one part ends is the next one's.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -41,7 +42,7 @@ class Interrupts:
     def __init__(self, *, on: bool = True, until: float | None = None) -> None:
         self._signum: int | None = None
         self._until = until
-        self._signals = self.SIGNALS if on and _in_main_thread() else ()
+        self._on = on
         self._before: dict[int, Any] = {}
 
     @property
@@ -52,8 +53,8 @@ class Interrupts:
         return self._signum
 
     def __enter__(self) -> "Interrupts":
-        for signum in self._signals:
-            self._before[signum] = signal.signal(signum, self._handle)
+        signals = self.SIGNALS if self._on and _in_main_thread() else ()
+        self._before = {signum: signal.signal(signum, self._handle) for signum in signals}
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

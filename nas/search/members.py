@@ -136,7 +136,7 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
             scored=what_is_scored(cfg, setup),
             seen=what_is_seen(cfg, setup),
             folder=run.path,
-            until=run.until,
+            interrupts=run.interrupts,
             to_continue=f"--out {quoted(run.path)} --resume",
         )
         line = [

@@ -197,7 +197,7 @@ class _Study:
             scored=what_is_scored(self.cfg, self.setup) | within,
             seen=what_is_seen(self.cfg, self.setup),
             folder=where,
-            until=self.run_folder.until,
+            interrupts=self.run_folder.interrupts,
             to_continue=f"--out {quoted(self.run_folder.path)} --resume",
             called=f"{folder} rivals" if folder else "trials",
         )

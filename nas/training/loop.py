@@ -63,7 +63,7 @@ class LoopOptions:
         compile: whether steps are compiled code, faster after minutes; auto: if there are steps enough for it to pay,
             and a C++ compiler. In a search: strategies that compute all candidates (darts, darts_2nd, pc_darts, drnas).
         minutes: after so many the run saves itself and stops, to go on with --resume, for as many again unless told
-            otherwise; 0: no limit. What follows the last step is not cut short.
+            otherwise; 0: no limit. What follows the last step, but a search's trials, is not cut short.
     """
 
     capture: CaptureMode = "auto"
@@ -425,7 +425,7 @@ def fit(
     None: nothing is saved, and signals are the caller's. Raises Diverged where a loss was not finite.
     """
     listeners = listeners if is_first() else ()
-    with Interrupts(on=run is not None, until=run.until if run else None) as interrupts:
+    with run.interrupts if run is not None else Interrupts(on=False) as interrupts:
         for listener in listeners:
             listener.begin(trainer)
         try:

@@ -81,7 +81,7 @@ def run_trials(
     seen: Mapping[str, str] = MappingProxyType({}),
     first: Sequence[Mapping[str, Any]] = (),
     folder: Path | None = None,
-    until: float | None = None,
+    interrupts: Interrupts | None = None,
     to_continue: str = "run the same command again",
     called: str = "trials",
 ) -> Trials:
@@ -101,7 +101,7 @@ def run_trials(
         refuses a worker that has another one; it is no part of its name.
     first: choices that a new study tries first; the sampler learns from them as from its own.
     folder: of the run, for study.journal (see `TrialsConfig.storage`) and trials.csv; none: nothing is written.
-    until: the `nas.run.deadline` at which it is interrupted.
+    interrupts: of the run that the study is a part of; none: its own.
     to_continue: what an interrupted user is told to do.
     called: what the progress bar says of the trials.
 
@@ -141,7 +141,7 @@ def run_trials(
                 load_if_exists=True,
             )
             _join(study, searched, dict(seen), first[: cfg.count], f"study {name!r} in {shown}")
-            with Interrupts(until=until) as caught:
+            with interrupts or Interrupts() as caught:
                 worker = _Worker(study, storage, parameters, score, identify, cfg, objectives, folder, caught, called)
                 return worker.run(to_continue)
         except STORAGE_ERRORS as error:

@@ -39,14 +39,14 @@ def settings(strategy):
     return config(strategy=strategy, options=PROGRESSIVE if strategy == "drnas" else None, trials=FEW, cost="params")
 
 
-def stop_in_step(patch, number):
+def stop_in_step(patch, number, of=SMALL["steps"]):
     """SIGTERM while the given step is under way."""
     from nas.training import loop
 
     progress = loop.set_progress
 
     def later(optimizer, cfg, share):
-        if round(share * SMALL["steps"]) == number:
+        if round(share * of) == number:
             os.kill(os.getpid(), signal.SIGTERM)
         return progress(optimizer, cfg, share)
 
@@ -72,6 +72,20 @@ def test_an_interrupted_search_ends_as_if_never_interrupted(tmp_path, monkeypatc
     ours, theirs = ours["changes"]["strategy"], theirs["changes"]["strategy"]
     if "alpha" in theirs:
         assert torch.equal(ours["alpha"], theirs["alpha"])
+
+
+@pytest.mark.parametrize("strategy", ["darts", "one_shot", "sandwich"])
+def test_a_signal_in_the_last_step_is_the_trials_to_obey(tmp_path, monkeypatch, strategy):
+    """It was lost, and a scheduler sends only one before it kills: hours of trials began."""
+    cfg = config(strategy=strategy, trials=FEW, steps=4, warmup_steps=0)
+    whole = run_search(tmp_path / "whole", cfg)
+    with monkeypatch.context() as patch:
+        stop_in_step(patch, 3, of=4)
+        with pytest.raises(Interrupted, match=r"0 of [26] trials finished; to continue: --out .* --resume") as stop:
+            run_search(tmp_path / "parts", cfg)
+    assert stop.value.code == 128 + signal.SIGTERM
+    parts = run_search(tmp_path / "parts", cfg, resume=True)
+    assert parts.genotype == whole.genotype and parts.scores == whole.scores and parts.rivals == whole.rivals
 
 
 def test_random_rivals_of_a_progressive_search_are_of_what_it_has_trained(tmp_path):

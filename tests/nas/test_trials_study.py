@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from toy_trials import cost_of, facts, toy
 
 from genotypes import UserError, UserNote
-from nas.run import Interrupted, deadline
+from nas.run import Interrupted, Interrupts, deadline
 from nas.trials import TrialsConfig, run_trials
 from nas.trials.samplers import SAMPLERS, BudgetedGP, change_one
 from nas.trials.storage import anchor_storage, storage_name
@@ -133,10 +133,10 @@ def test_a_signal_stops_and_the_same_command_goes_on(tmp_path, inside):
 def test_a_study_whose_time_is_up_stops_and_goes_on(tmp_path):
     space, score = toy()
     with pytest.raises(Interrupted, match=r"time is up: 0 of 4 trials .*the same command") as caught:
-        run_trials(space, score, TrialsConfig(count=4), folder=tmp_path, until=deadline(1e-9))
+        run_trials(space, score, TrialsConfig(count=4), folder=tmp_path, interrupts=Interrupts(until=deadline(1e-9)))
     assert caught.value.code == 128 + signal.SIGALRM and deadline(0) is deadline(None) is None
-    until = deadline(60)
-    assert len(run_trials(space, score, TrialsConfig(count=4), folder=tmp_path, until=until).trials) == 4
+    interrupts = Interrupts(until=deadline(60))
+    assert len(run_trials(space, score, TrialsConfig(count=4), folder=tmp_path, interrupts=interrupts).trials) == 4
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
