@@ -16,6 +16,7 @@ from nas.cost.clock import warn_if_busy
 from nas.cost.latency import machine_name
 from nas.cost.measuring import prepare
 from nas.network import extreme
+from nas.run.distributed import from_first, is_first
 from nas.run.user_cache import user_cache
 from nas.search.config import SearchConfig
 from nas.strategies import Strategy, derivable
@@ -106,11 +107,11 @@ def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None) -> 
     """
     if cfg.cost is None:
         return None
-    kept = folder / COSTS if folder else None
-    if kept is not None and kept.is_file():
-        table = _read(kept, export)
-    else:
-        table = cost_table(export, cfg.cost, device=cfg.device, cache=Path(cfg.cache) if cfg.cache else user_cache())
+    # One process measures, since two would find two costs; a space's graph cannot be sent, and the others have it.
+    table = _table(cfg, cfg.cost, export, folder) if is_first() else None
+    told = from_first(table and (table.size, table.fixed, table.rows()))
+    assert told is not None
+    table = CostTable.of_rows(export, cfg.cost, *told)
     exclude = ("none",) if cfg.strategy.exclude_none else ()
     if cfg.budget is not None:
         least = table.of(table.cheapest(exclude))
@@ -120,6 +121,13 @@ def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None) -> 
                 f"{least:,.10g} {table.unit} at {table.size[0]} x {table.size[1]}"
             )
     return CostObjective(table=table, weight=cfg.cost_weight, budget=cfg.budget, exclude=exclude)
+
+
+def _table(cfg: SearchConfig, kind: str, export: Genotype, folder: Path | None) -> CostTable:
+    """The run's own costs where it goes on, else counted or measured."""
+    if folder is not None and (kept := folder / COSTS).is_file():
+        return _read(kept, export)
+    return cost_table(export, kind, device=cfg.device, cache=Path(cfg.cache) if cfg.cache else user_cache())
 
 
 class MemberCost:

@@ -12,7 +12,7 @@ from nas.network import Network, check_single_image, extreme, to_device
 from nas.network.member import under_supernet_keys
 from nas.network.weights import load_weights
 from nas.run import find_checkpoint, load_checkpoint, open_device, seeded
-from nas.run.distributed import check_split, from_first, is_first, processes
+from nas.run.distributed import check_split, processes
 from nas.run_files import environment_of
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, check_member_budget, open_objective
@@ -69,11 +69,11 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     net = _supernet(cfg, space, device)
     if cfg.start_from and not find_checkpoint(folder):
         _warm_start(net, cfg.start_from)
-    # Whole networks are counted and measured one by one: their cost is no sum over edges.
-    needed = not cfg.whole_networks and is_first()  # one process measures: two would find two costs
-    objective = from_first(open_objective(cfg, export, Path(folder) if folder else None) if needed else None)
-    if cfg.whole_networks:
+    objective = None
+    if cfg.whole_networks:  # counted and measured one by one: their cost is no sum over edges
         check_member_budget(cfg, space, device)
+    else:
+        objective = open_objective(cfg, export, Path(folder) if folder else None)
     # A member sees pictures at its own size: from smaller ones it would be trained, and judged, without their detail.
     side = max(cfg.size, *space.input.size) if cfg.whole_networks else cfg.size
     photos = (photos or cfg.open_photos(side, teacher=cfg.teacher)).to(device)

@@ -56,8 +56,8 @@ def training(**recipe: Any) -> dict[str, torch.Tensor]:
     return losses(trainer)
 
 
-def searching(strategy: str) -> dict[str, torch.Tensor]:
-    cfg = search_config(strategy=strategy, data="synthetic:24", steps=SEARCHED, warmup_steps=1)
+def searching(strategy: str, **changes: Any) -> dict[str, torch.Tensor]:
+    cfg = search_config(strategy=strategy, data="synthetic:24", steps=SEARCHED, warmup_steps=1, **changes)
     setup = open_search(cfg)
     setup.net.double().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     strategy_, _, trainer = search_trainer(cfg, setup)
@@ -73,6 +73,7 @@ CASES = {
     "train, losses over the batch": lambda: training(loss=LossConfig(terms={"bce": 1.0, "cel": 1.0, "boundary": 1.0})),
     "darts": lambda: searching("darts"),
     "darts_2nd": lambda: searching("darts_2nd"),
+    "darts, with a cost": lambda: searching("darts", cost="macs", cost_weight=10.0),
     "gdas": lambda: searching("gdas"),
     "drnas": lambda: searching("drnas"),
 }
