@@ -269,7 +269,8 @@ class _Enter(Function):
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        return tuple(tensor.view_as(tensor) for tensor in tensors)
+        # Not `view_as`, which counts strides anew where a size is 1: torch cannot convolve a single picture with that.
+        return tuple(tensor.as_strided(tensor.shape, tensor.stride()) for tensor in tensors)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:

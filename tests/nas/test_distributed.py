@@ -10,11 +10,12 @@ from pathlib import Path
 import distributed_worker
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_search import config
 from torch import nn
 
 from nas.command import run_command
-from nas.run.distributed import _batch_norm, _is_lost_process, check_split, go_on_alone, processes, share
+from nas.run.distributed import _batch_norm, _Enter, _is_lost_process, check_split, go_on_alone, processes, share
 from nas.search import open_search
 from nas.task.augmentation import Draw
 from nas.task.batches import Batch
@@ -66,6 +67,16 @@ def test_a_torch_that_is_built_without_processes_trains_in_one(monkeypatch):
     monkeypatch.delattr(torch.distributed, "is_initialized")
     assert processes() == 1
     go_on_alone()
+
+
+def test_weights_enter_a_loss_as_they_lie_in_memory():
+    """A batch of one picture a process ended in torch's "grad_weight must be contiguous": heads have one channel."""
+    weight = torch.ones(1, 8, 3, 3).to(memory_format=torch.channels_last).requires_grad_()
+    (entered,) = _Enter.apply(weight)
+    assert entered.stride() == weight.stride() == (72, 1, 24, 8)
+    picture = torch.ones(1, 8, 2, 2).to(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad(F.conv2d(picture, entered, padding=1).sum(), entered)
+    assert gradient[0, 0].tolist() == [[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]
 
 
 def test_two_processes_compute_what_one_does_and_are_refused_once(tmp_path):
