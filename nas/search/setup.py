@@ -16,7 +16,7 @@ from nas.run.distributed import check_split, processes
 from nas.run_files import environment_of
 from nas.search.config import SearchConfig, export_space, open_space, study_config
 from nas.search.objective import CostObjective, check_member_budget, open_objective
-from nas.strategies import STRATEGIES, member_choices
+from nas.strategies import STRATEGIES, derivable, member_choices
 from nas.task import Batches, PhotoSet, Samples, evenly, split
 from nas.task.augmentation import scaled
 from nas.training import HeldOut, check_capture, check_compile, check_groups
@@ -181,6 +181,8 @@ def _check_choices(cfg: SearchConfig, space: Genotype) -> None:
             f"strategy {cfg.strategy.name} decides operations only; {space.name} also leaves {others[0]}{more} open: "
             f"take --strategy {_whole_network_strategies()}, or a space that fixes them"
         )
+    if all(len(left) == 1 for left in derivable(space.open_edges(), cfg.strategy).values()):
+        raise UserError(f"{space.name}: exclude_none leaves each edge one candidate, and so nothing to decide")
 
 
 def _check_schedule(cfg: SearchConfig) -> None:

@@ -66,7 +66,7 @@ class PhotoOptions:
 
     Attributes:
         data: synthetic, synthetic:COUNT, DIR, NAME=DIR or a .lst file.
-        limit: use only so many photographs.
+        limit: use only so many photographs, evenly spread over their names; of synthetic pictures, the first.
         cache: folder that keeps decoded photographs between runs.
         data_seed: of the split and of synthetic pictures.
     """
@@ -112,7 +112,8 @@ def open_photos(
         spec: `NAME=DIR`, `DIR`, a `.lst` file, `synthetic` (1,200 images) or `synthetic:COUNT`.
         size: side in pixels; images are squeezed to a square.
         cache_dir: where decoded sets are kept (made if missing); None keeps nothing.
-        limit: use only so many images with masks, spread evenly over the sorted names.
+        limit: use only so many images with masks, spread evenly over the sorted names: neighbours are of one kind. Of
+            synthetic pictures, whose order says nothing, the first: they are those of a smaller COUNT.
         seed: which synthetic pictures; folders do not use it.
         teacher: folder of another network's maps, FOLDER/NAME.png for each image (see `find_maps`): grey pictures of
             the image's shape, or square, of any size. `retrain.predict IMAGES -o FOLDER` writes them so.

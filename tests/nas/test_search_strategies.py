@@ -167,6 +167,13 @@ def test_a_supernet_that_diverges_is_told(tmp_path, evaluate_every):
         run_search(tmp_path / "run", config(optim=OptimConfig(lr=1e12), evaluate_every=evaluate_every))
 
 
+def test_excluding_none_must_leave_something_to_decide():
+    space = FUSION | {"operations": ("none", "skip_connect")}
+    open_search(config(space=space))
+    with pytest.raises(UserError, match="exclude_none leaves each edge one candidate, and so nothing to decide"):
+        open_search(config(space=space, options={"exclude_none": True}))
+
+
 @pytest.mark.parametrize("strategy", ["random", "one_shot", "darts"])
 def test_none_can_be_excluded_from_whatever_is_found(tmp_path, strategy):
     result = run_search(tmp_path / "run", config(strategy=strategy, trials=FEW, options={"exclude_none": True}))
