@@ -109,7 +109,7 @@ def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None) -> 
         return None
     # One process measures, since two would find two costs; a space's graph cannot be sent, and the others have it.
     table = _table(cfg, cfg.cost, export, folder) if is_first() else None
-    told = from_first(table and (table.size, table.fixed, table.rows()))
+    told = from_first((table.size, table.fixed, table.rows()) if table else None)
     assert told is not None
     table = CostTable.of_rows(export, cfg.cost, *told)
     exclude = ("none",) if cfg.strategy.exclude_none else ()
