@@ -102,10 +102,12 @@ def compare(
         if (entry, seed) in plan.waiting:
             print(f"[{number}/{len(plan.jobs)}] {entry.label}, seed {seed}", flush=True)
             try:
-                _train(_config(cfg, plan.starts[entry.label], entry, seed, out), entry, plan.photos, out)
+                signum = _train(_config(cfg, plan.starts[entry.label], entry, seed, out), entry, plan.photos, out)
             except Diverged as error:  # the others go on
                 diverged.append(f"{entry.label}, seed {seed}: {error}")
                 continue
+            if signum and (entry, seed) != plan.waiting[-1]:
+                raise _stopped(signum, out)
         document = read_scores(run_folder(entry, seed, out))
         done.append(
             Training(
@@ -171,7 +173,8 @@ def _names(sets: Sequence[str]) -> list[str]:
     return [parse_data(text)[0] for text in sets]
 
 
-def _train(config: TrainConfig, entry: Entry, photos: PhotoSet | None, out: Path) -> None:
+def _train(config: TrainConfig, entry: Entry, photos: PhotoSet | None, out: Path) -> int | None:
+    """Train; the signal that came in the last step, which is for what comes next."""
     folder = Path(str(config.out))
     genotypes.save(entry.genotype, config.genotype)
     setup = open_training(config, genotype=entry.genotype, photos=photos)
@@ -180,4 +183,9 @@ def _train(config: TrainConfig, entry: Entry, photos: PhotoSet | None, out: Path
     try:
         train(config, run, setup=setup)
     except Interrupted as stop:
-        raise Interrupted(stop.code - 128, f"saved; the same command with --out {out} continues") from None
+        raise _stopped(stop.code - 128, out) from None
+    return run.interrupts.signum
+
+
+def _stopped(signum: int, out: Path) -> Interrupted:
+    return Interrupted(signum, f"saved; the same command with --out {out} continues")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 import statistics
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 from PIL import Image
+from tiny_training import stopped_in_step
 
 import genotypes
 import retrain
@@ -126,6 +128,18 @@ def test_an_unfinished_training_goes_on(tmp_path, small_file, monkeypatch) -> No
     assert compare(*words) == 0
     scores = [line.split(",")[7:] for line in (out / "trainings.csv").read_text().splitlines()]
     assert scores == [line.split(",")[7:] for line in whole.splitlines()]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_signal_in_a_trainings_last_step_stops_the_next(tmp_path, small_file, capsys) -> None:
+    out = tmp_path / "out"
+    words = ("--genotypes", small_file, "--seeds", "0", "1", *TINY, "--no_latency", "--out", out)
+    with stopped_in_step(3):
+        assert compare(*words) == 128 + signal.SIGTERM
+    assert f"saved; the same command with --out {out} continues" in capsys.readouterr().err
+    assert [run.name for run in (out / "runs").iterdir()] == ["small-seed0"]
+    with stopped_in_step(3):  # the last one's: nothing is left to stop
+        assert compare(*words) == 0
 
 
 @pytest.mark.usefixtures("undrawn")

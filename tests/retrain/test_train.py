@@ -1,15 +1,12 @@
 """Training: its numbers, its held-out part, its moving average, and resuming to the same bits."""
 
 import csv
-import itertools
 import json
 import math
-import os
 import shutil
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -18,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from tiny_training import config, run_training
+from tiny_training import config, run_training, stopped_in_step
 
 import genotypes
 from genotypes import UserError
@@ -45,21 +42,6 @@ def same_weights(one, other) -> bool:
     """Bit for bit; the files may differ in the order of their metadata."""
     (_, ours), (_, theirs) = load_weights(one), load_weights(other)
     return list(ours) == list(theirs) and all(torch.equal(ours[key], theirs[key]) for key in ours)
-
-
-@contextmanager
-def stopped_in_step(number: int) -> Iterator[None]:
-    """SIGTERM while the given step is under way."""
-    loss, calls = loop.multi_output_loss, itertools.count(1)
-
-    def stop_later(*args):
-        if torch.is_grad_enabled() and next(calls) == number:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return loss(*args)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "multi_output_loss", stop_later)
-        yield
 
 
 def test_golden_losses(tmp_path, small_file) -> None:
