@@ -10,8 +10,9 @@ import nas
 from genotypes import Cell, Genotype, UserError
 from nas.command import run_command
 from nas.cost import count
+from nas.task import Batches
 from retrain import load, save
-from retrain.prune import narrow_blocks, prune_channels
+from retrain.prune import narrow_blocks, prune_channels, pruning
 from retrain.prune.__main__ import main
 from search_spaces.csnet import csnet_of_widths
 
@@ -222,13 +223,22 @@ def test_what_cannot_be_narrowed_is_refused():
         narrow_blocks(_net(SMALL), 10, lambda net, turn: 0.0, _macs)
 
 
-def test_command_with_a_budget(tmp_path, capsys):
+def test_command_with_a_budget(tmp_path, capsys, monkeypatch):
+    asked = []
+
+    class Seen(Batches):
+        def __call__(self, step):
+            asked.append(step)
+            return super().__call__(step)
+
+    monkeypatch.setattr(pruning, "Batches", Seen)
     weights, out, budget = tmp_path / "w.safetensors", tmp_path / "out", 3.9 * _macs(SMALL)
     save(weights, _net(SMALL))
     data = ["--data", "synthetic:20", "--batches", "2", "--batch-size", "4", "--step_batches", "1"]
     words = ["--weights", str(weights), "-o", str(out), "--size", "64", "--budget", f"{budget:.0f}"]
     assert run_command(main, words + data) == 0
     assert "--recipe.size 64 --data synthetic:20\n" in capsys.readouterr().out
+    assert asked == [0, 1, 2, 0, 1]  # each round has a batch of its own; then the statistics' two
     document = json.loads((out / "pruning.json").read_text())
     assert document["after"]["macs"] <= budget < document["before"]["macs"]
     assert document["after"]["size"] == document["before"]["size"] == [64, 64]
