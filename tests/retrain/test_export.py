@@ -145,6 +145,16 @@ def test_a_file_that_gives_nan_is_refused(weights, tmp_path, word):
         bench._differences()
 
 
+def test_an_export_that_fails_leaves_no_folder(weights, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise UserError("no")
+
+    monkeypatch.setattr("retrain.export.exporting._write", fail)
+    with pytest.raises(UserError, match="no"):
+        export(retrain.load(weights).network, tmp_path / "new", formats=["pt2"], size=(32, 32))
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.exports
 def test_an_earlier_export_gives_way_and_nothing_else(exported, weights, tmp_path):
     again = tmp_path / "again"
