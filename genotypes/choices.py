@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from genotypes._checks import freeze
+from genotypes._checks import at, freeze
 from genotypes._open_values import find_widths, is_open, largest_widths, map_widths
 from genotypes.parts import Cell, Parts
 from genotypes.templates import build_template
@@ -119,8 +119,6 @@ def _close_inputs(parts: Parts, chosen: Chosen) -> Parts:
         return parts
 
     def close(cell: Cell) -> Cell:
-        if f"{cell.name}.inputs" not in chosen:
-            return cell
         kept = chosen[f"{cell.name}.inputs"].split()
         inputs = {alias: reference for alias, reference in cell.inputs.items() if reference in kept}
         features = {
@@ -132,7 +130,10 @@ def _close_inputs(parts: Parts, chosen: Chosen) -> Parts:
         operations = {edge: op for edge, op in cell.operations.items() if edge in there}
         return replace(cell, inputs=MappingProxyType(inputs), operations=MappingProxyType(operations), input_sets=())
 
-    cells = [close(cell) for cell in parts.cells]
+    cells = [
+        at(("cells", index), close, cell) if f"{cell.name}.inputs" in chosen else cell
+        for index, cell in enumerate(parts.cells)
+    ]
     while True:
         read = {reference for cell in cells for reference in cell.inputs.values()} | set(parts.outputs)
         needed = [cell for cell in cells if any(reference.split(".")[0] == cell.name for reference in read)]

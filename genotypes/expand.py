@@ -150,11 +150,6 @@ def _check_outputs(graph: Graph, cells: Sequence[Cell]) -> None:
         place = ("cells", order.index(dead[0].cell)) if dead[0].cell else ("backbone", "taps")
         names = ", ".join(node.name for node in dead)
         raise GenotypeError(f"no output is reached from {names}: remove what is unused", place)
-    if not graph.reaches_image():
-        zeros = ", ".join(dict.fromkeys(op for op in graph.operations().values() if OPERATIONS[op].zero))
-        raise GenotypeError(
-            f"the network would ignore the image: every way from it to an output is cut by {zeros}", ("outputs",)
-        )
 
 
 def _check_nodes(nodes: Sequence[Node], inputs: Mapping[str, Feature]) -> list[Node]:

@@ -15,7 +15,8 @@ Everything is checked at construction: a Genotype that exists describes a networ
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -26,6 +27,7 @@ from genotypes.errors import GenotypeError
 from genotypes.expand import expand
 from genotypes.graph import Graph
 from genotypes.parts import Backbone, Cell, Input, Parts
+from genotypes.vocabulary import OPERATIONS
 
 __all__ = ["FORMAT", "Genotype"]
 
@@ -55,7 +57,10 @@ class Genotype:
         if not text(self.name, "name").isprintable() or not self.name.strip():
             raise GenotypeError(f"expected a name in one line, not {show(self.name)}", ("name",))
         text(self.description, "description")
-        self.graph  # noqa: B018 - expanding is validating
+        if not self.graph.reaches_image():  # expanding it has checked all else
+            zeros = ", ".join(dict.fromkeys(op for op in self.graph.operations().values() if OPERATIONS[op].zero))
+            message = f"the network would ignore the image: every way from it to an output is cut by {zeros}"
+            raise GenotypeError(message, ("outputs",))
 
     @classmethod
     def from_dict(cls, data: Any) -> "Genotype":
@@ -144,8 +149,8 @@ class Genotype:
     def decide(self, choices: Mapping[str, Candidate], *, name: str | None = None) -> "Genotype":
         """Close choices: id -> one of its candidates. What is not named stays open.
 
-        Raises GenotypeError for an id that is not open, for what is no candidate, and where nothing of the image
-        reaches an output any more.
+        Raises GenotypeError for an id that is not open, for what is no candidate, and where no network is left: nothing
+        of the image reaches an output any more, widths do not agree, or a cell lacks an input that it needs.
         """
         there = self.choices()
         for choice, candidate in choices.items():
@@ -155,12 +160,21 @@ class Genotype:
             if candidate not in there[choice]:
                 known = ", ".join(map(str, there[choice]))
                 raise GenotypeError(f"{show(candidate)} is no candidate of {choice!r}; candidates: {known}")
-        parts = self._parts
-        for kind in KINDS:
-            parts = kind.close(
-                parts, {choice: choices[choice] for choice in kind.find(self._parts) if choice in choices}
-            )
-        return self.replace(name=name or self.name, input=parts.input, backbone=parts.backbone, cells=parts.cells)
+        with self._closed(choices) as parts:
+            return self.replace(name=name or self.name, input=parts.input, backbone=parts.backbone, cells=parts.cells)
+
+    @contextmanager
+    def _closed(self, choices: Mapping[str, Candidate]) -> Iterator[Parts]:
+        """The parts with these choices made; what is wrong with them is said of this space: no file holds them."""
+        try:
+            parts = self._parts
+            for kind in KINDS:
+                chosen = {choice: choices[choice] for choice in kind.find(self._parts) if choice in choices}
+                parts = kind.close(parts, chosen)
+            yield parts
+        except GenotypeError as error:
+            problem = f"what it leaves open may be chosen so that it is no network: {error}"
+            raise GenotypeError(f"{self.name}: {problem}") from None
 
     @cached_property
     def _graphs(self) -> dict[tuple[tuple[str, Candidate], ...], Graph]:
@@ -179,7 +193,7 @@ class Genotype:
     def reaches_image(self, choices: Mapping[str, Candidate]) -> bool:
         """Whether these choices leave a way from the image to an output; `decide` refuses them otherwise.
 
-        Takes microseconds: for samplers, to draw again.
+        Takes microseconds: for samplers, to draw again. Raises GenotypeError where a cell lacks an input that it needs.
 
         >>> import search_spaces
         >>> space = search_spaces.fusion_cells("tiny")
@@ -189,7 +203,8 @@ class Genotype:
         inputs = [f"{cell.name}.inputs" for cell in self.cells if cell.input_sets]
         chosen = tuple((choice, choices[choice]) for choice in inputs if choice in choices)
         if chosen not in self._graphs:  # a way that leads through what is not read is none
-            self._graphs[chosen] = self.decide(dict(chosen)).graph
+            with self._closed(dict(chosen)) as parts:
+                self._graphs[chosen] = expand(parts.backbone, parts.cells, parts.outputs)
         return self._graphs[chosen].reaches_image(choices)
 
     def replace(self, **changes: Any) -> "Genotype":

@@ -44,7 +44,8 @@ class MovingAverage(Change):
             torch._foreach_add_(old, moves)
         else:
             torch._foreach_lerp_(old, new, share)
-        torch._foreach_copy_(*self._others)
+        if self._others[0]:  # there are networks without norms, and torch takes no empty lists
+            torch._foreach_copy_(*self._others)
 
     def state_dict(self) -> Any:
         return self.net.state_dict()

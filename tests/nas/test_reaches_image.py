@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 
 import pytest
 import torch
@@ -134,3 +135,47 @@ def test_a_way_through_what_a_member_does_not_read_is_none():
     there = {"decoder.mix_s4": "conv_3x3", "decoder.mix_s8": "none"}
     assert space.reaches_image({**there, "decoder.inputs": "s32 s16 s8 s4"})
     assert not space.reaches_image({**there, "decoder.inputs": "s32 s16 s8"})
+
+
+def test_inputs_that_leave_nothing_but_zeros_are_answered_like_operations_that_do():
+    """It raised what `decide` raises, and a comparison with random:0 ended there."""
+    text = """format: 1
+name: cut
+backbone: {name: tiny, taps: [s8, s4]}
+cells:
+- name: mix
+  template: light_pyramid
+  inputs: {choose: [s8 s4, s4]}
+  channels: 8
+  operations: {lateral_s4: none}
+  candidates: [none, conv_3x3]
+- {name: head, template: head, inputs: [mix.out]}
+outputs: [head.logits]
+"""
+    space = genotypes.loads(text)
+    through = dict.fromkeys(space.open_edges(), "conv_3x3")
+    assert space.reaches_image({**through, "mix.inputs": "s8 s4"})
+    assert not space.reaches_image({**through, "mix.inputs": "s4"})
+    for number in range(10):
+        assert space.decide(member_choices(space, 0, number)).backbone.taps == ("s8", "s4")
+    with pytest.raises(genotypes.GenotypeError, match="cut: .* no network: outputs: the network would ignore the image"):
+        space.decide({"mix.inputs": "s4"})
+
+
+@pytest.mark.parametrize("ask", ["decide", "reaches_image"])
+def test_inputs_without_which_a_cell_is_none_are_said_of_the_space(ask):
+    """The place was that of the cell's own key (`outputs`), which the document has, too, and without the space's name."""
+    text = """format: 1
+name: three
+backbone: {name: tiny, taps: [s16, s8, s4]}
+cells:
+- {name: reduce, template: lateral, inputs: [s16, s8, s4], channels: 8}
+- {name: mix, template: top_down, inputs: {choose: [reduce.f16 reduce.f8 reduce.f4, reduce.f8 reduce.f4]}, outputs: 3}
+- {name: head4, template: head, inputs: [mix.p_f4]}
+- {name: head8, template: head, inputs: [mix.p_f8]}
+- {name: head16, template: head, inputs: [mix.p_f16]}
+outputs: [head4.logits, head8.logits, head16.logits]
+"""
+    said = "three: what it leaves open may be chosen so that it is no network: cells[1].outputs: outputs must be 1 to 2"
+    with pytest.raises(genotypes.GenotypeError, match=re.escape(said)):
+        getattr(genotypes.loads(text), ask)({"mix.inputs": "reduce.f8 reduce.f4"})

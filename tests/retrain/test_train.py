@@ -280,6 +280,19 @@ def test_the_moving_average_is_the_one_of_the_formula(small_file) -> None:
     assert average.net.state_dict()[count] == 12
 
 
+def test_a_network_without_norms_is_averaged_too(tmp_path) -> None:
+    """It has no counts to copy, and torch copies no empty list: the first step ended in a traceback."""
+    text = """format: 1
+name: bare
+cells:
+- {name: c, template: lateral, inputs: [image], channels: 1, kernel: 3}
+outputs: [c.f1]
+"""
+    (tmp_path / "bare.yaml").write_text(text)
+    result = run_training(tmp_path / "run", config(genotype=str(tmp_path / "bare.yaml")))
+    assert result.steps == 6
+
+
 def test_the_saved_weights_are_the_average_or_without_one_the_weights(tmp_path, small_file) -> None:
     for decay, part in ((0.9, "average"), (0.0, "net")):
         path = tmp_path / part
