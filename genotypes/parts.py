@@ -129,15 +129,16 @@ class Cell:
     candidates: tuple[str, ...] = ()
     input_sets: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise GenotypeError(f"a cell's name must be an identifier such as fuse4, not {show(self.name)}", ("name",))
+
     @classmethod
     def from_dict(cls, data: Any) -> "Cell":
         check_mapping(data)
         for key in ("name", "template", "inputs"):
             if key not in data:
                 raise GenotypeError(f"a cell needs the key {key!r}")
-        name = data["name"]
-        if not isinstance(name, str) or not name.isidentifier():
-            raise GenotypeError(f"a cell's name must be an identifier such as fuse4, not {show(name)}", ("name",))
         operations = data.get("operations", {})
         at(("operations",), check_mapping, operations)
         for edge, op in operations.items():
@@ -151,7 +152,7 @@ class Cell:
             sets = at(("inputs", "choose"), _check_input_sets, freeze(inputs["choose"]))
             inputs = max((item.split() for item in sets), key=len)
         return cls(
-            name=name,
+            name=data["name"],
             template=data["template"],
             inputs=at(("inputs",), _parse_inputs, inputs),
             input_sets=sets,

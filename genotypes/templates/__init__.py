@@ -8,7 +8,7 @@ of that template may have in a genotype file. The records are in `genotypes.voca
 import inspect
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from genotypes._checks import at, show
@@ -27,18 +27,28 @@ def build_template(name: Any, inputs: Mapping[str, Feature], params: Mapping[str
     for key, value in params.items():
         if key not in known:
             raise GenotypeError(f"unknown key {show(key)}; template {name} has: {', '.join(known) or 'none'}", (key,))
-        if not _fits(value, known[key].annotation):
-            raise GenotypeError(f"expected {_describe(known[key].annotation)}, not {show(value)}", (key,))
+        annotation = known[key].annotation
+        if isinstance(annotation, str):  # of a plugin that imports annotations from __future__
+            annotation = eval(annotation, inspect.unwrap(template).__globals__)
+        if not at((key,), _fits, value, annotation):
+            raise GenotypeError(f"expected {_describe(annotation)}, not {show(value)}", (key,))
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in params:
             raise GenotypeError(f"template {name} needs the key {key!r}")
     if not inputs:
         raise GenotypeError("a cell needs at least one input", ("inputs",))
-    return template(dict(inputs), **params)
+    nodes = list(template(dict(inputs), **params))
+    for made in (name for node in nodes for name in (node.name, *(edge.name for edge in node.edges))):
+        if not isinstance(made, str) or not made.isidentifier():  # it becomes a part of references and of keys
+            raise GenotypeError(f"template {name} names a node or an edge {show(made)}; expected an identifier")
+    return nodes
 
 
 def _fits(value: Any, annotation: Any) -> bool:
-    """Whether plain data fits an annotation of int, str, bool, None, Any, Literal, tuple[...], dict[...] and unions."""
+    """Whether plain data fits an annotation; GenotypeError for one that nothing in a file fits.
+
+    Lists come as tuples and mappings are read-only, so Sequence and Mapping say the same as tuple and dict.
+    """
     if annotation in (Any, inspect.Parameter.empty):
         return True
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -46,16 +56,22 @@ def _fits(value: Any, annotation: Any) -> bool:
         return any(_fits(value, argument) for argument in arguments)
     if origin is Literal:
         return any(type(value) is type(one) and value == one for one in arguments)
-    if origin is tuple:
-        variable = len(arguments) == 2 and arguments[1] is Ellipsis
+    if origin in (tuple, Sequence):
+        variable = origin is not tuple or (len(arguments) == 2 and arguments[1] is Ellipsis)
         kinds = [arguments[0]] * len(value) if variable and isinstance(value, tuple) else arguments
         good = isinstance(value, tuple) and len(value) == len(kinds)
         return good and all(_fits(item, kind) for item, kind in zip(value, kinds, strict=True))
-    if origin is dict:
+    if origin in (dict, Mapping):
         good = isinstance(value, Mapping) and all(_fits(key, arguments[0]) for key in value)
         return good and all(_fits(item, arguments[1]) for item in value.values())
     if annotation in (None, types.NoneType):
         return value is None
+    if annotation not in (int, float, str, bool, tuple):
+        shown = getattr(annotation, "__name__", annotation)
+        raise GenotypeError(
+            f"its template annotates this as {shown}, which nothing in a file fits; expected int, float, str, bool, "
+            "None, Any, Literal, tuple or Sequence, dict[...] or Mapping[...], or a union of these"
+        )
     return type(value) is annotation or (annotation is float and type(value) is int)
 
 
@@ -66,11 +82,12 @@ def _describe(annotation: Any) -> str:
         return " or ".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(_describe, arguments))
-    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+    if origin is Sequence or (origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis):
         return "a list" if arguments[0] is Any else f"a list, each {_describe(arguments[0])}"
     if origin is tuple:
         return f"a list of {', '.join(map(_describe, arguments))}"
-    if origin is dict:
+    if origin in (dict, Mapping):
         return f"a mapping, each value {_describe(arguments[1])}"
-    words = {int: "an integer", str: "a name", bool: "true or false", float: "a number", types.NoneType: "null"}
+    words = {int: "an integer", str: "a name", bool: "true or false", float: "a number", tuple: "a list"}
+    words |= {types.NoneType: "null"}
     return words.get(annotation, str(annotation))

@@ -1,6 +1,8 @@
 """How an edge computes: resample, operate, resample. Written once, for networks, for latencies and for counts."""
 
+import keyword
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,15 +41,20 @@ class Mixture(NamedTuple):
 
 
 class NamedModules(nn.ModuleDict):
-    """A ModuleDict that takes names of nn.Module's own methods (half, train, ...), too, for what has no tensors.
+    """A ModuleDict that takes any name for what has no tensors: half, train, class, ...
 
-    `functional_call` looks for tensors by attribute, where the method would be found. Raises UserError for those.
+    Raises UserError for a name of what has, where it is a method of nn.Module's own, which `functional_call` would find
+    in its place, or no attribute that Python reads as it is written, for the code of captured graphs reads tensors so.
     """
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         assert module is not None
-        if hasattr(self, name) and module.state_dict():
-            raise UserError(f"{name!r} is a method of torch's modules: call this cell, node or edge otherwise")
+        if module.state_dict():
+            problem = "a method of torch's modules" if hasattr(self, name) else ""
+            problem = "a word of Python's own" if keyword.iskeyword(name) else problem
+            problem = "spelt otherwise by Python" if unicodedata.normalize("NFKC", name) != name else problem
+            if problem:
+                raise UserError(f"{name!r} is {problem}: call this cell, node, edge or operation otherwise")
         self._modules[name] = module
 
 

@@ -2,8 +2,8 @@
 
 A member has no memory of its own. It is built on the meta device by the one builder; what it computes with are the
 supernet's tensors: renamed (an operation's are its candidate's), sliced (the first channels of what is narrower) or
-gathered (where channels of several features lie side by side). `torch.func.functional_call` runs it, so gradients reach
-the supernet by themselves.
+gathered (where channels of several features lie side by side, and the middle of a larger kernel).
+`torch.func.functional_call` runs it, so gradients reach the supernet by themselves.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ class _Origin(NamedTuple):
     """Where a member's tensor comes from: the supernet's key, and for each dimension what is taken of it.
 
     key "": the supernet has none, and it is a norm's constant `fill`. A dimension takes all (None), the first n, or
-    some of the channels.
+    some of the channels (or of a kernel's rows or columns).
     """
 
     key: str
@@ -235,6 +235,10 @@ def _origins(
             mine = outgoing if dim == 0 else incoming if dim == 1 else None
             if mine is not None and len(mine) == n and mine != tuple(range(n)):
                 take.append(torch.tensor(mine))
+            elif (
+                dim > 1 and n < m
+            ):  # as Once-for-All (Cai et al., ICLR 2020) shrinks kernels: a corner would shift the map
+                take.append(torch.arange((m - n) // 2, (m + n) // 2))
             else:
                 take.append(None if n == m else n)
         found[key] = _Origin(origin, tuple(take))

@@ -84,7 +84,9 @@ class CellModule(nn.Module):
                 arguments = rows[row]
                 module = module if module.carries(arguments[1]) else None
             if module is not None:
-                terms.append(steps(module, known[edge.source], size, *arguments))
+                term = steps(module, known[edge.source], size, *arguments)
+                _check_delivered(term, edge, size)
+                terms.append(term)
             elif node.combine == "concat":
                 assert edge.width is not None
                 terms.append(like.new_zeros(like.shape[0], edge.width, *size))
@@ -95,6 +97,20 @@ class CellModule(nn.Module):
         else:  # every edge is `none`: what follows still acts on the zeros, as in the authors' network
             total = like.new_zeros(like.shape[0], node.width, *size)
         return self.nodes[node.local](total)
+
+
+def _check_delivered(term: torch.Tensor, edge: Edge, size: tuple[int, int]) -> None:
+    """UserError unless an edge delivers its width at its node's (H, W); a sum would broadcast one channel or pixel.
+
+    Not while a graph is captured, which would come to hold for these sizes alone.
+    """
+    if torch.compiler.is_compiling() or tuple(term.shape[1:]) == (edge.width, *size):
+        return
+    found, wanted = (" x ".join(map(str, shape)) for shape in (term.shape[1:], (edge.width, *size)))
+    raise UserError(
+        f"edge {edge.id} delivers {found} (channels, height, width), its node takes {wanted}: does a pool round odd "
+        "sides as the node's size does (avg2 down, avg2_ceil up)? Does a plugin's operation keep height and width?"
+    )
 
 
 class Network(nn.Module):

@@ -13,6 +13,7 @@ EfficientNet-Lite: their own), so that published ImageNet weights load by name.
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -90,6 +91,8 @@ def _load_weights(net: nn.Module, path: Path, owner: str, expected: str, skippab
             if key in exact or key.startswith(prefixes):
                 continue
             raise UserError(f"{owner}: {path} holds the unexpected key {key!r}; {hint}")
+        if own[key].is_floating_point() and not (value.is_floating_point() and value.float().isfinite().all()):
+            raise UserError(f"{owner}: {key!r} in {path} is not all finite floats ({value.dtype}); {hint}")
         if value.shape != own[key].shape:
             raise UserError(
                 f"{owner}: {key!r} in {path} has shape {list(value.shape)}, not {list(own[key].shape)}; {hint}"
@@ -143,8 +146,12 @@ def _read_state_dict(path: Path, owner: str, hint: str) -> dict[str, Tensor]:
         # advises to switch the safety off.
         kind = type(error).__name__
         raise UserError(f"{owner}: {path} is not a readable file of weights ({kind}); {hint}") from error
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
+    if not isinstance(state, dict) or not all(isinstance(key, str) and _is_plain(state[key]) for key in state):
         raise UserError(f"{owner}: {path} holds no plain state dict (name -> tensor); {hint}")
     return state
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor whose values can be copied into a network's."""
+    plain = isinstance(value, Tensor) and value.layout == torch.strided
+    return plain and not (value.is_meta or value.is_nested or value.is_quantized)

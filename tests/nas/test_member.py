@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import genotypes
 import nas
 from genotypes import Backbone, UserError
 from nas.network.member import Member, extreme, supernet_genotype
@@ -102,6 +103,23 @@ def test_narrower_is_the_supernet_with_the_rest_at_zero(seed):
             nothing = torch.full_like(tensor, 1.0 if key.endswith("running_var") else 0.0)
             tensor.copy_(torch.where(kept, tensor, nothing))
         torch.testing.assert_close(supernet(picture(1))[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_smaller_kernel_is_the_middle_of_the_larger():
+    """It was the corner at the top left, which sees one pixel above and left of where the larger one looks."""
+    text = """{format: 1, name: kernels, outputs: [head.logits], backbone: {name: tiny, taps: [s4]}, cells: [
+      {name: head, template: head, inputs: [s4], kernel: {choose: [1, 3]}}]}"""
+    space = genotypes.loads(text)
+    supernet = scattered(nas.build(supernet_genotype(space)))
+    member = Member(supernet, space.decide({"head.kernel": 1}))
+    member.net.eval()
+    weight = supernet.cells["head"].edges["conv"].weight
+    with torch.no_grad():
+        expected = member(picture())[0]
+        rim = torch.ones(3, 3, dtype=torch.bool)
+        rim[1, 1] = False
+        weight[..., rim] = 0
+        torch.testing.assert_close(supernet(picture())[0], expected)
 
 
 def test_members_of_a_mixture_are_its_paths():

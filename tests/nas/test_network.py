@@ -1,12 +1,14 @@
 """The builder: any genotype, decided or open, and what must hold of the networks it makes."""
 
+import re
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 import genotypes
 import nas
-from genotypes import BACKBONES, RESAMPLINGS, Input, UserError
+from genotypes import BACKBONES, OPERATIONS, RESAMPLINGS, Input, UserError
 from nas.network import inherit, norm_statistics_frozen, norms_counted_at_once, reestimate_norms
 from nas.network.weights import save_weights
 from nas.strategies import random_choices
@@ -183,16 +185,46 @@ outputs: [c.logits]
 
 
 @pytest.mark.parametrize("where", ["cell", "node", "edge"])
-def test_what_has_weights_is_called_like_no_method_of_torchs_modules(where):
-    """Its weights are found by attribute when a loss is a function of them: a training ended in a traceback."""
-    names = {"cell": "c", "node": "a", "edge": "e"} | {where: "half"}
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("half", "a method of torch's modules"), ("in", "a word of Python's own"), ("\N{MICRO SIGN}", "spelt otherwise")],
+)
+def test_what_has_weights_is_called_as_an_attribute_can_be(where, name, problem):
+    """Its weights are found by attribute where a loss is a function of them, and in the code of captured graphs.
+
+    A training ended in a traceback; a network that was trained could not be exported.
+    """
+    names = {"cell": "c", "node": "a", "edge": "e"} | {where: name}
     node = {"name": names["node"], "stride": 1, "width": 1, "post": "bn_relu"}
     node["edges"] = [{"name": names["edge"], "source": "image", "op": "conv2d_1x1"}]
     cell = {"name": names["cell"], "template": "graph", "inputs": ["image"], "nodes": [node]}
     outputs = [f"{names['cell']}.{names['node']}"]
     genotype = genotypes.Genotype.from_dict({"format": 1, "name": "n", "cells": [cell], "outputs": outputs})
-    with pytest.raises(UserError, match="'half' is a method of torch's modules"):
+    with pytest.raises(UserError, match=f"'{name}' is {problem}"):
         nas.build(genotype)
+
+
+@pytest.mark.parametrize(
+    ("edge", "delivered"),
+    [
+        ("source: s8, op: conv2d_1x1, pre: [avg2]", "32 x 2 x 2 (channels, height, width), its node takes 32 x 2 x 3"),
+        ("source: s16, op: test_narrow", "1 x 2 x 3"),
+        ("source: s16, op: test_small", "32 x 1 x 2"),
+    ],
+)
+def test_an_edge_delivers_what_its_node_takes(edge, delivered, monkeypatch):
+    """Two columns for three were a traceback; one channel for 32 was added to each of them in silence."""
+    monkeypatch.setattr(OPERATIONS, "_records", dict(OPERATIONS._records))
+    OPERATIONS.register("test_narrow")(lambda n, _, *, affine: torch.nn.Conv2d(n, 1, 1))
+    OPERATIONS.register("test_small")(lambda n, _, *, affine: torch.nn.Conv2d(n, n, 2))
+    text = f"""{{format: 1, name: sizes, outputs: [net.logits], backbone: {{name: tiny, taps: [s8, s16]}}, cells: [
+      {{name: net, template: graph, inputs: [s8, s16], nodes: [
+        {{name: sum, stride: 16, width: 32, size: {{like: s16}}, edges: [
+          {{name: a, source: s8, op: conv2d_1x1, post: [bilinear]}}, {{name: e, {edge}}}]}},
+        {{name: logits, stride: 16, width: 1, edges: [
+          {{name: l, source: sum, op: conv2d_1x1}}, {{name: o, source: s16, op: conv2d_1x1}}]}}]}}]}}"""
+    with pytest.raises(UserError, match=re.escape(f"edge net.e delivers {delivered}")):
+        build(genotypes.loads(text))(torch.zeros(2, 3, 32, 40))
 
 
 def test_resampling_steps_are_pytorchs():

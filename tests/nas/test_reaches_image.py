@@ -164,7 +164,7 @@ outputs: [head.logits]
 
 @pytest.mark.parametrize("ask", ["decide", "reaches_image"])
 def test_inputs_without_which_a_cell_is_none_are_said_of_the_space(ask):
-    """The place was that of the cell's own key (`outputs`), which the document has, too, and no name stood before it."""
+    """The place was that of the cell's own key (`outputs`), which the document has, too, and no name before."""
     text = """format: 1
 name: three
 backbone: {name: tiny, taps: [s16, s8, s4]}

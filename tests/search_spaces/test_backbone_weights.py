@@ -116,6 +116,26 @@ def test_what_is_not_a_state_dict_is_refused(state, tmp_path, kind):
     assert len(message.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda w: w * torch.nan, "not all finite floats (torch.float32)"),
+        (lambda w: w.to(torch.int8), "not all finite floats (torch.int8)"),
+        (lambda w: w.to(torch.complex64), "not all finite floats (torch.complex64)"),
+        (lambda w: w.to_sparse(), "no plain state dict"),
+        (lambda w: w.to("meta"), "no plain state dict"),
+        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "no plain state dict"),
+    ],
+    ids=["NaN", "int8", "complex", "sparse", "meta", "quantised"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_are_no_floats_are_refused(state, tmp_path, spoil, says):
+    """NaN, integers and the real part of complex numbers were loaded in silence; the others ended in a traceback."""
+    first = next(iter(state))
+    torch.save({**state, first: spoil(state[first])}, tmp_path / "w.pth")
+    assert says in refusal(tmp_path / "w.pth")
+
+
 def shapes(entries):
     return {key: tuple(shape) for key, shape, *_ in entries}
 

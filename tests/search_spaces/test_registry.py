@@ -1,11 +1,13 @@
 """The registries: one record for each name, refused twice, listed when missing; and words of one's own."""
 
 import inspect
+import re
 
 import pytest
 import torch
 from torch import nn
 
+import genotypes
 from genotypes import BACKBONES, OPERATIONS, POSTS, RESAMPLINGS, TEMPLATES, Record, Registry, UserError
 from search_spaces import SPACES
 from search_spaces.backbones import build_backbone
@@ -94,7 +96,6 @@ def test_misspelt_widths_leave_nothing_behind(own_words):
 
 
 def test_posts_and_resampling_steps_of_ones_own_are_computed(own_words):
-    import genotypes
     import nas
 
     @POSTS.register("test_tanh", divisor=2)
@@ -118,6 +119,63 @@ def test_posts_and_resampling_steps_of_ones_own_are_computed(own_words):
     assert torch.equal(found["net.a"], a)
     with pytest.raises(UserError, match="test_tanh needs a width that 2 divides, not 3"):
         genotypes.loads(text.replace("width: 2,", "width: 3,"))
+
+
+TEMPLATE_CELL = """
+{{format: 1, name: own, outputs: [net.logits], backbone: {{name: tiny, taps: [s4]}}, cells: [
+  {{name: own, template: test_own, inputs: [s4], {keys}}},
+  {{name: net, template: head, inputs: [own.n]}}]}}
+"""
+
+
+def _own_template(keywords, made="n"):
+    """A template with these keywords, as text: annotations of `from __future__ import annotations` are texts, too."""
+    source = f"""from __future__ import annotations
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from somewhere import Known
+def own(inputs: Known, *, {keywords}):
+    for feature in inputs.values():
+        yield Node(name={made!r}, stride=feature.stride, width=feature.width, edges=(Edge(name="e", source="s4"),))
+"""
+    space = {"Node": genotypes.Node, "Edge": genotypes.Edge}
+    exec(compile(source, "own.py", "exec"), space)
+    TEMPLATES.register("test_own")(space["own"])
+
+
+@pytest.mark.parametrize(
+    ("keywords", "good", "bad", "expected"),
+    [
+        ("k: int = 1", "k: 3", "k: [3]", "expected an integer, not [3]"),
+        ("k: int | None = None", "k: 3", "k: true", "expected an integer or null, not true"),
+        ("k: tuple[int, ...] = ()", "k: [3, 4]", "k: 3", "expected a list, each an integer, not 3"),
+        ("k: Sequence[int] = ()", "k: [3, 4]", "k: [a]", "expected a list, each an integer, not ['a']"),
+        (
+            "k: Mapping[str, int] = {}",
+            "k: {a: 3}",
+            "k: {a: b}",
+            "expected a mapping, each value an integer, not {a: 'b'}",
+        ),
+        ("k: tuple = ()", "k: [3]", "k: 3", "expected a list, not 3"),
+        ("k: list[int] = []", "", "k: [3]", "its template annotates this as list, which nothing in a file fits"),
+    ],
+)
+def test_keys_of_a_template_of_ones_own_are_checked(own_words, keywords, good, bad, expected):
+    """Annotations that are texts fitted nothing, nor did Sequence; of what `yield` made nothing was left."""
+    _own_template(keywords)
+    assert genotypes.loads(TEMPLATE_CELL.format(keys=good)).graph.cells["own"][0].local == "n"
+    with pytest.raises(genotypes.GenotypeError, match=re.escape(f"cells[0].k: {expected}")):
+        genotypes.loads(TEMPLATE_CELL.format(keys=bad))
+
+
+def test_a_template_of_ones_own_names_what_can_be_referred_to(own_words):
+    """A dot parts names in references and keys: such an edge could not be decided."""
+    _own_template("k: int = 1", made="n.4")
+    with pytest.raises(
+        genotypes.GenotypeError, match=r"cells\[0\]: template test_own names .* 'n\.4'; expected an ident"
+    ):
+        genotypes.loads(TEMPLATE_CELL.format(keys=""))
 
 
 def test_a_backbone_of_ones_own_is_found_and_built(own_words):
