@@ -78,7 +78,7 @@ def _close_widths(parts: Parts, chosen: Chosen) -> Parts:
     def close(cell: Cell) -> Cell:
         mine = {choice.split(".", 1)[1]: width for choice, width in chosen.items() if choice.split(".")[0] == cell.name}
         params = freeze(map_widths(cell.params, lambda path, widths: mine.get(".".join(map(str, path)))))
-        return replace(cell, params=params) if mine else cell
+        return replace(cell, params=params)
 
     return replace(parts, cells=tuple(map(close, parts.cells)))
 

@@ -253,6 +253,18 @@ TYPES = {
         "a\n    stride: 8", "a\n    stride: true", "stride must be a positive integer", "stride: true"
     ),
     "negative width of an edge": Case("op: conv_3x3}\n", "op: conv_3x3, width: -8}\n", "positive integer, not -8"),
+    "true as a kernel": Case(
+        "channels: 8", "channels: 8\n  kernel: true", "cells[0].kernel: expected 1 or 3, not true", "  kernel: true"
+    ),
+    "a million channels": Case(
+        "channels: 8", "channels: 1000000", "width must be less than 1,000,000, not 1000000", "name: reduce"
+    ),
+    "odd stride of a downsampling block": Case(
+        "template: lateral\n  inputs: [s16, s8]\n  channels: 8",
+        "template: octave_block\n  inputs: [s16, s8]\n  widths: [8]\n  downsample: true\n  stride: 1",
+        "cells[0].stride: with downsample, stride must be even (twice an input's), not 1",
+        "stride: 1",
+    ),
     "number without end": Case(
         "channels: 8", "channels: 0x" + "f" * 5000, "width must be less than 1,000,000, not 0xfff", "name: reduce"
     ),

@@ -53,6 +53,11 @@ def test_awkward_texts_survive() -> None:
         assert genotypes.dumps(back) == text
 
 
+def test_an_input_may_be_called_choose() -> None:
+    cell = genotypes.Cell.from_dict({"name": "c", "template": "head", "inputs": {"choose": "s4"}})
+    assert dict(cell.inputs) == {"choose": "s4"} and cell.to_dict()["inputs"] == {"choose": "s4"}
+
+
 def test_copies_and_pickles_are_equal() -> None:
     genotype = chance_genotype(0)
     for twin in (pickle.loads(pickle.dumps(genotype)), copy.deepcopy(genotype), copy.copy(genotype)):

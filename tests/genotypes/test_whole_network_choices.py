@@ -105,6 +105,21 @@ def _mixes(cell):
     return {"mix_f8": "conv_3x3", "mix_f4": "conv_3x3"} if cell["name"] == "p" else {}
 
 
+def test_a_backbone_that_nothing_reads_goes():
+    cells = [
+        {"name": "p", "template": "light_pyramid", "inputs": {"choose": ["s4 image", "image"]}, "channels": 4},
+        {"name": "head", "template": "head", "inputs": ["p.out"]},
+    ]
+    genotype = Genotype(
+        name="x",
+        backbone=Backbone(name="tiny", taps=("s4",)),
+        cells=tuple(map(Cell.from_dict, cells)),
+        outputs=("head.logits",),
+    )
+    assert genotype.decide({"p.inputs": "s4 image"}).backbone is not None
+    assert genotype.decide({"p.inputs": "image"}).backbone is None
+
+
 def test_the_hash_does_not_know_the_size_and_the_identity_does():
     choices = member_choices(space(), 2, 0)
     small, large = (space().decide(choices | {"input.size": size}) for size in (64, 96))

@@ -152,7 +152,7 @@ class _Case(nn.Module):
         self.first, self.second = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.Conv2d(3, 8, 1)
         self.wide, self.deep = nn.Conv2d(8, 64, 1), nn.Conv2d(3, 3, 3, padding=1, groups=3)
         self.norm, self.norms = nn.BatchNorm2d(8), nn.BatchNorm2d(16)
-        self.narrow = nn.Conv2d(8, 4, 1)
+        self.narrow, self.one, self.each = nn.Conv2d(8, 4, 1), nn.Conv2d(3, 1, 1), nn.Conv2d(8, 8, 1, groups=8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         a, b = self.first(x), self.second(x)
@@ -162,9 +162,17 @@ class _Case(nn.Module):
             "cat": lambda: self.norms(torch.cat([a, b], dim=1)),
             "shared": lambda: self.norm(a) + a,
             "twice": lambda: self.norm(a + a),
+            "alpha": lambda: self.norm(torch.add(a, b, alpha=2)),
+            "broadcast": lambda: self.norm(a + self.one(x)),
+            "cat twice": lambda: self.norms(torch.cat([a, a], dim=1)),
+            "padded": lambda: self.norm(F.avg_pool2d(a, 2, padding=1)),
+            "divisor": lambda: self.norm(F.avg_pool2d(a, 2, divisor_override=3)),
             "pool": lambda: self.norm(F.max_pool2d(a, 2)),
             "chain": lambda: self.narrow(self.first(x)),
             "widening": lambda: self.wide(a),
+            "padded chain": lambda: F.conv2d(a, self.narrow.weight, padding=1),
+            "strided chain": lambda: F.conv2d(a, self.narrow.weight, stride=2),
+            "grouped chain": lambda: self.each(a),
             "depthwise": lambda: self.second(self.deep(x)),
             "scale": lambda: F.batch_norm(a, *statistics, self.norm.weight * 2, self.norm.bias),
             "bias": lambda: self.norm(F.conv2d(x, self.first.weight, self.norm.bias * 2, padding=1)),
@@ -179,9 +187,17 @@ class _Case(nn.Module):
         ("cat", 0, 2),
         ("shared", 1, 1),  # the convolution is read twice: with the norm in it, the other reader would be wrong
         ("twice", 1, 1),
+        ("alpha", 1, 2),
+        ("broadcast", 1, 2),  # its one channel is each of the eight
+        ("cat twice", 1, 1),
+        ("padded", 1, 1),  # at the rim zeros count, which have no shift
+        ("divisor", 1, 1),
         ("pool", 1, 1),  # a negative scale turns the largest into the smallest
         ("chain", 0, 1),
         ("widening", 0, 2),  # 3x3 to 8 and 1x1 to 64 are cheaper as two
+        ("padded chain", 0, 2),
+        ("strided chain", 0, 2),
+        ("grouped chain", 0, 2),
         ("depthwise", 0, 2),
         ("scale", 1, 1),  # what is computed was taken for what is left out
         ("bias", 1, 1),

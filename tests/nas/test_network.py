@@ -10,6 +10,7 @@ import genotypes
 import nas
 from genotypes import BACKBONES, OPERATIONS, RESAMPLINGS, Input, UserError
 from nas.network import inherit, norm_statistics_frozen, norms_counted_at_once, reestimate_norms
+from nas.network.edge import OpenEdge
 from nas.network.weights import save_weights
 from nas.strategies import random_choices
 from search_spaces import fpn, fusion_cells
@@ -225,6 +226,20 @@ def test_an_edge_delivers_what_its_node_takes(edge, delivered, monkeypatch):
           {{name: l, source: sum, op: conv2d_1x1}}, {{name: o, source: s16, op: conv2d_1x1}}]}}]}}]}}"""
     with pytest.raises(UserError, match=re.escape(f"edge net.e delivers {delivered}")):
         build(genotypes.loads(text))(torch.zeros(2, 3, 32, 40))
+
+
+@pytest.mark.parametrize("active", [None, (0,), (0, 1)])
+def test_channels_that_pass_by_take_the_weight_of_the_whole_edge(active):
+    """PC-DARTS: half of the channels are mixed, the others keep what the edge counts; then they take turns."""
+    edge = OpenEdge(("none", "skip_connect"), 4, 4, share=2)
+    x = torch.randn(2, 4, 3, 5)
+    mixed = x[:, :2] * (0 if active == (0,) else 0.5)
+    passed = (0.3 + 0.5) * x[:, 2:]
+    expected = torch.stack([mixed[:, 0], passed[:, 0], mixed[:, 1], passed[:, 1]], dim=1)
+    assert edge.carries(active)
+    torch.testing.assert_close(edge(x, torch.tensor([0.3, 0.5]), active), expected)
+    assert OpenEdge(("none", "conv2d_1x1"), 4, 8, share=2).share == 1  # nothing could pass by
+    assert OpenEdge(("none", "skip_connect"), 6, 6, share=4).share == 2
 
 
 def test_resampling_steps_are_pytorchs():
