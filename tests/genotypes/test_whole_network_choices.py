@@ -175,6 +175,12 @@ def test_by_default_few_blocks_are_open_and_the_finest_tap_stays():
         CompactSpace(sizes=(16, 64)).build((64, 64))
 
 
+def test_a_share_of_next_to_nothing_is_one_step():
+    choices = compact("mobilenet_v2", shares=(0.001, 1.0), open_blocks=99, step=4).choices()
+    widths = [found for choice, found in choices.items() if choice.startswith("backbone.widths")]
+    assert len(widths) == 16 and all(4 in found and min(found) in (0, 4) for found in widths)
+
+
 def test_a_backbone_that_cannot_be_narrowed_stays_as_it_is():
     choices = compact("resnet50").choices()
     assert choices and not any(choice.startswith("backbone") for choice in choices)
