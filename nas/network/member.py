@@ -2,7 +2,8 @@
 
 A member has no memory of its own. It is built on the meta device by the one builder; what it computes with are the
 supernet's tensors: renamed (an operation's are its candidate's), sliced (the first channels of what is narrower) or
-gathered (where channels of several features lie side by side, and the middle of a larger kernel).
+gathered (where channels of several features lie side by side, and the middle of a larger kernel, as in Once-for-All,
+Cai et al., ICLR 2020).
 `torch.func.functional_call` runs it, so gradients reach the supernet by themselves.
 """
 
@@ -235,9 +236,7 @@ def _origins(
             mine = outgoing if dim == 0 else incoming if dim == 1 else None
             if mine is not None and len(mine) == n and mine != tuple(range(n)):
                 take.append(torch.tensor(mine))
-            elif (
-                dim > 1 and n < m
-            ):  # as Once-for-All (Cai et al., ICLR 2020) shrinks kernels: a corner would shift the map
+            elif dim > 1 and n < m:  # the middle of a kernel: a corner would shift the map
                 take.append(torch.arange((m - n) // 2, (m + n) // 2))
             else:
                 take.append(None if n == m else n)
