@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from genotypes import Genotype, UserError
+from genotypes.errors import plural
 from nas.network import Network, build
 from nas.network.network import CellModule
 from nas.run.sizes import parse_size
@@ -170,6 +171,6 @@ def check_decided(genotype: Genotype) -> None:
     """UserError for a genotype with open choices."""
     if not genotype.is_decided:
         raise UserError(
-            f"{genotype.name} has {len(genotype.choices())} open choices: what it costs depends on what they become; "
-            "decide them first (a search does, or genotype.decide)"
+            f"{genotype.name} has {plural(len(genotype.choices()), 'open choice')}: what it costs depends on what they "
+            "become; decide them first (a search does, or genotype.decide)"
         )
