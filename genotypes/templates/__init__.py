@@ -22,12 +22,14 @@ __all__ = ["build_template"]
 def build_template(name: Any, inputs: Mapping[str, Feature], params: Mapping[str, Any]) -> list[Node]:
     """The nodes template `name` makes; GenotypeError for an unknown template or parameter."""
     template = at(("template",), TEMPLATES.__getitem__, name).load()
-    signature = inspect.signature(template, eval_str=True)  # a plugin may import annotations from __future__
+    signature = inspect.signature(template)
     known = {key: value for key, value in signature.parameters.items() if value.kind is value.KEYWORD_ONLY}
     for key, value in params.items():
         if key not in known:
             raise GenotypeError(f"unknown key {show(key)}; template {name} has: {', '.join(known) or 'none'}", (key,))
         annotation = known[key].annotation
+        if isinstance(annotation, str):  # of code that imports annotations from __future__; others may not be known here
+            annotation = eval(annotation, inspect.unwrap(template).__globals__)
         if not at((key,), _fits, value, annotation):
             raise GenotypeError(f"expected {_describe(annotation)}, not {show(value)}", (key,))
     for key, parameter in known.items():

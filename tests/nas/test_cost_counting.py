@@ -114,7 +114,7 @@ def test_a_supernet_has_no_cost() -> None:
 
 
 def test_a_size_too_small() -> None:
-    with pytest.raises(UserError, match="31 x 64"):
+    with pytest.raises(UserError, match="size must be 32 to 8192 pixels, not 31"):
         nas.cost.count(genotypes.load("fpn_tiny"), (31, 64))
 
 

@@ -281,7 +281,7 @@ def test_a_cache_that_cannot_be_is_told_before_measuring(tmp_path: Path, monkeyp
     ("changes", "words"),
     [
         ({"kind": "watts"}, "params, macs, latency"),
-        ({"size": (16, 64)}, "16 x 64"),
+        ({"size": (16, 64)}, "pixels, not 16"),
         ({"kind": "latency", "repeats": 0}, "repeats 0"),
         ({"kind": "latency", "device": "abacus"}, "abacus"),
     ],

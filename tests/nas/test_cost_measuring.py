@@ -81,7 +81,7 @@ def test_weights_and_inputs_come_from_no_one_else_s_generator() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"size": (16, 64)}, "16 x 64"),
+        ({"size": (16, 64)}, "pixels, not 16"),
         ({"repeats": 0}, "repeats 0"),
         ({"by": "node"}, "cell, edge"),
         ({"device": "abacus"}, "abacus"),
@@ -92,9 +92,10 @@ def test_mistakes_are_told(changes: dict, words: str) -> None:
         nas.cost.measure(TINY, **changes)
 
 
-def test_too_little_memory_is_told() -> None:
-    with pytest.raises(UserError, match="not enough memory"):
-        nas.cost.measure(TINY, size=(1_000_000, 1_000_000), repeats=1, memory=False)
+def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "prepare", lambda *_: torch.empty(10**15))
+    with pytest.raises(UserError, match="fpn_tiny at 64 x 64: there is not enough memory"):
+        nas.cost.measure(TINY, size=(64, 64), repeats=1, memory=False)
 
 
 def test_the_command_prints_and_saves_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
