@@ -28,7 +28,7 @@ def build_template(name: Any, inputs: Mapping[str, Feature], params: Mapping[str
         if key not in known:
             raise GenotypeError(f"unknown key {show(key)}; template {name} has: {', '.join(known) or 'none'}", (key,))
         annotation = known[key].annotation
-        if isinstance(annotation, str):  # of code that imports annotations from __future__; others may not be known here
+        if isinstance(annotation, str):  # by `from __future__`; that of `inputs` may be for type checkers alone
             annotation = eval(annotation, inspect.unwrap(template).__globals__)
         if not at((key,), _fits, value, annotation):
             raise GenotypeError(f"expected {_describe(annotation)}, not {show(value)}", (key,))
