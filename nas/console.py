@@ -138,7 +138,7 @@ _SCORES = ("loss", "maxF", "MAE_raw")
 def _what(run: Run) -> str:
     """What a run is about, in a few words."""
     if run.kind == "comparison":
-        names = [_named(text) for text in map(str, run.config.get("genotypes") or ())]
+        names = [_named(text, labelled=True) for text in map(str, run.config.get("genotypes") or ())]
         subject = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     elif run.kind in ("training", "tuning"):
         subject = _named(str(run.setting("genotype", default="")))
@@ -147,13 +147,22 @@ def _what(run: Run) -> str:
         space = Path(str(run.setting("space.name", "space", default=""))).name
         words = (strategy, space, run.setting("space.backbone", "backbone"))
         subject = " ".join(str(word) for word in words if word)
-    data = str(run.setting("data", default="")).partition("=")[0]
-    return "; ".join(part for part in (subject, Path(data).name) if part)
+    label, data = _split(str(run.setting("data", default="")))
+    return "; ".join(part for part in (subject, label or Path(data).name) if part)
 
 
-def _named(genotype: str) -> str:
-    """How a genotype on a command line is called here: its label, else its file's name, or its run's."""
-    path = Path(genotype.partition("=")[0])
+def _split(text: str) -> tuple[str, str]:
+    """(label, rest) of LABEL=REST. A / before the = is of a path, as in runs/lr=0.1: files may be gone, names stay."""
+    label, equals, rest = text.partition("=")
+    return (label, rest) if equals and "/" not in label else ("", text)
+
+
+def _named(genotype: str, *, labelled: bool = False) -> str:
+    """How a genotype on a command line is called here: its label (in a comparison), its file's name, or its run's."""
+    label, file = _split(genotype) if labelled else ("", genotype)
+    if label:
+        return label
+    path = Path(file)
     return path.parent.name if path.name == "genotype.yaml" else path.name.removesuffix(".yaml")
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "read_run",
     "read_table",
     "training_command",
+    "trainings_of",
 ]
 
 Row = dict[str, Any]
@@ -124,7 +125,7 @@ def done_of(run: Run) -> tuple[int, int] | None:
     """
     if run.kind == "comparison":
         seeds = run.config.get("seeds") or ()
-        rows = read_table(run.path / "trainings.csv")
+        rows = trainings_of(run.path)
         done = {(row.get("label"), row.get("seed")) for row in rows if row.get("seed") in seeds}
         return len(done), len(run.config.get("genotypes") or ()) * len(seeds)
     if run.kind == "tuning":
@@ -132,6 +133,11 @@ def done_of(run: Run) -> tuple[int, int] | None:
         finished = sum(state in ("complete", "pruned") for state in states)
         return finished, int(run.setting("trials.count", default=0))
     return None
+
+
+def trainings_of(path: Path) -> list[Row]:
+    """The rows of a comparison's trainings.csv: one for each training and set; names stay text, as 016 and nan."""
+    return read_table(path / "trainings.csv", words=("label", "group", "set"))
 
 
 def label_folder(label: str) -> str:

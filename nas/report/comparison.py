@@ -28,7 +28,7 @@ from nas.report.parts import (
     origin,
     photograph,
 )
-from nas.run_files import RANDOM, Run, done_of, label_folder, lower_is_better, read_table
+from nas.run_files import RANDOM, Run, done_of, label_folder, lower_is_better, read_table, trainings_of
 from nas.visualize.charts import CostPoint, Dots, dots, lines, pareto, trade_off
 
 __all__ = ["comparison_page", "cost_charts", "dot_charts"]
@@ -37,7 +37,7 @@ __all__ = ["comparison_page", "cost_charts", "dot_charts"]
 def comparison_page(run: Run) -> Page:
     """The page of a comparison's folder, as far as its trainings came."""
     table: list[Mapping[str, Any]] = run.json("table.json") or []
-    trainings = read_table(run.path / "trainings.csv", words=("label", "set"))
+    trainings = trainings_of(run.path)
     labels = {label_folder(row["label"]): row["label"] for row in table}
     seeds = [f"-seed{seed}" for seed in run.config.get("seeds") or ()]  # the folder may hold trainings of others
     folders = [path for seed in seeds for path in (run.path / "runs").glob(f"*{seed}") if path.is_dir()]

@@ -120,6 +120,30 @@ def test_runs_tells_what_a_search_found_and_how_far_a_comparison_came(tmp_path, 
     assert "finished" in capsys.readouterr().out
 
 
+def test_runs_calls_paths_with_equals_signs_by_their_names(tmp_path, capsys):
+    """Folders of a sweep are called so."""
+    for name, text in {
+        "a": "genotype: runs/lr=0.1/genotype.yaml\ndata: /photos/fold=1\n",
+        "b": "genotypes: [runs/lr=0.1/genotype.yaml, x=runs/lr=0.2]\ndata: D=/photos/fold=1\n",
+        "c": "genotype: lr=0.1.yaml\n",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(text)
+    assert main(["runs", str(tmp_path)]) == 0
+    rows = sorted(re.split("  +", line.rstrip()) for line in capsys.readouterr().out.splitlines()[1:])
+    assert [row[3] for row in rows] == ["lr=0.1; fold=1", "lr=0.1, x; D", "lr=0.1"]
+
+
+def test_labels_that_look_like_numbers_are_counted_as_they_are_written(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text("genotypes: [16=a.yaml, 016=b.yaml, nan=c.yaml]\nseeds: [0]\n")
+    rows = ["label,seed,set", *(f"{label},0,{name}" for label in ("nan", "16") for name in ("held_out", "T"))]
+    for more, state in ((), "2 of 3 trainings"), (["016,0,held_out", "016,0,T"], "finished"):
+        (tmp_path / "trainings.csv").write_text("\n".join([*rows, *more, ""]))
+        (tmp_path / "table.md").touch()
+        assert main(["runs", str(tmp_path)]) == 0
+        assert state in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("scores", ["7", "[1, 2]", '{"found": 5}'])
 def test_runs_lists_beside_a_run_whose_scores_someone_changed(scores, tmp_path, capsys):
     for name in ("changed", "other"):
