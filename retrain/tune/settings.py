@@ -24,7 +24,10 @@ def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
         name, _, given = text.partition("=")
         low, dots, high = given.partition("..")
         try:
-            values = _spaced(low, high) if dots else [parse_yaml(word)[0] for word in given.split(",")]
+            if dots:
+                values = _spaced(low, high, whole=_is_whole(recipe, name))
+            else:
+                values = [parse_yaml(word)[0] for word in given.split(",")]
         except ValueError:
             values = []
         if not values or None in values or name in found:
@@ -44,8 +47,8 @@ def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
     return found
 
 
-def _spaced(low: str, high: str) -> list[float]:
-    """Numbers evenly spaced on a logarithmic scale, the ends as given and those between them of three digits.
+def _spaced(low: str, high: str, *, whole: bool) -> list[float]:
+    """Numbers evenly spaced on a logarithmic scale, the ends as given and those between them of three digits, or whole.
 
     Whole ones are int, since fields that count take no floats.
     """
@@ -54,6 +57,7 @@ def _spaced(low: str, high: str) -> list[float]:
     if not 0 < a < b or n < 2:
         raise ValueError
     between = (float(f"{a * (b / a) ** (i / (n - 1)):.3g}") for i in range(1, n - 1))
+    between = (float(round(value)) if whole else value for value in between)
     values = [a, *(value for value in between if a < value < b), b]
     return [int(value) if value.is_integer() else value for value in values]
 
@@ -74,6 +78,14 @@ def changed(recipe: Recipe, choices: Mapping[str, Any]) -> Recipe:
             place = place.setdefault(group, dict(there))
         place[last] = value
     return from_dict(recipe, values)
+
+
+def _is_whole(recipe: Recipe, name: str) -> bool:
+    """Whether a field counts something; False for what is no field."""
+    try:
+        return type(_value(recipe, name)) is int
+    except (KeyError, TypeError):
+        return False
 
 
 def _value(recipe: Recipe, name: str) -> Any:

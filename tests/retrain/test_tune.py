@@ -265,6 +265,12 @@ def test_the_ends_of_a_range_are_as_given() -> None:
     assert found == {"steps": [1000, 2020, 4096], "size": [64, 256, 1024], "ema": [0.98765, 0.98775]}
 
 
+def test_what_counts_is_tried_in_whole_numbers() -> None:
+    """size=32..64:3 was refused for 45.3, which nobody had typed."""
+    found = candidates(("size=32..64:3", "steps=1..3:4", "ema=0.5..0.98:3"), Recipe())
+    assert found == {"size": [32, 45, 64], "steps": [1, 2, 3], "ema": [0.5, 0.7, 0.98]}
+
+
 def test_the_table_has_the_best_first_and_what_was_not_finished_last() -> None:
     """Whatever a trial that was ended early had reached: it was not scored as the others."""
     values = {"pruned": (0.1,), "complete": (0.2,), "running": ()}
