@@ -188,6 +188,11 @@ def test_what_being_in_a_network_costs_scales_the_entries() -> None:
     assert latency._line(sums, 5 + 1.25 * sums) == pytest.approx((5, 1.25))
     assert latency._line(np.ones(4), np.full(4, 3.0)) == pytest.approx((2, 1))  # no choice at all: nothing to fit
     assert latency._line(sums, np.array([5.0, 1.0, 1.0, 1.0]))[1] == 0.5  # noise makes no cost negative
+    times = np.array([2.0, 5.0, 8.0, 12.0])
+    slope, offset = np.polyfit(sums, times, 1, w=1 / times)  # a millisecond too many matters less in a slow network
+    assert latency._line(sums, times) == pytest.approx((offset, slope))
+    assert latency._line(np.array([10.0, 20.0]), np.array([5.0, 20.0])) == (0, pytest.approx(1.5))
+    assert latency._line(sums, 5 + 9 * sums)[1] == 2
 
 
 def test_a_decided_network_has_one_cost() -> None:
@@ -326,6 +331,14 @@ def test_what_is_probable_and_fits_is_taken_as_it_is() -> None:
     assert within_budget(rare, table, 18) == {"e0": "o1", "e1": "o0"}
     impossible = probabilities | {"e0": {"o0": 0.0, "o1": 0.0, "o2": 1.0}}
     assert within_budget(impossible, table, 12) == {"e0": "o0", "e1": "o1"}  # a budget outweighs any probability
+
+
+def test_of_too_many_networks_the_most_probable_of_each_interval_of_cost_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    cost = np.array([4.0, 0.0, 1.0, 2.0, 6.0, 9.0, 9.1, 3.0])
+    score = np.array([5.0, 1.0, 2.0, 4.0, 3.0, 8.0, 9.0, 4.5])
+    assert lookup._undominated(cost, score, 9.0).tolist() == [1, 2, 3, 7, 0, 5]  # 6.0 is dominated, 9.1 too dear
+    monkeypatch.setattr(lookup, "_MOST_STATES", 4)
+    assert lookup._undominated(cost, score, 9.0).tolist() == [1, 7, 0, 5]  # at 0, up to 3, up to 6, up to 9
 
 
 def test_a_budget_that_nothing_meets_is_told_with_what_would() -> None:

@@ -273,6 +273,12 @@ def test_a_weighted_candidate_averages_over_all_batches_where_its_norm_does():
             ours.weighted(torch.relu(x), torch.full((4,), 0.5))
         means = [ours.op[:-1](x).mean((0, 2, 3)) for x in batches]
     torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0))
+    for tracks in (True, False):  # as `norm_statistics_frozen` leaves it
+        norm.track_running_stats = tracks
+        weighted = ours.eval().weighted(torch.relu(batches[0]), torch.full((4,), 0.5))
+        torch.testing.assert_close(weighted, 0.5 * ours(batches[0]))
+    wide = batches[0].double()  # the weight stays in 32 bits
+    torch.testing.assert_close(ours.double().weighted(torch.relu(wide), torch.full((4,), 0.5)), 0.5 * ours(wide))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "dil" in name or "_d" in name])
@@ -297,6 +303,11 @@ def test_a_cpu_trains_dilated_convolutions_of_odd_widths_in_float32_under_autoca
     with torch.autocast("cpu", torch.bfloat16), _Convolved() as convolved:
         conv(picture(2, channels, 9, 9)).sum().backward()
     assert convolved.dtypes == [{"fp32": torch.float32, "bf16": torch.bfloat16}[computed]]
+    torch.nn.init.zeros_(conv.weight).data[:, 0, 1, 1] = 1
+    torch.nn.init.constant_(conv.bias, 257)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(torch.ones(1, channels, 9, 9))
+    assert y[0, 0, 4, 4] == 256, "bf16 rounds the bias, and then the sum 257"
 
 
 class _Convolved(TorchDispatchMode):
@@ -312,14 +323,21 @@ class _Convolved(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("slow", [{"kernel_size": 5, "padding": 2}, {"kernel_size": 3, "stride": 2}])
-def test_a_cpu_trains_slow_depthwise_convolutions_in_float32_under_autocast(slow):
-    conv = Conv2d(8, 8, groups=8, bias=False, **slow)
+@pytest.mark.parametrize(
+    ("kind", "computed"),
+    [
+        ({"kernel_size": 5, "padding": 2}, torch.float32),
+        ({"kernel_size": 3, "stride": 2}, torch.float32),
+        ({"kernel_size": 3, "padding": 1}, torch.bfloat16),
+    ],
+)
+def test_a_cpu_trains_slow_depthwise_convolutions_in_float32_under_autocast(kind, computed):
+    conv = Conv2d(8, 8, groups=8, bias=False, **kind)
     x = picture(2, 8, 9, 9).bfloat16()
     with torch.autocast("cpu", torch.bfloat16), _Convolved() as convolved:
         outputs = [conv(x)]
         with torch.no_grad():
             outputs.append(conv(x))
-    assert convolved.dtypes == [torch.float32, torch.bfloat16], "without gradients it stays in bf16, which is fast"
+    assert convolved.dtypes == [computed, torch.bfloat16], "without gradients it stays in bf16, which is fast"
     assert [output.dtype for output in outputs] == [torch.bfloat16] * 2
     torch.testing.assert_close(*outputs)
