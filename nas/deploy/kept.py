@@ -66,8 +66,7 @@ def _place(net: Network, size: tuple[int, int] | None) -> Path | None:
     if folder is None:
         return None
     digest = hashlib.blake2b(f"{_FORMAT} {torch.__version__} {genotypes.dumps(net.genotype)}".encode(), digest_size=16)
-    for name, tensor in net.state_dict().items():
-        digest.update(name.encode())
+    for tensor in net.state_dict().values():  # the genotype says what each is
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     sides = "any" if size is None else f"{size[0]}x{size[1]}"
     return folder / "converted" / f"{digest.hexdigest()}-{sides}.onnx"

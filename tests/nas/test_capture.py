@@ -391,6 +391,15 @@ def test_weights_cast_at_once_are_those_of_autocast(precision, dtype):
     assert outputs[0].dtype == dtype and same(*results)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_weights_cast_at_once_have_no_gradient_where_a_step_leaves_them_out(precision):
+    """A gradient of zeros is another thing: momentum and decay would move what no path computed."""
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    net.forward = net[0].forward
+    run_in(precision, net, dict(net.named_parameters()), torch.ones(3, 2)).sum().backward()
+    assert net[0].weight.grad.any() and net[1].weight.grad is None
+
+
 def test_fused_sgd_takes_gradients_that_come_later():
     module = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     optimizer = make_optimizer(module, OptimConfig(name="sgd", lr=0.1))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -270,12 +271,17 @@ def test_an_old_torch_is_told(tiny, monkeypatch):
 @pytest.mark.exports
 def test_a_program_takes_every_size_and_says_which_it_does_not(tiny_program, tiny_graph, tmp_path):
     torch.export.save(tiny_program, tmp_path / "model.pt2")
-    module = torch.export.load(tmp_path / "model.pt2").module()
+    loaded = torch.export.load(tmp_path / "model.pt2")
+    assert loaded.example_inputs is None
+    with ZipFile(tmp_path / "model.pt2") as file:
+        assert not any(str(Path(__file__).parents[2]).encode() in file.read(name) for name in file.namelist())
+    module = loaded.module()
     for batch, size in ((1, (32, 32)), (3, (97, 131)), (1, (64, 64)), (2, (33, 95))):
         x = _picture(batch, size)
         assert torch.equal(module(x), tiny_graph(x))
-    with pytest.raises(Exception, match="32"):
-        module(_picture(1, (16, 64)))
+    for size in ((16, 64), (64, 16)):
+        with pytest.raises(Exception, match="32"):
+            module(_picture(1, size))
 
 
 @pytest.mark.exports

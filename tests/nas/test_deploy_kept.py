@@ -84,6 +84,14 @@ def test_a_network_is_converted_once(converted, tmp_path) -> None:
     assert len(files(tmp_path)) == len(converted)
 
 
+def test_what_computes_otherwise_has_a_place_of_its_own(monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    other = nas.build(genotypes.loads(TINY.replace("avg2", "max2"))).eval()  # its weights are called alike
+    other.load_state_dict(network().state_dict())
+    places = {kept._place(net, size) for net in (network(), network(1), other) for size in (SIZE, SIZE[::-1], None)}
+    assert len(places) == 9 and kept._place(network(), SIZE) in places
+
+
 @pytest.mark.parametrize("damage", ["cut", "foreign", "empty"])
 def test_a_file_that_is_not_the_networks_is_made_anew(converted, tmp_path, damage) -> None:
     expected = logits(network())

@@ -11,6 +11,7 @@ from genotypes.errors import UserError
 from genotypes.vocabulary import BACKBONES
 from search_spaces import fpn, fusion_cells, minet
 from search_spaces.backbones import build_backbone
+from search_spaces.backbones.layers import SameConv2d
 
 NAMES = tuple(BACKBONES)
 GOLDEN = Path(__file__).parent / "golden"
@@ -306,8 +307,9 @@ def test_values(name, options):
 @pytest.mark.parametrize("n", range(32, 40))
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_tf_same_pads_by_the_rule(n, kernel):
-    after = kernel // 2
-    assert (after - 1 + n % 2, after) == same_pads(n, kernel, 2)
+    conv, x = SameConv2d(1, 1, kernel, 2), picture(1, 1, n, n + 1)
+    pads = (*same_pads(n + 1, kernel, 2), *same_pads(n, kernel, 2))
+    assert torch.equal(conv(x), F.conv2d(F.pad(x, pads), conv.weight, stride=2))
 
 
 def test_convolutions_start_as_he_et_al_say():

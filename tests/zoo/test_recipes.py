@@ -212,6 +212,9 @@ def test_groups_without_rules_are_cells_and_backbone_with_and_without_decay():
         (lambda: OptimConfig(milestones=(0.5,)), "milestones are rising shares"),
         (lambda: OptimConfig(schedule="steps"), "milestones are rising shares"),
         (lambda: OptimConfig(schedule="steps", milestones=(0.5, 0.2)), "milestones are rising shares"),
+        (lambda: OptimConfig(schedule="steps", milestones=(0.5, 0.5)), "milestones are rising shares"),
+        (lambda: OptimConfig(schedule="steps", milestones=(0.0, 0.5)), "milestones are rising shares"),
+        (lambda: OptimConfig(warmup=1.0), "warmup is a share of the steps in 0..1, not 1.0"),
         (lambda: recipe_changes(_thin(), Recipe(frozen=("backbone",))), "'backbone' matches no parameter"),
         (
             lambda: make_optimizer(_thin(), OptimConfig(groups=(OptimGroup(match="stem"),))),
