@@ -1,12 +1,14 @@
 """Training: its numbers, its held-out part, its moving average, and resuming to the same bits."""
 
 import csv
+import itertools
 import json
 import math
 import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from contextvars import ContextVar
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -18,14 +20,27 @@ from PIL import Image
 from tiny_training import config, run_training, stopped_in_step
 
 import genotypes
-from genotypes import UserError
+from genotypes import Record, UserError
 from nas.command import run_command
 from nas.network.weights import load_weights
 from nas.options import to_yaml
-from nas.run import Interrupted, RunFolder, load_checkpoint
+from nas.run import Interrupted, RunFolder, load_checkpoint, progress
 from nas.task import AugmentConfig, LossConfig, batches, network_input, synthetic_set
 from nas.task import augment as augment_batch
-from nas.training import Diverged, HeldOut, Listener, MovingAverage, OptimConfig, Supervised, fit, loop, precision
+from nas.training import (
+    DIVERGED_SCORES,
+    METRICS,
+    Diverged,
+    HeldOut,
+    Listener,
+    MovingAverage,
+    OptimConfig,
+    Progress,
+    Supervised,
+    fit,
+    loop,
+    precision,
+)
 from retrain import Recipe, load
 from retrain.compare.__main__ import main as compare
 from retrain.predict.__main__ import main as predict
@@ -156,9 +171,21 @@ def test_a_listener_is_told_of_the_end_also_where_the_training_fails(small_file,
 
     cfg = config(genotype=str(small_file), recipe={"steps": 2})
     trainer, _ = training.training_of(cfg, open_training(cfg))
+    trainer.clock = itertools.count().__next__  # a step takes a second, whatever else is done
     with pytest.raises(Diverged) if fails else nullcontext():
         fit(trainer, lambda: {"step": trainer.step}, at=lambda step: False, listeners=[Noting()])
+    assert trainer.seconds == told.count("step")
     assert told == (["begin", "step", "end"] if fails else ["begin", "step", "step", "row", "end"])
+
+
+def test_the_bar_of_a_resumed_training_begins_where_it_was(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(progress, "_shown", ContextVar("shown", default=True))
+    bar, trainer = Progress("train", {"loss": "held_out_loss", "F": "held_out_maxF"}), SimpleNamespace(step=3, steps=9)
+    bar.begin(trainer)
+    bar.step(trainer)
+    bar.row(trainer, {"held_out_loss": 0.25, "held_out_maxF": math.nan})
+    bar.end(trainer)
+    assert "| 4/9 [" in (shown := capsys.readouterr().err) and "loss=0.250]" in shown and "F=" not in shown
 
 
 def test_when_its_minutes_are_over_a_training_stops_and_goes_on(tmp_path, small_file, capsys) -> None:
@@ -252,6 +279,16 @@ def test_the_held_out_part_is_judged_alike_whatever_a_recipe_does_to_masks(tmp_p
     samples = held_out.samples
     assert torch.equal(samples.photos.batch(samples.rows)[1][:, 0], torch.from_numpy(np.stack(expected)))
     assert not torch.equal(*trained)
+
+
+def test_a_network_that_diverged_has_the_worst_scores_and_of_a_plugins_metric_none(small_file, monkeypatch) -> None:
+    share = Record(name="share", summary="of what is salient", source=lambda maps, masks: (maps > 0.5).float().mean())
+    monkeypatch.setitem(METRICS._records, "share", share)
+    cfg = config(genotype=str(small_file))
+    held_out = training.held_out_of(cfg, open_training(cfg))
+    assert held_out.score(lambda x: [torch.ones_like(x[:, :1])])["share"] == 1
+    scores = held_out.score(lambda x: [torch.full_like(x[:, :1], math.nan)])
+    assert {**scores, "share": str(scores["share"])} == {**DIVERGED_SCORES, "share": "nan"}
 
 
 def test_synthetic_test_pictures_are_new_ones(tmp_path, small_file) -> None:
@@ -385,8 +422,10 @@ def test_batches_of_one_where_the_norms_allow_them(tmp_path, small_file) -> None
 
 def test_a_loss_that_explodes_stops_the_run(tmp_path, small_file, monkeypatch) -> None:
     monkeypatch.setattr(loop, "multi_output_loss", lambda outputs, masks, cfg: outputs[0].sum() * torch.nan)
-    with pytest.raises(UserError, match=r"step 0: the loss is nan; try a smaller --recipe\.optim\.lr"):
-        run_training(tmp_path / "run", config(genotype=str(small_file), recipe={"loss": LossConfig()}))
+    for name, stop in (("run", nullcontext()), ("asked to stop", stopped_in_step(1))):
+        with stop, pytest.raises(UserError, match=r"step 0: the loss is nan; try a smaller --recipe\.optim\.lr"):
+            run_training(tmp_path / name, config(genotype=str(small_file), recipe={"loss": LossConfig()}))
+        assert not (tmp_path / name / "checkpoint.pt").exists()
 
 
 def test_bf16_trains_too(tmp_path, small_file) -> None:
