@@ -44,7 +44,7 @@ def run_in(precision: str, net: nn.Module, params: Mapping[str, Tensor], *argume
 def _lowered(net: nn.Module, params: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     if net not in _names:
         _names[net] = tuple(f"{name}.weight" for name, part in net.named_modules() if isinstance(part, _CAST))
-    names = [name for name in _names[net] if params[name].dtype == torch.float32]
+    names = _names[net]
     return dict(zip(names, _Lower.apply(dtype, *(params[name] for name in names)), strict=True)) if names else {}
 
 
