@@ -297,7 +297,9 @@ def test_synthetic_test_pictures_are_new_ones(tmp_path, small_file) -> None:
     assert torch.equal(opened.photos.images[3], synthetic_set(4, 32, 0).images[3])
 
 
-def test_the_moving_average_is_the_one_of_the_formula(small_file) -> None:
+@pytest.mark.parametrize("on_a_gpu", [False, True])  # where its share is a tensor, as captured steps need it
+def test_the_moving_average_is_the_one_of_the_formula(small_file, monkeypatch, on_a_gpu) -> None:
+    monkeypatch.setattr(loop, "capturable", lambda device: on_a_gpu)
     cfg = config(genotype=str(small_file))
     opened = open_training(cfg)
     average = MovingAverage(opened.net, 0.5)
