@@ -87,9 +87,9 @@ def train(
     mistake that they tell of leaves no folder.
     """
     setup = setup or open_training(cfg)
-    genotypes.save(setup.genotype, run.path / "genotype.yaml")
     trainer, net = training or training_of(cfg, setup)
-    trainer.resume(run)
+    trainer.resume(run)  # or its error: what the run began with stays
+    genotypes.save(setup.genotype, run.path / "genotype.yaml")
     held_out = held_out_of(cfg, setup)
 
     def row() -> dict[str, Any]:

@@ -291,6 +291,17 @@ def test_a_network_that_diverged_has_the_worst_scores_and_of_a_plugins_metric_no
     assert {**scores, "share": str(scores["share"])} == {**DIVERGED_SCORES, "share": "nan"}
 
 
+def test_a_resumed_run_that_is_refused_keeps_its_genotype(tmp_path, small_file) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_bytes(small_file.read_bytes())
+    run_training(tmp_path / "run", config(genotype=str(mine)))
+    before = (tmp_path / "run/genotype.yaml").read_bytes()
+    genotypes.save(genotypes.load("fpn_tiny"), mine)
+    with pytest.raises(UserError, match="another genotype"):
+        run_training(tmp_path / "run", config(genotype=str(mine)), resume=True)
+    assert (tmp_path / "run/genotype.yaml").read_bytes() == before
+
+
 def test_synthetic_test_pictures_are_new_ones(tmp_path, small_file) -> None:
     opened = open_training(config(genotype=str(small_file), test=("new=synthetic:8",)))
     assert not any(torch.equal(a, b) for a in opened.tests["new"].images for b in opened.photos.images)
