@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -192,16 +192,14 @@ class Predictor:
             DataError: a file that cannot be read, an array of another shape or range, a network whose output is not
                 finite.
         """
-        return Image.fromarray(self.maps([read_image(photograph)])[0])
+        return Image.fromarray(self.maps([photograph])[0])
 
-    def maps(self, photos: Sequence[np.ndarray], *, native: bool = False) -> list[np.ndarray]:
-        """The maps uint8[H, W] of photographs uint8[H, W, 3] of any sizes, in one batch: those that are scored.
+    def maps(self, photographs: Iterable[Photograph], *, native: bool = False) -> list[np.ndarray]:
+        """The maps uint8[H, W] of photographs of any sizes, in one batch: those that are scored.
 
-        native: the network sees each at its own size, one by one.
-
-        Raises:
-            DataError: the output is not finite.
+        photographs, errors: as above. native: the network sees each at its own size, one by one.
         """
+        photos = [read_image(photograph) for photograph in photographs]
         if native:
             inputs = (pixels(torch.tensor(photo).permute(2, 0, 1)[None]) for photo in photos)
             return [Protocol().to_bytes(self.probabilities(x)[0, 0].cpu().numpy(), *x.shape[2:]) for x in inputs]

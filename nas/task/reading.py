@@ -118,7 +118,10 @@ def _content(source: str | os.PathLike[str] | bytes | IO[bytes] | Image.Image) -
     if isinstance(given, bytearray | memoryview):
         given = bytes(given)
     elif callable(read := getattr(given, "read", None)):
-        given = read()
+        try:
+            given = read()
+        except (OSError, ValueError) as error:  # opened for text or for writing, or closed
+            raise DataError(f"cannot read {given!r}: {error}; expected a file opened for bytes (mode rb)") from None
         if not isinstance(given, bytes):
             raise DataError(f"expected a photograph's file opened for bytes (mode rb), it gives {type(given).__name__}")
     elif isinstance(given, os.PathLike):
@@ -223,7 +226,8 @@ def _open_picture(source: str | os.PathLike[str] | bytes | Image.Image) -> Image
     """The picture, decoded and upright."""
     with _opened(source) as file:
         file.load()
-        return _upright(file)
+        file = _upright(file)
+        return file.convert("LA") if file.mode == "La" else file  # of which Pillow makes no other mode
 
 
 @contextmanager
@@ -307,8 +311,10 @@ def _from_values(source: np.ndarray | Tensor) -> np.ndarray:
         if values.ndim == 3 and values.shape[0] in (1, 3):
             values = values.transpose(1, 2, 0)
     else:
-        values = source
-    planes = 1 if values.ndim == 2 and values is source else values.shape[-1] if values.ndim == 3 else 0
+        # A mask hides what is not finite; a matrix has no third axis, and NumPy itself crashes over it.
+        values = np.asarray(source)
+    grey = values.ndim == 2 and isinstance(source, np.ndarray)
+    planes = 1 if grey else values.shape[-1] if values.ndim == 3 else 0
     if planes not in (1, 3, 4) or 0 in values.shape:
         raise DataError(f"expected a photograph as {kind} {shape}, not {list(source.shape)}")
     if values.dtype != np.uint8:

@@ -223,9 +223,24 @@ def test_what_a_script_has_of_a_photograph(tmp_path) -> None:
         ):
             assert np.array_equal(np.asarray(predictor(given)), expected)
     assert predictor(torch.zeros(3, 30, 40, dtype=torch.bfloat16)).size == (40, 30) and predictor.maps([]) == []
+    pixels = read_image(tmp_path / "a.png")
+    alike = [tmp_path / "a.png", content, Image.open(tmp_path / "a.png"), pixels, pixels[::-1][::-1], pixels / 255]
+    for native in (False, True):  # maps took arrays alone, and native ones no view
+        found = predictor.maps(iter([*alike, pixels[:20]]), native=native)
+        assert [np.array_equal(one, found[0]) for one in found] == [True] * 6 + [False] and found[6].shape == (20, 40)
+    grey = np.array(Image.open(tmp_path / "a.png").convert("L"))
+    # NumPy's matrix ended the process, and what a mask hid was taken as it came.
+    assert np.array_equal(read_image(np.asmatrix(grey)), read_image(grey))
+    premultiplied = Image.merge("La", [Image.fromarray(grey), Image.new("L", (40, 30), 255)])
+    assert np.array_equal(read_image(premultiplied), read_image(grey))
+    with open(tmp_path / "a.png", "rb") as closed:
+        pass
     for wrong, message in (
         (None, "a Pillow image, an array or a tensor, not NoneType"),
         (io.StringIO("x"), "mode rb.* it gives str"),
+        (io.TextIOWrapper(io.BytesIO(content), "utf-8"), "can't decode byte .*expected a file opened for bytes"),
+        (closed, "cannot read <.*a.png'>: read of closed file; expected a file opened for bytes"),
+        (np.ma.masked_invalid(np.full((4, 4, 3), np.nan)), "an array of uint8, or of floats .* from nan to nan"),
         (np.full((4, 4, 3), 200.0), r"expected an array of uint8, or of floats in 0\.\.1; got float64 from 200 to 200"),
         (np.zeros((4, 4, 3), object), "expected an array of uint8, or of floats in 0..1; got object"),
         (np.full((4, 4, 3), "a"), "expected an array of uint8, or of floats in 0..1; got <U1"),
