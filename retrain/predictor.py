@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,18 +44,8 @@ __all__ = [
 _PAPER = 215  # grey behind a cut-out
 _SHOWN = 2048  # pixels: the longest side of a photograph in a contact picture, which is to be looked at
 
-_opening = threading.Lock()  # torch exports one network at a time
-
-
-def _after_fork() -> None:
-    """Torch's threads stay behind, and so does who holds the lock: the new process would wait for both without end."""
-    global _opening
-    torch.set_num_threads(1)
-    _opening = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # torch's threads stay behind: the new process would wait for them without end
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 Runtime = Literal["torch", "onnxruntime", "openvino", "auto"]  # nas.deploy.RUNTIMES; auto: the fastest one here
 
@@ -173,8 +163,14 @@ class Predictor:
             self._runs[self.size] = runs[self.runtime]
 
     def __getstate__(self) -> dict[str, Any]:
-        """As it is sent to another process: that opens the runtime for itself."""
-        return self.__dict__ | {"_runs": {}}
+        """As it is sent to another process: that opens the runtime for itself.
+
+        The network goes as bytes. Torch would send a file handle for each tensor, of which a process may have 1,024.
+        """
+        return self.__dict__ | {"_runs": {}, "network": pickle.dumps(self.network)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, network=pickle.loads(state["network"]))
 
     @property
     def genotype(self) -> Genotype:
@@ -233,10 +229,12 @@ class Predictor:
         size: tuple[int, int] | None = (pictures.shape[2], pictures.shape[3])
         if size != self.size:
             size = None
-        with _opening:
-            if size not in self._runs:
-                self._runs[size] = self._open(size)[self.runtime]
-        run, arrays = self._runs[size], pictures.cpu().float().contiguous().numpy()
+        if (run := self._runs.get(size)) is None:
+            from nas.deploy.capture import one_at_a_time
+
+            with one_at_a_time():  # and the others find it
+                run = self._runs[size] = self._runs.get(size) or self._open(size)[self.runtime]
+        arrays = pictures.cpu().float().contiguous().numpy()
         return torch.from_numpy(np.concatenate([run(arrays[index : index + 1]) for index in range(len(arrays))]))
 
 

@@ -15,7 +15,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from genotypes import Input, UserError
-from nas.deploy.capture import capture, program
+from nas.deploy.capture import capture, one_at_a_time, program
 from nas.deploy.folding import fold
 from nas.deploy.formats import (
     INPUT,
@@ -103,6 +103,7 @@ def _resizing(before: int, after: int) -> torch.Tensor:
     return F.interpolate(sides, size=(after, before), mode="bilinear", antialias=True, align_corners=False)[0, 0]
 
 
+@one_at_a_time()
 def deploy(
     net: Network, *, size: tuple[int, int] | None = None, fed: Input | None = None, logits: bool = False
 ) -> fx.GraphModule:

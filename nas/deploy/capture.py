@@ -5,6 +5,8 @@ and does not hold for every size (a feature of one pixel, a size that divides an
 pictures which its operations compute correctly. Such notes are dropped; `deploy` compares the graph with the network.
 """
 
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -23,7 +25,7 @@ from genotypes.parts import SMALLEST
 from nas.deploy.folding import RESIZES
 from search_spaces.steps import PICTURE_SIDES
 
-__all__ = ["OLDEST", "capture", "program"]
+__all__ = ["OLDEST", "capture", "one_at_a_time", "program"]
 
 OLDEST = "2.9"  # torch that leaves what it does not know of free sizes open
 
@@ -31,6 +33,25 @@ OLDEST = "2.9"  # torch that leaves what it does not know of free sizes open
 # odd however often it is halved, so that sizes which are not always equal differ here.
 _TRACED = (2, 3, 127, 191)
 _FREE = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+
+_turn = threading.RLock()
+
+
+def _after_fork() -> None:
+    """Who held the lock stays behind: the new process would wait without end."""
+    global _turn
+    _turn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Other threads wait to convert a network: of two that torch traces at once, both fail."""
+    with _turn:
+        yield
 
 
 def capture(module: nn.Module, size: tuple[int, int] | None = None) -> fx.GraphModule:
@@ -49,6 +70,7 @@ def capture(module: nn.Module, size: tuple[int, int] | None = None) -> fx.GraphM
     return graph
 
 
+@one_at_a_time()
 def program(module: nn.Module, size: tuple[int, int] | None = None) -> ExportedProgram:
     """The `torch.export` program of such a module, or of its graph.
 

@@ -20,7 +20,7 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from genotypes import UserError
-from nas.deploy.capture import program
+from nas.deploy.capture import one_at_a_time, program
 from nas.subnormals import keep_flushing
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def need(package: str) -> Any:
         raise UserError(f"this needs {name} ({error}): pip install 'sod-nas[{_EXTRAS[name]}]'") from None
 
 
+@one_at_a_time()
 def onnx_model(exported: ExportedProgram, facts: Mapping[str, str] | None = None) -> "onnx.ModelProto":
     """A program as ONNX, with input "picture", output "probability", and free axes called batch, height and width.
 

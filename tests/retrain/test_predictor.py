@@ -3,8 +3,13 @@
 import contextlib
 import io
 import os
+import pickle
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -138,11 +143,38 @@ def test_a_forked_process_predicts(trained, wide) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_process_forked_while_a_network_is_opened_can_open_another() -> None:
-    code = "import multiprocessing as m, retrain.predictor as p; p._opening.acquire(); "
-    code += "child = m.get_context('fork').Process(target=lambda: p._opening.acquire()); child.start(); "
-    code += "child.join(30); print(child.exitcode); child.kill()"
+    code = "import multiprocessing as m, threading as t\nfrom nas.deploy.capture import one_at_a_time as turn\n"
+    code += "held = turn()\nother = t.Thread(target=held.__enter__)\nother.start()\nother.join()\n"
+    code += "child = m.get_context('fork').Process(target=turn().__enter__)\n"
+    code += "child.start()\nchild.join(30)\nprint(child.exitcode)\nchild.kill()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout == "0\n", done.stderr
+
+
+def test_a_predictor_is_sent_to_a_process_in_a_few_file_handles(wide) -> None:
+    """ProcessPoolExecutor().map(find, files) used up the 1,024 that a process may have: one for each tensor."""
+    resource = pytest.importorskip("resource", reason="no limits here")
+    predictor, (soft, hard) = retrain.load("sod_s"), resource.getrlimit(resource.RLIMIT_NOFILE)
+    with tempfile.TemporaryFile() as file:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (file.fileno() + 20, hard))
+        try:
+            sent = bytes(ForkingPickler.dumps(predictor))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert pickle.loads(sent)(wide / "images/a.jpg") == predictor(wide / "images/a.jpg")
+
+
+@pytest.mark.slow
+def test_several_threads_open_runtimes(trained, tmp_path, monkeypatch) -> None:
+    """All but one failed: "Trying to pop empty mode stack"."""
+    pytest.importorskip("onnxscript", reason="needs the extra `export`")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # the network is converted here
+    load = partial(retrain.load, trained / "weights.safetensors", runtime="onnxruntime")
+    with ThreadPoolExecutor(3) as threads:
+        opened = list(threads.map(lambda size: load(size=size), (32, 64, 96)))
+    picture = np.zeros((40, 30, 3), np.uint8)
+    assert [predictor(picture).size for predictor in opened] == [(30, 40)] * 3
 
 
 def test_values_that_are_not_finite_are_refused(trained, tmp_path, wide, capsys) -> None:
