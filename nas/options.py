@@ -231,7 +231,10 @@ def from_dict(config: Config, values: Any, prefix: str = "") -> Config:
     values = _mapping(values, prefix.rstrip("."))
     known: Any = {f.name: f for f in fields(cast(Any, config))}
     if unknown := next((key for key in values if key not in known), None):
-        raise UserError(f"unknown key {prefix + str(unknown)!r}; {near(str(unknown), options_of(config, prefix))}")
+        group, dot, rest = str(unknown).partition(".")
+        hint = f"in a file a group holds its keys: `{group}: {{{rest}: ...}}`" if dot and group in known else ""
+        told = hint or near(str(unknown), options_of(config, prefix))
+        raise UserError(f"unknown key {prefix + str(unknown)!r}; {told}")
     types, changes = get_type_hints(type(config)), {}
     for key, value in _switched(config, values).items():
         name, now = prefix + key, getattr(config, key)

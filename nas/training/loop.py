@@ -376,8 +376,8 @@ class Trainer:
         if first != self.identity:
             raise UserError(f"the processes do not train the same: {self.identity} here, {first} in the first one")
         known = self.identity if state is None else state.get("identity", {})
-        for what, now in self.identity.items():
-            if (then := known.get(what)) != now:
+        for what in {**self.identity, **known}:
+            if (then := known.get(what)) != (now := self.identity.get(what)):
                 raise UserError(f"{run.path}: its checkpoint belongs to another {what}: {then} then, {now} now")
         run.keep_config()
         if state is None:

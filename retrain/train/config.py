@@ -99,8 +99,8 @@ class TrainConfig(LoopOptions, TrainingOptions):
 
     @property
     def changeable(self) -> tuple[str, ...]:
-        """See `PhotoOptions`: also what is scored at the end."""
-        return *super().changeable, "teacher", "unlabelled", "test", "test_limit"
+        """See `PhotoOptions`: also what is scored at the end, and by how many processes: memory may be short."""
+        return *super().changeable, "teacher", "unlabelled", "test", "test_limit", "workers"
 
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`."""

@@ -164,6 +164,7 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
         ("strategy: nope\n", "unknown strategy 'nope'"),
         ("- a\n", "expected keys with values"),
         ("channels: 4\n", "unknown key 'channels'"),
+        ("optim.lr: 1\n", "unknown key 'optim.lr'; in a file a group holds its keys: `optim: {lr: ...}`"),
         ("architecture: {lr: 1}\n", "an earlier version is not read"),
         ("strategy: darts\narchitecture: {lr: 1}\n", "an earlier version is not read"),
         ("genotype: fpn_tiny\n", "(it is the config.yaml of a training)"),

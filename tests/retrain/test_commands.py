@@ -153,7 +153,8 @@ def test_what_contradicts_a_run_is_no_resuming_it(here: Path, capsys) -> None:
     assert "recipe.steps was 2, now 3" in capsys.readouterr().err
     assert run("train", *TRAIN, *words) == 2  # the folder is taken
     assert {path: path.read_bytes() for path in (here / "new").rglob("*") if path.is_file()} == before
-    assert run("train", "--out", "new", "--resume") == 0
+    # What is told where a process that scores was killed: --workers 0.
+    assert run("train", "--out", "new", "--resume", "--workers", "1") == 0
 
 
 def test_a_run_goes_on_where_its_photographs_are_now(here: Path, capsys) -> None:

@@ -523,6 +523,8 @@ def test_a_network_that_teaches_is_checked(tmp_path, small_file, trained, monkey
     run_training(tmp_path / "run", config(genotype=str(small_file), recipe=taught, teacher=weights))
     with pytest.raises(UserError, match="its checkpoint belongs to another teacher"):
         run_training(tmp_path / "run", config(genotype=str(small_file), recipe=taught, teacher="sod_s"), resume=True)
+    with pytest.raises(UserError, match=r"another teacher: [0-9a-f]+ then, None now"):  # it went on without one
+        run_training(tmp_path / "run", config(genotype=str(small_file), recipe=taught), resume=True)
 
 
 @pytest.mark.parametrize("blend", [0.0, 0.5])
