@@ -10,6 +10,7 @@ from nas.cost import count, latencies
 from nas.cost.clock import warn_if_busy
 from nas.cost.measuring import prepare
 from nas.options import difference, from_file, to_dict, to_yaml
+from nas.report import report_at_the_end
 from nas.run import Interrupted, RunFolder, open_device
 from nas.task import PhotoOptions, PhotoSet
 from nas.task.evaluation import content_of_sets
@@ -108,7 +109,10 @@ def compare(
                 continue
             if signum and (entry, seed) != plan.waiting[-1]:
                 raise _stopped(signum, out)
-        document = read_scores(run_folder(entry, seed, out))
+        folder = run_folder(entry, seed, out)
+        if not (folder / "report.html").is_file():  # of a training that was killed behind its scores
+            report_at_the_end(folder)
+        document = read_scores(folder)
         done.append(
             Training(
                 label=entry.label,

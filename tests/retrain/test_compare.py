@@ -125,7 +125,11 @@ def test_an_unfinished_training_goes_on(tmp_path, small_file, monkeypatch) -> No
     whole = (out / "trainings.csv").read_text()
     folder = out / "runs/small-seed1"
     (folder / "scores.json").unlink()  # as if it had been stopped while scoring
+    (folder / "report.html").touch()
+    pages: list[object] = []
+    monkeypatch.setattr(runs, "report_at_the_end", pages.append)
     assert compare(*words) == 0
+    assert pages == [out / "runs/small-seed0"]  # as if that had been stopped between its scores and its page
     scores = [line.split(",")[7:] for line in (out / "trainings.csv").read_text().splitlines()]
     assert scores == [line.split(",")[7:] for line in whole.splitlines()]
 
