@@ -59,11 +59,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         spread = f"loss {min(r.losses):.4f} to {max(r.losses):.4f}, mean {r.mean:.4f}"
         count = plural(len(r.losses), "genotype")
         print(f"random  {count} so scored: {spread}; the result beats {r.better:.0%} of them")
-    budget = f", budget {cfg.budget:,.6g}" if cfg.budget is not None else ""
+    budget = f", budget {cfg.budget:,.10g}" if cfg.budget is not None else ""
     if result.cost is not None:
         unit, size = COST_KINDS[cfg.cost or "macs"], " x ".join(map(str, result.genotype.input.size))
         said = f" {_SAID_BY[cfg.whole_networks]}" if result.timed else ""
-        digits = ",.4g" if result.timed else ",.6g"
+        digits = ",.4g" if result.timed else ",.10g"
         print(f"costs   {result.cost:{digits}} {unit}{said}{budget} (at {size})")
     if result.timed is not None:
         print(f"timed   {result.timed}{budget}")

@@ -369,7 +369,7 @@ class Trainer:
             raise Diverged(f"step {self.step}: the loss is {value}; try a smaller {self.blame}")
 
     def resume(self, run: RunFolder) -> None:
-        """Continue from the run's checkpoint, if it has one; UserError if that is of something else."""
+        """Before the first step, continue from the run's checkpoint, if it has one; UserError if it is another's."""
         # To the CPU: the optimisers keep their step counts there, and move the rest.
         state = from_first(run.load())
         first = from_first(self.identity)
@@ -393,7 +393,6 @@ class Trainer:
         self.totals.load_state_dict(state["totals"])
         self.compiled.resume(state["compiled"])
         self.step, self.seconds, self.stopped = state["step"], state["seconds"], state["stopped"]
-        self.capture.forget()
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -79,6 +79,13 @@ def test_what_was_found_is_timed_beside_its_budget(tmp_path, capsys):
     assert f"timed   {ms:,.3g} ms (as it is on cpu, 1 thread), budget 1,000" in said
 
 
+def test_what_was_found_and_its_budget_are_told_to_the_last_multiply_add(tmp_path, capsys):
+    """From a million up both were rounded: a budget of 12,345,678 was 1.23457e+07."""
+    main([*words(), "--cost=macs", "--budget=12345678", f"--out={tmp_path / 'run'}"])
+    cost = json.loads((tmp_path / "run/scores.json").read_text())["found"]["cost"]
+    assert f"costs   {int(cost):,} multiply-adds, budget 12,345,678 (at 32 x 32)" in capsys.readouterr().out
+
+
 def test_cost_pulls_the_architecture_towards_cheap_operations(tmp_path):
     """With a loss that cost outweighs, the search finds the cheapest genotype; without, it does not."""
     table = cost_table(open_space(config()), "macs")

@@ -319,6 +319,15 @@ def test_a_label_and_a_set_may_be_numbers(tmp_path: Path, monkeypatch) -> None:
     assert {row["label"] for row in drawn} == {"1", "random:0", "random:1"} and {row["set"] for row in drawn} == {"300"}
 
 
+def test_settings_of_a_study_are_shown_as_they_were_given(tmp_path: Path) -> None:
+    """Whole numbers of seven digits were 1.2e+06, and two rates that differ in the seventh digit were one."""
+    (tmp_path / "config.yaml").write_text("genotype: fpn_tiny\nsearch: [steps=1200000, optim.lr=0.001]\ntrials: {count: 2}\n")
+    rows = "0,complete,0.1,1200000,0.00123456,\n1,complete,0.2,1200000,0.001234561,\n"
+    (tmp_path / "trials.csv").write_text(f"number,state,MAE_raw,steps,optim.lr,repeat_of\n{rows}")
+    page = read(tmp_path)
+    assert "1200000" in page.texts and {"0.00123456", "0.001234561"} <= set(page.texts)
+
+
 def test_the_first_seed_of_a_comparison_is_the_one_that_was_named_first(tmp_path: Path) -> None:
     """Folders were sorted by name: of seeds 2 and 10 the curves and maps of 10 were shown as the first one's."""
     run = configured(made_runs.comparison(tmp_path / "run"), seeds=[2, 10])
