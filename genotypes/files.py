@@ -32,8 +32,10 @@ __all__ = [
     "quoted",
     "read_csv",
     "replacing",
+    "replacing_files",
     "scratch_folder",
     "write_atomically",
+    "write_bytes",
     "write_csv",
     "write_text",
     "writing",
@@ -165,13 +167,18 @@ def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """A file, in one step; UserError where it cannot be written."""
+    with write_atomically(path) as file:
+        file.write(content)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """A text file (UTF-8), in one step; UserError where it cannot be written.
 
     What a file's name holds that is no UTF-8 is written as \\udcff.
     """
-    with write_atomically(path) as file:
-        file.write(text.encode(errors="backslashreplace"))
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def json_text(data: Any) -> str:
@@ -210,6 +217,35 @@ def replacing(folder: Path) -> Iterator[Path]:
             if folder.exists():
                 shutil.rmtree(folder)
             scratch.rename(folder)
+
+
+@contextmanager
+def replacing_files(folder: Path, own: Sequence[str], *, mark: str) -> Iterator[Path]:
+    """An empty folder whose files, once the work inside is done, take the place of all of `own` in `folder`.
+
+    Makes `folder` if need be. Where the work fails, or is killed, what it held stays. own, mark: see `check_folder`.
+    The mark goes first, so that what a command leaves that is killed even then may be replaced.
+    """
+    is_new = not folder.exists()
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(folder / mark) as scratch:
+            try:
+                yield scratch
+            except UserError as error:
+                if str(scratch) not in str(error):
+                    raise
+                raise UserError(str(error).replace(str(scratch), str(folder))) from error  # where the files will be
+            with writing(folder):
+                made = sorted(scratch.iterdir(), key=lambda file: file.name != mark)
+                for file in made:
+                    file.replace(folder / file.name)
+                for name in set(own).difference(file.name for file in made):
+                    (folder / name).unlink(missing_ok=True)
+    finally:
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from genotypes import UserError
-from genotypes.files import write_atomically
+from genotypes.files import write_bytes
 
 __all__ = ["cell", "check_spreadsheets", "labelled", "latex_table", "markdown_table", "write_spreadsheet"]
 
@@ -102,5 +102,4 @@ def write_spreadsheet(path: Path, sheets: Mapping[str, Sequence[Sequence[object]
         sheet.freeze_panes = "A2"
     whole = io.BytesIO()
     book.save(whole)
-    with write_atomically(path) as file:
-        file.write(whole.getvalue())
+    write_bytes(path, whole.getvalue())

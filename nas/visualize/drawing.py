@@ -12,7 +12,7 @@ import numpy
 from PIL import Image
 
 from genotypes import Genotype, UserError, UserNote
-from genotypes.files import write_atomically
+from genotypes.files import write_bytes
 from nas.visualize.charts import page_svg
 from nas.visualize.layout import DotError, dot_is_there
 from nas.visualize.page import PAGES, ComposedPage, compose, render
@@ -64,7 +64,7 @@ def draw(
         target = network_path(path) if (what, part) == ("both", "network") else path
         contents[target] = render(page, kind, dpi=dpi)
     for target, data in contents.items():
-        _write(target, data)
+        write_bytes(target, data)
     return list(contents)
 
 
@@ -84,7 +84,7 @@ def draw_difference(
     kind = path.suffix.lower().removeprefix(".")
     _one_of(f"{path}: unknown extension", kind, _KINDS)
     page = _page(difference_picture(first, second, compact=size != "screen"), engine, size)
-    _write(path, render(page, kind, dpi=_dpi(page, size)))
+    write_bytes(path, render(page, kind, dpi=_dpi(page, size)))
     return [path]
 
 
@@ -159,8 +159,3 @@ def _dpi(page: ComposedPage, size: str) -> float:
 def _one_of(problem: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UserError(f"{problem} {value!r}; known: {', '.join(known)}")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with write_atomically(path) as file:
-        file.write(data)

@@ -3,9 +3,8 @@
 import io
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 import genotypes
 from genotypes import Input, UserError
 from genotypes.errors import plural
-from genotypes.files import check_folder, json_text, scratch_folder, writing
+from genotypes.files import check_folder, json_text, replacing_files, write_bytes, write_text, writing
 from nas.cost.clock import OtherPrograms, milliseconds
 from nas.deploy import (
     PictureNetwork,
@@ -98,10 +97,10 @@ def export(
     photographs = None if calibrate is None else open_photographs(calibrate, size, limit)
     scored = open_scored(test, photographs, size, test_limit)
     network.cpu().eval()
-    with _whole(folder) as files:
+    with replacing_files(folder, _OWN, mark=_MARK) as files:
         _write(network, files, wanted, photographs, size, tell)
         others = OtherPrograms()
-        rows = _Bench(network, files.scratch, wanted, scored, size, threads, tell).rows()
+        rows = _Bench(network, files, wanted, scored, size, threads, tell).rows()
         made = Exported(
             folder=str(folder),
             genotype=network.genotype.name,
@@ -113,9 +112,9 @@ def export(
             skipped=skipped,
             scored=None if scored is None else scored.told,
         )
-        files.put("genotype.yaml", genotypes.dumps(network.genotype).encode())
-        files.put("README.md", readme(made, {word: FORMATS[word][0] for word in wanted}).encode())
-        files.put(_MARK, json_text(asdict(made)).encode())
+        genotypes.save(network.genotype, files / "genotype.yaml")
+        write_text(files / "README.md", readme(made, {word: FORMATS[word][0] for word in wanted}))
+        write_text(files / _MARK, json_text(asdict(made)))
     return made
 
 
@@ -145,41 +144,9 @@ def _choose(formats: Sequence[str] | None, calibrated: bool) -> tuple[list[str],
     return wanted, tuple(skipped)
 
 
-@dataclass(frozen=True)
-class _Files:
-    """Files that wait in `scratch` until all are there; messages name their places in `folder`."""
-
-    folder: Path
-    scratch: Path
-
-    def put(self, name: str, content: bytes) -> None:
-        with writing(self.folder / name):
-            (self.scratch / name).write_bytes(content)
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[_Files]:
-    """What is written inside takes the place of an earlier export's files; where something fails, nothing changes."""
-    is_new = not folder.exists()
-    try:
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(folder / "export") as scratch:
-            yield _Files(folder, scratch)
-            with writing(folder):
-                made = sorted(scratch.iterdir(), key=lambda file: file.name != _MARK)  # first: it says whose they are
-                for file in made:
-                    file.replace(folder / file.name)
-                for name in set(_OWN).difference(file.name for file in made):
-                    (folder / name).unlink(missing_ok=True)
-    finally:
-        if is_new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
 def _write(
     network: Network,
-    files: _Files,
+    folder: Path,
     wanted: Sequence[str],
     photographs: Photographs | None,
     size: tuple[int, int],
@@ -202,26 +169,26 @@ def _write(
         with warnings.catch_warnings():  # about weights that are parts of others, which ours are not
             warnings.simplefilter("ignore", UserWarning)
             torch.export.save(exported, buffer)
-        files.put(name["pt2"], buffer.getvalue())
+        write_bytes(folder / name["pt2"], buffer.getvalue())
     if set(wanted) - {"rembg", "pt2"}:
         tell("convert to ONNX")
         model = onnx_model(exported, facts)
         if "onnx" in wanted:
-            files.put(name["onnx"], model.SerializeToString())
+            write_bytes(folder / name["onnx"], model.SerializeToString())
         if "fp16" in wanted:
-            files.put(name["fp16"], half(model).SerializeToString())
+            write_bytes(folder / name["fp16"], half(model).SerializeToString())
         if "openvino" in wanted:
-            with writing(files.folder / name["openvino"]):
-                save_openvino(model, files.scratch / name["openvino"])
+            with writing(folder / name["openvino"]):
+                save_openvino(model, folder / name["openvino"])
         if "int8" in wanted and photographs is not None:
             tell(f"{name['int8']}: calibrate with {plural(len(photographs.calibration), 'photograph')}")
-            files.put(name["int8"], quantise(model, photographs.calibration).SerializeToString())
+            write_bytes(folder / name["int8"], quantise(model, photographs.calibration).SerializeToString())
     if "rembg" in wanted:
         tell(name["rembg"])
         facts["input"] = "picture: float32 [1, 3, 320, 320], RGB, normalised as rembg's u2net_custom does"
         facts["output"] = f"probability: float32 [1, 1, {size[0]}, {size[1]}], 0 to 1, of the salient object"
         model = onnx_model(program(deploy(network, fed=_REMBG, size=size), _REMBG.size), facts)
-        files.put(name["rembg"], model.SerializeToString())
+        write_bytes(folder / name["rembg"], model.SerializeToString())
 
 
 class _Bench:

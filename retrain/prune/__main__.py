@@ -7,7 +7,7 @@ from typing import Any
 
 import genotypes
 from genotypes import UserError
-from genotypes.files import check_folder, json_text, write_text
+from genotypes.files import check_folder, json_text, replacing_files, write_text
 from nas.command import Command, as_started, run_command
 from nas.network import check_single_image
 from nas.options import changed_of
@@ -51,9 +51,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if cfg.data and cfg.batch_size == 1:
         check_single_image(net, cfg.size or net.genotype.input.size[0])
     small, document = prune(net, cfg)
-    save(weights, small)  # first: what the disk may have no room for
-    write_text(out / _MARK, json_text(document))
-    genotypes.save(small.genotype, genotype)
+    with replacing_files(out, _FILES, mark=_MARK) as files:
+        save(files / weights.name, small)
+        genotypes.save(small.genotype, files / genotype.name)
+        write_text(files / _MARK, json_text(document))
     _report(document, cfg)
     print(f"saved   {weights} (genotype.yaml, pruning.json beside it)")
     # To train on at the size that the network is for.

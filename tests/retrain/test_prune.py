@@ -1,6 +1,7 @@
 """Pruning by vanished norm scales: what is dropped, what its constants become, and the form of what is left."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -299,3 +300,32 @@ def test_command(tmp_path, capsys):
     ):
         assert run_command(main, ["--weights", str(weights), "-o", str(out), *words]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_pruning_that_is_killed_leaves_a_folder_that_the_next_one_takes(tmp_path, monkeypatch):
+    """Weights were written first, and without pruning.json beside them they were taken for somebody else's."""
+    net = _net(THIN.replace(input=genotypes.Input(size=(32, 32))))
+    weights, out = tmp_path / "w.safetensors", tmp_path / "out"
+    save(weights, net)
+    words = ["--weights", str(weights), "-o", str(out)]
+    replace = Path.replace
+
+    def stop(what: Path | Genotype, place: Path) -> Path:
+        if isinstance(what, Path) and what.name == "pruning.json":
+            return replace(what, place)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # as the files are put in their places
+        patch.setattr(Path, "replace", stop)
+        assert run_command(main, words) == 130
+    assert [path.name for path in out.iterdir()] == ["pruning.json"]
+    assert run_command(main, words) == 0
+    earlier = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert earlier.keys() == {"genotype.yaml", "weights.safetensors", "pruning.json"}
+
+    _vanish(net, shifts=True)
+    save(weights, net)
+    with monkeypatch.context() as patch:  # as they are written
+        patch.setattr(genotypes, "save", stop)
+        assert run_command(main, words) == 130
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == earlier

@@ -321,7 +321,9 @@ def test_a_label_and_a_set_may_be_numbers(tmp_path: Path, monkeypatch) -> None:
 
 def test_settings_of_a_study_are_shown_as_they_were_given(tmp_path: Path) -> None:
     """Whole numbers of seven digits were 1.2e+06, and two rates that differ in the seventh digit were one."""
-    (tmp_path / "config.yaml").write_text("genotype: fpn_tiny\nsearch: [steps=1200000, optim.lr=0.001]\ntrials: {count: 2}\n")
+    (tmp_path / "config.yaml").write_text(
+        "genotype: fpn_tiny\nsearch: [steps=1200000, optim.lr=0.001]\ntrials: {count: 2}\n"
+    )
     rows = "0,complete,0.1,1200000,0.00123456,\n1,complete,0.2,1200000,0.001234561,\n"
     (tmp_path / "trials.csv").write_text(f"number,state,MAE_raw,steps,optim.lr,repeat_of\n{rows}")
     page = read(tmp_path)
