@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from types import SimpleNamespace
+from typing import Literal, get_args
 
-from genotypes import BACKBONES, Backbone, Cell, Genotype, Input
+from genotypes import BACKBONES, Backbone, Cell, Genotype, Input, UserError
+from genotypes.errors import check_least
+from genotypes.parts import SMALLEST
 
-__all__ = ["COMPACT_OPERATIONS", "compact"]
+__all__ = ["COMPACT_OPERATIONS", "LeaveOut", "check_compact", "compact"]
 
 COMPACT_OPERATIONS = ("skip_connect", "depthwise_3x3", "dw_sep_conv_3x3", "conv_3x3")
+LeaveOut = Literal["coarsest", "either", "none"]
 
 
 def compact(
@@ -20,7 +24,7 @@ def compact(
     shares: Sequence[float] = (0.5, 0.75, 1.0),
     open_blocks: int = 8,
     taps: Sequence[str] | None = None,
-    leave_out: Literal["coarsest", "either", "none"] = "coarsest",
+    leave_out: LeaveOut = "coarsest",
     step: int = 8,
     input: Input | None = None,
     backbone_options: dict[str, str] | None = None,
@@ -39,10 +43,13 @@ def compact(
     time than one 8 wide and took .010 to .020 off the MAE; and absent or narrow blocks cost more than they saved, so
     few are open, where a block has the most weights and the fewest pixels.
 
+    Raises UserError for values that cannot be chosen, see `check_compact`.
+
     >>> space = compact("mobilenet_v2")
     >>> len(space.choices()), space.choices()["backbone.widths.15"], space.choices()["decoder.inputs"]
     (15, (0, 480, 720, 960), ('s32 s16 s8 s4', 's16 s8 s4'))
     """
+    check_compact(channels, sizes, shares, open_blocks, leave_out, step)
     record = BACKBONES[backbone]
     taps = record.coarse_to_fine(taps)
     blocks = record.blocks[: record.depth(taps)]
@@ -78,3 +85,25 @@ def compact(
         cells=tuple(Cell.from_dict(cell) for cell in cells),
         outputs=("head.logits",),
     )
+
+
+def check_compact(
+    channels: Sequence[int],
+    sizes: Sequence[int],
+    shares: Sequence[float],
+    open_blocks: int,
+    leave_out: LeaveOut,
+    step: int,
+) -> None:
+    """UserError, with its name, for the first of these arguments of `compact` that leaves nothing to choose from."""
+    for values, good, expected in (
+        (channels, lambda width: width >= 1, "channels must be one width or more, from 1 up"),
+        (sizes, lambda side: side >= SMALLEST, f"sizes: expected sides to choose from, integers from {SMALLEST} up"),
+        (shares, lambda share: 0 < share <= 1, "shares must be in 0..1, without 0"),
+    ):
+        several = isinstance(values, Sequence)
+        if not several or not values or not all(isinstance(value, int | float) and good(value) for value in values):
+            raise UserError(f"{expected}, not {list(values) if several else values}")
+    check_least(SimpleNamespace(open_blocks=open_blocks, step=step), open_blocks=0, step=1)
+    if leave_out not in get_args(LeaveOut):
+        raise UserError(f"leave_out must be one of {', '.join(get_args(LeaveOut))}, not {leave_out!r}")

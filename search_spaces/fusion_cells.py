@@ -47,7 +47,9 @@ def fusion_cells(
     if len(taps) < 2:
         raise GenotypeError(f"fusion needs two or more taps, not {', '.join(taps) or 'none'}", ("taps",))
     tapped = [BACKBONES[backbone].feature(tap).stride for tap in taps]
-    strides = sorted(strides or tapped[1:], reverse=True)
+    strides = sorted(tapped[1:] if strides is None else strides, reverse=True)
+    if not strides:
+        raise GenotypeError("expected the cells' strides, at least one, not none", ("strides",))
     reduce = {"name": "reduce", "template": "lateral", "inputs": list(taps), "channels": channels}
     cells: list[dict[str, Any]] = [reduce | {"kernel": 3, "post": "bn_relu"}]
     previous: dict[str, str] = {}

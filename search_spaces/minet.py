@@ -37,7 +37,7 @@ def minet(
     An edge that changes the width takes those operations that can: there must be two or more.
     operations=None: the authors' convolutions, decided. Closing every edge by "conv2d_3x3_bias" gives the same network.
 
-    taps: three or more features, each at twice the stride of the one before (default: all of the backbone).
+    taps: two or more features, each at twice the stride of the one before (default: all of the backbone).
     channels: width of the decoder; at full resolution half of it. internal: width inside the three-input modules
     (default: the narrowest input's; the authors' light variants: 64).
 
@@ -45,7 +45,9 @@ def minet(
     56
     """
     record = BACKBONES[backbone]
-    taps = record.coarse_to_fine(taps or record.features)[::-1]
+    taps = record.coarse_to_fine(record.features if taps is None else taps)[::-1]
+    if len(taps) < 2:
+        raise GenotypeError(f"MINet needs two or more taps, not {', '.join(taps) or 'none'}", ("taps",))
     strides = [record.feature(tap).stride for tap in taps]
     # The pools round odd sizes as the backbone does.
     pool = {"pool": "avg2_ceil"} if record.rounds_up else {}

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, TypeVar
 from genotypes import BACKBONES, Genotype, Input, Record, Registry, UserError, load, names
 from genotypes.errors import check_least
 from genotypes.parts import SMALLEST
-from search_spaces.compact import COMPACT_OPERATIONS, compact
+from search_spaces.compact import COMPACT_OPERATIONS, LeaveOut, check_compact, compact
 from search_spaces.fusion_cells import AUTO_MSFNET_OPERATIONS, fusion_cells
 from search_spaces.minet import MINET_OPERATIONS, minet
 
@@ -168,16 +168,13 @@ class CompactSpace(BackboneOptions):
     sizes: tuple[int, ...] = ()
     shares: tuple[float, ...] = (0.5, 0.75, 1.0)
     open_blocks: int = 8
-    leave_out: Literal["coarsest", "either", "none"] = "coarsest"
+    leave_out: LeaveOut = "coarsest"
     step: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.channels, default=0) < 1:
-            raise UserError(f"channels must be one width or more, from 1 up, not {list(self.channels)}")
-        if not self.shares or not all(0 < share <= 1 for share in self.shares):
-            raise UserError(f"shares must be in 0..1, without 0, not {list(self.shares)}")
-        check_least(self, open_blocks=0, step=1)
+        sizes = self.sizes or (SMALLEST,)
+        check_compact(self.channels, sizes, self.shares, self.open_blocks, self.leave_out, self.step)
 
     def build(self, size: tuple[int, int]) -> Genotype:
         side = max(size)

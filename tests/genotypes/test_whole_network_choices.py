@@ -5,7 +5,7 @@ import pytest
 import genotypes
 from genotypes import BACKBONES, Backbone, Cell, Genotype, GenotypeError, Input, UserError
 from nas.strategies import member_choices
-from search_spaces import compact, open_csnet
+from search_spaces import compact, fusion_cells, minet, open_csnet
 from search_spaces.spaces import CompactSpace
 
 DECIDED = {"backbone.widths.1": 48, "backbone.widths.2": 0, "decoder.inputs": "s8 s4", "input.size": 96}
@@ -173,6 +173,35 @@ def test_by_default_few_blocks_are_open_and_the_finest_tap_stays():
             CompactSpace(**options)
     with pytest.raises(UserError, match=r"sides to choose from, integers from 32 up, not \[16, 64\]"):
         CompactSpace(sizes=(16, 64)).build((64, 64))
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "says"),
+    [
+        (compact, {"channels": ()}, r"channels must be one width or more, from 1 up, not \[\]"),
+        (
+            compact,
+            {"channels": 32},
+            "channels must be one width or more, from 1 up, not 32",
+        ),  # as the other spaces have
+        (compact, {"channels": (0, 8)}, r"channels must be one width or more, from 1 up, not \[0, 8\]"),
+        (compact, {"sizes": ()}, r"sizes: expected sides to choose from, integers from 32 up, not \[\]"),
+        (compact, {"sizes": (8,)}, r"sizes: expected sides to choose from, integers from 32 up, not \[8\]"),
+        (CompactSpace, {"sizes": (8,)}, r"sizes: expected sides to choose from, integers from 32 up, not \[8\]"),
+        (compact, {"shares": ()}, r"shares must be in 0\.\.1, without 0, not \[\]"),
+        (compact, {"shares": (float("nan"),)}, r"shares must be in 0\.\.1, without 0, not \[nan\]"),
+        (compact, {"open_blocks": -1}, "open_blocks must be at least 0, not -1"),
+        (compact, {"step": 0}, "step must be at least 1, not 0"),
+        (compact, {"leave_out": "finest"}, "leave_out must be one of coarsest, either, none, not 'finest'"),
+        (minet, {"taps": ()}, "taps: MINet needs two or more taps, not none"),
+        (minet, {"taps": ("s8",)}, "taps: MINet needs two or more taps, not s8"),
+        (fusion_cells, {"strides": ()}, "strides: expected the cells' strides, at least one, not none"),
+    ],
+)
+def test_a_space_made_in_python_says_which_argument_is_wrong(make, arguments, says):
+    """They ended in an IndexError or a ZeroDivisionError, or took what nobody had asked for."""
+    with pytest.raises(UserError, match=says):
+        make(**arguments)
 
 
 def test_a_share_of_next_to_nothing_is_one_step():
