@@ -19,7 +19,7 @@ from typing import Any, Generic, cast
 
 from genotypes import UserError, UserNote
 from genotypes.plugins import load_plugin
-from nas.command.help import Described, Help
+from nas.command.help import Help
 from nas.command.running import as_started, note_plugins, note_sources
 from nas.command.words import Words, as_typed, check_given, from_home, peek, split, take, take_help
 from nas.options import (
@@ -45,10 +45,12 @@ _Source = tuple[str, Values]  # a file and what it says
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(Described, Generic[Config]):
+class Command(Generic[Config]):
     """A command: what help says of it, and how its words become a configuration.
 
-    config: the class of its configuration, all of whose fields have defaults. required: options that must be given.
+    config: the class of its configuration, all of whose fields have defaults. name: after `python -m`. first: the
+    options that `--help` shows first, in one string. positional: the option that words without one are for. resume:
+    whether there is `--resume`. required: options that must be given.
     base: what the options given so far imply, as values of a configuration file (a search's folder, say); options and
     `--config` go before it.
     continues: (kind, noun) of the runs that are gone on with wherever --out names one, asked or not; their config.yaml
@@ -56,6 +58,13 @@ class Command(Described, Generic[Config]):
     """
 
     config: Callable[[], Config]
+    name: str
+    description: str
+    examples: str
+    first: str
+    notes: str = ""
+    positional: str | None = None
+    resume: bool = False
     required: tuple[str, ...] = ()
     base: Callable[[Values], tuple[str, Values]] | None = None
     continues: tuple[str, str] | None = None

@@ -4,39 +4,24 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from genotypes import UserError
 from genotypes.plugins import PLUGIN_HELP
 from nas.command.words import as_typed, leaf, meant
 from nas.options import Option, options_of
 
-__all__ = ["Described", "Help"]
+if TYPE_CHECKING:
+    from nas.command.command import Command
 
-
-@dataclass(frozen=True, kw_only=True)
-class Described:
-    """What help says of a command, beside its options.
-
-    name: after `python -m`. first: the options that `--help` shows first, in one string. positional: the option that
-    words without one are for. resume: whether there is `--resume`.
-    """
-
-    name: str
-    description: str
-    examples: str
-    first: str
-    positional: str | None = None
-    resume: bool = False
-    notes: str = ""
+__all__ = ["Help"]
 
 
 class Help:
     """The help of a command: the first options, a group, or all."""
 
-    def __init__(self, command: Described, config: Any, *, explicit: bool) -> None:
+    def __init__(self, command: "Command[Any]", config: Any, *, explicit: bool) -> None:
         self.command, self.config, self.explicit = command, config, explicit
         self.options = options_of(config)
         self.width = max(60, min(120, shutil.get_terminal_size((110, 24)).columns))
