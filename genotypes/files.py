@@ -162,9 +162,12 @@ def write_csv(path: str | os.PathLike[str], rows: Sequence[Any]) -> None:
 
 
 def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file below its head: column -> text."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of a CSV file below its head: column -> text. UserError where it is something else."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: expected a table ({error})") from None
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "kind_of",
     "label_folder",
     "lower_is_better",
+    "read_json",
     "read_run",
     "read_table",
     "training_command",
@@ -61,10 +62,7 @@ class Run:
     def json(self, name: str) -> Any:
         """The content of a JSON file, None where it is not (yet) there; UserError where it is something else."""
         path = self.path / name
-        try:
-            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        except ValueError as error:
-            raise UserError(f"{path}: expected JSON ({error})") from None
+        return read_json(path) if path.is_file() else None
 
     def json_lines(self, name: str) -> list[Row]:
         """The lines of a file of JSON objects; an unfinished last line, of a run that was killed, is left out."""
@@ -159,6 +157,14 @@ def training_command(words: Sequence[str], settings: Mapping[str, Any], also: Se
 def lower_is_better(score: str) -> bool:
     """Whether the better of two scores of this name (loss, MAE_raw, ...) is the lower one."""
     return score.lower().startswith(("mae", "loss"))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; UserError where it is something else."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: expected JSON ({error})") from None
 
 
 def read_table(path: Path, *, words: Collection[str] = ()) -> list[Row]:

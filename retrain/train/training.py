@@ -1,6 +1,5 @@
 """The training: one network, one stream of batches, a held-out part to watch; then weights, scores and pictures."""
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from nas.network import Network, batch_norms, to_device
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.run.distributed import go_on_alone
+from nas.run_files import read_json
 from nas.task import Batches, PhotoSet, Protocol, Scores, evaluate, evenly, pixels, write_png
 from nas.training import (
     Change,
@@ -271,5 +271,16 @@ def _finish(cfg: TrainConfig, run: RunFolder, setup: TrainSetup, net: Network, t
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
-    """The scores.json of the complete run in this folder."""
-    return json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    """The scores.json of the complete run in this folder; UserError where it is not as a training writes it."""
+    file = folder / "scores.json"
+    document = read_json(file)
+    try:
+        numbers = [document["params"], document["images_per_second"], document["best"]["step"]]
+        for scores in (document["scores"]["held_out"], *document["scores"].values()):
+            numbers += [scores["maxF"], scores["MAE_raw"]]
+        good = all(isinstance(number, int | float) for number in numbers)
+    except (AttributeError, LookupError, TypeError):
+        good = False
+    if not good:
+        raise UserError(f"{file}: not the scores of a training; delete it, and the same command scores anew")
+    return document

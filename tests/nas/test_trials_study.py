@@ -467,3 +467,11 @@ def test_a_study_whose_file_is_gone_is_told_and_ends_the_same(tmp_path, storage)
         warnings.simplefilter("error", UserNote)
         run(space, score, tmp_path, count=4, storage=storage)
         run(space, score, tmp_path, count=4, storage=storage, sampler="random")  # another study in the same file
+
+
+def test_a_table_of_trials_that_is_none_is_named(tmp_path):
+    space, score = toy()
+    run(space, score, tmp_path, count=1)
+    (tmp_path / "trials.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"trials\.csv: expected a table"):
+        run(space, score, tmp_path, count=2)

@@ -135,6 +135,22 @@ def test_an_unfinished_training_goes_on(tmp_path, small_file, monkeypatch) -> No
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_damaged_scores_are_named(tmp_path, small_file, capsys) -> None:
+    out = tmp_path / "out"
+    words = ("--genotypes", small_file, "--seeds", "0", *TINY, "--out", out)
+    assert compare(*words) == 0
+    file = out / "runs/small-seed0/scores.json"
+    whole = json.loads(file.read_text())
+    documents = ([], None, {"scores": {}}, whole | {"params": None}, whole | {"scores": {"held_out": {"maxF": 0.5}}})
+    for text in ("", "{", *map(json.dumps, documents)):
+        file.write_text(text)
+        assert compare(*words) == 2
+        assert f"{file}: " in capsys.readouterr().err
+    file.unlink()  # as it says
+    assert compare(*words) == 0 and json.loads(file.read_text())["scores"] == whole["scores"]
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_signal_in_a_trainings_last_step_stops_the_next(tmp_path, small_file, capsys) -> None:
     out = tmp_path / "out"
     words = ("--genotypes", small_file, "--seeds", "0", "1", *TINY, "--no_latency", "--out", out)
