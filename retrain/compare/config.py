@@ -62,13 +62,14 @@ def starts(cfg: CompareConfig, entries: Sequence[Entry], earlier: Collection[str
     earlier: weights that the comparison began with; they may be those of a row that takes no part now. Raises UserError
     for others of a row or a backbone that takes no part, and where it is not clear whose they are.
     """
-    init = {}
+    labels = [entry.label for entry in entries]
+    init: dict[str, str] = {}
     for text in cfg.init:
         label, file = labelled(text)
-        if label not in [entry.label for entry in entries]:
-            if text in earlier:
-                continue
-            raise UserError(f"--init {text}: expected LABEL=FILE, with one of {', '.join(e.label for e in entries)}")
+        if label not in labels and text in earlier:
+            continue
+        if label is None or label not in labels or label in init:
+            raise UserError(f"--init {text}: expected LABEL=FILE once for each of {', '.join(labels)}")
         init[label] = file
     backbones = {e.label: e.genotype.backbone.name for e in entries if e.genotype.backbone and e.label not in init}
     there = sorted(set(backbones.values()))
@@ -86,9 +87,9 @@ def starts(cfg: CompareConfig, entries: Sequence[Entry], earlier: Collection[str
         files[name] = file
     found = {label: {"backbone_weights": files[name]} for label, name in backbones.items() if name in files}
     found |= {label: {"init": file} for label, file in init.items()}
-    random = [entry.label for entry in entries if entry.label not in found]
+    random = [label for label in labels if label not in found]
     if found and random:
         warnings.warn(
             f"no weights were given for {', '.join(random)}: training starts at random", UserNote, stacklevel=2
         )
-    return {entry.label: found.get(entry.label, {}) for entry in entries}
+    return {label: found.get(label, {}) for label in labels}

@@ -405,6 +405,7 @@ def test_where_each_row_starts(recwarn) -> None:
         {"backbone_weights": ("vgg16_bn=a", "vgg16_bn=b")},
         {"init": ("w.safetensors",)},
         {"init": ("other=w.safetensors",)},
+        {"init": ("vgg16_bn=a", "vgg16_bn=b")},  # the last was taken
     ):
         with pytest.raises(UserError, match=r"expected (BACKBONE|LABEL)=FILE"):
             starts(CompareConfig(**wrong), [one, two])
