@@ -21,6 +21,8 @@ from nas.visualize.style import (
 )
 from nas.visualize.text import (
     Probabilities,
+    around_cells,
+    blocks_text,
     check_probabilities,
     differences,
     edge_steps,
@@ -313,13 +315,15 @@ def difference_picture(first: Genotype, second: Genotype, *, compact: bool = Fal
     shown = {edge.op for view in views for edge in view.genotype.graph.edges.values() if edge.id in drawn}
     operations = dict.fromkeys(key for view in views for key in _operation_keys(view) if key.operation in shown | {""})
     strides = {node.stride for view in views for node in view.genotype.graph.nodes.values() if node.kind != "image"}
-    changed, named = len(differences(first, second)), (("A", first), ("B", second))
+    around, named = around_cells(first, second), (("A", first), ("B", second))
+    changed = len(differences(first, second)) - len(around)
+    beside = ("Not drawn: " + "; ".join(around) + ".",) if around else ()
     return Picture(
         title="    ".join(f"{label}: {shortened(one.name, 13.0, bold=True, widest=300.0)}" for label, one in named),
         subtitle=f"{plural(changed, 'difference')} in {plural(len({panel.title[:-5] for panel in panels}), 'cell')}",
         panels=tuple(panels),
         keys=(tuple(operations), _stride_keys(strides)),
-        notes=("Faded: alike in both. Cells that are alike are left out.", *_notes(views[0])[1:]),
+        notes=(*beside, "Faded: alike in both. Cells that are alike are left out.", *_notes(views[0])[1:]),
     )
 
 
@@ -359,7 +363,8 @@ def network_picture(genotype: Genotype) -> Picture:
     if genotype.backbone or any(graph[reader].cell for reader in graph.readers["image"]):
         box("image", "3 ch", "#ffffff")
     if genotype.backbone:
-        box("backbone", "backbone", _PLAIN, title=genotype.backbone.name, form="box")
+        changed = blocks_text(genotype.backbone)
+        box("backbone", changed or "backbone", _PLAIN, title=genotype.backbone.name, form="box")
         arrow("image", "backbone", "image", "image")
         for tap in sorted(taps, key=lambda tap: graph[tap].stride):
             box(tap, f"{graph[tap].width} ch", stride_colour(graph[tap].stride))

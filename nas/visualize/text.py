@@ -1,6 +1,7 @@
 """Edges in words: their steps in the order of computation, tooltips, and a genotype as a table for terminals."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from genotypes import BACKBONES, OPERATIONS, RESAMPLINGS, Backbone, Edge, Genotype, Graph, Input, Node, Size, UserError
@@ -8,6 +9,8 @@ from genotypes.errors import plural
 
 __all__ = [
     "Probabilities",
+    "around_cells",
+    "blocks_text",
     "check_probabilities",
     "differences",
     "edge_steps",
@@ -78,7 +81,11 @@ def text_table(genotype: Genotype) -> str:
             target = f"{node.local} ({', '.join(part for part in parts if part not in ('sum', 'none'))})"
             blocks.setdefault(node.cell, []).append((mark, edge.name, edge.source, text, target))
     counts = f"{plural(len(blocks), 'cell')}, {plural(len(graph.edges), 'edge')}"
-    lines = [f"{genotype.name}: {counts}, hash {genotype.hash[:12]}"]
+    lines = [f"{genotype.name}: {counts}, hash {genotype.hash[:12]}", f"input: {_input(genotype.input)}"]
+    if genotype.backbone:
+        lines.append(f"backbone: {_backbone(genotype.backbone)}")
+        if genotype.backbone.hidden:
+            lines.append(f"  hidden channels of its blocks: {', '.join(map(str, genotype.backbone.hidden))}")
     templates = {cell.name: cell.template for cell in genotype.cells}
     for cell, rows in blocks.items():
         lines += ["", f"{cell} ({templates[cell]})"]
@@ -86,14 +93,15 @@ def text_table(genotype: Genotype) -> str:
         for mark, edge_name, source, text, target in rows:
             line = f"{edge_name:{name_width}}  {source:{source_width}} -> {text:{text_width}} -> {target}"
             lines.append(f"  {mark} {line}")
+    others = {key: found for key, found in genotype.choices().items() if key not in graph.edges}
+    lines += ["", *(f"* {key}: {_candidates(found)}" for key, found in others.items())] if others else []
     lines += ["", f"outputs: {', '.join(genotype.outputs)}   (* decided by a search)"]
     return "\n".join(lines)
 
 
 def differences(first: Genotype, second: Genotype) -> list[str]:
     """What differs, a line each: first what is around the cells, then features and edges, in their order."""
-    lines = _both("input", first.input, second.input, _input) + _backbones(first.backbone, second.backbone)
-    lines += _both("outputs", first.outputs, second.outputs, ", ".join)
+    lines = around_cells(first, second)
     graphs = first.graph, second.graph
     for name in dict.fromkeys([*graphs[0], *graphs[1]]):
         if any(name in graph and graph[name].kind != "cell" for graph in graphs):
@@ -117,6 +125,15 @@ def differences(first: Genotype, second: Genotype) -> list[str]:
     return lines or _both("hash", first.hash, second.hash)  # such as edges that are concatenated in another order
 
 
+def around_cells(first: Genotype, second: Genotype) -> list[str]:
+    """What differs that is no cell's: input, backbone and outputs, a line each."""
+    lines = _both("input", first.input.size, second.input.size, _sides)
+    for name in ("mean", "std"):
+        lines += _both(f"input, {name}", getattr(first.input, name), getattr(second.input, name), _listed)
+    lines += _backbones(first.backbone, second.backbone)
+    return lines + _both("outputs", first.outputs, second.outputs, _listed)
+
+
 def _both(what: str, one: Any, other: Any, words: Callable[[Any], str] = str) -> list[str]:
     """The line that says that two things differ, if they do in words."""
     texts = words(one), words(other)
@@ -125,7 +142,7 @@ def _both(what: str, one: Any, other: Any, words: Callable[[Any], str] = str) ->
 
 def _backbones(one: Backbone | None, other: Backbone | None) -> list[str]:
     """Where backbones differ; of two of one name in which options, and in which blocks."""
-    lines = _both("backbone", one, other, lambda b: f"{b.name} with {', '.join(b.taps)}" if b else "none")
+    lines = _both("backbone", one, other, lambda b: _backbone(b) if b else "none")
     if one is None or other is None or one.name != other.name:
         return lines
     options = [BACKBONES[b.name].all_options(b.options) for b in (one, other)]
@@ -136,6 +153,22 @@ def _backbones(one: Backbone | None, other: Backbone | None) -> list[str]:
             f"backbone, block {index}", width, then, lambda width: f"{width} hidden" if width else "left out"
         )
     return lines
+
+
+def _backbone(of: Backbone) -> str:
+    return f"{of.name} with {', '.join(of.taps)}"
+
+
+def blocks_text(backbone: Backbone) -> str:
+    """How many blocks are otherwise than in the published backbone, as in "blocks: 2 left out, 3 narrower"; or ""."""
+    published = [block.width for block in BACKBONES[backbone.name].blocks]
+    kinds = Counter(
+        "open" if isinstance(width, Mapping) else "left out" if not width else "narrower"
+        for width, full in zip(backbone.widths, published, strict=False)
+        if width != full
+    )
+    told = [f"{count} {kind}" for kind, count in sorted(kinds.items())]
+    return f"blocks: {', '.join(told)}" if told else ""
 
 
 def _way(edge: Edge, node: Node, graph: Graph) -> str:
@@ -155,8 +188,15 @@ def _words(value: object) -> str:
 
 
 def _input(of: Input) -> str:
-    size, mean, std = (", ".join(map(str, values)) for values in (of.size, of.mean, of.std))
-    return f"{size.replace(', ', ' x ')}, mean {mean}, std {std}"
+    return f"{_sides(of.size)}, mean {_listed(of.mean)}, std {_listed(of.std)}"
+
+
+def _sides(size: Iterable[int]) -> str:
+    return " x ".join(map(str, size))
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _resampling(steps: tuple[str, ...], stride: int, target: int) -> Iterator[tuple[str, int]]:

@@ -17,7 +17,7 @@ from nas.visualize.page import compose
 from nas.visualize.pictures import Mark, cells_picture, difference_picture, network_picture, occurring_operations
 from nas.visualize.scene import Panel
 from nas.visualize.style import operation_label, operation_stroke, stride_colour
-from nas.visualize.text import differences
+from nas.visualize.text import differences, text_table
 from search_spaces import compact, fpn, fusion_cells
 
 NAMES = genotypes.names()
@@ -339,3 +339,27 @@ def test_long_names_do_not_make_a_wide_picture(engine):
     for picture in (cells_picture(first), network_picture(first), difference_picture(first, second)):
         assert compose(picture, engine, "screen").width < 1100, picture.title
     assert cells_picture(first).title.startswith("xxx") and cells_picture(first).title.endswith("xxx_a")
+
+
+def test_what_is_chosen_outside_of_the_cells_is_shown_too():
+    """Blocks that were left out or narrowed, and the picture's size, were neither drawn nor in the table."""
+    space = compact("mobilenet_v2", (8, 16), sizes=(64, 96))
+    largest, chosen = ({choice: found[which] for choice, found in space.choices().items()} for which in (-1, 0))
+    chosen |= {"backbone.widths.10": 192, "decoder.inputs": largest["decoder.inputs"]}
+    whole, small = space.decide(largest), space.decide(chosen)
+    boxes = [{shape.key: shape.tooltip for shape in network_picture(g).panels[0].shapes} for g in (space, whole, small)]
+    assert [found["backbone"] for found in boxes] == [
+        "mobilenet_v2: blocks: 8 open",
+        "mobilenet_v2: backbone",
+        "mobilenet_v2: blocks: 3 left out, 1 narrower",
+    ]
+    picture, found = difference_picture(whole, small), differences(whole, small)
+    around = ["input: 96 x 96 -> 64 x 64", "backbone, block 9: 384 hidden -> left out"]
+    around += ["backbone, block 10: 384 hidden -> 192 hidden"]
+    around += [f"backbone, block {n}: 576 hidden -> left out" for n in (11, 12)]
+    assert found[:5] == around and picture.notes[0] == f"Not drawn: {'; '.join(around)}."
+    assert picture.subtitle == f"{len(found) - 5} differences in 1 cell"
+    told = text_table(small).splitlines()
+    assert told[1].startswith("input: 64 x 64, mean 0.485, 0.456")
+    assert told[3] == f"  hidden channels of its blocks: {', '.join(map(str, small.backbone.hidden))}"
+    assert "* decoder.channels: one of 8, 16" in text_table(space)
