@@ -8,7 +8,10 @@
 (1, 1, 64, 96)
 """
 
+import math
 from collections.abc import Callable, Iterator
+from functools import partial
+from textwrap import shorten
 
 import torch
 from torch import fx, nn
@@ -40,6 +43,7 @@ __all__ = [
     "RUNTIMES",
     "PictureNetwork",
     "Run",
+    "apart",
     "bf16_here",
     "check_runtime",
     "deploy",
@@ -128,26 +132,53 @@ def deploy(
             raise
         raise UserError(f"{name} cannot be deployed: {str(error).strip().splitlines()[0]}") from None
     fold(graph)
-    for (height, width), apart, most in differences(picture, graph, size):
-        if not apart <= most:
+    for (height, width), found, most in differences(picture, graph, size, f"{name} cannot be deployed: its graph"):
+        if found > most:
             raise UserError(
-                f"{name} cannot be deployed: at {height} x {width} the graph differs by {apart:.2g} from "
+                f"{name} cannot be deployed: at {height} x {width} the graph differs by {found:.2g} from "
                 "the network, as where an operation branches on sizes"
             )
     return graph
 
 
 def differences(
-    picture: PictureNetwork, run: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int] | None = None
+    picture: PictureNetwork,
+    run: Callable[[torch.Tensor], torch.Tensor],
+    size: tuple[int, int] | None = None,
+    what: str = "it",
 ) -> Iterator[tuple[tuple[int, int], float, float]]:
     """((H, W), how far probabilities lie apart there, how far they may) of a network and what was made of it.
 
-    Pictures are noise, of the one `size` or of several.
+    Pictures are noise, of the one `size` or of several. what, errors: as `apart` has them.
     """
     picture.eval()
+
+    def probabilities(of: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        return of(x).sigmoid() if picture.logits else of(x)
+
     for batch, *sides in _CHECKED if size is None else ((1, *size),):
         x = torch.rand(batch, 3, *sides, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
-            expected, found = (each(x).sigmoid() if picture.logits else each(x) for each in (picture, run))
-        apart, spread = float((found - expected).abs().max()), float(expected.std())
-        yield (sides[0], sides[1]), apart, min(1e-4, 1e-5 + 1e-3 * spread)  # untrained networks hardly vary
+            expected = probabilities(picture, x)
+            found = apart(what, partial(probabilities, run), x, expected)
+        yield (sides[0], sides[1]), found, min(1e-4, 1e-5 + 1e-3 * float(expected.std()))  # untrained ones hardly vary
+
+
+def apart(
+    what: str, run: Callable[[torch.Tensor], torch.Tensor], pictures: torch.Tensor, expected: torch.Tensor
+) -> float:
+    """The largest difference of what `run` makes of pictures to what is expected, infinite where one is no number.
+
+    UserError, which begins with `what`, where it fails or makes something of another shape.
+    """
+    shape = " x ".join(map(str, pictures.shape))
+    try:
+        found = run(pictures)
+    except Exception as error:  # each runtime has classes of its own
+        if "memory" in str(error):  # whoever runs the command tells of that
+            raise
+        raise UserError(f"{what} fails for {shape}: {shorten(str(error), 300, placeholder=' ...')}") from error
+    if found.shape != expected.shape:
+        wrong = " x ".join(map(str, found.shape))
+        raise UserError(f"{what} makes {wrong} of {shape}, expected {' x '.join(map(str, expected.shape))}")
+    return float((found - expected).abs().nan_to_num(nan=math.inf).max())

@@ -33,7 +33,7 @@ def open_network(
 
     The ONNX file is kept in the user's cache under a digest of genotype and weights. One that is found there must
     compute what the network does, else it is made anew: an operation of a plugin may have changed since, or the file.
-    Raises UserError where `deploy` or `check_runtime` does.
+    Raises UserError where `deploy` or `check_runtime` does, and where a runtime fails or computes something else.
     """
     for runtime in runtimes:
         check_runtime(runtime, precision)
@@ -41,20 +41,25 @@ def open_network(
     def opened(model: bytes, precision: str) -> dict[str, Run]:
         return {runtime: open_model(model, runtime, threads=threads, precision=precision) for runtime in runtimes}
 
+    def checked(model: bytes, least: float = 0.0) -> dict[str, Run]:
+        runs = opened(model, "fp32")  # bf16 differs by more than a wrong file may
+        for runtime, run in runs.items():
+            _check(net, runtime, run, size, least)
+        return runs if precision == "fp32" else opened(model, precision)
+
     path = _place(net, size)
     if path is not None and path.is_file():
         with suppress(Exception):  # each runtime has errors of its own for a file that is none
-            model = path.read_bytes()
-            runs = opened(model, "fp32")  # bf16 differs by more than a wrong file may
-            if all(_computes(net, run, size) for run in runs.values()):
-                with suppress(OSError):  # somebody else's file
-                    os.utime(path)
-                return runs if precision == "fp32" else opened(model, precision)
+            runs = checked(path.read_bytes())
+            with suppress(OSError):  # somebody else's file
+                os.utime(path)
+            return runs
     model = _convert(net, size)
+    runs = checked(model, 1e-4)  # what is the network's own may differ as an exported file may
     if path is not None and len(model) <= _LARGEST:
         with suppress(UserError, OSError):  # no room: the next command converts again
             _keep(path, model)
-    return opened(model, precision)
+    return runs
 
 
 def _convert(net: Network, size: tuple[int, int] | None) -> bytes:
@@ -72,9 +77,15 @@ def _place(net: Network, size: tuple[int, int] | None) -> Path | None:
     return folder / "converted" / f"{digest.hexdigest()}-{sides}.onnx"
 
 
-def _computes(net: Network, run: Run, size: tuple[int, int] | None) -> bool:
-    found = differences(PictureNetwork(net, logits=True), lambda x: torch.from_numpy(run(x.numpy())), size)
-    return all(apart <= most for _, apart, most in found)
+def _check(net: Network, runtime: str, run: Run, size: tuple[int, int] | None, least: float) -> None:
+    """UserError where a run does not compute the network; least: a difference that it may have at least."""
+    what = f"{net.genotype.name} in {runtime}"
+    picture = PictureNetwork(net, logits=True)
+    for (height, width), found, most in differences(picture, lambda x: torch.from_numpy(run(x.numpy())), size, what):
+        if found > max(most, least):
+            raise UserError(
+                f"{what} differs by {found:.2g} from the network at {height} x {width}: use the runtime torch"
+            )
 
 
 def _keep(path: Path, model: bytes) -> None:

@@ -1,7 +1,6 @@
 """A folder that runs where Python does not: the files, what they were checked against, how long they take."""
 
 import io
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from nas.cost.clock import OtherPrograms, milliseconds
 from nas.deploy import (
     PictureNetwork,
     Run,
+    apart,
     bf16_here,
     deploy,
     need,
@@ -255,11 +255,10 @@ class _Bench:
         for network, fed_by_rembg, tried in ((self.network, False, shapes), (self.in_rembg, True, [(1, _REMBG.size)])):
             names = [name for name, (word, *_) in self.files.items() if (word == "rembg") == fed_by_rembg]
             for batch, size in tried if names else ():
-                pictures = _noise(batch, size)
-                expected = network(pictures)
+                pictures = torch.from_numpy(_noise(batch, size))
+                expected = _on_tensors(network)(pictures)
                 for name in names:
-                    apart = float(np.abs(runs[name](pictures) - expected).max())
-                    found[name] = max(found[name], math.inf if math.isnan(apart) else apart)
+                    found[name] = max(found[name], apart(name, _on_tensors(runs[name]), pictures, expected))
         for name, (word, _, precision) in self.files.items():
             most = _TOLERANCE if word in _EXACT and precision == "fp32" else 1  # of what rounds: any number at all
             if not found[name] <= most:

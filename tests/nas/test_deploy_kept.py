@@ -8,6 +8,7 @@ import torch
 
 import genotypes
 import nas
+from genotypes import UserError
 from nas.deploy import kept
 from nas.deploy.kept import open_network
 from nas.run import seeded
@@ -157,4 +158,26 @@ def test_for_bf16_a_file_is_checked_in_float32(converted, monkeypatch) -> None:
     monkeypatch.setattr(kept, "open_model", in_float32)
     for _ in range(2):
         open_network(network(), ["openvino"], size=SIZE, precision="bf16")
-    assert asked == ["bf16", "fp32", "bf16"] and len(converted) == 1
+    assert asked == ["fp32", "bf16"] * 2 and len(converted) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            lambda x: x[:, :1] + 1,
+            "tiny in onnxruntime differs by .* from the network at 32 x 48: use the runtime torch",
+        ),
+        (
+            lambda x: x[:, :1, 1:],
+            "tiny in onnxruntime makes 1 x 1 x 31 x 48 of 1 x 3 x 32 x 48, expected 1 x 1 x 32 x 48",
+        ),
+        (lambda x: 1 // 0, "tiny in onnxruntime fails for 1 x 3 x 32 x 48: integer division"),
+    ],
+)
+def test_a_runtime_that_does_not_compute_the_network_is_refused(converted, tmp_path, monkeypatch, wrong, told) -> None:
+    """A plugin's operations may be what a runtime cannot do: the maps were wrong, or the first call a traceback."""
+    monkeypatch.setattr(kept, "open_model", lambda *_, **__: wrong)
+    with pytest.raises(UserError, match=told):
+        logits(network())
+    assert not (tmp_path / "cache").exists()

@@ -143,6 +143,9 @@ def test_a_file_that_gives_nan_is_refused(weights, tmp_path, word):
     bench._open = lambda name, size=None: lambda pictures: np.full((len(pictures), 1, *pictures.shape[2:]), np.nan)
     with pytest.raises(UserError, match="differs by inf from the network"):
         bench._differences()
+    bench._open = lambda name, size=None: lambda pictures: pictures[:1, :1, 1:]  # as OpenVINO, and a traceback
+    with pytest.raises(UserError, match=rf"{FORMATS[word][0]} makes 1 x 1 x 31 x 48 of 1 x 3 x 32 x 48, expected"):
+        bench._differences()
 
 
 def test_an_export_that_fails_leaves_no_folder(weights, tmp_path, monkeypatch):
