@@ -5,10 +5,13 @@ and does not hold for every size (a feature of one pixel, a size that divides an
 pictures which its operations compute correctly. Such notes are dropped; `deploy` compares the graph with the network.
 """
 
+import io
+import logging
 import os
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +28,7 @@ from genotypes.parts import SMALLEST
 from nas.deploy.folding import RESIZES
 from search_spaces.steps import PICTURE_SIDES
 
-__all__ = ["OLDEST", "capture", "one_at_a_time", "program"]
+__all__ = ["OLDEST", "capture", "errors_alone", "one_at_a_time", "program"]
 
 OLDEST = "2.9"  # torch that leaves what it does not know of free sizes open
 
@@ -80,7 +83,7 @@ def program(module: nn.Module, size: tuple[int, int] | None = None) -> ExportedP
         raise UserError(
             f"a network for pictures of any size needs torch {OLDEST} to be exported; here is {torch.__version__}"
         )
-    with torch.no_grad(), _not_in_place(module):
+    with torch.no_grad(), _not_in_place(module), _failing_in_silence():
         if size is not None:
             return export(module, (torch.rand(1, 3, *size),))
         exported = export(
@@ -115,6 +118,27 @@ class _Bounded(nn.Module):
         for side in picture.shape[2:]:
             torch._check(side >= SMALLEST)
         return self.module(picture)
+
+
+@contextmanager
+def errors_alone(logger: str | None) -> Iterator[None]:
+    """Inside, a library's logger (None: the root one) tells of errors alone."""
+    log = logging.getLogger(logger)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextmanager
+def _failing_in_silence() -> Iterator[None]:
+    """Where torch fails inside, it prints the whole graph, hundreds of lines: what there is to say is in the error."""
+    printed = io.StringIO()
+    with redirect_stderr(printed), errors_alone("torch.fx.experimental.symbolic_shapes"):
+        yield
+    sys.stderr.write(printed.getvalue())
 
 
 @contextmanager

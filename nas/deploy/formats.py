@@ -4,11 +4,9 @@ onnxruntime runs the ONNX file, OpenVINO its own, torch the graph or the program
 """
 
 import importlib
-import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +18,7 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from genotypes import UserError
-from nas.deploy.capture import one_at_a_time, program
+from nas.deploy.capture import errors_alone, one_at_a_time, program
 from nas.subnormals import keep_flushing
 
 if TYPE_CHECKING:
@@ -33,7 +31,6 @@ __all__ = [
     "Run",
     "bf16_here",
     "check_runtime",
-    "errors_alone",
     "need",
     "onnx_model",
     "open_file",
@@ -210,15 +207,3 @@ def _openvino(model: Path | bytes, threads: int, size: tuple[int, int] | None, p
             return compiled(inputs)[0]
 
     return run
-
-
-@contextmanager
-def errors_alone(logger: str | None) -> Iterator[None]:
-    """Inside, a library's logger (None: the root one) tells of errors alone."""
-    log = logging.getLogger(logger)
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)

@@ -11,7 +11,7 @@ from genotypes import UserError
 from genotypes.errors import plural
 from genotypes.files import writing
 from nas.deploy import INPUT, need
-from nas.deploy.formats import errors_alone
+from nas.deploy.capture import errors_alone
 from nas.task import (
     DataError,
     Pair,
