@@ -2,9 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 from markupsafe import Markup
@@ -33,16 +34,21 @@ from nas.report.parts import (
 from nas.run_files import Run, read_table
 from nas.visualize import Mark
 from nas.visualize.charts import CostPoint, Dots, area_colour, bars, dots, heat_map, lines, shares, trade_off
-from nas.visualize.style import operation_label
+from nas.visualize.style import mixed, operation_label
 
 __all__ = ["counted", "search_page"]
 
 _LOSS = "held-out loss (lower is better)"
+_MOVED = "How the choices moved"
+_WINDOWS = 5  # parts of a study in each of which it is shown what was tried
+_SHADES = ("#cfe3f1", "#0b2f4f")  # from a choice's first candidate to its last, where they are no operations
 _ROWS = 40  # of what was found beside operations
 _RIVALS = {"runner_up": "runner-up", "none": "none"}  # of an edge's choice
 _CURVES = {
     "Loss": {"weights": "train_loss", "architecture": "architecture_loss", "held out": "held_out_loss"},
     "Held-out scores": {"maxF": "held_out_maxF", "MAE_raw": "held_out_MAE_raw"},
+    "Held-out loss of members": {"largest": "largest_loss", "smallest": "smallest_loss"},
+    "Held-out MAE_raw of members": {"largest": "largest_MAE_raw", "smallest": "smallest_MAE_raw"},
     "How undecided: entropy (1: uniform)": {"entropy": "entropy"},
     "Edges that would be none or skip": {"none": "derived_none", "skip_connect": "derived_skip_connect"},
     "Curvature: climbs before a collapse": {"eigenvalue": "eigenvalue"},
@@ -60,10 +66,10 @@ def search_page(run: Run) -> Page:
         _summary(run, space, found, scores),
         _drawn(found) if found else None,
         _worth(run, space, found, choices),
-        _evolution(choices),
+        _evolution(choices) or (_tried(run, space) if space else None),
         curves(run.history, _CURVES),
         _trials(run),
-        _rivals(scores),
+        _rivals(scores) or _beside_scaling(run, scores),
         _front(run, scores),
         predictions(run, "Held-out photographs, their masks, and maps of the result with inherited weights."),
         origin(
@@ -178,10 +184,15 @@ def _other_choices(space: Genotype, found: Genotype) -> list[tuple[str, str, str
     """What was found of choices that are no edges, beside their candidates."""
     taken, open_edges = space.chosen(found), space.open_edges()
     return [
-        (choice, str(taken.get(choice) or "absent"), ", ".join(str(candidate or "absent") for candidate in candidates))
+        (choice, _in_words(taken.get(choice) or 0), ", ".join(map(_in_words, candidates)))
         for choice, candidates in space.choices().items()
         if choice not in open_edges
     ]
+
+
+def _in_words(candidate: Any) -> str:
+    """A candidate of any choice; a width of 0 is a part that is left out."""
+    return "absent" if candidate == 0 else str(candidate)
 
 
 def _drawn(found: Genotype) -> Section:
@@ -198,7 +209,7 @@ def _drawn(found: Genotype) -> Section:
 def _worth(
     run: Run, space: Genotype | None, found: Genotype | None, choices: Sequence[Mapping[str, Any]]
 ) -> Section | None:
-    """Each edge's worth: what the held-out loss loses when the edge is something else, with inherited weights."""
+    """Each choice's worth: what the held-out loss loses when it is decided otherwise, with inherited weights."""
     worth = run.json("worth.json")
     if not worth or not space or not found:
         return None
@@ -208,52 +219,62 @@ def _worth(
     known = {edge: min(there) for edge, gains in rows.items() if (there := [g for g in gains.values() if g == g])}
     order = sorted(rows, key=lambda edge: -known.get(edge, -math.inf))
     probabilities = choices[-1]["probabilities"] if choices else {}
-    table = [_worth_row(edge, edges[edge], rows[edge], probabilities.get(edge, {})) for edge in order]
     measured = {edge: rows[edge] for edge in order if edge in known}
+    rivals = {w: label for w, label in _RIVALS.items() if any(gains[w] == gains[w] for gains in measured.values())}
+    table = [_worth_row(edge, edges[edge], rows[edge], rivals, probabilities.get(edge, {})) for edge in order]
     conditions = (
         f"Held-out loss of the result {worth['loss']:.4f}, on {plural(worth['images'], 'photograph')}; every change "
         f"with the supernet's weights, norm statistics estimated anew, {worth['seconds']:.0f} s in all."
     )
+    edge = "edge" if len(space.choices()) == len(space.open_edges()) else "choice"
     if left := worth["edges_left"]:
-        conditions += f" {plural(left, 'edge')} left out: the time was over (--worth_seconds)."
-    title = "Why: what each edge is worth"
+        conditions += f" {plural(left, edge)} left out: the time was over (--worth_seconds)."
+    title = f"Why: what each {edge} is worth"
     if not measured:
-        return Section("why", title, [Text("No edge was measured in time."), Text(conditions, muted=True)])
+        return Section("why", title, [Text(f"No {edge} was measured in time."), Text(conditions, muted=True)])
+    by = "most probable of the others" if choices else "best of the others by the mean loss of their trials"
+    mattered = "mattered little, or was not the best one"
+    if edge == "choice":
+        mattered += ", or is cheaper than its runner-up"
     return Section(
         "why",
         title,
         [
             Text(
-                "By how much the held-out loss rises when one edge becomes its runner-up (the most probable of "
-                "the others), or none. A small or negative number: the choice of this edge mattered little, or was not "
-                "the best one. Weights are inherited, so these are estimates."
+                f"By how much the held-out loss rises when one {edge} becomes its runner-up (the {by}), or none. A "
+                f"small or negative number: what was chosen {mattered}. Weights are inherited, so these are estimates."
             ),
-            _drawn_worth(space, found, known),
+            *_drawn_worth(space, found, known),
             charts(
                 "worthbars",
                 [
                     bars(
-                        {edge: [gains[what] for what in _RIVALS] for edge, gains in measured.items()},
-                        list(_RIVALS.values()),
+                        {edge: [gains[what] for what in rivals] for edge, gains in measured.items()},
+                        list(rivals.values()),
                         title="Rise of the held-out loss",
                         xlabel="difference of the loss",
                     )
                 ],
                 size="large",
             ),
-            Table(("edge", "chosen", "runner-up", "rise with runner-up", "rise with none"), table, conditions),
+            Table(
+                (edge, "chosen", "runner-up", *(f"rise with {label}" for label in rivals.values())), table, conditions
+            ),
         ],
     )
 
 
-def _drawn_worth(space: Genotype, found: Genotype, known: Mapping[str, float]) -> Drawing:
-    """The cells, the strength of each edge's arrow by its worth; known: edge -> the smaller of its rises."""
-    largest = max((0.0, *known.values())) or 1.0  # what falls without an edge is worth nothing: a thin arrow
+def _drawn_worth(space: Genotype, found: Genotype, known: Mapping[str, float]) -> list[Drawing]:
+    """The cells, the strength of each edge's arrow by its worth; known: choice -> the smaller of its rises."""
     marks = {edge: Mark("", 0.0) for edge in space.open_edges()}  # nothing is known of them: as thin as can be
+    known = {edge: loss for edge, loss in known.items() if edge in marks}
+    if not known:
+        return []
+    largest = max((0.0, *known.values())) or 1.0  # what falls without an edge is worth nothing: a thin arrow
     marks |= {edge: Mark(f"{loss:+.4f}", max(0.0, loss / largest)) for edge, loss in known.items()}
     caption = "Below each label the smaller of the two rises: what deciding otherwise would have cost."
     caption += " Thin arrows without a number were not measured." if len(known) < len(marks) else ""
-    return drawing("worth", found, marks=marks, caption=caption)
+    return [drawing("worth", found, marks=marks, caption=caption)]
 
 
 def _rise(rival: Mapping[str, Any] | None, base: float) -> float:
@@ -263,12 +284,12 @@ def _rise(rival: Mapping[str, Any] | None, base: float) -> float:
 
 
 def _worth_row(
-    edge: str, row: Mapping[str, Any], gains: Mapping[str, float], likely: Mapping[str, float]
+    edge: str, row: Mapping[str, Any], gains: Mapping[str, float], rivals: Collection[str], likely: Mapping[str, float]
 ) -> tuple[str, ...]:
-    """likely: the candidates' probabilities, as far as they are known."""
+    """gains: by rival; likely: the candidates' probabilities, as far as they are known."""
     ops = (row["chosen"], (row.get("runner_up") or {}).get("op", ""))
-    told = (f"{op} ({likely[op]:.0%})" if op in likely else op for op in ops)
-    return (edge, *told, *(number(gains[what], sign="+") for what in _RIVALS))
+    told = (f"{op} ({likely[op]:.0%})" if op in likely else _in_words(op) for op in ops)
+    return (edge, *told, *(number(gains[what], sign="+") for what in rivals))
 
 
 def _evolution(choices: Sequence[Mapping[str, Any]]) -> Section | None:
@@ -276,23 +297,53 @@ def _evolution(choices: Sequence[Mapping[str, Any]]) -> Section | None:
         return None
     steps = [row["step"] for row in choices]
     edges: Mapping[str, Mapping[str, float]] = choices[-1]["probabilities"]
-    names = list(dict.fromkeys(op for row in edges.values() for op in row))
     decided = sum(max(row.values()) for row in edges.values()) / len(edges)
     chance = sum(1 / len(row) for row in edges.values()) / len(edges)
     small = [shares(steps, [row["probabilities"][edge] for row in choices], title=edge) for edge in edges]
     return Section(
         "choices",
-        "How the choices moved",
+        _MOVED,
         [
             Text(
                 "Every edge's candidates over the steps; the height of a colour is its probability. At the end an "
                 f"edge's likeliest candidate has {decided:.0%} on average; undecided it would have {chance:.0%}."
             ),
-            Keys([(_sample(name), operation_label(name)) for name in names]),
+            _keys(edges.values()),
             charts("shares", small, size="small"),
             charts("heat", [heat_map(edges, title=f"Probabilities in percent, step {steps[-1]}")], size="large"),
         ],
     )
+
+
+def _tried(run: Run, space: Genotype) -> Section | None:
+    """What the trials of a study tried: of each choice the shares of its candidates in the latest trials."""
+    choices, open_edges = space.choices(), space.open_edges()
+    trials = _complete_trials(run, words=choices)
+    tried = {choice: found for choice, found in choices.items() if trials and choice in trials[0]}
+    if not tried:
+        return None
+    window = max(1, round(len(trials) / _WINDOWS))
+    order = [trial["number"] for trial in trials]
+    small = []
+    for choice, candidates in tried.items():
+        rows = []
+        for end in range(1, len(trials) + 1):
+            latest = Counter(trial[choice] for trial in trials[max(0, end - window) : end])
+            rows.append({name: latest[name] / latest.total() for name in map(str, candidates)})
+        shades = [mixed(*_SHADES, place / (len(candidates) - 1 or 1)) for place in range(len(candidates))]
+        small.append(shares(order, rows, title=choice, colours=None if choice in open_edges else shades))
+    share = f"its share of the last {plural(window, 'trial')}"
+    text = f"Every choice's candidates over the trials; the height of a colour is {share}."
+    if len(tried) > len(open_edges):
+        text += " Of what is no operation the first candidate is the palest, the last one the darkest."
+    operations = [_keys(open_edges.values())] if open_edges else []
+    return Section("choices", _MOVED, [Text(text), *operations, charts("shares", small, size="small")])
+
+
+def _keys(edges: Iterable[Iterable[str]]) -> Keys:
+    """The colours of all candidates of edges."""
+    names = dict.fromkeys(op for candidates in edges for op in candidates)
+    return Keys([(_sample(name), operation_label(name)) for name in names])
 
 
 def _sample(name: str) -> Markup:
@@ -301,8 +352,8 @@ def _sample(name: str) -> Markup:
     return Markup(patch).format(area_colour(name))
 
 
-def _complete_trials(run: Run) -> list[dict[str, Any]]:
-    return [row for row in read_table(run.path / "trials.csv") if row.get("state") == "complete"]
+def _complete_trials(run: Run, words: Collection[str] = ()) -> list[dict[str, Any]]:
+    return [row for row in read_table(run.path / "trials.csv", words=words) if row.get("state") == "complete"]
 
 
 def _trials(run: Run) -> Section | None:
@@ -353,6 +404,27 @@ def _rivals(scores: Mapping[str, Any]) -> Section | None:
             Text(f"The result is better than {chance['beaten']:.0%} of {len(tried)}{diverged}.", muted=True),
         ],
     )
+
+
+def _beside_scaling(run: Run, scores: Mapping[str, Any]) -> Section | None:
+    """A search over whole networks beside uniform scaling, scored alike: the best point that costs no more."""
+    found, line = scores.get("found") or {}, read_table(run.path / "line.csv")
+    kind = found.get("kind")
+    if "loss" not in found or not line or kind not in line[0]:
+        return None
+    cheaper = [row for row in line if row[kind] <= found["cost"] * (1 + 1e-9)]
+    rows = {"found": {**found, kind: found["cost"], "size": found["size"][0]}}
+    if cheaper:
+        rows["uniform scaling, at most as costly"] = min(cheaper, key=itemgetter("loss"))
+    rows["uniform scaling, best of all"] = min(line, key=itemgetter("loss"))
+    table = [
+        (label, f"{row['size']:.0f}", cost(row[kind]), *(number(row.get(key)) for key in ("loss", "maxF", "MAE_raw")))
+        for label, row in rows.items()
+    ]
+    head = ("network", "input side", f"{kind} ({found['unit']})", "held-out loss", "maxF", "MAE_raw")
+    told = "Uniform scaling: the whole backbone, a plain decoder, the side of the picture and widths scaled together."
+    told += f" With the supernet's weights, scored alike; all {plural(len(line), 'point')}: line.csv."
+    return Section("rivals", "Beside uniform scaling", [Table(head, table, told, strong=[0])])
 
 
 def _front(run: Run, scores: Mapping[str, Any]) -> Section | None:

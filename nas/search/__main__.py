@@ -68,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if result.timed is not None:
         print(f"timed   {result.timed}{budget}")
     if cfg.whole_networks:
-        print(f"beside  uniform scaling, so scored: {result.path / 'line.csv'}")
+        best = "nothing so cheap" if result.line_loss is None else f"loss {result.line_loss:.4f} for at most this cost"
+        print(f"beside  uniform scaling, so scored: {best} (all of it: {result.path / 'line.csv'})")
     if result.front:
         front = result.path / "front"
         print(f"front   {plural(len(result.front), 'genotype')} in {front} (drawn: {front}.svg)")

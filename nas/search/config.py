@@ -142,8 +142,6 @@ class SearchConfig(LoopOptions, PhotoOptions):
             no_use("trials.count trials.sampler trials.population", "decides without trials")
         if learns or not trials:
             no_use("score_steps trials.pruner", "trains no genotype by itself")
-        if self.whole_networks:
-            no_use("worth_seconds", "decides more than edges")
         if self.cost is None:
             found["cost_weight"] = "it needs --cost"
         return found | ({} if self.teacher else self.loss.without_teacher("loss."))

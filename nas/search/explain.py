@@ -2,8 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from genotypes.files import json_text, write_atomically, writing
 from nas.network import Network
@@ -16,14 +18,14 @@ from nas.task import write_png
 from nas.training import Listener, Trainer
 from nas.trials import Trials
 
-__all__ = ["ChoicesLog", "Preferences", "edge_worth", "explain", "inherited_loss", "preferences_of"]
+__all__ = ["FEW_BATCHES", "ChoicesLog", "Preferences", "edge_worth", "explain", "inherited_loss", "preferences_of"]
 
 CHOICES, WORTH = "choices.jsonl", "worth.json"
-_NORM_BATCHES = 5  # a quarter of what scores a genotype: here only differences count, and there are many
+FEW_BATCHES = 5  # that re-estimate norms: a quarter of those of a score, as only differences count, and there are many
 _DIGITS = 5
 
 # edge -> candidate -> a number, the higher the more it is preferred
-Preferences = Mapping[str, Mapping[str, float]]
+Preferences = Mapping[str, Mapping[Any, float]]
 
 
 class ChoicesLog(Listener):
@@ -46,33 +48,38 @@ class ChoicesLog(Listener):
 
 def explain(
     run: RunFolder,
-    net: Network,
     setup: SearchSetup,
-    choices: Mapping[str, str],
+    forward: Callable[[Tensor], Sequence[Tensor]],
+    choices: Mapping[str, Any],
     preferences: Preferences,
+    loss: Callable[[Mapping[str, Any]], float],
     *,
     seconds: float,
 ) -> None:
-    """Write RUN/predictions.png, and RUN/worth.json if it may take more than no time; with the supernet's weights."""
+    """Write RUN/predictions.png, and RUN/worth.json if it may take more than no time; with inherited weights.
+
+    forward: of the result, see `predictions`. loss: of choices, see `edge_worth`.
+    """
     with write_atomically(run.path / "predictions.png") as file:
-        write_png(predictions(net, setup, net.path(choices)), file)
+        write_png(predictions(setup, forward), file)
     if seconds:
-        worth = edge_worth(choices, preferences, inherited_loss(net, setup), seconds=seconds)
+        worth = edge_worth(choices, preferences, loss, seconds=seconds)
         run.write_text(WORTH, json_text({**worth, "images": len(setup.held_out.samples.rows)}))
 
 
 def edge_worth(
-    choices: Mapping[str, str],
+    choices: Mapping[str, Any],
     preferences: Preferences,
-    loss: Callable[[Mapping[str, str]], float],
+    loss: Callable[[Mapping[str, Any]], float],
     *,
     seconds: float,
 ) -> dict[str, Any]:
     """What each edge is worth: the loss where it alone is its runner-up (the most preferred of the others), or `none`.
 
-    loss: of choices, all else being equal. Ends after `seconds` of wall time, edge by edge in the order of `choices`;
-    `edges_left` counts those that were not reached. Returns {loss, seconds, edges_left, edges: {edge: {chosen,
-    runner_up, none}}}, where runner_up and none are {op, loss}, or None where there is no such candidate.
+    choices: of edges, and of whatever else a space leaves open, such as widths. loss: of choices, all else being equal.
+    Ends after `seconds` of wall time, edge by edge in the order of `choices`; `edges_left` counts those that were not
+    reached. Returns {loss, seconds, edges_left, edges: {edge: {chosen, runner_up, none}}}, where runner_up and none are
+    {op, loss}, or None where there is no such candidate.
     """
     began = time.monotonic()
     base = loss(choices)
@@ -102,13 +109,13 @@ def edge_worth(
 
 def inherited_loss(net: Network, setup: SearchSetup) -> Callable[[Mapping[str, str]], float]:
     """The held-out loss of choices with the supernet's weights, norms estimated on the same few batches each time."""
-    batches = [setup.weights(step)[0] for step in range(_NORM_BATCHES)]
+    batches = [setup.weights(step)[0] for step in range(FEW_BATCHES)]
     return lambda choices: score_path(net, net.path(choices), setup, batches)["loss"]
 
 
 def preferences_of(trials: Trials) -> Preferences:
     """What trials prefer: of each candidate minus the mean loss of those that chose it."""
-    seen: dict[str, dict[str, list[float]]] = {}
+    seen: dict[str, dict[Any, list[float]]] = {}
     for trial in trials.complete:
         for edge, op in trial.choices.items():
             seen.setdefault(edge, {}).setdefault(op, []).append(trial.values[0])

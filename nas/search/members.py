@@ -3,6 +3,7 @@
 Beside what is found stands uniform scaling, see `nas.search.uniform_scaling`.
 """
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from nas.network.weights import save_weights
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
+from nas.search.explain import FEW_BATCHES, explain, preferences_of
 from nas.search.objective import MemberCost, time_found
 from nas.search.sandwich import Sandwich
 from nas.search.scoring import NORM_BATCHES, what_is_scored, what_is_seen
@@ -42,15 +44,18 @@ class MemberScores:
     Maps are brought to the held-out photographs' size, whatever the member's own: all are judged alike.
     """
 
-    def __init__(self, supernet: Network, batches: Batches, held_out: HeldOut) -> None:
+    def __init__(
+        self, supernet: Network, batches: Batches, held_out: HeldOut, *, norm_batches: int | None = None
+    ) -> None:
         self.supernet, self._batches, self._held_out = supernet, batches, held_out
+        self._norm_batches = norm_batches or NORM_BATCHES
         self._known: dict[Any, dict[str, float]] = {}
 
     def network(self, genotype: Genotype) -> Network:
         """The member as a network of its own, ready to use."""
         net = Member(self.supernet, genotype).copy()
         size = genotype.input.size
-        reestimate_norms(net, (at_size(self._batches(step)[0], size) for step in range(NORM_BATCHES)))
+        reestimate_norms(net, (at_size(self._batches(step)[0], size) for step in range(self._norm_batches)))
         return net
 
     def __call__(self, genotype: Genotype) -> dict[str, float]:
@@ -62,6 +67,11 @@ class MemberScores:
 
 def score_network(net: Network, held_out: HeldOut) -> dict[str, float]:
     """Held-out scores of a network that sees the photographs at its genotype's size."""
+    return held_out.score(_at_its_size(net))
+
+
+def _at_its_size(net: Network) -> Callable[[Tensor], list[Tensor]]:
+    """The network, in eval mode, as a function of photographs of any size: it sees them at its genotype's."""
     size = net.genotype.input.size
     net.eval()
 
@@ -69,7 +79,7 @@ def score_network(net: Network, held_out: HeldOut) -> dict[str, float]:
         whole = (x.shape[-2], x.shape[-1])
         return [at_size(logits, whole) for logits in net(at_size(x, size))]
 
-    return held_out.score(forward)
+    return forward
 
 
 def study_members(
@@ -160,18 +170,36 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     genotype = setup.space.decide(best.choices, name=name)
     save(genotype, run.path / "genotype.yaml")
     draw(genotype, run.path / "cells.svg")
-    save_weights(run.path / "weights.safetensors", scores.network(genotype).state_dict(), genotype)
+    net = scores.network(genotype)
+    save_weights(run.path / "weights.safetensors", net.state_dict(), genotype)
     found = scores(genotype)
+    rough = MemberScores(setup.net, setup.weights, setup.held_out, norm_batches=FEW_BATCHES)
+
+    def loss(choices: Mapping[str, Any]) -> float:
+        """Of the member with these instead of its own; NaN for what ignores the image."""
+        chosen = {**best.choices, **choices}
+        return rough(setup.space.decide(chosen))["loss"] if setup.space.reaches_image(chosen) else math.nan
+
+    chosen = setup.space.chosen(genotype)
+    explain(run, setup, _at_its_size(net), chosen, preferences_of(trials), loss, seconds=cfg.worth_seconds)
     spent = best.values[1]
     timed = time_found(cfg, genotype, setup.device)
     summary = {"genotype": name, "hash": genotype.hash, "size": list(genotype.input.size), "cost": spent}
     summary |= {"kind": cost.kind, "unit": cost.unit} | ({"timed": asdict(timed)} if timed else {})
-    # The least loss on the line for at most this cost.
-    rival = min((point["loss"] for point in line if point[cost.kind] <= spent * (1 + 1e-9)), default=None)
-    run.write_text("scores.json", json_text({"found": summary | found, "line_loss": rival}))
+    line_loss = min((point["loss"] for point in line if point[cost.kind] <= spent * (1 + 1e-9)), default=None)
+    run.write_text("scores.json", json_text({"found": summary | found, "line_loss": line_loss}))
     run.close()
     report_at_the_end(run.path)
-    return SearchResult(genotype=genotype, scores=found, path=run.path, cost=spent, front=front, timed=timed, ran=ran)
+    return SearchResult(
+        genotype=genotype,
+        scores=found,
+        path=run.path,
+        cost=spent,
+        front=front,
+        line_loss=line_loss,
+        timed=timed,
+        ran=ran,
+    )
 
 
 def _train_supernet(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> str | None:

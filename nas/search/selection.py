@@ -12,7 +12,7 @@ from nas.guard import CollapseGuard, Stop
 from nas.report import report_at_the_end
 from nas.run import RunFolder
 from nas.search.config import SearchConfig
-from nas.search.explain import Preferences, explain, preferences_of
+from nas.search.explain import Preferences, explain, inherited_loss, preferences_of
 from nas.search.objective import Timed, derive, time_found
 from nas.search.scoring import score_genotype, train_briefly, what_is_scored, what_is_seen
 from nas.search.setup import SearchSetup
@@ -45,7 +45,8 @@ class SearchResult:
 
     scores: on the held-out part, before retraining; empty for `random`. inherited: with the weights of the supernet,
     else after a short training. cost: in the objective's unit. stopped: why the search was ended early. front: files
-    of the Pareto front. timed: where the search took latency into account. ran: on a GPU, how many steps were replayed
+    of the Pareto front. line_loss: of whole networks, the least loss of uniform scaling for at most this cost, where
+    any costs so little. timed: where the search took latency into account. ran: on a GPU, how many steps were replayed
     and the peak memory.
     """
 
@@ -57,6 +58,7 @@ class SearchResult:
     rivals: Rivals | None = None
     stopped: str | None = None
     front: tuple[Path, ...] = ()
+    line_loss: float | None = None
     timed: Timed | None = None
     ran: str | None = None
 
@@ -123,7 +125,9 @@ def select(
     save(genotype, run.path / "genotype.yaml")
     draw(genotype, run.path / "cells.svg")
     if strategy.learns:
-        explain(run, strategy.net, setup, choices, preferences, seconds=cfg.worth_seconds)
+        net, path = strategy.net.eval(), strategy.net.path(choices)
+        loss = inherited_loss(net, setup)
+        explain(run, setup, lambda x: net(x, path), choices, preferences, loss, seconds=cfg.worth_seconds)
     result = SearchResult(
         genotype=genotype,
         scores=scores,

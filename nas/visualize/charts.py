@@ -119,14 +119,16 @@ def traces(
     return figure
 
 
-def shares(x: Sequence[float], rows: Sequence[Mapping[str, float]], *, title: str) -> Figure:
-    """One edge's candidates over x (a row for each), stacked to 1 in the order of the candidates."""
+def shares(
+    x: Sequence[float], rows: Sequence[Mapping[str, float]], *, title: str, colours: Sequence[str] | None = None
+) -> Figure:
+    """One choice's candidates over x (a row for each), stacked to 1 in order; colours: of what is no operation."""
     figure, axes = _figure(2.3, 1.5)
     names = list(rows[0])
     table = numpy.array([[row[name] for row in rows] for name in names])
     if len(x) == 1:
         x, table = [x[0], x[0] + 1], numpy.repeat(table, 2, axis=1)
-    axes.stackplot(x, table, colors=[area_colour(name) for name in names], edgecolor=PAPER, linewidth=0.4)
+    axes.stackplot(x, table, colors=colours or [area_colour(name) for name in names], edgecolor=PAPER, linewidth=0.4)
     axes.set(xlim=(x[0], x[-1]), ylim=(0, 1), yticks=(0, 1), xticks=(x[0], x[-1]))
     axes.set_title(title, fontsize=7.5, loc="left", color=INK)
     axes.grid(False)
@@ -271,7 +273,7 @@ def trade_off(
         how |= {"xytext": (-4 if side == "left" else 4, 4 if level == "above" else -4)}
         how |= {"ha": "right" if side == "left" else "left", "va": "baseline" if level == "above" else "top"}
         axes.annotate(point.label, (point.x, point.y), textcoords="offset points", fontsize=7, color=INK, **how)
-    if front:
+    if front or beside:
         _legend(axes)
     return figure
 

@@ -261,11 +261,7 @@ UNUSED = [
     (COMMAND, "--strategy random --rivals 3 --optim.lr 1e-3", "--rivals: .* scores nothing; --optim.lr: .* trains"),
     (COMMAND, "--strategy one_shot --warmup_steps 9 --guard.share 0.5", "--warmup_steps, --guard.share: .* derives"),
     (COMMAND, "--strategy one_shot --pruner median", "--trials.pruner: .* trains no genotype by itself"),
-    (
-        COMMAND,
-        "--strategy sandwich --space compact --worth_seconds 9 --no_guard.on",
-        "--worth_seconds: .*; --guard.on: ",
-    ),
+    (COMMAND, "--strategy sandwich --space compact --select 9 --no_guard.on", "--select, --guard.on: .* derives"),
     (COMMAND, "--trials.count 9", "--trials.count: no effect: strategy darts decides without trials"),
     (COMMAND, "--cost_weight 1", "--cost_weight: no effect: it needs --cost"),
     (COMMAND, "--loss.teacher 0.9", "--loss.teacher: no effect: it needs --teacher"),

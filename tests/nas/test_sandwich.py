@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import genotypes
@@ -281,14 +282,14 @@ outputs: [head.logits]
 def test_minutes_end_the_study_too(tmp_path):
     words = "--strategy sandwich --space compact --space.backbone tiny --size 32 --steps 1 --data synthetic:40 "
     with pytest.raises(Interrupted, match="time is up: 0 of 60 trials finished"):
-        main(f"{words}--batch_size 4 --minutes 1e-6 --out {tmp_path / 'run'}".split())
+        main(f"{words}--batch_size 4 --worth_seconds 0 --minutes 1e-6 --out {tmp_path / 'run'}".split())
 
 
 def test_where_every_member_diverged_nothing_is_found(tmp_path, monkeypatch, capsys):
     """The first that was tried was the result, with exit code 0."""
     monkeypatch.setattr(members, "score_network", lambda *given: {"loss": math.nan, "maxF": 0.0, "MAE_raw": 1.0})
     words = "--strategy sandwich --space compact --space.backbone tiny --size 32 --data synthetic:40 --steps 1 "
-    words += f"--batch_size 4 --trials.count 2 --cost params --out {tmp_path / 'run'}"
+    words += f"--batch_size 4 --worth_seconds 0 --trials.count 2 --cost params --out {tmp_path / 'run'}"
     assert run_command(main, words.split()) == 2
     assert "nothing was found: all that was tried diverged" in capsys.readouterr().err
     assert not {"genotype.yaml", "front", "front.svg", "weights.safetensors"} & {
@@ -304,7 +305,7 @@ def test_what_diverged_within_a_budget_is_told_as_that(tmp_path):
 def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path, capsys):
     words = "--strategy sandwich --space compact --space.backbone tiny --size 48 --data synthetic:40 --steps 2 "
     words += "--space.sizes [32,48] --space.channels [4,8] "
-    words += f"--batch_size 4 --trials.count 3 --cost params --out {tmp_path / 'run'}"
+    words += f"--batch_size 4 --worth_seconds 0 --trials.count 3 --cost params --out {tmp_path / 'run'}"
     main(words.split())
     genotype, state = load_weights(tmp_path / "run/weights.safetensors")
     assert genotype == genotypes.load(tmp_path / "run/genotype.yaml") and genotype.is_decided
@@ -313,11 +314,31 @@ def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path, caps
     for name in ("line.csv", "front.svg", "front/front.csv", "cells.svg"):
         assert (tmp_path / "run" / name).stat().st_size > 0, name
     assert "uniform scaling" in render(search_page(read_run(tmp_path / "run")))  # beside the front
-    told = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("sizes   "))
-    assert f"input.size {genotype.input.size[0]}" in told and "decoder.channels " in told
+    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert f"input.size {genotype.input.size[0]}" in told["sizes"] and "decoder.channels " in told["sizes"]
     scores = (tmp_path / "run/scores.json").read_bytes()
+    found, line = json.loads(scores)["found"], list(csv.DictReader((tmp_path / "run/line.csv").open()))
+    cheap = [float(point["loss"]) for point in line if float(point["params"]) <= found["cost"]]
+    assert (f"loss {min(cheap):.4f} for at most this cost" if cheap else "nothing so cheap") in told["beside"]
     main(["--out", str(tmp_path / "run"), "--resume"])
     assert (tmp_path / "run/scores.json").read_bytes() == scores
+
+
+def test_a_search_of_whole_networks_says_why(tmp_path):
+    """Its page had no predictions, nothing of what a choice is worth, and not which choices were tried when."""
+    words = "--strategy sandwich --space compact --space.backbone tiny --size 48 --data synthetic:40 --steps 2 "
+    words += "--space.sizes [32,48] --space.channels [4,8] --worth_seconds 600 "
+    main(f"{words}--batch_size 4 --trials.count 4 --cost params --out {tmp_path / 'run'}".split())
+    space, found = (genotypes.load(tmp_path / "run" / name) for name in ("space.yaml", "genotype.yaml"))
+    worth = json.loads((tmp_path / "run/worth.json").read_text())
+    assert worth["edges_left"] == 0 and worth["images"] > 0
+    assert {choice: row["chosen"] for choice, row in worth["edges"].items()} == space.chosen(found)
+    rivals = [(choice, row["runner_up"]) for choice, row in worth["edges"].items() if row["runner_up"]]
+    assert "input.size" in dict(rivals) and all(rival["op"] in space.choices()[choice] for choice, rival in rivals)
+    assert any(rival["loss"] != worth["loss"] for _, rival in rivals)
+    assert Image.open(tmp_path / "run/predictions.png").height == 3 * 48
+    page = search_page(read_run(tmp_path / "run"))
+    assert {"why", "choices", "rivals", "predictions"} <= {section.key for section in page.sections}
 
 
 def test_a_finished_run_chooses_anew_for_another_budget(tmp_path, capsys):
@@ -325,7 +346,7 @@ def test_a_finished_run_chooses_anew_for_another_budget(tmp_path, capsys):
     run = tmp_path / "run"
     words = "--strategy sandwich --space compact --space.backbone tiny --size 32 --data synthetic:40 --steps 2 "
     words += "--space.sizes [32] --space.channels [4,8] "
-    main(f"{words}--batch_size 4 --trials.count 6 --cost macs --out {run}".split())
+    main(f"{words}--batch_size 4 --worth_seconds 0 --trials.count 6 --cost macs --out {run}".split())
     trained = (run / "checkpoint.pt").read_bytes()
     further, _ = COMMAND.parse([*words.split(), f"--from={run}"])  # of the supernet, not of the member that was found
     supernet = load_checkpoint(run / "checkpoint.pt")["net"]
@@ -409,7 +430,7 @@ def test_a_budget_in_milliseconds_of_the_deployed_form(tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(objective, "time_network", timed)
     words = "--strategy sandwich --space compact --space.backbone tiny --size 48 --data synthetic:40 --steps 2 "
-    words += "--batch_size 4 --trials.count 5 --cost latency --runtime torch --budget 500"
+    words += "--batch_size 4 --worth_seconds 0 --trials.count 5 --cost latency --runtime torch --budget 500"
     main([*words.split(), "--out", str(tmp_path / "run")])
     said = capsys.readouterr().out
     found = json.loads((tmp_path / "run/scores.json").read_text())["found"]

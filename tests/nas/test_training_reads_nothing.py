@@ -9,13 +9,16 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import genotypes
-from nas.search import open_search
+from nas.search import SearchConfig, open_search
+from nas.search.sandwich import Sandwich
 from nas.search.training import search_trainer
+from nas.strategies import SandwichSearch
 from nas.task import AugmentConfig, LossConfig
 from nas.training import Trainer
 from retrain import Recipe
 from retrain.train import TrainConfig, open_training
 from retrain.train.training import training_of
+from search_spaces.spaces import SPACES
 
 _READS = (torch.Tensor.tolist, torch.Tensor.item, torch.Tensor.numpy, torch.Tensor.cpu, torch.Tensor.__bool__)
 _READS += (torch.Tensor.__float__, torch.Tensor.__int__, torch.Tensor.__index__, torch.Tensor.__array__)
@@ -115,6 +118,16 @@ def test_a_step_of_the_second_stage():
     trainer.steps = 4
     take_a_step(trainer, [strategy.optimizer])
     assert strategy.pruned
+
+
+@pytest.mark.parametrize("redraw", [1, 5])
+def test_a_step_of_the_sandwich_rule(redraw):
+    space = replace(SPACES["compact"].make(backbone="tiny"), sizes=(32, 48))
+    strategy = SandwichSearch.Config(alone=0.0, redraw=redraw)
+    cfg = SearchConfig(strategy=strategy, space=space, data="synthetic:20", size=48, batch_size=4, **HARD)
+    setup = open_search(cfg)
+    task = Sandwich(setup.net, setup.space, setup.weights, cfg.loss, strategy, steps=9, seed=0, precision="bf16")
+    take_a_step(Trainer(task, cfg.optim, 9))
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
