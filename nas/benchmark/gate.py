@@ -9,8 +9,6 @@
 - Which choice explains how much of what is left?
 """
 
-import json
-import math
 import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +21,7 @@ from torch import Tensor
 from genotypes import Genotype, UserError
 from genotypes.errors import check_least
 from genotypes.files import json_text
-from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, write_members
+from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, read_members, write_members
 from nas.command import Command, run_command
 from nas.cost import count, latencies
 from nas.cost.clock import warn_if_busy
@@ -31,6 +29,7 @@ from nas.cost.measuring import prepare
 from nas.network import Network, build, to_device
 from nas.network.weights import backbone_content
 from nas.options import owner, to_yaml
+from nas.report import report_at_the_end
 from nas.run import RunFolder, check_free, open_device, progress_bar, seeded
 from nas.run.sizes import check_side
 from nas.search.members import score_network
@@ -212,20 +211,12 @@ def open_gate(cfg: GateConfig) -> tuple[Genotype, PhotoSet, Train]:
 
 
 def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> list[GateReport]:
-    """Train, time and judge: a report for each cost, and members.csv, gate.json and gate.svg in the run's folder.
+    """Train, time and judge: a report for each cost; members.csv, gate.json, gate.svg and the page in the run's folder.
 
     Goes on where it stopped; members that were timed keep their times.
     """
     file = run.path / "members.json"
-    try:
-        noted = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-        # Null is the loss of what diverged, and the time of what was not timed.
-        kept = ({name: value for name, value in dict(row).items() if value is not None} for row in noted)
-        done = [Trained(**{"loss": math.inf} | row) for row in kept]
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{file}: not the trainings of a gate of this version ({error}); choose another --out"
-        ) from None
+    done = read_members(file)
 
     def keep(rows: list[Trained]) -> None:
         run.write_text(file.name, json_text([vars(row) for row in rows]))
@@ -247,6 +238,8 @@ def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> 
     reports = [judge(rows, cost) for cost in COSTS]
     run.write_text("gate.json", json_text({report.cost: vars(report) for report in reports}))
     draw_gate(rows, reports, run.path / "gate.svg", title=space.name)
+    run.close()
+    report_at_the_end(run.path)
     return reports
 
 
@@ -310,6 +303,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         print("\n".join(report.lines()))
     print(f"saved   {run.path / 'members.csv'}, {run.path / 'gate.svg'}")
+    print(f"page    {run.path / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What briefly trained members say about their space: how much there is to find, and beside which rival."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from genotypes.errors import plural
 from genotypes.files import write_csv
 from nas.visualize.charts import pareto, save_figure
 
-__all__ = ["COSTS", "Cost", "GateReport", "Trained", "draw_gate", "judge", "write_members"]
+__all__ = ["COSTS", "Cost", "GateReport", "Trained", "draw_gate", "judge", "read_members", "write_members"]
 
 Cost = Literal["macs", "ms"]
 COSTS: Mapping[Cost, str] = {"macs": "multiply-adds", "ms": "milliseconds"}
@@ -245,6 +246,19 @@ def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:
     axes.grid(color="#e4e7eb", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8)
+
+
+def read_members(path: Path) -> list[Trained]:
+    """The trainings in a gate's members.json, as far as it came; UserError where it is something else."""
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        # Null is the loss of what diverged, and the time of what was not timed.
+        kept = ({name: value for name, value in dict(row).items() if value is not None} for row in noted)
+        return [Trained(**{"loss": math.inf} | row) for row in kept]
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: not the trainings of a gate of this version ({error}); choose another --out"
+        ) from None
 
 
 def write_members(rows: Sequence[Trained], path: Path) -> None:

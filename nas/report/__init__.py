@@ -19,20 +19,25 @@ class ReportWarning(UserNote):
 
 
 def write_report(path: str | Path) -> Path:
-    """Make `report.html` in the folder of a search, a training, a comparison or a tuning; the file.
+    """Make `report.html` in the folder of a search, a training, a comparison, a tuning or a gate; the file.
 
     Raises UserError for a folder that is no run's, and for files in it that are not what they should be.
     """
     from nas.report.comparison import comparison_page  # matplotlib: a second, for whoever makes a page
+    from nas.report.gate import gate_page
     from nas.report.parts import render
     from nas.report.search import search_page
     from nas.report.training import training_page
     from nas.report.tuning import tuning_page
 
-    pages = {"search": search_page, "training": training_page, "comparison": comparison_page, "tuning": tuning_page}
+    pages = {
+        "search": search_page,
+        "gate": gate_page,
+        "training": training_page,
+        "comparison": comparison_page,
+        "tuning": tuning_page,
+    }
     run = read_run(path)
-    if run.kind not in pages:
-        raise UserError(f"{path}: a {run.kind} has no page; expected a {', '.join(pages)}")
     try:
         html = render(pages[run.kind](run))
     except UserError:

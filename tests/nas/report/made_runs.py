@@ -94,6 +94,25 @@ def comparison(path: Path, *, finished: bool = True) -> Path:
     return path
 
 
+def gate(path: Path, *, finished: bool = True) -> Path:
+    _start(
+        path, {"space": {"name": "compact"}, "members": 4, "data": HOSTILE, "size": 64, "steps": 9, "runtime": "torch"}
+    )
+    rows = [
+        {"kind": kind, "number": n, "seed": seed, "choices": {"c": n}, "size": 64, "params": 1000, "maxF": 0.5}
+        | {"macs": 10**6 * (n + 1), "ms": 1.5 + n if finished else None, "loss": None if diverged else 0.5}
+        | {"MAE_raw": 0.3 - 0.02 * n + 0.001 * seed}
+        for kind, count in (("line", 4), ("random", 4))
+        for seed, numbers in ((0, range(count)), (1, range(1)))
+        for n in numbers
+        for diverged in [kind == "random" and n == 2]
+    ]
+    (path / "members.json").write_text(json.dumps(rows if finished else rows[:6]))
+    if finished:
+        (path / "gate.json").write_text("{}")
+    return path
+
+
 def _start(path: Path, config: dict) -> None:
     path.mkdir(parents=True)
     (path / "config.yaml").write_text(yaml.safe_dump(config))

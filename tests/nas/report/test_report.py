@@ -15,8 +15,10 @@ import yaml
 import genotypes
 from genotypes import UserError
 from genotypes.files import read_csv, write_csv
+from nas.benchmark import judging
 from nas.command import run_command
 from nas.report import ReportWarning, comparison, parts, report_at_the_end, write_report
+from nas.report import search as search_module
 from nas.report.__main__ import main
 from nas.report.search import counted
 from nas.visualize import render_svg
@@ -26,6 +28,7 @@ SECTIONS = {
     "search": "summary cells why choices curves trials rivals front predictions origin",
     "training": "summary scores curves predictions cells origin",
     "comparison": "summary table dots costs curves trainings cells predictions origin",
+    "gate": "summary macs ms trainings origin",
 }
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -191,6 +194,15 @@ def test_an_interrupted_run_has_a_page_that_says_so(tmp_path, kind, state):
     assert {"summary", "curves", "origin"} <= set(page.ids("section"))
 
 
+def test_the_page_of_a_gate_says_what_it_prints(pages, tmp_path) -> None:
+    texts, rows = pages["gate"].texts, judging.read_members(made_runs.gate(tmp_path / "done") / "members.json")
+    for kind in judging.COSTS:
+        assert all(any(line[8:].strip() in text for text in texts) for line in judging.judge(rows, kind).lines())
+    assert texts.count("uniform scaling") >= 7 and any("1 member that diverged: 2" in text for text in texts)
+    page = read(made_runs.gate(tmp_path / "interrupted", finished=False))
+    assert page.ids("section") == ["summary", "trainings", "origin"] and "not complete: 6 trainings done" in page.texts
+
+
 def test_a_run_that_has_only_begun_has_a_page(tmp_path):
     (tmp_path / "config.yaml").write_text("strategy: darts\n")
     page = read(tmp_path)
@@ -227,15 +239,40 @@ def test_the_page_of_whole_networks_says_what_they_are_and_shows_their_rival(tmp
     genotypes.save(space.decide(found), run / "genotype.yaml")
     (run / "front").mkdir()
     (run / "front" / "front.csv").write_text("file,trial,loss,macs,hash\na.yaml,0,0.5,6393056.0,x\n")
-    (run / "line.csv").write_text("size,macs,loss\n64,5000000.0,0.6\n")
+    (run / "line.csv").write_text("size,macs,loss,maxF,MAE_raw\n64,5e6,0.65,,\n80,6e6,0.6,0.7,0.2\n96,7e6,0.45,,\n")
     assert "chosen" not in read(run).texts
     scores = {"loss": 0.5, "maxF": 0.8, "MAE_raw": 0.1, "cost": 6393056.0, "unit": "multiply-adds", "size": [64, 64]}
+    scores["kind"] = "macs"
     (run / "scores.json").write_text(json.dumps({"found": {"genotype": "found", "hash": "x", **scores}}))
     texts = read(run).texts
     assert "chosen" in texts  # the star's word in the chart of the front
     row = texts.index("decoder.channels")
     assert texts[row : row + 3] == ["decoder.channels", "8", "4, 8"]
     assert "uniform scaling" in texts and "6,393,056" in texts
+    row = texts.index("uniform scaling, at most as costly")  # there was none of these numbers
+    assert texts[row + 1 : row + 6] == ["80", "6,000,000", "0.6000", "0.7000", "0.2000"]
+    assert texts[texts.index("uniform scaling, best of all") + 1] == "96"
+
+
+def test_the_page_of_a_study_shows_which_choices_were_tried_when(tmp_path) -> None:
+    run = made_runs.search(tmp_path / "run", finished=False)
+    space = compact("tiny", (4, 8), ("conv_3x3", "skip_connect"), sizes=(64, 96))
+    genotypes.save(space, run / "space.yaml")
+    (run / "choices.jsonl").unlink()
+    choices = {choice: candidates[0] for choice, candidates in space.choices().items()}
+    trials = [{"number": n, "state": "complete", "loss": 0.6, **choices, "decoder.channels": 4} for n in range(10)]
+    trials[-1] |= {"decoder.channels": 8}
+    write_csv(run / "trials.csv", trials)
+    drawn: dict = {}
+    with pytest.MonkeyPatch.context() as patch:
+        given = lambda x, rows, *, title, colours: drawn.update({title: (rows, colours)})  # noqa: E731
+        patch.setattr(search_module, "shares", given)
+        patch.setattr(search_module, "charts", lambda *given, **how: parts.Charts(()))
+        page = read(run)
+    assert "choices" in page.ids("section") and any("share of the last 2 trials" in text for text in page.texts)
+    rows, shades = drawn["decoder.channels"]
+    assert rows[8] == {"4": 1.0, "8": 0.0} and rows[9] == {"4": 0.5, "8": 0.5} and len(set(shades)) == 2
+    assert list(drawn) == list(choices) and drawn["decoder.mix_s32"][1] is None  # operations have their own colours
 
 
 def test_the_command_makes_pages_again_and_names_what_is_no_run(tmp_path, capsys):
