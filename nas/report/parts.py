@@ -43,6 +43,7 @@ __all__ = [
     "photograph",
     "predictions",
     "render",
+    "versions",
 ]
 
 # The colours of charts that a page replaces by its own, light or dark.
@@ -223,13 +224,6 @@ def origin(run: Run, *commands: str) -> Section:
     """How the run was made, and how to make it again; commands: what may come next."""
     environment = run.environment
     typed = [argv for argv in (environment.get("command"), *(environment.get("continued") or ())) if argv]
-    packages = environment.get("packages") or {}
-    facts = [
-        ("python", f"{environment.get('python', '?')} on {environment.get('platform', '?')}"),
-        ("packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
-        ("code", environment.get("commit") or "not in a git checkout"),
-        ("device", environment.get("gpu") or f"CPU, threads: {environment.get('threads', '?')}"),
-    ]
     again = f"python -m nas.report {quoted(run.path)}      # this page again"
     files = sorted(path.name + "/" * path.is_dir() for path in run.path.iterdir() if not path.name.startswith("."))
     return Section(
@@ -237,8 +231,21 @@ def origin(run: Run, *commands: str) -> Section:
         "Commands and versions",
         [
             Code("\n".join([*map(shlex.join, typed), *map(as_started, (*commands, again))])),
-            Facts(facts),
+            versions(environment),
             Facts([("files", ", ".join(files))]),
             Code((run.path / "config.yaml").read_text(encoding="utf-8"), "config.yaml: every setting"),
         ],
+    )
+
+
+def versions(environment: Mapping[str, Any]) -> Facts:
+    """What something was made with; environment: as a run's environment.json holds it."""
+    packages = environment.get("packages") or {}
+    return Facts(
+        [
+            ("python", f"{environment.get('python', '?')} on {environment.get('platform', '?')}"),
+            ("packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
+            ("code", environment.get("commit") or "not in a git checkout"),
+            ("device", environment.get("gpu") or f"CPU, threads: {environment.get('threads', '?')}"),
+        ]
     )

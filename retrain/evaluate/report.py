@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -14,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from genotypes.files import file_name, json_text, write_atomically, write_csv, write_text
-from nas.command import aligned
+from nas.command import aligned, as_started
+from nas.run.folder import environment
 from nas.run_files import lower_is_better
 from nas.task import ImageScore, Pair, PhotoSet, Scores, read_image, read_mask, resize, write_png
 from retrain.evaluate.score import Scored
@@ -119,9 +121,10 @@ def shown(scored: Sequence[Scored], folder: Path | None = None) -> str:
 
 
 def _page(scored: Sequence[Scored], folder: Path, worst: int) -> str:
-    """report.html: the table, the curves, the worst photographs, and pictures/ where it is there."""
-    from nas.report.parts import Page, Section, Table, Text, charts, photograph, render
+    """report.html: the table, the curves, the worst photographs, pictures/ where it is there, and how it was made."""
+    from nas.report.parts import Code, Page, Section, Table, Text, charts, photograph, render, versions
 
+    made = environment()
     head, rows, metrics = _short_table(scored)
     about = [
         *(Text(foot, muted=True) for foot in _feet(scored)),
@@ -138,6 +141,7 @@ def _page(scored: Sequence[Scored], folder: Path, worst: int) -> str:
         Section("curves", "Curves", [charts("curves", [draw() for draw in _curve_charts(scored)])]),
         Section("worst", "The worst photographs", [_worst_table(scored, worst)]),
         *([Section("pictures", "The best and the worst", pictures)] if pictures else []),
+        Section("origin", "Command and versions", [Code(as_started(shlex.join(made["command"]))), versions(made)]),
     ]
     title = "Scores: " + ", ".join(dict.fromkeys(item.label for item in scored))
     return render(Page(title=title, state="complete", complete=True, sections=sections))

@@ -50,7 +50,9 @@ def test_a_report_agrees_with_its_maps(trained, pictures, tmp_path, capsys) -> N
     assert {p.name for p in report.iterdir()} == set(REPORT_FILES)
     with Image.open(report / "pictures/net/mine.png") as sheet:
         assert sheet.size == (4 * 196, 6 * 196 + 2 * 14 + 8)  # a caption above photograph, mask and map
-    assert "Above each: MAE_raw, name." in (report / "report.html").read_text()  # the caption of each column
+    page = (report / "report.html").read_text()
+    assert "Above each: MAE_raw, name." in page  # the caption of each column
+    assert 'id="origin"' in page and f"torch {torch.__version__}" in page  # it did not say with what it was made
     errors = {}
     for file in sorted((pictures / "masks").iterdir()):
         mask = np.asarray(Image.open(file)) > 127
