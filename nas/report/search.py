@@ -128,7 +128,7 @@ def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: M
         ("photographs", f"{run.setting('data', default='?')}" + (f", {size} x {size} pixels" if size else "")),
         ("length", f"{_length(run)}, seed {run.setting('seed', default='?')}"),
     ]
-    if found and space:
+    if found and space and space.open_edges():
         operations = Counter(op for edge, op in found.graph.operations().items() if edge in space.open_edges())
         facts.append(("found", ", ".join(f"{count} {op}" for op, count in operations.most_common())))
     parts: list[Part] = [Facts(facts + _facts_of_scores(run, scores))]
@@ -156,7 +156,7 @@ def _facts_of_space(space: Genotype) -> list[tuple[str, str]]:
     return [
         ("space", f"{space.name}{backbone}, {plural(len(space.cells), 'cell')}"),
         ("open edges", f"{len(open_edges)}{more}, so {counted(members)} genotypes"),
-        ("candidates", ", ".join(names)),
+        *([("candidates", ", ".join(names))] if names else []),
     ]
 
 

@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     result = search(cfg, run, setup=setup)
     opened = setup.space.open_edges()
     operations = Counter(op for edge, op in result.genotype.graph.operations().items() if edge in opened)
-    print(f"found   {result.genotype.name}: " + ", ".join(f"{n} {op}" for op, n in operations.most_common()))
+    counted = ", ".join(f"{n} {op}" for op, n in operations.most_common())
+    print(f"found   {result.genotype.name}" + (f": {counted}" if counted else ""))
     if sizes := _sizes(setup.space, result.genotype):
         print(f"sizes   {sizes}")
     if result.stopped:

@@ -226,6 +226,18 @@ def test_genotypes_are_counted_over_all_that_a_space_leaves_open(tmp_path) -> No
     assert "4, and 3 more (widths, inputs, sizes), so 128 genotypes" in write_report(run).read_text()
 
 
+def test_a_space_without_open_edges_has_no_empty_rows(tmp_path) -> None:
+    """Of a space of widths the page named no candidates, and found nothing."""
+    run = made_runs.search(tmp_path / "run", finished=False)
+    space = compact("tiny", (4, 8), ("conv_3x3", "skip_connect"), sizes=(64, 96))
+    space = space.decide({edge: "conv_3x3" for edge in space.open_edges()})
+    genotypes.save(space, run / "space.yaml")
+    found = {choice: candidates[0] for choice, candidates in space.choices().items()}
+    genotypes.save(space.decide(found), run / "genotype.yaml")
+    texts = read(run).texts
+    assert "strategy" in texts and not {"candidates", "found"} & set(texts[: texts.index("choice")])
+
+
 def test_a_number_of_genotypes_may_be_of_any_size() -> None:
     """2,560 was 2.56e+03, and 310 edges with eleven candidates had no page."""
     assert [counted(2560), counted(2**40), counted(11**310)] == ["2,560", "1.10e+12", "6.79e+322"]
