@@ -94,7 +94,7 @@ def study_members(
     """Try members one after another (a Gaussian process, TPE, ...): trials of (loss, cost), smaller is better.
 
     The first are the points of uniform scaling, half of the trials at most: random members seldom come near it, and
-    what is found must not be worse.
+    what is found must not be worse than these. Of few trials not all points are among them: see line.csv.
     choices: what may be tried, default all that the space leaves open. options: as `run_trials` has them.
     """
 
