@@ -229,6 +229,8 @@ def _worth(
     edge = "edge" if len(space.choices()) == len(space.open_edges()) else "choice"
     if left := worth["edges_left"]:
         conditions += f" {plural(left, edge)} left out: the time was over (--worth_seconds)."
+    if len(known) < len(rows):
+        conditions += " Without a number: no other candidate was tried there, or none that sees the image."
     title = f"Why: what each {edge} is worth"
     if not measured:
         return Section("why", title, [Text(f"No {edge} was measured in time."), Text(conditions, muted=True)])

@@ -264,6 +264,12 @@ def test_the_page_of_whole_networks_says_what_they_are_and_shows_their_rival(tmp
     row = texts.index("uniform scaling, at most as costly")  # there was none of these numbers
     assert texts[row + 1 : row + 6] == ["80", "6,000,000", "0.6000", "0.7000", "0.2000"]
     assert texts[texts.index("uniform scaling, best of all") + 1] == "96"
+    worth = {"decoder.channels": {"chosen": 8, "runner_up": {"op": 4, "loss": 0.6}, "none": None}}
+    for edges in (worth, worth | {"input.size": {"chosen": 64, "runner_up": None, "none": None}}):
+        document = {"loss": 0.5, "images": 3, "seconds": 1.0, "edges_left": 0, "edges": edges}
+        (run / "worth.json").write_text(json.dumps(document))
+        told = [text for text in read(run).texts if "no other candidate was tried there" in text]
+        assert len(told) == len(edges) - 1
 
 
 def test_the_page_of_a_study_shows_which_choices_were_tried_when(tmp_path) -> None:
