@@ -324,11 +324,12 @@ def test_a_search_of_whole_networks_leaves_a_network_ready_to_use(tmp_path, caps
     assert (tmp_path / "run/scores.json").read_bytes() == scores
 
 
-def test_a_search_of_whole_networks_says_why(tmp_path):
+def test_a_search_of_whole_networks_says_why(tmp_path, capsys):
     """Its page had no predictions, nothing of what a choice is worth, and not which choices were tried when."""
     words = "--strategy sandwich --space compact --space.backbone tiny --size 48 --data synthetic:40 --steps 2 "
     words += "--space.sizes [32,48] --space.channels [4,8] --worth_seconds 600 "
-    main(f"{words}--batch_size 4 --trials.count 4 --cost params --out {tmp_path / 'run'}".split())
+    main(f"{words}--batch_size 4 --trials.count 4 --cost params --budget 2345678 --out {tmp_path / 'run'}".split())
+    assert "budget 2,345,678 (at " in capsys.readouterr().out  # it was 2.34568e+06, and the page had it in full
     space, found = (genotypes.load(tmp_path / "run" / name) for name in ("space.yaml", "genotype.yaml"))
     worth = json.loads((tmp_path / "run/worth.json").read_text())
     assert worth["edges_left"] == 0 and worth["images"] > 0
