@@ -137,7 +137,7 @@ def test_a_budget_that_no_trial_kept_is_raised_without_training_again(tmp_path, 
     assert run_command(main, tight) == 2 and "or a larger --budget" in capsys.readouterr().err
     trained = (tmp_path / "run/checkpoint.pt").read_bytes()
     main([*run, "--resume", "--budget", "1e9", "--trials.count", "4"])
-    assert len(read_trials(tmp_path / "run/trials.csv")) == 4 and "budget 1e+09" in capsys.readouterr().out
+    assert len(read_trials(tmp_path / "run/trials.csv")) == 4 and "budget 1,000,000,000" in capsys.readouterr().out
     assert (tmp_path / "run/checkpoint.pt").read_bytes() == trained
     assert run_command(main, [*run, "--resume", "--budget", "1"]) == 2
     assert "budget 1: no genotype of small costs so little" in capsys.readouterr().err
