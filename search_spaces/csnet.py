@@ -81,7 +81,7 @@ def open_csnet(expand: float = 1) -> Genotype:
     def opened(width: Any, least: int) -> Any:
         if isinstance(width, tuple):
             return [opened(item, least) for item in width]
-        return {"choose": list(range(least, width + 1))} if width > least else width
+        return {"choose": list(range(least, width + 1))}
 
     cells = []
     for cell in fixed.cells:

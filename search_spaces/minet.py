@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from genotypes import BACKBONES, OPERATIONS, Backbone, Cell, Genotype, GenotypeError, Input
+from genotypes import BACKBONES, OPERATIONS, Backbone, Cell, Genotype, GenotypeError, Input, UserError
 from genotypes.vocabulary import conv2d
 
 __all__ = ["MINET_OPERATIONS", "minet"]
@@ -49,6 +49,9 @@ def minet(
     if len(taps) < 2:
         raise GenotypeError(f"MINet needs two or more taps, not {', '.join(taps) or 'none'}", ("taps",))
     strides = [record.feature(tap).stride for tap in taps]
+    least = 4 if strides[0] == 1 else 2  # the self-interactions halve the decoder's width
+    if channels < least:
+        raise UserError(f"minet on {backbone}: channels must be at least {least}, not {channels}")
     # The pools round odd sizes as the backbone does.
     pool = {"pool": "avg2_ceil"} if record.rounds_up else {}
     width = {stride: channels // 2 if stride == 1 else channels for stride in strides}
@@ -94,14 +97,11 @@ def _open(cell: Cell, genotype: Genotype, operations: Sequence[str]) -> Cell:
         edge.name: changing
         for node in graph.cells[cell.name]
         for edge in node.edges
-        if graph[edge.source].cell == cell.name
-        and graph[edge.source].width != edge.width
-        and edge.name.endswith(("_1", "_2"))
+        if edge.name.endswith(("_1", "_2")) and graph[edge.source].width != edge.width
     }
-    if wide and len(changing) < 2:
+    if len(changing) < 2:
         raise GenotypeError(
             "expected operations of which two or more can change the width, as edges between branches must: "
             f"{', '.join(op for op in MINET_OPERATIONS if OPERATIONS[op].widths == 'any')}; not {', '.join(operations)}"
         )
-    data = cell.to_dict() | {"candidates": list(operations)} | ({"operations": wide} if wide else {})
-    return Cell.from_dict(data)
+    return Cell.from_dict(cell.to_dict() | {"candidates": list(operations), "operations": wide})

@@ -44,6 +44,7 @@ def test_closing_the_open_csnet_by_its_own_widths_gives_the_zoos_hash(expand):
     assert len(widths) == 2 + 6 + 7 + 11 + 7 + 3 + 3 * 5 + 1
     assert widths["stage0.widths.0"] == tuple(range(1, 10 * expand + 1))
     assert widths["fusion.dilated.0.0"] == ((0, 1, 2), (0, 1, 2, 3, 4, 5))[expand - 1]
+    assert widths["fusion.channels"] == tuple(range(1, (65, 132)[expand - 1] + 1))
     closed = space.decide({choice: max(candidates) for choice, candidates in widths.items()})
     assert closed.hash == genotypes.load(f"csnet_x{expand}").hash
     narrow = space.decide({choice: candidates[1] for choice, candidates in widths.items()})
