@@ -195,6 +195,33 @@ def test_groups_without_rules_are_cells_and_backbone_with_and_without_decay():
     groups = make_optimizer(net, OptimConfig(lr=1.0, backbone_lr=0.1, weight_decay=0.5)).param_groups
     assert [(g["lr"], g["weight_decay"]) for g in groups] == [(1.0, 0.5), (1.0, 0.0), (0.1, 0.5), (0.1, 0.0)]
     assert sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
+    backbone = {id(p) for p in net.backbone.parameters()}
+    for group, inside in zip(groups, (False, False, True, True), strict=True):
+        assert {id(p) in backbone for p in group["params"]} == {inside}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
+)
+def test_groups_keep_their_rates_through_a_schedule(name, kind):
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2), torch.nn.PReLU(2))
+    rules = OptimGroup(match="1", lr=10.0, weight_decay=0.0), OptimGroup(match=r"\d\.bias", weight_decay=2.0)
+    cfg = OptimConfig(name=name, lr=0.01, momentum=0.5, weight_decay=0.25, schedule="linear", warmup=0.0, groups=rules)
+    optimizer = make_optimizer(net, cfg)
+    assert type(optimizer) is kind and optimizer.defaults.get("momentum", 0.5) == 0.5
+    of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    for progress in (0.0, 0.5, 0.25):
+        set_progress(optimizer, cfg, progress)
+        rates = {
+            name: (of[id(p)]["lr"] / (1 - progress), of[id(p)]["weight_decay"]) for name, p in net.named_parameters()
+        }
+        assert rates == {
+            "0.weight": pytest.approx((0.01, 0.25)),
+            "0.bias": pytest.approx((0.01, 0.5)),
+            "1.weight": pytest.approx((0.1, 0.0)),
+            "1.bias": pytest.approx((0.1, 0.0)),  # the first that matches
+            "2.weight": pytest.approx((0.01, 0.0)),  # slopes: one dimension
+        }
 
 
 @pytest.mark.parametrize(
@@ -208,18 +235,24 @@ def test_groups_without_rules_are_cells_and_backbone_with_and_without_decay():
         (lambda: OptimConfig(lr=0.0), "lr must be positive, not 0.0"),
         (lambda: OptimConfig(clip=-2.0), "clip must be at least 0, not -2.0"),
         (lambda: OptimConfig(stairs=-1), "stairs must be at least 0, not -1"),
+        (lambda: OptimConfig(backbone_lr=-1.0), "backbone_lr must be at least 0, not -1.0"),
+        (lambda: OptimConfig(weight_decay=-1.0), "weight_decay must be at least 0, not -1.0"),
         (lambda: OptimConfig(betas=(0.9, 1.0)), "betas"),
+        (lambda: OptimConfig(name="sgd", momentum=1.0), "betas and momentum are decays in 0..1, not .* and 1.0"),
         (lambda: OptimConfig(milestones=(0.5,)), "milestones are rising shares"),
         (lambda: OptimConfig(schedule="steps"), "milestones are rising shares"),
         (lambda: OptimConfig(schedule="steps", milestones=(0.5, 0.2)), "milestones are rising shares"),
         (lambda: OptimConfig(schedule="steps", milestones=(0.5, 0.5)), "milestones are rising shares"),
         (lambda: OptimConfig(schedule="steps", milestones=(0.0, 0.5)), "milestones are rising shares"),
+        (lambda: OptimConfig(schedule="steps", milestones=(0.5, 1.0)), "milestones are rising shares"),
         (lambda: OptimConfig(warmup=1.0), "warmup is a share of the steps in 0..1, not 1.0"),
+        (lambda: OptimConfig(warmup=-0.1), "warmup is a share of the steps in 0..1, not -0.1"),
         (lambda: recipe_changes(_thin(), Recipe(frozen=("backbone",))), "'backbone' matches no parameter"),
         (
             lambda: make_optimizer(_thin(), OptimConfig(groups=(OptimGroup(match="stem"),))),
             "groups: 'stem' matches no parameter of this network; their names are like 'cells.stage0",
         ),
+        (lambda: make_optimizer(_thin(), OptimConfig(groups=(OptimGroup(match="stage0"),))), "'stage0' matches no"),
     ],
 )
 def test_mistakes(make, message):
@@ -243,6 +276,9 @@ def test_a_triangle_and_stairs():
     stepped = OptimConfig(schedule="steps", warmup=0.5, milestones=(0.75,))  # of the whole, warm-up included
     rates = [set_progress(optimizer, stepped, k / 8) for k in range(8)]
     assert rates == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1, 0.1, 0.1])
+    cosine, constant = (schedule(name, 0.5, ()) for name in ("cosine", "constant"))
+    assert [cosine(k / 8) for k in (2, 4, 5, 6, 7)] == pytest.approx([0.5, 1, 0.853553, 0.5, 0.146447], abs=1e-6)
+    assert [constant(k / 8) for k in (2, 4, 7)] == [0.5, 1, 1]
     assert load_recipe("csf").loss.terms == {"bce_sum": 1.0}
     logits, masks = torch.randn(2, 1, 5, 7), torch.ones(2, 1, 5, 7)
     assert bce_sum(logits, masks) == pytest.approx(F.softplus(-logits).sum().item() / 2, rel=1e-5)
