@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"timed   {result.timed}{budget}")
     if cfg.whole_networks:
         best = "nothing so cheap" if result.line_loss is None else f"loss {result.line_loss:.4f} for at most this cost"
+        best += ", which is what was found" if result.line_loss == result.scores["loss"] else ""
         print(f"beside  uniform scaling, so scored: {best} (all of it: {result.path / 'line.csv'})")
     if result.front:
         front = result.path / "front"

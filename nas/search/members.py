@@ -6,7 +6,7 @@ Beside what is found stands uniform scaling, see `nas.search.uniform_scaling`.
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import Tensor
@@ -29,7 +29,7 @@ from nas.search.uniform_scaling import scaled_line
 from nas.strategies import SandwichSearch, derivable
 from nas.task import Batches, at_size
 from nas.training import Events, HeldOut, History, Progress, Trainer, fit, registered_listeners
-from nas.trials import Trials, TrialsConfig, choices_key, draw_front, export_front, run_trials
+from nas.trials import Trial, Trials, TrialsConfig, choices_key, draw_front, export_front, run_trials
 from nas.visualize import draw
 from nas.visualize.charts import CostPoint
 
@@ -93,8 +93,7 @@ def study_members(
 ) -> Trials:
     """Try members one after another (a Gaussian process, TPE, ...): trials of (loss, cost), smaller is better.
 
-    The first are the points of uniform scaling, half of the trials at most: random members seldom come near it, and
-    what is found must not be worse than these. Of few trials not all points are among them: see line.csv.
+    The first are the points of uniform scaling, half of the trials at most: random members seldom come near it.
     choices: what may be tried, default all that the space leaves open. options: as `run_trials` has them.
     """
 
@@ -135,13 +134,15 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
     ran = _train_supernet(cfg, run, setup)
     scores = MemberScores(setup.net, setup.weights, setup.held_out)
     cost = MemberCost(cfg.cost or "macs", device=setup.device, runtime=cfg.runtime)
+    choices = {**setup.space.choices(), **derivable(setup.space.open_edges(), cfg.strategy)}
+    points = scaled_line(setup.space)
     with warn_if_busy("the members' times mislead") if cfg.cost == "latency" else nullcontext():
         trials = study_members(
             setup.space,
             scores,
             cost,
             setup.study,
-            choices={**setup.space.choices(), **derivable(setup.space.open_edges(), cfg.strategy)},
+            choices=choices,
             seed=cfg.seed,
             scored=what_is_scored(cfg, setup),
             seen=what_is_seen(cfg, setup),
@@ -151,13 +152,19 @@ def search_members(cfg: SearchConfig, run: RunFolder, setup: SearchSetup) -> Sea
         )
         line = [
             {"size": member.input.size[0], cost.kind: cost(member)} | {kind: scores(member)[kind] for kind in _KINDS}
-            for member in map(setup.space.decide, scaled_line(setup.space))
+            for member in map(setup.space.decide, points)
         ]
     write_csv(run.path / "line.csv", line)
     name = f"{setup.space.name}_{cfg.strategy.name}"
     check_found(run, trials.best.values[0])
     front = tuple(export_front(setup.space, trials, run.path / "front", name=name))
-    best = trials.best_within(cfg.budget, cost.unit)
+    # Of few trials not all points of uniform scaling are among them, but what is found must not be worse than any.
+    rivals = (
+        Trial(number=len(trials.trials) + index, state="complete", choices=point, values=(row["loss"], row[cost.kind]))
+        for index, (point, row) in enumerate(zip(points, line, strict=True))
+        if math.isfinite(row["loss"]) and all(point[choice] in choices[choice] for choice in choices)
+    )
+    best = replace(trials, trials=(*trials.trials, *rivals)).best_within(cfg.budget, cost.unit)
     check_found(run, best.values[0], cfg.budget)
     draw_front(
         trials,
