@@ -92,7 +92,11 @@ class GateReport:
         costs = (
             f"{min(inside):.2f}x to {max(inside):.2f}x, median {median(inside):.2f}x" if inside else "an unknown share"
         )
-        verdict = "something to find" if (self.ratio or 0) >= 4 and len(self.winners) >= 2 else "little to find"
+        if self.ratio is None:
+            verdict = f"unknown: R takes 3 members within the line's range of {COSTS[self.cost]}; give more --members"
+        else:
+            much = "something" if self.ratio >= 4 and len(self.winners) >= 2 else "little"
+            verdict = f"{much} to find (R of 4 and two winners are asked for)"
         members, judged = len(self.residuals), len(self.residuals) - len(self.beyond)
         found = [
             f"R       {_ratio_text(self.ratio)} (without the worst third {_ratio_text(self.ratio_best)}) of the "
@@ -111,7 +115,7 @@ class GateReport:
             best = sorted(shares, key=lambda row: row[2] - row[1])[:6]
             told = (f"{choice} {share:.0%} (by chance {chance:.0%})" for choice, share, chance in best)
             found.append(f"choices {', '.join(told)} of what the cost does not explain")
-        found.append(f"verdict {verdict} (R of 4 and two winners are asked for)")
+        found.append(f"verdict {verdict}")
         return found
 
 

@@ -140,7 +140,7 @@ def test_members_beyond_the_line_are_left_out():
     few = judge([row for row in found if row.kind == "line" or row.number != 1])
     assert few.ratio is None and few.ratio_best is None and few.explained == {} and few.ratio_all > 50
     assert "costs   an unknown share of the line" in replace(few, factors=(None,)).lines()[1]
-    assert "R       unknown" in few.lines()[0] and "little to find" in few.lines()[-1]
+    assert "R       unknown" in few.lines()[0] and "verdict unknown: R takes 3 members" in few.lines()[-1]
     assert json.loads(json.dumps(vars(few)))["ratio"] is None
 
 
