@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genotypes import Cell, Edge, Genotype, Graph, UserError
@@ -71,7 +72,7 @@ class _Widths:
         for name, node in tagged.nodes.items():
             tags = [edge.width for edge in node.edges] if node.combine == "concat" else [node.width]
             if tags[0] in paths:
-                self.parts[name] = [paths[tag] for tag in tags if tag]
+                self.parts[name] = [paths[tag] for tag in tags]
         device = next(net.parameters()).device
         sizes = {paths[tag]: width for tag, width in _pairs(tagged, self.graph) if tag in paths}
         self.keep = {path: torch.ones(sizes[path], dtype=torch.bool, device=device) for path in paths.values()}
@@ -105,16 +106,11 @@ class _Widths:
         while before != (left := sum(int(keep.sum()) for keep in self.keep.values())):
             before = left
             for node, paths in self.parts.items():
-                fed = [bool(self.alive(edge.source).any()) for edge in self.graph.incoming(node)]
-                read = any(
-                    bool(self.alive(reader)[self.part(reader, edge)].any())
-                    for reader in self.graph.readers[node]
-                    for edge in self.graph.incoming(reader)
-                    if edge.source == node
-                )
-                for index, path in enumerate(paths):
-                    if not read or not (fed[index] if len(paths) > 1 else any(fed)):
-                        self.keep[path].zero_()
+                # A concatenation has one source: what feeds or reads a part of it does so for all.
+                fed = any(bool(self.alive(edge.source).any()) for edge in self.graph.incoming(node))
+                read = any(bool(self.alive(reader).any()) for reader in self.graph.readers[node])
+                for path in paths if not (fed and read) else ():
+                    self.keep[path].zero_()
         blocks: dict[str, int] = {}
         for path, keep in self.keep.items():
             if ".widths." in path:
@@ -132,13 +128,14 @@ class _Widths:
 
     def constants(self, threshold: float) -> dict[str, Tensor]:
         """Node -> float[width]: what the dropped channels before it add to its sum (or concatenation)."""
-        values: dict[str, Tensor] = {}  # node -> what its dropped channels hold; NaN where that is not constant
+        # Node -> what its dropped channels hold. (Of one that is no constant, nothing that stays reads it: its own
+        # depthwise convolutions do, which are dropped with it, or nothing at all.)
+        values: dict[str, Tensor] = {}
         added: dict[str, Tensor] = {}
         for node, data in self.graph.nodes.items():
             if data.kind != "cell":
                 continue
             total = torch.zeros(data.width, device=next(self.net.parameters()).device)
-            fed = torch.zeros_like(total, dtype=torch.bool)  # channels that something alive still reaches
             for edge in data.edges:
                 if not edge.carries():
                     continue
@@ -150,14 +147,14 @@ class _Widths:
                         total[place] += torch.where(alive, 0.0, weight[:, 0] * value)
                     else:
                         total[place] += weight[:, ~alive] @ value[~alive]
-                fed[place] |= alive if _is_depthwise(edge) else alive.any()
             added[node] = total
             if node in self.parts:
                 norm, act = self.post(node)
                 shift = act(norm.bias[None, :, None, None]).flatten()
-                still = act(norm.eval()(total[None, :, None, None])).flatten()
-                vanished = norm.weight.abs() < threshold
-                values[node] = torch.where(vanished, shift, torch.where(fed, torch.nan, still))
+                statistics = norm.running_mean, norm.running_var
+                normed = F.batch_norm(total[None], *statistics, norm.weight, norm.bias, eps=norm.eps)
+                still = act(normed[:, :, None, None]).flatten()
+                values[node] = torch.where(norm.weight.abs() < threshold, shift, still)
         return added
 
     def state(self, added: Mapping[str, Tensor]) -> dict[str, Tensor]:

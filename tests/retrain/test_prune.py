@@ -18,7 +18,7 @@ from retrain.prune.__main__ import main
 from search_spaces.csnet import csnet_of_widths
 
 STAGES = [[[4, 4]], [[4, 0], [5, 3]], [[6, 4], [7]], [[9, 0], [8]], [[9, 3], [10]]]
-DILATED = [[1, 1, 0, 0, 2], [1, 0, 0, 0, 1], [0, 0, 3, 0, 0]]
+DILATED = [[2, 1, 0, 0, 1], [1, 0, 0, 0, 1], [0, 0, 3, 0, 0]]
 THIN = csnet_of_widths(STAGES, [4, 5, 6], DILATED, 7, name="thin")
 
 ALL = ("mix", "local", "out", "fuse", "multi")
@@ -89,6 +89,31 @@ def test_what_a_channel_without_scale_sends_on_moves_into_the_norms(kinds):
     assert (pruned.net(x)[0] - net(x)[0]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("kinds", [("mix",), ("local",), ("out",), ("fuse",), ("multi",), ALL])
+@torch.no_grad()
+def test_each_constant_takes_its_way_through_norms_slopes_and_kernels(kinds):
+    """Kernels of which the centre alone counts see no border: all is exact."""
+    net, x = _net(), _picture()
+    for key, value in net.state_dict().items():
+        if value.ndim == 4 and value.shape[-1] == 3:
+            value *= torch.tensor([0.0, 1.0, 0.0]).outer(torch.tensor([0.0, 1.0, 0.0]))
+        elif key.endswith(("norm.bias", "norm.weight")):
+            value[1::2] *= -1
+    _vanish(net, kinds, shifts=True)
+    for node in {"fuse", "multi"}.intersection(kinds):  # a branch, and of another those of one dilation
+        net.cells["fusion"].nodes[f"{node}1"].norm.weight.zero_()
+        net.cells["fusion"].nodes["multi0"].norm.weight[2:3] = 0
+    net.train()
+    pruned = prune_channels(net)
+    assert all(module.training for module in net.modules())  # the network given is left as it is
+    net.eval()
+    assert sum(pruned.after.values()) < sum(pruned.before.values())
+    torch.testing.assert_close(pruned.net(x)[0], net(x)[0], rtol=0, atol=1e-5)
+    if "fuse" in kinds:
+        fusion = next(cell for cell in pruned.net.genotype.cells if cell.name == "fusion")
+        assert fusion.params["fuse"][1] == 0 and fusion.params["dilated"][1] == (0,) * 5
+
+
 def test_a_depthwise_scale_that_vanished_takes_its_channel_along():
     net = _net()
     with torch.no_grad():
@@ -103,13 +128,15 @@ def test_a_depthwise_scale_that_vanished_takes_its_channel_along():
 def test_a_branch_may_vanish_whole():
     net, x = _net(), _picture()
     with torch.no_grad():
-        for name in ("b1_mix1", "b1_local1", "out1"):
-            for value in net.cells["stage1"].nodes[name].norm.parameters():
-                value.zero_()
+        for cell, names in (("stage0", ("mix1", "local1", "out1")), ("stage1", ("b1_mix1", "b1_local1", "out1"))):
+            for name in names:
+                for value in net.cells[cell].nodes[name].norm.parameters():
+                    value.zero_()
         for value in net.cells["fusion"].nodes["multi2"].norm.parameters():
             value.zero_()
     pruned = prune_channels(net)
     cells = {cell.name: cell for cell in pruned.net.genotype.cells}
+    assert cells["stage0"].params["widths"] == (4, 0) and dict(cells["stage1"].inputs) == {"x0": "stage0.out0"}
     assert cells["stage1"].params["widths"][1] == (5, 0) and dict(cells["stage2"].inputs) == {"x0": "stage1.out0"}
     # What only a dropped branch read is of no use either.
     assert cells["fusion"].params["fuse"] == (4, 5, 0) and cells["fusion"].params["dilated"][2] == (0,) * 5
@@ -132,7 +159,8 @@ def test_what_comes_out_has_the_form_of_the_authors_pruned_networks():
                     part[width:] = 0
             else:
                 scale[wanted[key] :] = 0
-    assert prune_channels(net).net.genotype == target
+    pruned = prune_channels(net).net.genotype
+    assert pruned == target and pruned.name == "csnet_x2_pruned" and "csnet_x2" in pruned.description
 
 
 def test_nothing_left_is_an_error():
@@ -144,6 +172,15 @@ def test_nothing_left_is_an_error():
     torch.nn.init.zeros_(net.cells["fusion"].nodes["out"].norm.weight)
     with pytest.raises(UserError, match=r"every channel of .* has vanished, so no network is left"):
         prune_channels(net)
+    fusion = {"name": "fusion", "template": "cross_stage_fusion", "inputs": ["s4", "s8"], "channels": 4}
+    fusion |= {"fuse": [4, 4], "dilated": [[1, 1, 1, 1, 0]] * 2}
+    head = Cell.from_dict({"name": "head", "template": "head", "inputs": ["fusion.out"]})
+    for post, told in (("bn_prelu", r"every channel of head\.logits"), ("prelu", r"fusion\.\w+ has no batch norm")):
+        net = _net(SMALL.replace(name="fused", backbone=TWO, cells=(Cell.from_dict(fusion | {"post": post}), head)))
+        if post == "bn_prelu":
+            torch.nn.init.zeros_(net.cells["fusion"].nodes["out"].norm.weight)
+        with pytest.raises(UserError, match=told):
+            prune_channels(net)
     with pytest.raises(UserError, match=r"fpn_tiny has no cell of octave_block, octave_stage.*another.* budget"):
         prune_channels(nas.build(genotypes.load("fpn_tiny")))
 
@@ -155,6 +192,7 @@ SMALL = Genotype(  # six blocks: 32 (never narrower), 96, 144 (may be absent), 1
     cells=(Cell.from_dict({"name": "head", "template": "head", "inputs": ["s8"]}),),
     outputs=("head.logits",),
 )
+TWO = genotypes.Backbone(name="tiny", taps=("s4", "s8"))
 HIDDEN = (32, 96, 144, 144, 192, 192)
 
 
