@@ -258,8 +258,18 @@ def test_the_hidden_channels_of_the_smallest_scales_go():
 def test_what_cannot_be_narrowed_is_refused():
     with pytest.raises(UserError, match=r"thin has no backbone with blocks that can be narrowed; .* without a budget"):
         narrow_blocks(_net(), 1, lambda net, turn: 0.0, _macs)
-    with pytest.raises(UserError, match="budget 10: as narrow as can be, small costs"):
+    with pytest.raises(UserError, match="fpn_tiny has no backbone with blocks that can be narrowed"):
+        narrow_blocks(nas.build(genotypes.load("fpn_tiny")), 1, lambda net, turn: 0.0, _macs)
+    narrowest = genotypes.Backbone(name="mobilenet_v2", taps=("s8",), widths=(32, 24, 0, 32, 0, 0))
+    least = _macs(SMALL.replace(backbone=narrowest))
+    with pytest.raises(UserError, match=f"budget 10: as narrow as can be, small costs {least:,.0f}$"):
         narrow_blocks(_net(SMALL), 10, lambda net, turn: 0.0, _macs)
+
+
+def test_what_keeps_the_budget_is_left_as_it_is():
+    asked = []
+    net = narrow_blocks(_net(SMALL), _macs(SMALL), lambda net, turn: float(asked.append(turn) or 0), _macs)
+    assert net.genotype.backbone.hidden == HIDDEN and asked == [0]
 
 
 def test_command_with_a_budget(tmp_path, capsys, monkeypatch):
