@@ -72,7 +72,7 @@ class _Widths:
         for name, node in tagged.nodes.items():
             tags = [edge.width for edge in node.edges] if node.combine == "concat" else [node.width]
             if tags[0] in paths:
-                self.parts[name] = [paths[tag] for tag in tags]
+                self.parts[name] = [paths[tag] for tag in tags if tag]
         device = next(net.parameters()).device
         sizes = {paths[tag]: width for tag, width in _pairs(tagged, self.graph) if tag in paths}
         self.keep = {path: torch.ones(sizes[path], dtype=torch.bool, device=device) for path in paths.values()}

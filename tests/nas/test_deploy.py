@@ -180,7 +180,7 @@ class _Case(nn.Module):
             "shared chain": lambda: self.narrow(a) + a[:, :4],
             "depthwise": lambda: self.one(self.deep(x)),
             "plain": lambda: F.batch_norm(a, *statistics),
-            "training": lambda: F.batch_norm(a, *(each * 1 for each in statistics), training=True),
+            "training": lambda: F.batch_norm(a, *statistics, training=True),
             "mean": lambda: F.batch_norm(a, statistics[0] * 2, statistics[1]),
             "half a sum": lambda: self.norm(a + b.relu()),
             "half a cat": lambda: self.norms(torch.cat([a, b.relu()], dim=1)),

@@ -114,6 +114,27 @@ def test_each_constant_takes_its_way_through_norms_slopes_and_kernels(kinds):
         assert fusion.params["fuse"][1] == 0 and fusion.params["dilated"][1] == (0,) * 5
 
 
+@pytest.mark.parametrize("op", ["conv2d_1x1_bias", "conv2d_1x1"])
+@torch.no_grad()
+def test_a_constant_goes_to_a_bias_where_there_is_no_norm_and_nowhere_along_an_edge_of_none(op):
+    edges = [{"name": "e", "source": "a", "op": op}, {"name": "f", "source": "a", "op": "none"}]
+    logits = {"name": "logits", "stride": 1, "width": 1, "edges": edges}
+    inputs = {"x0": "image"}
+    cells = [
+        {"name": "stage0", "template": "octave_block", "inputs": inputs, "widths": [6], "kernel": 1, "stride": 1},
+        {"name": "head", "template": "graph", "inputs": {"a": "stage0.out0"}, "nodes": [logits]},
+    ]
+    net = _net(Genotype(name="bare", cells=tuple(map(Cell.from_dict, cells)), outputs=("head.logits",)))
+    x = _picture()
+    torch.testing.assert_close(prune_channels(net).net(x)[0], net(x)[0])
+    net.cells["stage0"].nodes["out0"].norm.weight[2] = 0
+    if op == "conv2d_1x1":
+        with pytest.raises(UserError, match=r"head\.logits reads channels that vanished, but has no norm and no bias"):
+            prune_channels(net)
+    else:
+        torch.testing.assert_close(prune_channels(net).net(x)[0], net(x)[0])
+
+
 def test_a_depthwise_scale_that_vanished_takes_its_channel_along():
     net = _net()
     with torch.no_grad():
