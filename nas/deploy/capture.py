@@ -138,7 +138,8 @@ def _failing_in_silence() -> Iterator[None]:
     printed = io.StringIO()
     with redirect_stderr(printed), errors_alone("torch.fx.experimental.symbolic_shapes"):
         yield
-    sys.stderr.write(printed.getvalue())
+    if sys.stderr is not None:  # of a program without a terminal it is
+        sys.stderr.write(printed.getvalue())
 
 
 @contextmanager

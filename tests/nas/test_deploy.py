@@ -291,6 +291,12 @@ def test_a_feature_of_one_pixel_is_halved_in_graphs_and_files_of_free_sizes(pool
 
 
 @torch.no_grad()
+def test_a_program_without_a_terminal_converts(monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)
+    assert program(nn.Conv2d(3, 1, 1), (32, 32)).graph.nodes
+
+
+@torch.no_grad()
 def test_an_old_torch_is_told(tiny, monkeypatch):
     monkeypatch.setattr(torch, "__version__", "2.8.0")
     with pytest.raises(UserError, match=r"any size needs torch 2.9 to be exported; here is 2.8.0"):
