@@ -48,7 +48,7 @@ class SearchConfig(LoopOptions, PhotoOptions):
         rivals: random genotypes that are scored like what was found, and cost no more than `budget`, to tell finding
             from luck; default 6, and for one_shot and optuna as many as trials: the same effort once more. None for
             sandwich, beside whose members stands uniform scaling.
-        worth_seconds: at most so long is measured, at the end, what each chosen edge is worth, for RUN/report.html;
+        worth_seconds: at most so long is measured, at the end, what each choice is worth, for RUN/report.html;
             0: not at all.
         trials: the study of one_shot and optuna.
         score_steps: steps of the short trainings of optuna.
