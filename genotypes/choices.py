@@ -38,12 +38,14 @@ class Kind:
 
     read: (decided parts, id, candidates) -> the one that was taken; None where nothing of it is left.
     hashed_as: the key under which they enter a genotype's hash; "": they are in the graph, which is hashed anyway.
+    widths: whether the candidates are channel counts.
     """
 
     find: Callable[[Parts], dict[str, tuple[Any, ...]]]
     close: Callable[[Parts, Chosen], Parts]
     read: Callable[[Parts, str, tuple[Any, ...]], Any]
     hashed_as: str = ""
+    widths: bool = False
 
 
 def _find_operations(parts: Parts) -> dict[str, tuple[str, ...]]:
@@ -170,8 +172,8 @@ def _read_size(parts: Parts, choice: str, candidates: tuple[Any, ...]) -> Any:
 
 KINDS = (
     Kind(find=_find_operations, close=_close_operations, read=_read_operation),
-    Kind(find=_find_all_widths, close=_close_widths, read=_read_width, hashed_as="open_widths"),
-    Kind(find=_find_hidden, close=_close_hidden, read=_read_hidden, hashed_as="open_hidden_widths"),
+    Kind(find=_find_all_widths, close=_close_widths, read=_read_width, hashed_as="open_widths", widths=True),
+    Kind(find=_find_hidden, close=_close_hidden, read=_read_hidden, hashed_as="open_hidden_widths", widths=True),
     Kind(find=_find_inputs, close=_close_inputs, read=_read_inputs, hashed_as="open_inputs"),
     Kind(find=_find_size, close=_close_size, read=_read_size),  # weights fit any size: it is in no hash
 )

@@ -142,6 +142,10 @@ class Genotype:
         """The choices that are operations: edge id ("cell.edge") -> candidates."""
         return self.graph.open
 
+    def open_widths(self) -> dict[str, tuple[int, ...]]:
+        """The choices that are channel counts, of cells and then of the backbone's blocks: id -> candidates."""
+        return {choice: widths for kind in KINDS if kind.widths for choice, widths in kind.find(self._parts).items()}
+
     @property
     def is_decided(self) -> bool:
         return not self.choices()

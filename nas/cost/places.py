@@ -7,7 +7,7 @@ from torch import nn
 
 from genotypes import OPERATIONS, Genotype
 from nas.cost.counting import ShapesOnly
-from nas.network import build
+from nas.network import build, supernet_genotype
 from nas.network.edge import EdgeSteps
 from search_spaces.operations import build_operation
 
@@ -61,13 +61,16 @@ def some_choices(space: Genotype) -> dict[str, str]:
     }
 
 
-def find_places(space: Genotype, size: tuple[int, int]) -> dict[str, Place]:
-    """Open edge -> its place, for an input of (H, W) `size`; in the order of the open edges."""
+def find_places(space: Genotype, size: tuple[int, int], *, decided: bool = False) -> dict[str, Place]:
+    """Open edge (or any edge, with `decided`) -> its place, for an input of (H, W) `size`; in computing order.
+
+    What is open beside operations is at its largest.
+    """
     sizes = _feature_sizes(space, size)
     graph, places = space.graph, {}
     for name, node in graph.nodes.items():
         for order, edge in enumerate(node.edges):
-            if not edge.is_open:
+            if not (edge.is_open or decided):
                 continue
             summed = node.combine == "sum" and len(node.edges) > 1
             # k edges need k - 1 sums: one of them, a decided one where there is one, is charged with none.
@@ -94,7 +97,7 @@ def _feature_sizes(space: Genotype, size: tuple[int, int]) -> dict[str, tuple[in
         sizes.update({name: (feature.shape[-2], feature.shape[-1]) for name, feature in outputs.items()})
 
     with torch.device("meta"), torch.no_grad():
-        net = build(space.decide(some_choices(space))).eval()
+        net = build(supernet_genotype(space).decide(some_choices(space))).eval()
         for module in (net.backbone, *net.cells.values()):
             if module is not None:
                 module.register_forward_hook(note)

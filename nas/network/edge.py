@@ -19,11 +19,11 @@ MixtureRow = tuple[Tensor, Sequence[int] | None]  # of an open edge: its candida
 
 
 class Mixture(NamedTuple):
-    """How much each candidate of each open edge counts in one pass through a supernet.
+    """How much each candidate of each choice (open edge, then open width) counts in one pass through a supernet.
 
     An argument of the supernet's forward pass: a strategy owns its parameters, and the network none of them.
 
-    weights: float[open edges, most candidates], rows in the order of `open_edges`, padded on the right.
+    weights: float[choices, most candidates], rows in the order of `Network.choices`, padded on the right.
     active: for each open edge, the indices of the candidates that are computed at all; None: all of them. The others
     take neither time nor memory, whatever their weight.
     """
@@ -32,12 +32,12 @@ class Mixture(NamedTuple):
     active: Sequence[Sequence[int]] | None = None
 
     def rows(self) -> list[MixtureRow]:
-        """(weights, active) of each open edge.
+        """(weights, active) of each open edge, in order.
 
         Taken apart at once: the gradient of each `weights[row]` would be a tensor of zeros to be filled and added.
         """
         weights = self.weights.unbind()
-        return list(zip(weights, [None] * len(weights) if self.active is None else self.active, strict=True))
+        return list(zip(weights, [None] * len(weights) if self.active is None else self.active, strict=False))
 
 
 class NamedModules(nn.ModuleDict):

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from genotypes import OPERATIONS, Genotype, GenotypeError, Graph, UserError
+from genotypes import OPERATIONS, Genotype, GenotypeError, UserError
+from nas.network.channels import channels_of, keeps_channels
 from nas.network.network import Network, build, edge_key, node_key, to_device
 from nas.run.device import sent
 from search_spaces.operations import build_operation
@@ -29,8 +30,6 @@ __all__ = [
     "under_supernet_keys",
     "widen_share",
 ]
-
-Channels = tuple[int, ...]  # of the supernet's, those that a member has, in its order
 
 
 class _Origin(NamedTuple):
@@ -202,7 +201,7 @@ def _origins(
 ) -> dict[str, _Origin]:
     """For each of a member's tensors, where in the supernet's state it is."""
     graph, whole = genotype.graph, supernet.graph
-    channels = _channels(graph, whole)
+    channels = channels_of(graph, whole)
     edges = {f"{edge_key(edge.id)}.": edge for edge in graph.edges.values()}
     nodes = {f"{node_key(node.name)}.": node for node in graph.nodes.values() if node.kind == "cell"}
     found = {}
@@ -216,7 +215,7 @@ def _origins(
             node = next(node for node in graph.nodes.values() if edge in node.edges)
             incoming = channels[edge.source]
             outgoing = channels[node.name] if node.combine == "sum" else tuple(range(edge.width or 0))
-            if OPERATIONS[str(edge.op)].widths == "same":
+            if keeps_channels(edge):
                 outgoing = incoming
         elif owner in nodes:
             incoming = outgoing = channels[nodes[owner].name]
@@ -241,37 +240,4 @@ def _origins(
             else:
                 take.append(None if n == m else n)
         found[key] = _Origin(origin, tuple(take))
-    return found
-
-
-def _channels(graph: Graph, whole: Graph) -> dict[str, Channels]:
-    """Feature of a member -> which channels of the supernet's feature of that name it has.
-
-    The first ones, but where features are concatenated: there each part's first ones. What keeps channels apart
-    (an operation that maps C to C) hands this on.
-    """
-    found: dict[str, Channels] = {}
-    for name, node in graph.nodes.items():
-        first = tuple(range(node.width))
-        if node.kind != "cell":
-            found[name] = first
-            continue
-        edges = {edge.name: edge for edge in whole[name].edges} if name in whole else {}
-        if node.combine == "concat":
-            offsets, total = {}, 0
-            for edge_name, edge in edges.items():
-                offsets[edge_name], total = total, total + (edge.width or 0)
-            parts: list[int] = []
-            for edge in node.edges:
-                if edge.name not in offsets:
-                    raise UserError(f"the supernet has no {edge_key(edge.id)}: it belongs to another space")
-                keeps = OPERATIONS[str(edge.op)].widths == "same"
-                part = found[edge.source] if keeps else tuple(range(edge.width or 0))
-                parts += [offsets[edge.name] + channel for channel in part]
-            found[name] = tuple(parts)
-            continue
-        kept = {found[edge.source] for edge in node.edges if OPERATIONS[str(edge.op)].widths == "same"} or {first}
-        if len(kept) > 1:
-            raise UserError(f"{name} sums features whose channels are different ones of the supernet's")
-        found[name] = kept.pop()
     return found

@@ -1,6 +1,7 @@
 """From a genotype to a network: decided or open, by the same code."""
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -10,8 +11,10 @@ from torch import nn
 from genotypes import Edge, Genotype, Graph, Node, UserError
 from nas.network.edge import EdgeSteps, Mixture, MixtureRow, NamedModules, OpenEdge, build_edge
 from nas.network.weights import check_lender
+from nas.network.widths import OpenWidths, takes_mask
 from nas.run.device import sent
 from search_spaces.backbones import build_backbone
+from search_spaces.backbones.layers import scaled_channels
 from search_spaces.steps import build_post, resize
 
 __all__ = ["CellModule", "Network", "build", "edge_key", "node_key", "to_device"]
@@ -56,17 +59,24 @@ class CellModule(nn.Module):
                     self.edges[edge.name] = build_edge(edge.op, graph[edge.source].width, edge.width, share, affine)
             planned = [_PlannedEdge(edge, EdgeSteps(edge.pre, edge.post), rows.get(edge.id)) for edge in node.edges]
             self.plan.append((node, planned))
+        self._take_masks = {node.name for node, _ in self.plan if takes_mask(node)}
 
     def forward(
-        self, features: dict[str, torch.Tensor], rows: Sequence[MixtureRow] | None = None
+        self,
+        features: dict[str, torch.Tensor],
+        rows: Sequence[MixtureRow] | None = None,
+        masks: Mapping[str, torch.Tensor] | None = None,
     ) -> dict[str, torch.Tensor]:
-        """features: name -> [B, C, H, W], all that the cell reads; rows: of the mixture of the network's open edges.
+        """features: name -> [B, C, H, W], all that the cell reads; rows: of the mixture of the network's open edges;
+        masks: see `Masks.features`.
 
         Returns the features of the cell's nodes by their full names.
         """
         known = dict(features)
         for node, edges in self.plan:
             known[node.name] = self._node(node, edges, known, rows)
+            if masks and node.name in masks and node.name in self._take_masks:
+                known[node.name] = scaled_channels(known[node.name], masks[node.name])
         return {node.name: known[node.name] for node, _ in self.plan}
 
     def _node(
@@ -114,20 +124,24 @@ def _check_delivered(term: torch.Tensor, edge: Edge, size: tuple[int, int]) -> N
 
 
 class Network(nn.Module):
-    """The network a genotype describes; with open edges it is a supernet.
+    """The network a genotype describes; with open edges or widths it is a supernet.
 
     State-dict keys: `backbone.*` (the backbone's own), `cells.{cell}.edges.{edge}.*` (for an open edge
     `cells.{cell}.edges.{edge}.ops.{operation}.*`) and `cells.{cell}.nodes.{node}.*`. Made by `build`.
+
+    open_edges, widths: see `Genotype.open_edges` and `OpenWidths`. choices: both, in the order of a mixture's rows.
     """
 
     def __init__(self, genotype: Genotype, weights: str | Path | None, share: int, affine: bool) -> None:
         super().__init__()
         graph = genotype.graph
-        for choice in genotype.choices():
-            if choice not in graph.open:
-                raise UserError(f"{genotype.name}: {choice} is open; decide it before building the network")
         self.genotype = genotype
         self.open_edges = graph.open
+        self.widths = OpenWidths(genotype)
+        self.choices: dict[str, tuple[Any, ...]] = {**self.open_edges, **self.widths.choices}
+        for choice in genotype.choices():
+            if choice not in self.choices:
+                raise UserError(f"{genotype.name}: {choice} is open; decide it before building the network")
         self.backbone = None
         if weights is not None:
             check_lender(weights, genotype)
@@ -135,6 +149,12 @@ class Network(nn.Module):
             chosen = genotype.backbone
             widths = chosen.hidden if chosen.widths else ()
             self.backbone = build_backbone(chosen.name, chosen.taps, weights=weights, widths=widths, **chosen.options)
+            masked = any(choice.startswith("backbone.") for choice in self.widths.choices)
+            if masked and "masks" not in signature(self.backbone.forward).parameters:
+                raise UserError(
+                    f"backbone {chosen.name!r}: its widths cannot be mixed, for its forward takes no masks of hidden "
+                    "channels (search_spaces.backbones.layers.InvertedResidual does); take --strategy sandwich"
+                )
         rows = {edge: row for row, edge in enumerate(self.open_edges)}
         self.cells = NamedModules({cell: CellModule(graph, cell, rows, share, affine) for cell in graph.cells})
         self._kept = _read_later(graph)
@@ -144,33 +164,37 @@ class Network(nn.Module):
 
         x: [B, 3, H, W], normalised by the genotype's mean and std, any H and W from 32 up.
         mixture: for a supernet, how much each candidate counts; a tensor is taken as its weights, None mixes all
-        candidates alike.
+        candidates alike. Where widths are open it masks channels, see `OpenWidths`.
         """
-        if mixture is None and self.open_edges:
+        if mixture is None and self.choices:
             mixture = self.uniform_weights(x)
         if isinstance(mixture, torch.Tensor):
             mixture = Mixture(mixture)
         rows = None if mixture is None else mixture.rows()
+        masks = None
+        if mixture is not None and self.widths.choices:
+            masks = self.widths(mixture.weights[len(self.open_edges) :])
         features = {"image": x}
         if self.backbone is not None:
-            features |= self.backbone(x)
+            features |= self.backbone(x, masks.blocks) if masks and masks.blocks else self.backbone(x)
         for name, cell in self.cells.items():
-            features |= cell(features, rows)
+            features |= cell(features, rows, masks.features if masks else None)
             # Without gradients this is what bounds the memory: a decoder reads most of its features once.
             features = {feature: value for feature, value in features.items() if feature in self._kept[name]}
         size = (x.shape[-2], x.shape[-1])
         return [resize(features[output], size, mode="bilinear") for output in self.genotype.outputs]
 
-    def path(self, choices: Mapping[str, str]) -> Mixture:
-        """The mixture that computes only the chosen operation of every open edge, with weight 1."""
-        chosen = [candidates.index(choices[edge]) for edge, candidates in self.open_edges.items()]
-        weights = torch.zeros(len(chosen), max(map(len, self.open_edges.values())))
+    def path(self, choices: Mapping[str, Any]) -> Mixture:
+        """The mixture that computes only what is chosen, with weight 1; choices: a candidate for each of `choices`."""
+        chosen = [candidates.index(choices[choice]) for choice, candidates in self.choices.items()]
+        weights = torch.zeros(len(chosen), max(map(len, self.choices.values())))
         weights[range(len(chosen)), chosen] = 1.0
-        return Mixture(sent(weights, next(self.parameters()).device), [(index,) for index in chosen])
+        computed = [(index,) for index in chosen[: len(self.open_edges)]]
+        return Mixture(sent(weights, next(self.parameters()).device), computed)
 
     def uniform_weights(self, like: torch.Tensor) -> torch.Tensor:
-        """[open edges, most candidates]: 1/n for each of an edge's n candidates, zeros beyond."""
-        counts = [len(candidates) for candidates in self.open_edges.values()]
+        """[choices, most candidates]: 1/n for each of a choice's n candidates, zeros beyond."""
+        counts = [len(candidates) for candidates in self.choices.values()]
         return torch.tensor([[1 / n] * n + [0.0] * (max(counts) - n) for n in counts]).to(like)
 
 

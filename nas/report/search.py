@@ -41,7 +41,8 @@ __all__ = ["counted", "search_page"]
 _LOSS = "held-out loss (lower is better)"
 _MOVED = "How the choices moved"
 _WINDOWS = 5  # parts of a study in each of which it is shown what was tried
-_SHADES = ("#cfe3f1", "#0b2f4f")  # from a choice's first candidate to its last, where they are no operations
+_SHADES = ("#cfe3f1", "#0b2f4f")
+_PALE_TO_DARK = " Of what is no operation the first candidate is the palest, the last one the darkest."
 _ROWS = 40  # of what was found beside operations
 _RIVALS = {"runner_up": "runner-up", "none": "none"}  # of an edge's choice
 _CURVES = {
@@ -66,7 +67,7 @@ def search_page(run: Run) -> Page:
         _summary(run, space, found, scores),
         _drawn(found) if found else None,
         _worth(run, space, found, choices),
-        _evolution(choices) or (_tried(run, space) if space else None),
+        _evolution(choices, space) or (_tried(run, space) if space else None),
         curves(run.history, _CURVES),
         _trials(run),
         _rivals(scores) or _beside_scaling(run, scores),
@@ -121,7 +122,7 @@ def _latest(rows: Sequence[dict[str, Any]], history: Sequence[Mapping[str, Any]]
 
 
 def _summary(run: Run, space: Genotype | None, found: Genotype | None, scores: Mapping[str, Any]) -> Section:
-    size = run.setting("size")
+    size = max(space.input.size) if space and space.open_widths() else run.setting("size")
     facts = _facts_of_space(space) if space else []
     facts += [
         ("strategy", str(run.setting("strategy.name", "strategy", default="?"))),
@@ -290,31 +291,40 @@ def _worth_row(
 ) -> tuple[str, ...]:
     """gains: by rival; likely: the candidates' probabilities, as far as they are known."""
     ops = (row["chosen"], (row.get("runner_up") or {}).get("op", ""))
-    told = (f"{op} ({likely[op]:.0%})" if op in likely else _in_words(op) for op in ops)
+    told = (_in_words(op) + (f" ({likely[str(op)]:.0%})" if str(op) in likely else "") for op in ops)
     return (edge, *told, *(number(gains[what], sign="+") for what in rivals))
 
 
-def _evolution(choices: Sequence[Mapping[str, Any]]) -> Section | None:
+def _evolution(choices: Sequence[Mapping[str, Any]], space: Genotype | None) -> Section | None:
     if not choices or not choices[-1]["probabilities"]:
         return None
     steps = [row["step"] for row in choices]
-    edges: Mapping[str, Mapping[str, float]] = choices[-1]["probabilities"]
-    decided = sum(max(row.values()) for row in edges.values()) / len(edges)
-    chance = sum(1 / len(row) for row in edges.values()) / len(edges)
-    small = [shares(steps, [row["probabilities"][edge] for row in choices], title=edge) for edge in edges]
-    return Section(
-        "choices",
-        _MOVED,
-        [
-            Text(
-                "Every edge's candidates over the steps; the height of a colour is its probability. At the end an "
-                f"edge's likeliest candidate has {decided:.0%} on average; undecided it would have {chance:.0%}."
-            ),
-            _keys(edges.values()),
-            charts("shares", small, size="small"),
-            charts("heat", [heat_map(edges, title=f"Probabilities in percent, step {steps[-1]}")], size="large"),
-        ],
+    every: Mapping[str, Mapping[str, float]] = choices[-1]["probabilities"]
+    widths = space.open_widths() if space else {}
+    edges = {choice: row for choice, row in every.items() if choice not in widths}
+    decided = sum(max(row.values()) for row in every.values()) / len(every)
+    chance = sum(1 / len(row) for row in every.values()) / len(every)
+    small = [
+        shares(
+            steps,
+            [row["probabilities"][choice] for row in choices],
+            title=choice,
+            colours=_shades(len(widths[choice])) if choice in widths else None,
+        )
+        for choice in every
+    ]
+    one, an = ("choice", "a choice") if widths else ("edge", "an edge")
+    text = (
+        f"Every {one}'s candidates over the steps; the height of a colour is its probability. At the end {an}'s "
+        f"likeliest candidate has {decided:.0%} on average; undecided it would have {chance:.0%}."
     )
+    parts: list[Part] = [Text(text + (_PALE_TO_DARK if widths else ""))]
+    parts += [_keys(edges.values())] if edges else []
+    parts += [charts("shares", small, size="small")]
+    if edges:
+        title = f"Probabilities in percent, step {steps[-1]}"
+        parts += [charts("heat", [heat_map(edges, title=title)], size="large")]
+    return Section("choices", _MOVED, parts)
 
 
 def _tried(run: Run, space: Genotype) -> Section | None:
@@ -332,14 +342,19 @@ def _tried(run: Run, space: Genotype) -> Section | None:
         for end in range(1, len(trials) + 1):
             latest = Counter(trial[choice] for trial in trials[max(0, end - window) : end])
             rows.append({name: latest[name] / latest.total() for name in map(str, candidates)})
-        shades = [mixed(*_SHADES, place / (len(candidates) - 1 or 1)) for place in range(len(candidates))]
-        small.append(shares(order, rows, title=choice, colours=None if choice in open_edges else shades))
+        colours = None if choice in open_edges else _shades(len(candidates))
+        small.append(shares(order, rows, title=choice, colours=colours))
     share = f"its share of the last {plural(window, 'trial')}"
     text = f"Every choice's candidates over the trials; the height of a colour is {share}."
     if len(tried) > len(open_edges):
-        text += " Of what is no operation the first candidate is the palest, the last one the darkest."
+        text += _PALE_TO_DARK
     operations = [_keys(open_edges.values())] if open_edges else []
     return Section("choices", _MOVED, [Text(text), *operations, charts("shares", small, size="small")])
+
+
+def _shades(candidates: int) -> list[str]:
+    """From a choice's first candidate to its last, where they are no operations."""
+    return [mixed(*_SHADES, place / (candidates - 1 or 1)) for place in range(candidates)]
 
 
 def _keys(edges: Iterable[Iterable[str]]) -> Keys:

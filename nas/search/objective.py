@@ -15,6 +15,7 @@ from nas.cost import COST_KINDS, CostTable, cost_table, count, latencies, within
 from nas.cost.clock import warn_if_busy
 from nas.cost.latency import machine_name
 from nas.cost.measuring import prepare
+from nas.cost.widths import WidthCosts
 from nas.network import extreme
 from nas.run.distributed import from_first, is_first
 from nas.run.user_cache import user_cache
@@ -41,19 +42,19 @@ COSTS = "costs.json"
 class CostObjective:
     """What the exported genotype may cost, and how much the search minds.
 
-    table: of the exported space; weight, budget: see `SearchConfig`; exclude: operations that must not be derived.
-    usual: the expected cost of uniform choices.
+    table: of the exported space, where widths are open a function of them; weight, budget: see `SearchConfig`;
+    exclude: operations that must not be derived. usual: the expected cost of uniform choices.
     """
 
-    table: CostTable
+    table: CostTable | WidthCosts
     weight: float
     budget: float | None
     exclude: tuple[str, ...] = ()
     usual: float = field(init=False)
 
     def __post_init__(self) -> None:
-        counts = torch.tensor([len(ops) for ops in self.table.candidates])
-        uniform = (torch.arange(self.table.table.shape[1]) < counts[:, None]).double() / counts[:, None]
+        counts = torch.tensor([len(candidates) for candidates in self.table.choices.values()])
+        uniform = (torch.arange(int(counts.max())) < counts[:, None]).double() / counts[:, None]
         object.__setattr__(self, "usual", float(self.table.expected(uniform)))
 
     def penalty(self, weights: torch.Tensor) -> torch.Tensor:
@@ -66,36 +67,44 @@ class CostObjective:
             return self.weight * expected / self.usual
         return self.weight * (expected / self.budget - 1).clamp_min(0)
 
-    def derive(self, strategy: Strategy) -> dict[str, str] | None:
+    def derive(self, strategy: Strategy) -> dict[str, Any] | None:
         """The strategy's choices; with a budget, the most probable ones that keep it."""
         choices = strategy.choices()
         if choices is None or self.budget is None:
             return choices
         if self.affordable(choices) and strategy.net.genotype.reaches_image(choices):
             return choices
-        return within_budget(strategy.probabilities(), self.table, self.budget, exclude=self.exclude)
+        return self._within(strategy.probabilities(), self.budget)
 
-    def nearest(self, choices: Mapping[str, str]) -> dict[str, str]:
-        """These choices; with a budget that they break, some that keep it and differ on as few edges as can be."""
+    def nearest(self, choices: Mapping[str, Any]) -> dict[str, Any]:
+        """These choices; with a budget that they break, some that keep it and differ in as few as can be."""
         if self.budget is None or self.affordable(choices):
             return dict(choices)
         wanted = {
-            edge: {op: 1.0 if op == choices[edge] else 0.5 for op in row} for edge, row in self.table.rows().items()
+            choice: {taken: 1.0 if taken == choices[choice] else 0.5 for taken in candidates}
+            for choice, candidates in self.table.choices.items()
         }
-        return within_budget(wanted, self.table, self.budget, exclude=self.exclude)
+        return self._within(wanted, self.budget)
 
-    def affordable(self, choices: Mapping[str, str]) -> bool:
+    def _within(self, probabilities: Mapping[str, Mapping[Any, float]], budget: float) -> dict[str, Any]:
+        if isinstance(self.table, WidthCosts):
+            return self.table.most_probable(probabilities, budget, self.exclude)
+        return within_budget(probabilities, self.table, budget, exclude=self.exclude)
+
+    def affordable(self, choices: Mapping[str, Any]) -> bool:
         return self.budget is None or self.table.of(choices) <= self.budget
 
     def to_json(self) -> str:
-        """The table, as costs.json holds it: what each candidate on each edge costs."""
+        """What costs.json holds: what each candidate on each edge costs, unless that depends on open widths."""
         table = self.table
-        data = {"kind": table.kind, "unit": table.unit, "size": table.size, "fixed": table.fixed, "edges": table.rows()}
+        data: dict[str, Any] = {"kind": table.kind, "unit": table.unit, "size": table.size}
+        if isinstance(table, CostTable):
+            data |= {"fixed": table.fixed, "edges": table.rows()}
         return json_text(data)
 
 
-def derive(strategy: Strategy, objective: CostObjective | None) -> dict[str, str] | None:
-    """The operations that would be chosen now, within the budget if there is one; None before trials."""
+def derive(strategy: Strategy, objective: CostObjective | None) -> dict[str, Any] | None:
+    """What would be chosen now, within the budget if there is one; None before trials."""
     choices = objective.derive(strategy) if objective else strategy.choices()
     return None if choices is None else strategy.reaching(choices)
 
@@ -107,11 +116,7 @@ def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None) -> 
     """
     if cfg.cost is None:
         return None
-    # One process measures, since two would find two costs; a space's graph cannot be sent, and the others have it.
-    table = _table(cfg, cfg.cost, export, folder) if is_first() else None
-    told = from_first((table.size, table.fixed, table.rows()) if table else None)
-    assert told is not None
-    table = CostTable.of_rows(export, cfg.cost, *told)
+    table = WidthCosts(export, cfg.cost) if export.open_widths() else _shared_table(cfg, cfg.cost, export, folder)
     exclude = ("none",) if cfg.strategy.exclude_none else ()
     if cfg.budget is not None:
         least = table.of(table.cheapest(exclude))
@@ -121,6 +126,14 @@ def open_objective(cfg: SearchConfig, export: Genotype, folder: Path | None) -> 
                 f"{least:,.10g} {table.unit} at {table.size[0]} x {table.size[1]}"
             )
     return CostObjective(table=table, weight=cfg.cost_weight, budget=cfg.budget, exclude=exclude)
+
+
+def _shared_table(cfg: SearchConfig, kind: str, export: Genotype, folder: Path | None) -> CostTable:
+    """One process measures, since two would find two costs; a space's graph cannot be sent, and the others have it."""
+    table = _table(cfg, kind, export, folder) if is_first() else None
+    told = from_first((table.size, table.fixed, table.rows()) if table else None)
+    assert told is not None
+    return CostTable.of_rows(export, kind, *told)
 
 
 def _table(cfg: SearchConfig, kind: str, export: Genotype, folder: Path | None) -> CostTable:

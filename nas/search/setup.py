@@ -1,5 +1,6 @@
 """What a search starts from, opened and checked before its folder is made: a mistake leaves nothing behind."""
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import torch
 
-from genotypes import Genotype, UserError
+from genotypes import Genotype, UserError, UserNote
 from nas.network import Network, check_single_image, extreme, to_device
 from nas.network.member import under_supernet_keys
 from nas.network.weights import load_weights
@@ -22,7 +23,7 @@ from nas.task.augmentation import scaled
 from nas.training import HeldOut, check_capture, check_compile, check_groups
 from nas.trials import TrialsConfig, anchor_storage, check_trials
 
-__all__ = ["SearchSetup", "open_search"]
+__all__ = ["SearchSetup", "open_search", "training_side"]
 
 _MEMBERS = 64  # of a space of whole networks that are looked at before it is trained, in a tenth of a second
 _LEAST = 0.1  # share of the cells' numbers that must fit: a few small tensors fit any width
@@ -75,7 +76,7 @@ def open_search(cfg: SearchConfig, *, folder: str | Path | None = None, photos: 
     else:
         objective = open_objective(cfg, export, Path(folder) if folder else None)
     # A member sees pictures at its own size: from smaller ones it would be trained, and judged, without their detail.
-    side = max(cfg.size, *space.input.size) if cfg.whole_networks else cfg.size
+    side = max(cfg.size, *space.input.size) if cfg.whole_networks else training_side(cfg, space)
     photos = (photos or cfg.open_photos(side, teacher=cfg.teacher)).to(device)
     try:
         weight_rows, architecture_rows, held_out_rows = split(len(photos), cfg.fractions, cfg.data_seed)
@@ -112,8 +113,14 @@ def _supernet(cfg: SearchConfig, space: Genotype, device: torch.device) -> Netwo
         _check_shared(cfg, net)
     if cfg.batch_size == 1:
         members = min(map(int, space.choices().get("input.size", space.input.size)))  # see pictures at their own sizes
-        check_single_image(net, members if cfg.whole_networks else scaled(cfg.size, min(cfg.augment.scales)))
+        side = scaled(training_side(cfg, space), min(cfg.augment.scales))
+        check_single_image(net, members if cfg.whole_networks else side)
     return net
+
+
+def training_side(cfg: SearchConfig, space: Genotype) -> int:
+    """Of the pictures that a mixture sees: a space with open widths says for which size it shrinks them."""
+    return max(space.input.size) if space.open_widths() else cfg.size
 
 
 def _check_compile(cfg: SearchConfig, device: torch.device) -> None:
@@ -169,15 +176,23 @@ def _check_choices(cfg: SearchConfig, space: Genotype) -> None:
         for member in (extreme(space, "smallest"), *(member_choices(space, cfg.seed, n) for n in range(_MEMBERS))):
             space.decide(member)
         return
-    others = [choice for choice in space.choices() if choice not in space.open_edges()]
+    widths = space.open_widths() if cfg.strategy.decides_widths else {}
+    others = [choice for choice in space.choices() if choice not in space.open_edges() and choice not in widths]
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        decides = "operations and widths" if cfg.strategy.decides_widths else "operations"
+        fixed = " (compact: one of --space.sizes, and --space.leave_out none)" if widths else ""
         raise UserError(
-            f"strategy {cfg.strategy.name} decides operations only; {space.name} also leaves {others[0]}{more} open: "
-            f"take --strategy {_whole_network_strategies()}, or a space that fixes them"
+            f"strategy {cfg.strategy.name} decides {decides} only; {space.name} also leaves {others[0]}{more} open: "
+            f"take --strategy {_whole_network_strategies()}, or a space that fixes them{fixed}"
         )
-    if all(len(left) == 1 for left in derivable(space.open_edges(), cfg.strategy).values()):
+    if all(len(left) == 1 for left in derivable({**space.open_edges(), **widths}, cfg.strategy).values()):
         raise UserError(f"{space.name}: exclude_none leaves each edge one candidate, and so nothing to decide")
+    if widths and cfg.learns_architecture and cfg.cost is None:
+        warnings.warn(
+            UserNote(f"{space.name} leaves widths open, and no cost counts: the widest are likely to win; --cost macs"),
+            stacklevel=2,
+        )
 
 
 def _check_schedule(cfg: SearchConfig) -> None:

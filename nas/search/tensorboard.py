@@ -21,9 +21,10 @@ def pictures(strategy: Strategy, setup: SearchSetup, *, cells: bool) -> dict[str
     net, mixture = strategy.net.eval(), strategy.evaluated()
     shown = {"predictions/photo_mask_map": predictions(setup, lambda x: net(x, mixture))}
     if cells:
-        probabilities = strategy.probabilities()
-        shown["architecture/probabilities"] = to_pixels(heat_map(probabilities))
-        shown["architecture/cells"] = render_png(strategy.net.genotype, probabilities=probabilities)
+        every = strategy.probabilities()
+        if probabilities := {edge: every[edge] for edge in strategy.net.open_edges}:
+            shown["architecture/probabilities"] = to_pixels(heat_map(probabilities))
+            shown["architecture/cells"] = render_png(strategy.net.genotype, probabilities=probabilities)
     return shown
 
 

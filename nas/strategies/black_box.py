@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -23,15 +23,15 @@ class RandomChoice(Strategy):
     def mixture(self, step: int) -> Mixture:
         return self.net.path(self.choices())
 
-    def choices(self) -> dict[str, str]:
-        return random_choices(derivable(self.net.open_edges, self.cfg), self.seed, self.net.genotype.reaches_image)
+    def choices(self) -> dict[str, Any]:
+        return random_choices(derivable(self.net.choices, self.cfg), self.seed, self.net.genotype.reaches_image)
 
 
 @register_strategy("one_shot")
 class OneShot(Strategy):
     """Trains a supernet on random single paths; evolution looks for the best one (Guo et al., ECCV 2020).
 
-    An edge with n candidates goes through a new order of them every n steps: after each round every candidate was
+    A choice with n candidates goes through a new order of them every n steps: after each round every candidate was
     trained equally often, alone and beside random others. (FairNAS, Chu et al., ICCV 2021, gathers a round's gradients
     into one update; here each path is a step, so that a step costs what it costs elsewhere.)
     """
@@ -68,12 +68,12 @@ class OneShot(Strategy):
     def mixture(self, step: int) -> Mixture:
         return self._drawn[1] if self._drawn and self._drawn[0] == step else self.net.path(self._fair_path(step))
 
-    def _fair_path(self, step: int) -> dict[str, str]:
+    def _fair_path(self, step: int) -> dict[str, Any]:
         path = {}
-        for row, (edge, candidates) in enumerate(self.net.open_edges.items()):
+        for row, (choice, candidates) in enumerate(self.net.choices.items()):
             around, place = divmod(step // self.cfg.redraw, len(candidates))
             order = torch.randperm(len(candidates), generator=generator(self.seed, f"fair/{row}", around))
-            path[edge] = candidates[int(order[place])]
+            path[choice] = candidates[int(order[place])]
         return path
 
     def choices(self) -> None:
@@ -81,10 +81,10 @@ class OneShot(Strategy):
 
     def evaluated(self) -> Mixture:
         """One path, always the same: how far its shared weights have come."""
-        return self.net.path(random_choices(self.net.open_edges, self.seed, self.net.genotype.reaches_image))
+        return self.net.path(random_choices(self.net.choices, self.seed, self.net.genotype.reaches_image))
 
-    def probabilities(self) -> dict[str, dict[str, float]]:
-        return {edge: dict.fromkeys(ops, 1 / len(ops)) for edge, ops in self.net.open_edges.items()}
+    def probabilities(self) -> dict[str, dict[Any, float]]:
+        return {choice: dict.fromkeys(found, 1 / len(found)) for choice, found in self.net.choices.items()}
 
 
 @register_strategy("optuna")

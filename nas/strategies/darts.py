@@ -27,27 +27,28 @@ BilevelLoss = Callable[[torch.Tensor, Params], torch.Tensor]
 
 
 class ArchitectureParameters(nn.Module):
-    """One row of logits alpha for every open edge; an edge's candidates compete by softmax (DARTS, eq. 2).
+    """One row of logits alpha for every choice; its candidates compete by softmax (DARTS, eq. 2).
 
-    alpha: float[open edges, most candidates]; where an edge has fewer candidates, `valid` is False.
+    alpha: float[choices, most candidates], rows in the order of `Network.choices`; where one has fewer candidates,
+    `valid` is False.
     """
 
     valid: torch.Tensor
 
     def __init__(self, net: Network, seed: int) -> None:
         super().__init__()
-        self.counts = [len(candidates) for candidates in net.open_edges.values()]
+        self.counts = [len(candidates) for candidates in net.choices.values()]
         valid = torch.arange(max(self.counts)) < torch.tensor(self.counts)[:, None]
         generator = torch.Generator().manual_seed(seed % 2**63)
         self.alpha = nn.Parameter(1e-3 * torch.randn(valid.shape, generator=generator))
         self.register_buffer("valid", valid)
 
     def logits(self, alpha: torch.Tensor) -> torch.Tensor:
-        """alpha with minus infinity where an edge has no candidate: [open edges, most candidates]."""
+        """alpha with minus infinity where a choice has no candidate: [choices, most candidates]."""
         return alpha.masked_fill(~self.valid, -torch.inf)
 
     def softmax(self, alpha: torch.Tensor) -> torch.Tensor:
-        """Probabilities of the candidates, zero where an edge has none: [open edges, most candidates]."""
+        """Probabilities of the candidates, zero where a choice has none: [choices, most candidates]."""
         return self.logits(alpha).softmax(-1)
 
 
@@ -91,11 +92,11 @@ class Differentiable(Strategy):
 
     @property
     def alpha(self) -> nn.Parameter:
-        """float[open edges, most candidates]."""
+        """float[choices, most candidates]."""
         return self.parameters.alpha
 
     def expected(self, alpha: torch.Tensor) -> torch.Tensor:
-        """Probabilities of the candidates [open edges, most candidates], differentiable in alpha."""
+        """Probabilities of the candidates [choices, most candidates], differentiable in alpha."""
         return self.parameters.softmax(alpha)
 
     def relax(self, alpha: torch.Tensor, step: int, stream: str) -> Mixture:
@@ -134,13 +135,14 @@ class Differentiable(Strategy):
     def evaluated(self) -> Mixture:
         return self.mean(self.alpha.detach())
 
-    def probabilities(self) -> dict[str, dict[str, float]]:
-        return self.by_edge(self.expected(self.alpha.detach()))
+    def probabilities(self) -> dict[str, dict[Any, float]]:
+        return self.by_choice(self.expected(self.alpha.detach()))
 
-    def choices(self) -> dict[str, str]:
+    def choices(self) -> dict[str, Any]:
         p = self.probabilities()
         return {
-            edge: max(ops, key=p[edge].__getitem__) for edge, ops in derivable(self.net.open_edges, self.cfg).items()
+            choice: max(found, key=p[choice].__getitem__)
+            for choice, found in derivable(self.net.choices, self.cfg).items()
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -49,6 +49,11 @@ class DirichletSearch(Differentiable):
             super().__post_init__()
             check_least(self, "strategy: ", partial=1, anchor=0)
 
+        @property
+        def decides_widths(self) -> bool:
+            """Not on a part of the channels, which are shuffled after each edge: no mask finds them again."""
+            return not self.progressive
+
         def supernet(self, space: Genotype, weights: str | None = None) -> Network:
             return build(space, weights, share=self.partial if self.progressive else 1)
 
@@ -117,11 +122,11 @@ class DirichletSearch(Differentiable):
         valid &= rank < (valid.sum(-1, keepdim=True) + 1) // 2
         self._note_pruned()
 
-    def trained(self) -> Mapping[str, tuple[str, ...]]:
+    def trained(self) -> Mapping[str, tuple[Any, ...]]:
         if self.active is None:
-            return self.net.open_edges
-        edges = zip(self.net.open_edges.items(), self.active, strict=True)
-        return {edge: tuple(ops[i] for i in kept) for (edge, ops), kept in edges}
+            return self.net.choices
+        choices = zip(self.net.choices.items(), self.active, strict=True)
+        return {choice: tuple(found[i] for i in kept) for (choice, found), kept in choices}
 
     def _note_pruned(self) -> None:
         self.pruned = True

@@ -102,11 +102,11 @@ class Gdas(Differentiable):
         noise = torch.empty(alpha.shape).exponential_(generator=draw).clamp_min(1e-20).log().to(alpha)
         computed = 1 + self.cfg.probes if stream == "architecture" else 1
         logits = self.parameters.logits(alpha.detach()) - noise
-        order = logits.argsort(-1, descending=True)[:, :computed]  # an edge's missing candidates come last
+        order = logits.argsort(-1, descending=True)[:, :computed]  # a choice's missing candidates come last
         hard = torch.zeros_like(noise).scatter_(-1, order[:, :1], 1.0)
-        # One transfer to the host for all edges: it must know which modules to run.
-        counts = self.parameters.counts
-        return _Path(noise, hard, [row[:count] for row, count in zip(order.tolist(), counts, strict=True)])
+        # One transfer to the host for all edges: it must know which modules to run. Widths are masks: they run none.
+        edges = order[: len(self.net.open_edges)].tolist()
+        return _Path(noise, hard, [row[:count] for row, count in zip(edges, self.parameters.counts, strict=False)])
 
     def state_dict(self) -> dict[str, Any]:
         """With the paths that stay: alpha has moved since they were drawn."""

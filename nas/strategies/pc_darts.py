@@ -38,6 +38,11 @@ class PartialDarts(Differentiable):
             super().__post_init__()
             check_least(self, "strategy: ", partial=1)
 
+        @property
+        def decides_widths(self) -> bool:
+            """No: channels are shuffled after each edge, and no mask finds them again."""
+            return False
+
         def supernet(self, space: Genotype, weights: str | None = None) -> Network:
             return build(space, weights, share=self.partial)
 

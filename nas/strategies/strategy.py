@@ -30,24 +30,26 @@ Loss = Callable[[Mixture, dict[str, torch.Tensor]], torch.Tensor]
 Rate = float | torch.Tensor  # a tensor where a step may be captured in a graph
 
 
-def derivable(open_edges: Mapping[str, Sequence[str]], cfg: "Strategy.Config") -> dict[str, tuple[str, ...]]:
-    """Edge -> the candidates that may be derived: not `none` with `exclude_none`; an open edge always has another."""
+def derivable(choices: Mapping[str, Sequence[Any]], cfg: "Strategy.Config") -> dict[str, tuple[Any, ...]]:
+    """Choice -> the candidates that may be derived: not `none` with `exclude_none`; an open edge always has another."""
     excluded = {"none"} if cfg.exclude_none else set()
-    return {edge: tuple(op for op in ops if op not in excluded) for edge, ops in open_edges.items()}
+    return {choice: tuple(taken for taken in found if taken not in excluded) for choice, found in choices.items()}
 
 
 def random_choices(
-    open_edges: Mapping[str, Sequence[Any]], seed: int, accept: Callable[[dict[str, Any]], bool] = lambda choices: True
+    among: Mapping[str, Sequence[Any]],
+    seed: int,
+    accept: Callable[[dict[str, Any]], bool] = lambda choices: True,
 ) -> dict[str, Any]:
-    """One candidate for every open edge, or other choice, all alike likely: a function of these and the seed alone.
+    """One candidate for every choice (id -> candidates), all alike likely: a function of these and the seed alone.
 
     accept: drawn again until it is true, as for `space.reaches_image`.
     """
     for attempt in itertools.count():
         draw = generator(seed, "random genotype", attempt)
         choices = {
-            edge: candidates[int(torch.randint(len(candidates), (), generator=draw))]
-            for edge, candidates in open_edges.items()
+            choice: candidates[int(torch.randint(len(candidates), (), generator=draw))]
+            for choice, candidates in among.items()
         }
         if accept(choices):
             break
@@ -60,7 +62,7 @@ def member_choices(space: Genotype, seed: int, number: int) -> dict[str, Any]:
 
 
 class Strategy(ABC):
-    """Chooses an operation for every open edge of a supernet.
+    """Chooses an operation for every open edge of a supernet, and a width where one is open.
 
     The search loop asks, at each step, for the `mixture` of the weight update and then, once warm, for an
     `architecture_step`. What it finds is `choices`, or, where a strategy names a `sampler`, the best trial of an Optuna
@@ -93,6 +95,11 @@ class Strategy(ABC):
         def build(self, net: Network, *, seed: int, steps: int) -> "Strategy":
             return self.owner(net, self, seed=seed, steps=steps)
 
+        @property
+        def decides_widths(self) -> bool:
+            """Whether the strategy can decide widths that its supernet mixes by masks (`nas.network.widths`)."""
+            return True
+
         def supernet(self, space: Genotype, weights: str | None = None) -> Network:
             """The supernet that the strategy works on; weights: file with the backbone's."""
             return build(space, weights)
@@ -109,8 +116,8 @@ class Strategy(ABC):
         """How much each candidate counts in step `step`, and which are computed; no gradient."""
 
     @abstractmethod
-    def choices(self) -> dict[str, str] | None:
-        """The operation of every open edge, as it would be derived now; None before the trials that will tell."""
+    def choices(self) -> dict[str, Any] | None:
+        """The candidate of every choice, as it would be derived now; None before the trials that will tell."""
 
     def architecture_step(self, step: int, train: Loss, valid: Loss, lr: Rate) -> torch.Tensor | float | None:
         """Improve the architecture on `valid`; `train` and `lr` are those of the weights' next step.
@@ -145,11 +152,11 @@ class Strategy(ABC):
             raise UserError(f"the strategy {type(self).__name__} has no choices while it runs: it needs evaluated()")
         return self.net.path(choices)
 
-    def probabilities(self) -> dict[str, dict[str, float]]:
-        """Edge -> candidate -> probability: for logs and drawings."""
-        return self.by_edge(self.evaluated().weights)
+    def probabilities(self) -> dict[str, dict[Any, float]]:
+        """Choice -> candidate -> probability: for logs and drawings."""
+        return self.by_choice(self.evaluated().weights)
 
-    def reaching(self, choices: dict[str, str]) -> dict[str, str]:
+    def reaching(self, choices: dict[str, Any]) -> dict[str, Any]:
         """These choices; where they would cut the image off, changed on the edges where that is least improbable."""
         space = self.net.genotype
         if space.reaches_image(choices):
@@ -158,14 +165,17 @@ class Strategy(ABC):
         prices = {edge: {op: -math.log(max(rows[edge][op], 1e-30)) for op in ops} for edge, ops in likely.items()}
         return space.graph.reconnect(choices, prices)[0]
 
-    def trained(self) -> Mapping[str, tuple[str, ...]]:
-        """Open edge -> the candidates that were trained to the end: beside them no genotype of others can be scored."""
-        return self.net.open_edges
+    def trained(self) -> Mapping[str, tuple[Any, ...]]:
+        """Choice -> the candidates that were trained to the end: beside them no genotype of others can be scored."""
+        return self.net.choices
 
-    def by_edge(self, rows: torch.Tensor) -> dict[str, dict[str, float]]:
-        """[open edges, most candidates] as edge -> candidate -> number, without the padding."""
-        edges = self.net.open_edges.items()
-        return {edge: dict(zip(ops, row, strict=False)) for (edge, ops), row in zip(edges, rows.tolist(), strict=True)}
+    def by_choice(self, rows: torch.Tensor) -> dict[str, dict[Any, float]]:
+        """[choices, most candidates] as choice -> candidate -> number, without the padding."""
+        choices = self.net.choices.items()
+        return {
+            choice: dict(zip(found, row, strict=False))
+            for (choice, found), row in zip(choices, rows.tolist(), strict=True)
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes during a search: tensors and plain values."""

@@ -153,7 +153,7 @@ def heat_map(probabilities: Mapping[str, Mapping[str, float]], *, title: str = "
     names = list(dict.fromkeys(name for row in probabilities.values() for name in row))
     table = numpy.array([[row.get(name, math.nan) for name in names] for row in probabilities.values()])
     highest = float(numpy.nanmax(table, initial=0.0)) or 1.0
-    figure, axes = _figure(1.9 + 0.27 * len(names), 1.5 + 0.17 * len(table))
+    figure, axes = _figure(max(3.6 if title else 0.0, 1.9 + 0.27 * len(names)), 1.5 + 0.17 * len(table))
     image = axes.pcolormesh(table, cmap="cividis", vmin=0, vmax=highest)
     axes.set_xticks([x + 0.5 for x in range(len(names))], [operation_label(name) for name in names])
     axes.set_yticks([y + 0.5 for y in range(len(table))], list(probabilities))

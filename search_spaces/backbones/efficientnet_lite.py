@@ -7,12 +7,18 @@ padding, eps 1e-3 and pictures as (x - 127) / 128 of 0..255. Features are the ou
 at each stride.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
 from genotypes.vocabulary import Stage
-from search_spaces.backbones.layers import InvertedResidual, SameConv2d, initialise, inverted_residuals, tapped
+from search_spaces.backbones.layers import (
+    InvertedResidual,
+    SameConv2d,
+    initialise,
+    inverted_residuals,
+    tapped,
+)
 
 __all__ = ["EfficientNetLite"]
 
@@ -37,11 +43,12 @@ class _Block(InvertedResidual):
         self.relu6 = nn.ReLU6(inplace=True)
         self.residual = stride == 1 and in_channels == out_channels
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def expanded(self, x_BCHW: Tensor) -> Tensor:
         y_BCHW = self.relu6(self._bn0(self._expand_conv(x_BCHW))) if self.expands else x_BCHW
-        y_BCHW = self.relu6(self._bn1(self._depthwise_conv(y_BCHW)))
-        y_BCHW = self._bn2(self._project_conv(y_BCHW))
-        return x_BCHW + y_BCHW if self.residual else y_BCHW
+        return self.relu6(self._bn1(self._depthwise_conv(y_BCHW)))
+
+    def projected(self, hidden_BCHW: Tensor) -> Tensor:
+        return self._bn2(self._project_conv(hidden_BCHW))
 
 
 class EfficientNetLite(nn.Module):
@@ -61,5 +68,6 @@ class EfficientNetLite(nn.Module):
         self._blocks = nn.Sequential(*blocks[: max(self._tap_after) + 1])
         initialise(self)
 
-    def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
-        return tapped(self._blocks, self._tap_after, self.relu6(self._bn0(self._conv_stem(x_BCHW))))
+    def forward(self, x_BCHW: Tensor, masks: Mapping[int, Tensor] | None = None) -> dict[str, Tensor]:
+        """masks: index of a block -> see `InvertedResidual`."""
+        return tapped(self._blocks, self._tap_after, self.relu6(self._bn0(self._conv_stem(x_BCHW))), masks)

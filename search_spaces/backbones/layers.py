@@ -16,9 +16,15 @@ __all__ = [
     "StandardisedConv2d",
     "initialise",
     "inverted_residuals",
+    "scaled_channels",
     "sort_hidden_channels",
     "tapped",
 ]
+
+
+def scaled_channels(x_BCHW: Tensor, mask_C: Tensor) -> Tensor:
+    """Each channel times its factor; under autocast in the features' type, else all that follows were float32."""
+    return x_BCHW * mask_C[:, None, None].to(x_BCHW.dtype)
 
 
 class FeatureStack(nn.Module):
@@ -36,15 +42,25 @@ class FeatureStack(nn.Module):
         self.features = nn.Sequential(*list(layers)[: max(self._tap_after) + 1])
         initialise(self)
 
-    def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
-        return tapped(self.features, self._tap_after, x_BCHW)
+    def forward(self, x_BCHW: Tensor, masks: Mapping[int, Tensor] | None = None) -> dict[str, Tensor]:
+        """masks: index of a block behind the stem -> see `InvertedResidual`."""
+        behind = {1 + block: mask for block, mask in masks.items()} if masks else None
+        return tapped(self.features, self._tap_after, x_BCHW, behind)
 
 
-def tapped(layers: Iterable[nn.Module], tap_after: Mapping[int, str], x_BCHW: Tensor) -> dict[str, Tensor]:
-    """The features of layers in sequence; tap_after: index of a layer -> the feature that its output is."""
+def tapped(
+    layers: Iterable[nn.Module],
+    tap_after: Mapping[int, str],
+    x_BCHW: Tensor,
+    masks: Mapping[int, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """The features of layers in sequence; tap_after: index of a layer -> the feature that its output is.
+
+    masks: index of an inverted residual -> its mask.
+    """
     features = {}
     for index, layer in enumerate(layers):
-        x_BCHW = layer(x_BCHW)
+        x_BCHW = layer(x_BCHW, masks[index]) if masks and index in masks else layer(x_BCHW)
         if index in tap_after:
             features[tap_after[index]] = x_BCHW
     return features
@@ -85,7 +101,32 @@ class InvertedResidual(nn.Module):
     """A block whose hidden channels are its own: 1x1 expansion, depthwise, 1x1 projection, a norm after each.
 
     Subclasses register their layers in this order; without an expansion (t = 1) the hidden channels are the input's.
+    Where shapes agree (`residual`) the input is added.
     """
+
+    residual: bool
+
+    def expanded(self, x_BCHW: Tensor) -> Tensor:
+        """The hidden channels, after the depthwise convolution, its norm and activation."""
+        raise NotImplementedError
+
+    def projected(self, hidden_BCHW: Tensor) -> Tensor:
+        """What the block adds, or else delivers."""
+        raise NotImplementedError
+
+    def forward(self, x_BCHW: Tensor, mask_C: Tensor | None = None) -> Tensor:
+        """mask_C: in a supernet where the width is open, how much each hidden channel counts.
+
+        What the norm behind the projection makes of a block without channels is no zero, and it takes a factor that all
+        of them share away again. So the first one's, that of the whole block, counts once more behind it.
+        """
+        y_BCHW = self.expanded(x_BCHW)
+        if mask_C is not None:
+            y_BCHW = scaled_channels(y_BCHW, mask_C)
+        y_BCHW = self.projected(y_BCHW)
+        if mask_C is not None:
+            y_BCHW = y_BCHW * mask_C[0].to(y_BCHW.dtype)
+        return x_BCHW + y_BCHW if self.residual else y_BCHW
 
     @torch.no_grad()
     def sort_hidden_channels(self) -> None:

@@ -45,9 +45,15 @@ class _InvertedResidual(InvertedResidual):
         self.conv = nn.Sequential(*layers)
         self.residual = stride == 1 and in_channels == out_channels
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW = self.conv(x_BCHW)
-        return x_BCHW + y_BCHW if self.residual else y_BCHW
+    def expanded(self, x_BCHW: Tensor) -> Tensor:
+        for layer in list(self.conv)[:-2]:
+            x_BCHW = layer(x_BCHW)
+        return x_BCHW
+
+    def projected(self, hidden_BCHW: Tensor) -> Tensor:
+        projection, norm = list(self.conv)[-2:]
+        y_BCHW: Tensor = norm(projection(hidden_BCHW))
+        return y_BCHW
 
 
 def mobilenet_v2(

@@ -112,6 +112,19 @@ def test_a_search_is_replayed_to_the_same_bits(space, strategy, options, changes
     assert captured.capture.replayed >= 10 and plain.capture.replayed == 0
 
 
+def test_a_search_that_mixes_widths_is_replayed_to_the_same_bits(tmp_path):
+    opened = {"sizes": (32,), "taps": ("s8", "s4"), "open_blocks": 2, "leave_out": "none"}
+    path = tmp_path / "space.yaml"
+    genotypes.save(compact("mobilenet_v2", (4, 8), ("skip_connect", "conv_3x3"), **opened), path)
+    plain, captured = (a_search(str(path), "darts", how, 14, cost="macs")[0] for how in ("off", "on"))
+    assert same(after(plain, 14), after(captured, 14))
+    assert captured.capture.replayed >= 10
+    # No other kernels run for another width, so what stays of a path are its operations.
+    strategy = a_search(str(path), "gdas", "off", options={"redraw": 5})[1]
+    strategy.prepare(0)
+    assert [len(edges) for edges in strategy.fixed(0)] == [len(strategy.net.open_edges)] * 2
+
+
 @pytest.mark.parametrize(
     "strategy, redraw, seed, graphs, replayed",
     [

@@ -136,7 +136,7 @@ def test_members_of_a_mixture_are_its_paths():
 
 
 def test_another_space_is_refused(supernet):
-    with pytest.raises(UserError, match=r"no cells\.fusion\.edges\.multi0_d1: it belongs to another space"):
+    with pytest.raises(UserError, match=r"no edge fusion\.multi0_d1: it belongs to another space"):
         Member(supernet, csnet(1))  # concatenates what the supernet does not: that was a KeyError
     with pytest.raises(UserError, match="belongs to another space"):
         Member(supernet, fusion_cells("mobilenet_v2", 4).decide(member_choices(fusion_cells("mobilenet_v2", 4), 0, 0)))

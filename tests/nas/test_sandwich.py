@@ -475,7 +475,8 @@ def test_what_decides_operations_only_refuses_whole_networks(strategy, tmp_path,
     words = f"--strategy {strategy} --space compact --data synthetic:40 --out {tmp_path / 'run'}"
     assert run_command(main, words.split()) == 2
     said = capsys.readouterr().err
-    assert "decides operations only" in said and "decoder.channels and" in said and "--strategy sandwich" in said
+    assert "decides operations and widths only" in said and "decoder.inputs and 1 more" in said
+    assert "--strategy sandwich" in said and "one of --space.sizes, and --space.leave_out none" in said
     assert not (tmp_path / "run").exists()
 
 

@@ -111,6 +111,14 @@ def test_a_search_step(strategy, options, precision):
     assert take_a_step(trainer, own, allowed) == allowed
 
 
+@pytest.mark.parametrize("strategy", ["darts", "drnas"])
+def test_a_step_that_mixes_widths(strategy):
+    space = SPACES["compact"].make(channels=(4, 8), sizes=(32,), leave_out="none", open_blocks=2)
+    cfg = replace(config(strategy=strategy, warmup_steps=0, cost="macs", budget=1e9, **HARD), space=space)
+    found, _, trainer = search_trainer(cfg, open_search(cfg))
+    take_a_step(trainer, [found.optimizer])
+
+
 def test_a_step_of_the_second_stage():
     cfg = config(strategy="drnas", warmup_steps=0, steps=2, options={"progressive": True, "partial": 2})
     strategy, _, trainer = search_trainer(cfg, open_search(cfg))

@@ -1,0 +1,110 @@
+"""Open widths in a supernet: masks over channels, mixed as candidates of an edge are (FBNetV2, Wan et al., CVPR 2020).
+
+A candidate of a width keeps the first so many channels. The mixture's weights p_k of the candidates make one mask, the
+sum of p_k times the mask of candidate k (section 3.1), by which the feature is multiplied: all widths together cost one
+multiplication. With all of the weight on one candidate of each choice the supernet computes what the member would.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from genotypes import OPERATIONS, Genotype, Node
+from nas.network.channels import channels_of
+
+__all__ = ["Masks", "OpenWidths", "takes_mask"]
+
+
+class Masks(NamedTuple):
+    """How much each channel counts.
+
+    features: name of a cell's node that an open width narrows -> float[its channels]. blocks: index of a block of the
+    backbone -> float[its hidden channels]; the first is in every width but 0, so it says how much the block counts.
+    """
+
+    features: Mapping[str, Tensor]
+    blocks: Mapping[int, Tensor]
+
+
+class OpenWidths(nn.Module):
+    """The masks of a space's open widths, as a function of a mixture.
+
+    choices: id -> candidates, in the order of their rows in a mixture, which come after those of the open edges.
+
+    >>> import search_spaces, torch
+    >>> space = search_spaces.compact("mobilenet_v2", channels=(2, 4), sizes=(64,), leave_out="none", open_blocks=1)
+    >>> widths = OpenWidths(space)
+    >>> widths.choices
+    {'decoder.channels': (2, 4), 'backbone.widths.16': (480, 720, 960)}
+    >>> masks = widths(torch.tensor([[0.75, 0.25, 0.0], [0.0, 0.0, 1.0]]))
+    >>> masks.features["decoder.m_s8"].tolist(), int(masks.blocks[16].sum())
+    ([1.0, 1.0, 0.25, 0.25], 960)
+    """
+
+    def __init__(self, space: Genotype) -> None:
+        super().__init__()
+        self.choices = space.open_widths()
+        kept = _kept(space, self.choices)
+        self._of: dict[str, list[int]] = {}  # feature -> the rows of the choices that mask it
+        for row, features in enumerate(kept):
+            for feature, channels in features.items():
+                # No part of the state: the space says them.
+                self.register_buffer(_buffer(feature, row), channels.float(), persistent=False)
+                self._of.setdefault(feature, []).append(row)
+        self._blocks = {
+            row: int(choice.split(".")[2]) for row, choice in enumerate(self.choices) if choice.startswith("backbone.")
+        }
+        for row in self._blocks:
+            candidates = torch.tensor(list(self.choices.values())[row])
+            channels = torch.arange(int(candidates.max())) < candidates[:, None]
+            self.register_buffer(_buffer("backbone", row), channels.float(), persistent=False)
+
+    def forward(self, weights: Tensor) -> Masks:
+        """weights: float[open widths, at least as many as the candidates of any of them], padded on the right."""
+        rows = weights.unbind()
+
+        def mask(feature: str, row: int) -> Tensor:
+            channels: Tensor = getattr(self, _buffer(feature, row))
+            return rows[row][: len(channels)] @ channels.to(weights.dtype)
+
+        features = {}
+        for feature, of in self._of.items():
+            total = mask(feature, of[0])
+            for row in of[1:]:
+                total = total * mask(feature, row)
+            features[feature] = total
+        return Masks(features, {block: mask("backbone", row) for row, block in self._blocks.items()})
+
+
+def _buffer(feature: str, row: int) -> str:
+    return f"{feature.replace('.', ':')}/{row}"  # no dots in a module's names
+
+
+def _kept(space: Genotype, choices: Mapping[str, Sequence[int]]) -> list[dict[str, Tensor]]:
+    """Of each choice, the features that it narrows -> bool[candidates, channels]: which channels each candidate keeps.
+
+    Asked of the members themselves, a hundredth of a second each: what a width does is the templates' to say.
+    """
+    whole = space.graph
+    found = []
+    for choice, candidates in choices.items():
+        features: dict[str, Tensor] = {}
+        for index, candidate in enumerate(candidates if not choice.startswith("backbone.") else ()):
+            member = space.decide({choice: candidate}).graph
+            there = channels_of(member, whole)
+            for name, node in whole.nodes.items():
+                channels = there.get(name, ())
+                if len(channels) < node.width:
+                    masks = features.setdefault(name, torch.ones(len(candidates), node.width, dtype=torch.bool))
+                    masks[index] = False
+                    masks[index, list(channels)] = True
+        found.append(features)
+    return found
+
+
+def takes_mask(node: Node) -> bool:
+    """Whether a narrowed node is to be multiplied by its mask: not where its channels are its sources' as they are."""
+    passes = all(OPERATIONS[op].zero or op == "skip_connect" for edge in node.edges for op in edge.candidates)
+    return not (passes and node.combine == "sum" and node.post == "none")
