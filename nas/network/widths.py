@@ -5,7 +5,8 @@ sum of p_k times the mask of candidate k (section 3.1), by which the feature is 
 multiplication. With all of the weight on one candidate of each choice the supernet computes what the member would.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -46,9 +47,8 @@ class OpenWidths(nn.Module):
     def __init__(self, space: Genotype) -> None:
         super().__init__()
         self.choices = space.open_widths()
-        kept = _kept(space, self.choices)
         self._of: dict[str, list[int]] = {}  # feature -> the rows of the choices that mask it
-        for row, features in enumerate(kept):
+        for row, features in enumerate(_kept(space)):
             for feature, channels in features.items():
                 # No part of the state: the space says them.
                 self.register_buffer(_buffer(feature, row), channels.float(), persistent=False)
@@ -82,14 +82,15 @@ def _buffer(feature: str, row: int) -> str:
     return f"{feature.replace('.', ':')}/{row}"  # no dots in a module's names
 
 
-def _kept(space: Genotype, choices: Mapping[str, Sequence[int]]) -> list[dict[str, Tensor]]:
+@lru_cache(maxsize=4)  # a search asks for its network and for its costs
+def _kept(space: Genotype) -> list[dict[str, Tensor]]:
     """Of each choice, the features that it narrows -> bool[candidates, channels]: which channels each candidate keeps.
 
     Asked of the members themselves, a hundredth of a second each: what a width does is the templates' to say.
     """
     whole = space.graph
     found = []
-    for choice, candidates in choices.items():
+    for choice, candidates in space.open_widths().items():
         features: dict[str, Tensor] = {}
         for index, candidate in enumerate(candidates if not choice.startswith("backbone.") else ()):
             member = space.decide({choice: candidate}).graph
