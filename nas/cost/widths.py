@@ -193,7 +193,7 @@ class WidthCosts:
         elif name in masks.features:
             mask = masks.features[name]
         else:
-            return like.new_tensor(fixed)
+            return like.new_full((), fixed)  # made on the device
         return (mask if part is None else mask[part]).sum()
 
     def _index(self, name: str, first: int, count: int) -> int:

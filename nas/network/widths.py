@@ -47,39 +47,45 @@ class OpenWidths(nn.Module):
     def __init__(self, space: Genotype) -> None:
         super().__init__()
         self.choices = space.open_widths()
-        self._of: dict[str, list[int]] = {}  # feature -> the rows of the choices that mask it
-        for row, features in enumerate(_kept(space)):
+        self._rows: list[int] = []  # of each mask, the row of its choice
+        self._of: dict[str, list[int]] = {}  # feature -> the masks that narrow it, one a choice
+        self._blocks: dict[int, int] = {}  # block -> its mask
+        for row, (choice, features) in enumerate(zip(self.choices, _kept(space), strict=True)):
             for feature, channels in features.items():
-                # No part of the state: the space says them.
-                self.register_buffer(_buffer(feature, row), channels.float(), persistent=False)
-                self._of.setdefault(feature, []).append(row)
-        self._blocks = {
-            row: int(choice.split(".")[2]) for row, choice in enumerate(self.choices) if choice.startswith("backbone.")
-        }
-        for row in self._blocks:
-            candidates = torch.tensor(list(self.choices.values())[row])
-            channels = torch.arange(int(candidates.max())) < candidates[:, None]
-            self.register_buffer(_buffer("backbone", row), channels.float(), persistent=False)
+                self._of.setdefault(feature, []).append(self._mask(row, channels))
+            if choice.startswith("backbone."):
+                candidates = torch.tensor(self.choices[choice])
+                first = torch.arange(int(candidates.max())) < candidates[:, None]
+                self._blocks[int(choice.split(".")[2])] = self._mask(row, first)
+
+    def _mask(self, row: int, channels: Tensor) -> int:
+        """The number of this mask, bool[candidates, channels]: features that a choice narrows alike share one."""
+        for number, of in enumerate(self._rows):
+            if of == row and torch.equal(self._channels(number), channels.float()):
+                return number
+        self._rows.append(row)
+        number = len(self._rows) - 1
+        self.register_buffer(f"mask{number}", channels.float(), persistent=False)  # no state: the space says it
+        return number
+
+    def _channels(self, number: int) -> Tensor:
+        channels: Tensor = getattr(self, f"mask{number}")
+        return channels
 
     def forward(self, weights: Tensor) -> Masks:
         """weights: float[open widths, at least as many as the candidates of any of them], padded on the right."""
         rows = weights.unbind()
-
-        def mask(feature: str, row: int) -> Tensor:
-            channels: Tensor = getattr(self, _buffer(feature, row))
-            return rows[row][: len(channels)] @ channels.to(weights.dtype)
-
+        masks = []
+        for number, row in enumerate(self._rows):
+            channels = self._channels(number).to(weights.dtype)
+            # No matrix product, which autocast would round to bf16.
+            masks.append((rows[row][: len(channels), None] * channels).sum(0))
         features = {}
         for feature, of in self._of.items():
-            total = mask(feature, of[0])
-            for row in of[1:]:
-                total = total * mask(feature, row)
-            features[feature] = total
-        return Masks(features, {block: mask("backbone", row) for row, block in self._blocks.items()})
-
-
-def _buffer(feature: str, row: int) -> str:
-    return f"{feature.replace('.', ':')}/{row}"  # no dots in a module's names
+            features[feature] = masks[of[0]]
+            for number in of[1:]:
+                features[feature] = features[feature] * masks[number]
+        return Masks(features, {block: masks[number] for block, number in self._blocks.items()})
 
 
 @lru_cache(maxsize=4)  # a search asks for its network and for its costs
