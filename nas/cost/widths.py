@@ -237,12 +237,14 @@ class WidthCosts:
             parts = count(space.replace(backbone=replace(whole, widths=widths))).by_cell
             return float(next(getattr(part, self.kind) for part in parts if part.kind == "backbone"))
 
-        for choice, candidates in self._widths.choices.items():
-            if not choice.startswith("backbone."):
-                continue
-            block = int(choice.split(".")[2])
+        blocks = {
+            int(choice.split(".")[2]): candidates
+            for choice, candidates in self._widths.choices.items()
+            if choice.startswith("backbone.")
+        }
+        full = backbone(0, whole.hidden[0]) if whole and blocks else 0.0
+        for block, candidates in blocks.items():
             *_, less, most = sorted(candidates)
-            full = backbone(block, most)
             each = (full - backbone(block, less)) / (most - less)
             whole_block = full - backbone(block, 0) - each * most if 0 in candidates else 0.0
             name = f"backbone.{block}"

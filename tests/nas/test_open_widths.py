@@ -12,6 +12,7 @@ import nas
 from genotypes import UserError, UserNote
 from nas.cost import count
 from nas.cost.widths import WidthCosts
+from nas.guard import GuardConfig
 from nas.network import Member, extreme, norm_statistics_restored, supernet_genotype
 from nas.network.widths import OpenWidths
 from nas.search import open_search
@@ -57,7 +58,7 @@ def some_of_csnet():
 
 def members(space):
     yield from (extreme(space, which) for which in ("largest", "smallest"))
-    yield from (member_choices(space, 0, number) for number in range(3))
+    yield from (member_choices(space, 0, number) for number in range(2))
 
 
 def picture():
@@ -181,14 +182,14 @@ def space_file(tmp_path_factory):
     return str(path)
 
 
-@pytest.mark.parametrize("strategy", ["darts", "darts_2nd", "drnas", "gdas", "one_shot", "optuna", "random"])
+@pytest.mark.parametrize("strategy", ["darts", "drnas", "gdas", "one_shot", "optuna", "random"])
 def test_a_search_decides_widths_within_a_budget(tmp_path, space_file, strategy):
     costs = WidthCosts(SPACE, "macs")
     least, most = costs.of(costs.cheapest()), costs.of(extreme(SPACE, "largest"))
-    trials = {"trials": {"count": 6}, "score_steps": 2} if strategy in ("one_shot", "optuna") else {}
-    cfg = config(
-        strategy=strategy, space=space_file, cost="macs", budget=round(least + 0.4 * (most - least)), size=48, **trials
-    )
+    short = {"steps": 4, "evaluate_every": 4, "rivals": 1, "guard": GuardConfig(on=False), "score_steps": 1}
+    trials = {"trials": {"count": 6}} if strategy in ("one_shot", "optuna") else {}
+    budget = round(least + 0.4 * (most - least))
+    cfg = config(strategy=strategy, space=space_file, cost="macs", budget=budget, size=48, **short, **trials)
     setup = open_search(cfg)
     assert setup.weights(0)[0].shape[-1] == 32  # as the space says
     result = run_search(tmp_path / "run", cfg)
