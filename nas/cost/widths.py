@@ -24,6 +24,21 @@ from search_spaces.steps import build_post
 __all__ = ["WidthCosts"]
 
 
+_LIKELY = math.log(0.5)  # candidates that are more likely than half the most probable one spend a budget
+
+
+class _Change(NamedTuple):
+    """A choice made otherwise: what all then costs, and the logarithm of the candidate's probability over that of the
+    one that it replaces (gain), and over that of the most probable one (behind).
+    """
+
+    choice: str
+    taken: Any
+    cost: float
+    gain: float
+    behind: float
+
+
 class _Term(NamedTuple):
     """A part's cost: with probability p (of candidate `place` in a mixture's row; None: 1) it is
     a + b * read + c * delivered + d * read * delivered, where these are mean widths, by their place in a list.
@@ -120,11 +135,14 @@ class WidthCosts:
     def most_probable(
         self, probabilities: Mapping[str, Mapping[Any, float]], budget: float, exclude: Collection[str] = ()
     ) -> dict[str, Any]:
-        """Probable choices that cost at most `budget`: the most probable ones, changed one by one.
+        """Probable choices that cost at most `budget`, and nearly that: the most probable ones, changed one by one.
 
-        The next change is the one that loses least of the logarithm of the probability for what it saves of the excess;
-        then what gains some and keeps the budget is taken, the most first. UserError where even the cheapest costs
-        more.
+        While they cost more, the next change is the one that loses least of the logarithm of the probability for what
+        it saves of the excess. Then what gains probability and keeps the budget is taken, the most first. What is left
+        of the budget goes to candidates more than half as probable as those chosen, the least loss for the cost first:
+        a mixture that is not decided costs more than its most probable member, whose rivals spend the budget.
+
+        UserError where even the cheapest costs more.
         """
         found = self._allowed(exclude)
         scores = {
@@ -145,32 +163,39 @@ class WidthCosts:
         if not self.space.reaches_image(chosen):
             prices = {edge: {op: -score for op, score in scores[edge].items()} for edge in self.space.open_edges()}
             chosen, _ = self.space.graph.reconnect(chosen, prices)
-        cost = self.estimate(chosen)
+        cost, spending = self.estimate(chosen), False
         while True:
-            changes = [
-                (choice, taken)
-                for choice, row in scores.items()
-                for taken in row
-                if taken != chosen[choice] and self.space.reaches_image({**chosen, choice: taken})
-            ]
-            costs = self._estimates([{**chosen, choice: taken} for choice, taken in changes])
-            gains = [scores[choice][taken] - scores[choice][chosen[choice]] for choice, taken in changes]
-            ranks: dict[int, float]
+            changes = self._changes(scores, chosen)
             if cost > limit:
-                saved = [min(cost - other, cost - limit) for other in costs]
-                ranks = {i: saved[i] / max(1e-9, -gains[i]) for i in range(len(changes)) if costs[i] < cost}
+                ranks = [(min(cost - c.cost, cost - limit) / max(1e-9, -c.gain), c) for c in changes if c.cost < cost]
                 if not ranks:
                     raise UserError(
                         f"no network of {self.space.name} meets the budget of {limit:,.10g} {self.unit}: the cheapest "
                         f"costs {self.of(self.cheapest(exclude)):,.10g}"
                     )
+            elif not spending:
+                ranks = [(c.gain, c) for c in changes if c.gain > 0 and c.cost <= limit]
+                spending = not ranks
             else:
-                ranks = {i: gains[i] for i in range(len(changes)) if gains[i] > 0 and costs[i] <= limit}
+                likely = [c for c in changes if c.behind > _LIKELY and cost < c.cost <= limit]
+                ranks = [((c.cost - cost) / max(1e-9, -c.gain), c) for c in likely]
                 if not ranks:
                     return chosen
-            best = max(ranks, key=ranks.__getitem__)
-            chosen = {**chosen, changes[best][0]: changes[best][1]}
-            cost = costs[best]
+            if ranks:
+                _, best = max(ranks, key=lambda pair: pair[0])
+                chosen, cost = {**chosen, best.choice: best.taken}, best.cost
+
+    def _changes(self, scores: Mapping[str, Mapping[Any, float]], chosen: Mapping[str, Any]) -> list[_Change]:
+        """All that differ in one choice and still see the image."""
+        made = [{**chosen, choice: taken} for choice, row in scores.items() for taken in row if taken != chosen[choice]]
+        made = [choices for choices in made if self.space.reaches_image(choices)]
+        found = []
+        for choices, cost in zip(made, self._estimates(made), strict=True):
+            choice = next(choice for choice in choices if choices[choice] != chosen[choice])
+            row, taken = scores[choice], choices[choice]
+            gain, behind = row[taken] - row[chosen[choice]], row[taken] - max(row.values())
+            found.append(_Change(choice, taken, cost, gain, behind))
+        return found
 
     def _allowed(self, exclude: Collection[str]) -> dict[str, list[Any]]:
         return {choice: [one for one in found if one not in exclude] for choice, found in self.choices.items()}

@@ -68,11 +68,12 @@ class CostObjective:
         return self.weight * (expected / self.budget - 1).clamp_min(0)
 
     def derive(self, strategy: Strategy) -> dict[str, Any] | None:
-        """The strategy's choices; with a budget, the most probable ones that keep it."""
+        """The strategy's choices; with a budget, the most probable ones that keep it, and with widths use it."""
         choices = strategy.choices()
         if choices is None or self.budget is None:
             return choices
-        if self.affordable(choices) and strategy.net.genotype.reaches_image(choices):
+        spends = isinstance(self.table, WidthCosts)
+        if not spends and self.affordable(choices) and strategy.net.genotype.reaches_image(choices):
             return choices
         return self._within(strategy.probabilities(), self.budget)
 
