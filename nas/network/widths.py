@@ -54,8 +54,8 @@ class OpenWidths(nn.Module):
             for feature, channels in features.items():
                 self._of.setdefault(feature, []).append(self._mask(row, channels))
             if choice.startswith("backbone."):
-                candidates = torch.tensor(self.choices[choice])
-                first = torch.arange(int(candidates.max())) < candidates[:, None]
+                candidates = torch.tensor(self.choices[choice], device="cpu")
+                first = torch.arange(int(candidates.max()), device="cpu") < candidates[:, None]
                 self._blocks[int(choice.split(".")[2])] = self._mask(row, first)
 
     def _mask(self, row: int, channels: Tensor) -> int:
@@ -92,7 +92,8 @@ class OpenWidths(nn.Module):
 def _kept(space: Genotype) -> list[dict[str, Tensor]]:
     """Of each choice, the features that it narrows -> bool[candidates, channels]: which channels each candidate keeps.
 
-    Asked of the members themselves, a hundredth of a second each: what a width does is the templates' to say.
+    Asked of the members themselves, a hundredth of a second each: what a width does is the templates' to say. On the
+    CPU whatever torch's default device is: a network may be built on "meta".
     """
     whole = space.graph
     found = []
@@ -104,7 +105,9 @@ def _kept(space: Genotype) -> list[dict[str, Tensor]]:
             for name, node in whole.nodes.items():
                 channels = there.get(name, ())
                 if len(channels) < node.width:
-                    masks = features.setdefault(name, torch.ones(len(candidates), node.width, dtype=torch.bool))
+                    masks = features.setdefault(
+                        name, torch.ones(len(candidates), node.width, dtype=torch.bool, device="cpu")
+                    )
                     masks[index] = False
                     masks[index, list(channels)] = True
         found.append(features)
