@@ -40,17 +40,17 @@ class Watch(Listener):
 
 
 def watched(kind: str, steps: int, folder: Path, *, counts: int = 10) -> list[tuple[int, float, int, int]]:
-    """What a tiny training (evaluated twenty times) or search (ten) of so many steps holds, counted so often."""
+    """What a tiny training (evaluated twice as often) or search (as often) of so many steps holds, counted so often."""
     _watches.append(Watch(steps // counts))
     run = RunFolder.open(str(folder / kind), kind, "")
     if kind == "train":
         recipe = Recipe(size=32, batch_size=2, steps=steps)
-        shared = {"data": "synthetic:12", "evaluate_every": max(1, steps // 20), "workers": 0, "quick_scores": True}
+        shared = {"data": "synthetic:12", "evaluate_every": max(1, steps // (2 * counts)), "workers": 0, "quick_scores": True}
         train(TrainConfig(genotype="fpn_tiny", recipe=recipe, **shared), run)
     else:
         space = {"name": "fusion_cells", "channels": 8, "operations": ["skip_connect", "conv2d_1x1"]}
         sizes = {"data": "synthetic:24", "size": 32, "steps": steps, "warmup_steps": 1, "batch_size": 2}
-        shared = {"space": space, "evaluate_every": max(1, steps // 10), "rivals": 0, "worth_seconds": 0}
+        shared = {"space": space, "evaluate_every": max(1, steps // counts), "rivals": 0, "worth_seconds": 0}
         shared |= {"guard": {"on": False}}  # never a reason to stop; no eigenvalues are measured either
         search(from_dict(SearchConfig(), sizes | shared), run)
     return _watches[-1].rows

@@ -20,6 +20,6 @@ def watched(monkeypatch, pages_made):
 
 @pytest.mark.parametrize("kind", ["train", "search"])
 def test_sixty_steps_gather_nothing(tmp_path, watched, kind):
-    held = {step: (tensors, files) for step, _, tensors, files in watched(kind, 60, tmp_path, counts=2)}
+    held = {step: (tensors, files) for step, _, tensors, files in watched(kind, 60, tmp_path, counts=4)}
     assert held[60][0] > 100  # tensors were counted
     assert held[30] == held[60], "tensors and open files after 30 steps, and after 60"
