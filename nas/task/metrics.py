@@ -2,14 +2,17 @@
 
 Conventions are those of a `Protocol`; pysodmetrics' own is to stretch every prediction to 0..1 (min-max).
 
-The library imports scipy and scikit-learn: import this module where maps are scored, not before.
+The library imports OpenCV, scipy and scikit-image: import this module where maps are scored, not before.
 """
 
 import math
+import sys
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-import py_sod_metrics as psm
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from nas.task.protocol import Protocol
@@ -17,12 +20,32 @@ from nas.task.scores import BETA2, ImageResult
 
 __all__ = ["score_image"]
 
-_PRECISION, _RECALL = psm.PrecisionHandler(True, False), psm.RecallHandler(True, False)
-_F = psm.FmeasureHandler(True, True, beta=BETA2)
+
+def _modules(package: str, *names: str) -> list[ModuleType]:
+    """Modules of a package, without its own code where it has not run yet; sys.modules is left as it was.
+
+    pysodmetrics' imports scikit-learn, a second at the start of each command, for a measure that nobody takes here.
+    """
+    loaded = package in sys.modules
+    if not loaded:
+        spec = find_spec(package)
+        assert spec is not None  # a requirement of ours
+        sys.modules[package] = module_from_spec(spec)  # where to look for the modules is all that it knows
+    try:
+        return [import_module(f"{package}.{name}") for name in names]
+    finally:
+        if not loaded:  # whoever imports the package gets it whole
+            for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+                del sys.modules[name]
+
+
+_fmeasure, _sod = _modules("py_sod_metrics", "fmeasurev2", "sod_metrics")
+_PRECISION, _RECALL = _fmeasure.PrecisionHandler(True, False), _fmeasure.RecallHandler(True, False)
+_F = _fmeasure.FmeasureHandler(True, True, beta=BETA2)
 _EPS = np.spacing(1)  # the library's
 
 
-class _Smeasure(psm.Smeasure):
+class _Smeasure(_sod.Smeasure):  # type: ignore[name-defined]
     """A mask whose centre is in the last row or column leaves quadrants without pixels. Their weight is 0, but
     the library's mean over nothing is NaN."""
 
@@ -103,7 +126,7 @@ def _emeasures(
     levels: np.ndarray, inside: np.ndarray, outside: np.ndarray, values: np.ndarray, gt: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """As `psm.Emeasure`: the curve, of counts as in `_fmeasures`, and the adaptive one."""
-    em = psm.Emeasure()
+    em = _sod.Emeasure()
     em.gt_fg_numel, em.gt_size = int(inside.sum()), gt.size
     hits, misses = _at_least(levels, inside, outside)
     above = hits + misses

@@ -1,4 +1,6 @@
 import math
+import runpy
+import sys
 
 import numpy as np
 import py_sod_metrics as psm
@@ -6,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+import nas.task.metrics
 from nas.task import DataError, Protocol, evaluate, fast_scores, synthetic_set
 from nas.task.metrics import score_image
 from nas.task.scores import merge
@@ -217,3 +220,19 @@ def test_wrong_use_is_named(photos):
         evaluate(lambda x: x, photos, size=40, workers=0)
     with pytest.raises(ValueError, match="not finite"):
         evaluate(lambda x: x[:, :1] * math.nan, photos, size=40, workers=0)
+
+
+def test_scoring_loads_no_scikit_learn_and_the_library_stays_whole(monkeypatch):
+    """It takes a second, and the library imports it for a measure that is not ours."""
+
+    def loaded():
+        return [name for name in sys.modules if name.partition(".")[0] in ("py_sod_metrics", "sklearn")]
+
+    for name in loaded():
+        monkeypatch.delitem(sys.modules, name)
+    pred, mask = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1)), np.zeros((48, 64), np.uint8)
+    mask[8:30, 20:60] = 255
+    found = runpy.run_path(nas.task.metrics.__file__)["score_image"]("a", pred, mask)
+    assert loaded() == []
+    expected = score_image("a", pred, mask)
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
