@@ -45,7 +45,12 @@ def watched(kind: str, steps: int, folder: Path, *, counts: int = 10) -> list[tu
     run = RunFolder.open(str(folder / kind), kind, "")
     if kind == "train":
         recipe = Recipe(size=32, batch_size=2, steps=steps)
-        shared = {"data": "synthetic:12", "evaluate_every": max(1, steps // (2 * counts)), "workers": 0, "quick_scores": True}
+        shared = {
+            "data": "synthetic:12",
+            "evaluate_every": max(1, steps // (2 * counts)),
+            "workers": 0,
+            "quick_scores": True,
+        }
         train(TrainConfig(genotype="fpn_tiny", recipe=recipe, **shared), run)
     else:
         space = {"name": "fusion_cells", "channels": 8, "operations": ["skip_connect", "conv2d_1x1"]}

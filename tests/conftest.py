@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,10 @@ def _quick_runs():
     """Tests of what is left out ask for it themselves."""
     with pytest.MonkeyPatch.context() as patch:
         quicken(patch)
+        if find_spec("onnxscript"):  # torch reads the sources of its 500 conversions anew for every network
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
         yield
 
 
@@ -113,6 +118,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("exports"):
                 item.add_marker(skip)
+    # Workers take from one another what has not begun: long tests at the end would leave one of them idle.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.hookimpl(tryfirst=True)
