@@ -57,14 +57,14 @@ TORCHLESS = [
 
 
 def test_torch_is_not_loaded() -> None:
-    check_not_loaded("torch", *TORCHLESS)
+    check_not_loaded(*((code, {"torch"}) for code in TORCHLESS))
 
 
-def check_not_loaded(heavy: str, *codes: str) -> None:
-    """In one process, after each."""
-    after = f"for code in {codes!r}: exec(code); '{heavy}' in sys.modules and sys.exit('{heavy}: imported by ' + code)"
-    argv = [sys.executable, "-c", f"import sys\n{after}"]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120)
+def check_not_loaded(*steps: tuple[str, set[str]], first: str = "import sys") -> None:
+    """In one process, code after code, each with the packages that it must not load; first: may load any."""
+    code = f"import sys\n{first}\nknown = set(sys.modules)\nfor code, heavy in {steps!r}:\n  exec(code)\n"
+    code += "  found = heavy & (sys.modules.keys() - known)\n  found and sys.exit(f'{code}: imports {found}')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
@@ -83,19 +83,14 @@ def test_no_module_name_is_used_twice_in_the_tests() -> None:
     assert len(names) == len(set(names))
 
 
-def test_tensorboard_is_loaded_where_it_is_used() -> None:
-    check_not_loaded("tensorboard", "import nas.strategies", "import nas; nas.search.search, nas.training.fit")
-
-
 COMMANDS = ["nas.search", "nas.cost", "retrain.train", "retrain.compare", "retrain.evaluate", "retrain.predict"]
 COMMANDS += ["retrain.export", "retrain.serve", "retrain.prune", "retrain.authors"]
 
 
-def test_commands_start_with_little_more_than_torch() -> None:
+def test_commands_start_with_little_more_than_torch_and_tensorboard_is_loaded_where_it_is_used() -> None:
     """All in one process, since torch alone takes seconds."""
-    heavy = ("matplotlib", "optuna", "sqlalchemy", "scipy", "pandas", "sklearn", "tensorboard", "py_sod_metrics")
+    heavy = {"matplotlib", "optuna", "sqlalchemy", "scipy", "pandas", "sklearn", "tensorboard", "py_sod_metrics"}
     modules = ", ".join(f"{name}.__main__" for name in COMMANDS)
-    code = f"import torch, sys; known = set(sys.modules); import {modules}; "
-    code += f"found = [name for name in {heavy} if name in set(sys.modules) - known]; sys.exit(', '.join(found) or 0)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    starts = [(f"import {modules}", heavy), ("import nas.strategies", {"tensorboard"})]
+    starts += [("import nas; nas.search.search, nas.training.fit", {"tensorboard"})]
+    check_not_loaded(*starts, first="import torch")

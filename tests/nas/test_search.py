@@ -1,8 +1,8 @@
 """The search as a user runs it: products, resume to the same bits, interruption, bad input."""
 
 import csv
+import runpy
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -191,6 +191,11 @@ class _Evil:
         return open, (self.path, "w")
 
 
-def test_help_shows_examples():
-    done = subprocess.run([sys.executable, "-m", "nas.search", "--help"], capture_output=True, text=True, check=True)
-    assert "examples:" in done.stdout and "--resume" in done.stdout and "Traceback" not in done.stderr
+def test_help_shows_examples(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["nas.search", "--help"])
+    monkeypatch.delitem(sys.modules, "nas.search.__main__", raising=False)  # as `python -m` runs it
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("nas.search", run_name="__main__")
+    told = capsys.readouterr()
+    assert not stop.value.code
+    assert "examples:" in told.out and "--resume" in told.out and "Traceback" not in told.err
