@@ -27,6 +27,7 @@ def outcome(tmp_path_factory):
     return json.loads(out.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", CHECKS)
 def test_examples_run_and_keep_their_promise(outcome, section):
     assert outcome[section] is None, outcome[section]

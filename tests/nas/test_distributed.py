@@ -79,6 +79,7 @@ def test_weights_enter_a_loss_as_they_lie_in_memory():
     assert gradient[0, 0].tolist() == [[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]
 
 
+@pytest.mark.slow
 def test_two_processes_compute_what_one_does_and_are_refused_once(tmp_path):
     """One start for both, which takes longer than either."""
     out, refused = tmp_path / "run", [*TRAIN[2:], "--recipe.batch_size", "5"]
@@ -102,6 +103,7 @@ def test_two_processes_compute_what_one_does_and_are_refused_once(tmp_path):
                 assert distance < 1e-5, (case, name, distance)
 
 
+@pytest.mark.slow
 def test_one_folder_one_voice_and_an_end_that_one_process_continues(tmp_path, capsys):
     out = tmp_path / "run"
     process = torchrun(*TRAIN, "--recipe.steps", "3000", "--out", str(out))
@@ -121,6 +123,7 @@ def test_one_folder_one_voice_and_an_end_that_one_process_continues(tmp_path, ca
     assert "trained fpn_tiny: 3000 steps" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_all_with_one_message(tmp_path):
     out = tmp_path / "run"
     process = torchrun(*TRAIN, "--recipe.steps", "3000", "--out", str(out))

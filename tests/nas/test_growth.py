@@ -18,6 +18,7 @@ def watched(monkeypatch, pages_made):
     return runpy.run_path(str(SCRIPT))["watched"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["train", "search"])
 def test_sixty_steps_gather_nothing(tmp_path, watched, kind):
     held = {step: (tensors, files) for step, _, tensors, files in watched(kind, 60, tmp_path, counts=4)}
