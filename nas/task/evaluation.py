@@ -409,7 +409,7 @@ def _score(tasks: list[_Task], protocols: Sequence[Protocol], save_dir: Path | N
 
 
 def _score_one(task: _Task, protocols: Sequence[Protocol], save_dir: Path | None, quick: bool) -> _Scored:
-    from nas.task.metrics import score_image  # scipy and scikit-learn: a second, for whoever scores
+    from nas.task.metrics import score_image  # OpenCV and scipy, for whoever scores
 
     item = task.item
     try:
