@@ -131,7 +131,7 @@ _HERE: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "completion": (completion, "a script for the shell: commands and options by the tabulator key"),
 }
 _RESULTS = {"search": "genotype.yaml", "training": "weights.safetensors", "comparison": "table.md"}
-_RESULTS |= {"gate": "gate.json", "tuning": "recipe.yaml"}
+_RESULTS |= {"gate": "gate.json", "tuning": "recipe.yaml", "pruning": "weights.safetensors"}
 _SCORES = ("loss", "maxF", "MAE_raw")
 
 
@@ -140,6 +140,8 @@ def _what(run: Run) -> str:
     if run.kind == "comparison":
         names = [_named(text, labelled=True) for text in map(str, run.config.get("genotypes") or ())]
         subject = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    elif run.kind == "pruning":
+        subject = _named(str(run.setting("weights")))
     elif run.kind in ("training", "tuning"):
         subject = _named(str(run.setting("genotype", default="")))
     else:
@@ -158,12 +160,13 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _named(genotype: str, *, labelled: bool = False) -> str:
-    """How a genotype on a command line is called here: its label (in a comparison), its file's name, or its run's."""
+    """How a genotype or a weight file is called here: its label (in a comparison), its file's name, or its run's."""
     label, file = _split(genotype) if labelled else ("", genotype)
     if label:
         return label
     path = Path(file)
-    return path.parent.name if path.name == "genotype.yaml" else path.name.removesuffix(".yaml")
+    of_run = path.name in ("genotype.yaml", "weights.safetensors")
+    return path.parent.name if of_run else path.name.removesuffix(".yaml")
 
 
 def _row(folder: Path) -> tuple[str, str, str, str, str]:
@@ -178,6 +181,7 @@ def _facts(run: Run) -> tuple[str, str, str, str]:
     scores = run.json("scores.json") if run.kind == "search" else None
     table = run.json("table.json") if run.kind == "comparison" else None
     best = {name: value["mean"] for name, value in table[0]["scores"]["held_out"].items()} if table else {}
+    pruned = run.json("pruning.json") if run.kind == "pruning" else None
     steps = run.setting("recipe.steps", "steps")
     last = run.history[-1] if run.history else {}
     scored = run.kind not in ("search", "training") or (run.path / "scores.json").is_file()  # which they write last
@@ -186,6 +190,7 @@ def _facts(run: Run) -> tuple[str, str, str, str]:
     elif (run.path / _RESULTS[run.kind]).is_file() and scored:
         state = "finished"
         last = (scores or {}).get("found") or last  # a search's history is its supernet's
+        last = pruned["after"].get("held_out", {}) if pruned else last
     elif run.history and (run.path / "checkpoint.pt").is_file():
         state = f"at step {last['step']:.0f}" + (f" of {steps}" if steps else "")
     else:

@@ -36,6 +36,7 @@ __all__ = [
 Row = dict[str, Any]
 # Kind of a run -> the setting that no kind after it has.
 KINDS = {"comparison": "genotypes", "tuning": "search", "training": "genotype", "gate": "members", "search": "strategy"}
+KINDS |= {"pruning": "threshold"}
 RANDOM = "random"  # in a comparison: genotypes drawn by chance, random:SEED, which the others are measured against
 
 

@@ -19,13 +19,14 @@ class ReportWarning(UserNote):
 
 
 def write_report(path: str | Path) -> Path:
-    """Make `report.html` in the folder of a search, a training, a comparison, a tuning or a gate; the file.
+    """Make `report.html` in the folder of a search, a training, a comparison, a tuning, a gate or a pruning; the file.
 
     Raises UserError for a folder that is no run's, and for files in it that are not what they should be.
     """
     from nas.report.comparison import comparison_page  # matplotlib: a second, for whoever makes a page
     from nas.report.gate import gate_page
     from nas.report.parts import render
+    from nas.report.pruning import pruning_page
     from nas.report.search import search_page
     from nas.report.training import training_page
     from nas.report.tuning import tuning_page
@@ -36,6 +37,7 @@ def write_report(path: str | Path) -> Path:
         "training": training_page,
         "comparison": comparison_page,
         "tuning": tuning_page,
+        "pruning": pruning_page,
     }
     run = read_run(path)
     try:

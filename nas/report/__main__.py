@@ -24,7 +24,7 @@ class ReportConfig:
 COMMAND = Command(
     config=ReportConfig,
     name="nas.report",
-    description="Make report.html in the folder of a search, training, comparison, tuning or gate, from its files.",
+    description="Make report.html from the files of a search, training, comparison, tuning, gate or pruning.",
     examples="""\
   python -m nas.report runs/search-001                   runs/search-001/report.html
   python -m nas.report runs/*                            the pages of all runs""",

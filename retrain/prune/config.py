@@ -1,7 +1,6 @@
 """The configuration of `python -m retrain.prune`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from genotypes.errors import UserError, check_least
@@ -36,7 +35,7 @@ class PruneConfig(PhotoOptions):
     """
 
     weights: str = ""
-    out: Path | None = None
+    out: str | None = None
     threshold: float = THRESHOLD
     budget: float | None = None
     cost: Literal["params", "macs"] = "macs"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,9 +22,13 @@ from retrain.train import TrainConfig, open_training
 
 __all__ = ["prune"]
 
+_PICTURES = 6  # photographs in the strip of predictions
 
-def prune(net: Network, cfg: PruneConfig) -> tuple[Network, dict[str, Any]]:
-    """The network with less in it, and what there is to say of both: pruning.json's document.
+
+def prune(net: Network, cfg: PruneConfig) -> tuple[Network, dict[str, Any], np.ndarray | None]:
+    """The network with less in it; what there is to say of both, pruning.json's document; and some maps of both.
+
+    The maps, of held-out photographs where there are any: uint8[4 S, n S, 3], as `_Photographs.strip`.
 
     Raises UserError for a network or a budget that does not suit, and for photographs that cannot be used.
     """
@@ -35,9 +40,9 @@ def prune(net: Network, cfg: PruneConfig) -> tuple[Network, dict[str, Any]]:
     else:
         net = _for_size(net, cfg.size)
         photographs = _Photographs(net.genotype, cfg)
-        small = _narrow(net, cfg, photographs)
+        small, rounds = _narrow(net, cfg, photographs)
         before, after = _hidden(net.genotype), _hidden(small.genotype)
-        by = {"budget": cfg.budget, "cost": cfg.cost}
+        by = {"budget": cfg.budget, "cost": cfg.cost, "rounds": rounds}
     document: dict[str, Any] = {"genotype": small.genotype.name} | by
     for stage, network in (("before", net), ("after", small)):
         counted = cost.count(network.genotype)
@@ -50,7 +55,8 @@ def prune(net: Network, cfg: PruneConfig) -> tuple[Network, dict[str, Any]]:
             reestimate_norms(small, photographs.statistics(cfg.batches))
         for stage, found in (scores | {"after": photographs.scores(small)}).items():
             document.setdefault(stage, {})["held_out"] = found
-    return small, document | {"widths": {path: [width, after[path]] for path, width in before.items()}}
+    document |= {"widths": {path: [width, after[path]] for path, width in before.items()}}
+    return small, document, photographs.strip(net, small) if photographs else None
 
 
 class _Photographs:
@@ -78,6 +84,15 @@ class _Photographs:
         found = self._held_out.score(net.to(self.device).eval())
         rounded = {name: round(found[name], 4) for name in ("maxF", "MAE_raw")}
         return rounded | {"images": len(self._held_out.samples.rows)}
+
+    @torch.no_grad()
+    def strip(self, *networks: Network) -> np.ndarray:
+        """uint8[(2 + networks) S, n S, 3]: some held-out photographs, their masks, and the maps of each network."""
+        samples = self._held_out.samples
+        rows = samples.rows[:_PICTURES]
+        x, _ = samples.inputs(rows)
+        strips = [samples.photos.strip(rows, net.to(self.device).eval()(x)[0].sigmoid()) for net in networks]
+        return np.vstack([strips[0], *(np.split(strip, 3)[-1] for strip in strips[1:])])
 
     def judge(self, whole: Network, count: int) -> Callable[[Network, int], float]:
         """How far a network's maps lie from the whole one's, its norm statistics estimated anew.
@@ -113,13 +128,14 @@ def _hidden(genotype: Genotype) -> dict[str, int]:
     return {f"backbone.widths.{block}": width for block, width in enumerate(backbone.hidden if backbone else ())}
 
 
-def _narrow(net: Network, cfg: PruneConfig, photographs: _Photographs) -> Network:
-    """The network within the budget; the bar counts what has gone of what must go."""
+def _narrow(net: Network, cfg: PruneConfig, photographs: _Photographs) -> tuple[Network, list[dict[str, float]]]:
+    """The network within the budget, and what each round came to; the bar counts what has gone of what must go."""
     assert cfg.budget is not None
+    rounds: list[dict[str, float]] = []
     total = _spent(net.genotype, cfg)
     over = total - cfg.budget
     if over <= 0:
-        return net
+        return net, rounds
     with progress_bar(total=over, desc="pruned", unit=f" {cfg.cost}", unit_scale=True) as bar:
         tried, change = 0, photographs.judge(net, cfg.step_batches)
 
@@ -130,13 +146,14 @@ def _narrow(net: Network, cfg: PruneConfig, photographs: _Photographs) -> Networ
             return change(network, turn)
 
         def report(genotype: Genotype, changed: float) -> None:
+            rounds.append({cfg.cost: _spent(genotype, cfg), "change": changed})
             bar.set_postfix_str(f"{tried} tried, maps changed by {changed:.4f}")
             bar.update(min(over, total - _spent(genotype, cfg)) - bar.n)
 
         small = narrow_blocks(net, cfg.budget, judge, lambda genotype: _spent(genotype, cfg), report=report)
     name, why = f"{net.genotype.name}_narrow", f"{net.genotype.name} within {cfg.budget:,.10g} {cfg.cost}."
     small.genotype = small.genotype.replace(name=name, description=why)
-    return small
+    return small, rounds
 
 
 def _spent(genotype: Genotype, cfg: PruneConfig) -> float:

@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import genotypes
 import nas
 from genotypes import Cell, Genotype, UserError
 from nas.command import run_command
+from nas.console import main as console
 from nas.cost import count
 from nas.task import Batches
 from retrain import load, save
@@ -316,6 +319,17 @@ def test_command_with_a_budget(tmp_path, capsys, monkeypatch):
     small = load(out / "weights.safetensors").network
     assert small.genotype.name == "small_narrow" and small.genotype.input.size == (64, 64)
     assert [kept for _, kept in document["widths"].values()] == list(small.genotype.backbone.hidden)
+    costs = [spent["macs"] for spent in document["rounds"]]
+    assert (costs[0], costs[-1]) == tuple(document[stage]["macs"] for stage in ("before", "after"))
+
+    # The page's command repeats it; the maps are of both networks.
+    assert run_command(main, ["--config", str(out / "config.yaml"), "-o", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again/pruning.json").read_bytes() == (out / "pruning.json").read_bytes()
+    with Image.open(out / "predictions.png") as strip:
+        assert strip.size == (2 * 64, 4 * 64)
+        _, _, before, after = np.split(np.asarray(strip), 4)
+    assert (before != after).any()
+    capsys.readouterr()
 
     # Within the budget as it is: it keeps its name and the statistics of its training.
     assert run_command(main, ["--weights", str(weights), "-o", str(tmp_path / "same"), "--budget", "1e12", *data]) == 0
@@ -390,7 +404,7 @@ def test_a_pruning_that_is_killed_leaves_a_folder_that_the_next_one_takes(tmp_pa
     assert [path.name for path in out.iterdir()] == ["pruning.json"]
     assert run_command(main, words) == 0
     earlier = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert earlier.keys() == {"genotype.yaml", "weights.safetensors", "pruning.json"}
+    assert earlier.keys() == {"genotype.yaml", "weights.safetensors", "pruning.json", "config.yaml", "environment.json"}
 
     _vanish(net, shifts=True)
     save(weights, net)
@@ -398,3 +412,21 @@ def test_a_pruning_that_is_killed_leaves_a_folder_that_the_next_one_takes(tmp_pa
         patch.setattr(genotypes, "save", stop)
         assert run_command(main, words) == 130
     assert {path.name: path.read_bytes() for path in out.iterdir()} == earlier
+
+
+@pytest.mark.usefixtures("pages_made")
+def test_a_pruning_leaves_a_page_and_is_listed_among_the_runs(tmp_path, capsys):
+    net = _net(THIN.replace(input=genotypes.Input(size=(32, 32))))
+    _vanish(net, shifts=True)
+    weights, out = tmp_path / "x1" / "weights.safetensors", tmp_path / "runs" / "l_x1"
+    save(weights, net)
+    seen = ["--data", "synthetic:20", "--batches", "2", "--batch-size", "8"]
+    for more, score in (seen, "MAE_raw"), ([], ""):
+        assert run_command(main, ["--weights", str(weights), "-o", str(out), *more]) == 0
+        assert f"page    {out / 'report.html'}\n" in capsys.readouterr().out
+        page = (out / "report.html").read_text()
+        assert ("data:image/png" in page) == bool(more)  # and of the earlier pruning nothing is left
+        assert "--recipe.size 32" in page and "stage4" in page
+        assert console(["runs", str(out)]) == 0
+        row = capsys.readouterr().out.splitlines()[1]
+        assert all(word in row for word in ("pruning", "finished", " x1", score))

@@ -1,4 +1,4 @@
-"""Folders as a search, a training and a comparison leave them, made by hand: a page needs no network to have run."""
+"""Folders as runs of each kind leave them, made by hand: a page needs no network to have run."""
 
 import json
 import random
@@ -110,6 +110,29 @@ def gate(path: Path, *, finished: bool = True) -> Path:
     (path / "members.json").write_text(json.dumps(rows if finished else rows[:6]))
     if finished:
         (path / "gate.json").write_text("{}")
+    return path
+
+
+def pruning(path: Path, *, budget: float | None = 3e7, data: str = HOSTILE) -> Path:
+    """Within a budget, or of a CSNet; with photographs, or without."""
+    _start(path, {"weights": HOSTILE, "threshold": 1e-20, "data": data})
+    stages = {
+        stage: {"params": 2000 - 500 * n, "macs": 40_000_000 - 10**7 * n, "size": [96, 96]}
+        for n, stage in enumerate(("before", "after"))
+    }
+    document: dict = {"genotype": HOSTILE, "threshold": 1e-20}
+    widths = {"stage0.widths.0": [10, 8], "stage1.widths.0.0": [10, 10], "stage1.widths.0.1": [12, 0]}
+    if budget:
+        rounds = [{"macs": 4e7, "change": 0.02}, {"macs": 3.4e7, "change": None}, {"macs": 3e7, "change": 0.1}]
+        document = {"genotype": HOSTILE, "budget": budget, "cost": "macs", "rounds": rounds}
+        widths = {"backbone.widths.0": [32, 32], "backbone.widths.1": [96, 0]}
+    if data:
+        for stage, maxF in ("before", 0.75), ("dropped", 0.25), ("after", 0.5):
+            if stage != "dropped" or not budget:
+                stages.setdefault(stage, {})["held_out"] = {"maxF": maxF, "MAE_raw": 0.125, "images": 2500}
+        _strip(path / "predictions.png")
+    (path / "pruning.json").write_text(json.dumps(document | stages | {"widths": widths}))
+    genotypes.save(fpn("tiny", 8), path / "genotype.yaml")
     return path
 
 

@@ -29,6 +29,7 @@ SECTIONS = {
     "training": "summary scores curves predictions cells origin",
     "comparison": "summary table dots costs curves trainings cells predictions origin",
     "gate": "summary macs ms trainings origin",
+    "pruning": "summary scores widths rounds predictions network origin",
 }
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -201,6 +202,30 @@ def test_the_page_of_a_gate_says_what_it_prints(pages, tmp_path) -> None:
     assert texts.count("uniform scaling") >= 7 and any("1 member that diverged: 2" in text for text in texts)
     page = read(made_runs.gate(tmp_path / "interrupted", finished=False))
     assert page.ids("section") == ["summary", "trainings", "origin"] and "not complete: 6 trainings done" in page.texts
+
+
+def test_the_page_of_a_pruning_shows_each_stage_and_each_layer(pages, tmp_path) -> None:
+    within = pages["pruning"].texts
+    assert (
+        "within 30,000,000 multiply-adds: first what changes the maps least" in within
+        and "32 of 128 channels" in within
+    )
+    row = within.index("after")
+    assert within[row : row + 5] == ["after", "1,500 (75%)", "30,000,000 (75%)", "0.5000", "0.1250"]
+    assert {"widths.0", "widths.1", "backbone"} <= set(within)
+
+    page = read(made_runs.pruning(tmp_path / "csnet", budget=None))
+    assert page.ids("section") == ["summary", "scores", "widths", "predictions", "network", "origin"]
+    row = page.texts.index("after, norms as they were")  # what was dropped costs what is left
+    assert page.texts[row : row + 5] == [page.texts[row], "1,500 (75%)", "30,000,000 (75%)", "0.2500", "0.1250"]
+    assert {"stage0", "stage1", "widths.0.1"} <= set(page.texts)
+
+    page = read(made_runs.pruning(tmp_path / "unseen", budget=None, data=""))
+    assert page.ids("section") == ["summary", "scores", "widths", "network", "origin"]
+    assert "maxF" not in page.texts and "none" in page.texts
+    (tmp_path / "unseen" / "pruning.json").unlink()
+    with pytest.raises(UserError, match=r"no pruning\.json in it"):
+        write_report(tmp_path / "unseen")
 
 
 def test_a_run_that_has_only_begun_has_a_page(tmp_path):

@@ -34,14 +34,14 @@ def browser():
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    runs = {kind: getattr(made_runs, kind)(folder / kind) for kind in ("training", "comparison")}
+    runs = {kind: getattr(made_runs, kind)(folder / kind) for kind in ("training", "comparison", "pruning")}
     runs["search"] = made_runs.search(folder / "search", space=fusion_cells("tiny", 8, made_runs.OPERATIONS))  # large
     return {kind: write_report(run) for kind, run in runs.items()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("kind", ["search", "training", "comparison"])
+@pytest.mark.parametrize("kind", ["search", "training", "comparison", "pruning"])
 def test_nothing_is_cut_off_and_the_console_is_quiet(browser, pages, kind, width):
     browser.messages.clear()
     browser.open(pages[kind], width=width, dark=width == 390)
@@ -79,7 +79,7 @@ def test_light_and_dark_can_both_be_read(browser, pages):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["search", "training", "comparison"])
+@pytest.mark.parametrize("kind", ["search", "training", "comparison", "pruning"])
 def test_texts_of_charts_have_the_colours_of_the_page(browser, pages, kind):
     # A chart that leaves a text black hides it in the dark. On a patch of a heat map a text is black or white.
     browser.open(pages[kind], width=1280, dark=True)
