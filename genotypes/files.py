@@ -1,7 +1,6 @@
 """Where a command may write, and how: files are replaced in one step, what the system refuses is said with a name."""
 
 import csv
-import glob
 import hashlib
 import io
 import json
@@ -42,6 +41,7 @@ __all__ = [
 ]
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+_CLEARED: set[Path] = set()  # folders of which this process has cleared what killed ones left
 
 
 def check_file(path: Path, *, suffix: str = "", overwrite: bool) -> None:
@@ -126,7 +126,8 @@ def write_atomically(path: str | os.PathLike[str], *, flush: bool = True) -> Ite
     """`with write_atomically(path) as file:` - whatever happens, `path` is whole afterwards, the old or the new.
 
     Makes the folder if need be. Written beside it, flushed to the disk (a rename can reach that before the data it
-    names), then renamed. Raises UserError where it cannot be written.
+    names), then renamed. What killed processes were writing into the folder goes. Raises UserError where it cannot be
+    written.
 
     flush: without it, many small files are written faster, and a power cut may leave an empty one.
     """
@@ -135,6 +136,9 @@ def write_atomically(path: str | os.PathLike[str], *, flush: bool = True) -> Ite
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in _CLEARED:  # once: maps are many
+                _CLEARED.add(path.parent)
+                _clear_left(path.parent)
             with open(temporary, "wb") as file:
                 yield file
                 if flush:
@@ -253,15 +257,13 @@ def replacing_files(folder: Path, own: Sequence[str], *, mark: str) -> Iterator[
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`, which goes at the end, as do those that killed processes have left there."""
+    """An empty folder beside `path`, which goes at the end, as does what killed processes were writing there."""
     scratch = _temporary(path)
-    name, _, _ = scratch.name.rsplit(".", 2)
     try:
         with writing(path):
             scratch.parent.mkdir(parents=True, exist_ok=True)
-            for left in scratch.parent.glob(f"{glob.escape(name)}.*.tmp"):
-                if is_temporary(left.name) and not _at_work(int(left.name.split(".")[-2])):
-                    shutil.rmtree(left)
+            _clear_left(scratch.parent)
+            shutil.rmtree(scratch, ignore_errors=True)  # of a killed process that had our number
             scratch.mkdir()
         yield scratch
     finally:
@@ -291,15 +293,31 @@ def machine() -> tuple[str, str]:
     return socket.gethostname(), os.readlink(processes) if os.path.lexists(processes) else ""
 
 
+def _clear_left(folder: Path) -> None:
+    """Delete the files and folders that killed processes of this machine were writing into a folder, as far as we may.
+
+    On another machine that shares the folder the numbers of processes mean others.
+    """
+    for left in folder.glob(f".*.{_machine()}.*.tmp"):
+        if is_temporary(left.name) and not _at_work(int(left.name.split(".")[-2])):
+            with suppress(OSError):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
 def _at_work(process: int) -> bool:
-    """Whether another process of this number runs: what it writes is not what a killed one left."""
+    """Whether a process of this number runs: what it writes, another thread of ours too, is not what a killed one left.
+
+    Where there is no way to ask, it does: signal 0 is Ctrl-C on Windows.
+    """
+    if os.name == "nt":
+        return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # it is somebody else's
-        return True
-    return process != os.getpid()
+        pass
+    return True
 
 
 @contextmanager

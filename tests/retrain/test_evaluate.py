@@ -146,6 +146,28 @@ def test_only_what_ended_processes_left_is_cleared(tmp_path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {elsewhere.name, written.name, "maps"}
 
 
+def test_a_file_that_is_written_clears_what_ended_processes_left_beside_it(tmp_path) -> None:
+    """Killed predictions left .NAME.png.*.tmp among the maps for good, and a killed evaluation its folder of maps."""
+    with files.write_atomically(tmp_path / "there.png") as file:
+        mine = os.path.basename(file.name)
+    names = {number: mine.replace(str(os.getpid()), str(number)) for number in (2**30, os.getppid(), os.getpid())}
+    elsewhere, notes = f".there.png.0123abcd.{2**30}.tmp", ".notes.tmp"
+    for folder in (tmp_path / "maps", tmp_path / "holiday"):
+        folder.mkdir()
+        for name in (*names.values(), elsewhere, notes):
+            (folder / name).touch()
+        (folder / mine.replace("there.png", "maps").replace(str(os.getpid()), str(2**30)) / "half").mkdir(parents=True)
+        files.write_text(folder / "other.png", "")
+        kept = {
+            names[os.getppid()],
+            names[os.getpid()],
+            elsewhere,
+            notes,
+            "other.png",
+        }  # a thread of ours may write one
+        assert {path.name for path in folder.iterdir()} == kept
+
+
 def test_what_two_machines_write_has_two_names(tmp_path, monkeypatch) -> None:
     """Their processes may have one number, and each would have written into the other's file."""
     names = set()
