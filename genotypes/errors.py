@@ -1,6 +1,6 @@
 """Errors a user can cause. Commands show their message alone (no traceback) and exit with code 2."""
 
-__all__ = ["GenotypeError", "UserError", "UserNote", "check_least", "plural"]
+__all__ = ["GenotypeError", "UserError", "UserNote", "check_least", "check_most", "plural"]
 
 
 class UserError(ValueError):
@@ -13,6 +13,16 @@ def check_least(options: object, where: str = "", **least: float) -> None:
         value = getattr(options, name)
         if value is not None and value < bound:
             raise UserError(f"{where}{name} must be at least {bound}, not {value}")
+
+
+def check_most(options: object, where: str = "", **most: float) -> None:
+    """UserError for the first of these fields that has a value above its largest one: of a slip of the keyboard, which
+    would fill all memory with what nobody has asked for.
+    """
+    for name, bound in most.items():
+        value = getattr(options, name)
+        if value is not None and value > bound:
+            raise UserError(f"{where}{name} must be at most {bound:,}, not {value:,}")
 
 
 def plural(count: int | str, noun: str) -> str:

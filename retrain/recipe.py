@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from genotypes.errors import UserError, check_least
+from genotypes.errors import UserError, check_least, check_most
 from nas.options import from_file
-from nas.run.sizes import check_side
+from nas.run.sizes import LARGEST_BATCH, check_side
 from nas.task import AugmentConfig, LossConfig
 from nas.training import OptimConfig, check_patterns
 
@@ -80,6 +80,7 @@ class Recipe:
     def __post_init__(self) -> None:
         check_side(self.size)
         check_least(self, "recipe: ", batch_size=1, least_steps=0)
+        check_most(self, "recipe: ", batch_size=LARGEST_BATCH)
         if not 0 <= self.plain <= 1:
             raise UserError(f"recipe: plain is a share of the training in 0..1, not {self.plain}")
         if not 0 <= self.blend <= 1:

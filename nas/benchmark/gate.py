@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from genotypes import Genotype, UserError
-from genotypes.errors import check_least
+from genotypes.errors import check_least, check_most
 from genotypes.files import json_text
 from nas.benchmark.judging import COSTS, GateReport, Trained, draw_gate, judge, read_members, write_members
 from nas.command import Command, run_command
@@ -31,7 +31,7 @@ from nas.network.weights import backbone_content
 from nas.options import owner, to_yaml
 from nas.report import report_at_the_end
 from nas.run import RunFolder, check_free, open_device, progress_bar, seeded
-from nas.run.sizes import check_side
+from nas.run.sizes import LARGEST_BATCH, check_side
 from nas.search.members import score_network
 from nas.search.uniform_scaling import scaled_line
 from nas.strategies import member_choices
@@ -174,6 +174,7 @@ class GateConfig(PhotoOptions):
     def __post_init__(self) -> None:
         check_side(self.size)
         check_least(self, members=3, repeats=1, line=0, steps=1, batch_size=2, held_out_limit=1, data_seed=0)
+        check_most(self, members=10_000, repeats=10_000, batch_size=LARGEST_BATCH)
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out is a share of the photographs in 0..1, not {self.held_out}")
 

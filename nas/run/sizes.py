@@ -1,4 +1,4 @@
-"""Which input sizes there are, and what `--size` means where it takes two sides."""
+"""How much may be asked for at once: which input sizes there are, and what `--size` means where it takes two sides."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -6,9 +6,12 @@ from numbers import Integral
 from genotypes import UserError
 from genotypes.parts import SMALLEST
 
-__all__ = ["check_side", "parse_size"]
+__all__ = ["LARGEST_BATCH", "MOST_WORKERS", "check_side", "parse_size"]
 
-_LARGEST = 8192  # beyond, a slip of the keyboard would take all of a machine's memory
+# Beyond these, a slip of the keyboard would take all of a machine.
+LARGEST_BATCH = 10_000  # images a step
+MOST_WORKERS = 1024  # processes or threads
+_LARGEST = 8192  # pixels
 
 
 def check_side(side: int) -> None:

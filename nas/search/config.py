@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from genotypes import OPERATIONS, Genotype, UserError
-from genotypes.errors import check_least
+from genotypes.errors import check_least, check_most
 from nas.guard import GuardConfig
 from nas.options import owner
-from nas.run.sizes import check_side
+from nas.run.sizes import LARGEST_BATCH, check_side
 from nas.strategies import STRATEGIES, Strategy, strategy_config
 from nas.task import AugmentConfig, LossConfig, PhotoOptions
 from nas.training import LoopOptions, OptimConfig
@@ -110,6 +110,7 @@ class SearchConfig(LoopOptions, PhotoOptions):
         check_least(self, steps=1, architecture_every=1, batch_size=1, evaluate_every=1, select=1, held_out_limit=1)
         check_least(self, score_steps=1, data_seed=0, rivals=0, worth_seconds=0, minutes=0, cost_weight=0)
         check_least(self, warmup_steps=0, export_channels=1)
+        check_most(self, batch_size=LARGEST_BATCH)
         if self.budget is not None and (self.cost is None or self.budget <= 0):
             raise UserError(f"budget {self.budget} needs --cost params, macs or latency, and must be positive")
         if self.runtime is not None and self.cost != "latency":

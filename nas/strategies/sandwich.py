@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from genotypes import Genotype, UserError
+from genotypes.errors import check_most
 from nas.network import Network, build, supernet_genotype
 from nas.strategies.black_box import OneShot
 from nas.strategies.strategy import register_strategy
@@ -36,6 +37,7 @@ class SandwichSearch(OneShot):
                 raise UserError(
                     f"strategy: expected members of 0 or more, alone in 0..1, not {self.members}, {self.alone}"
                 )
+            check_most(self, "strategy: ", members=1000)
 
         def supernet(self, space: Genotype, weights: str | None = None) -> Network:
             """The largest network, with affine norms in all candidates: it is never run as a mixture."""

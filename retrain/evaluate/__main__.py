@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from genotypes.errors import UserError, check_least
+from genotypes.errors import UserError, check_least, check_most
 from genotypes.files import check_folder, replacing
 from nas.command import Command, run_command
+from nas.run.sizes import MOST_WORKERS
 from nas.task import PROTOCOLS, Protocol, get_protocol
 from nas.task.folders import is_synthetic, parse_data
 from nas.task.protocol import Cut
@@ -71,6 +72,7 @@ class EvaluateConfig(PredictorOptions):
 
     def __post_init__(self) -> None:
         check_least(self, "--", batch_size=1, limit=1, worst=1, workers=0)
+        check_most(self, "--", workers=MOST_WORKERS)
         if self.maps and self.out is None:
             raise UserError("--maps needs -o DIR to write them to")
         if self.xlsx and self.out is None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from genotypes.errors import check_least
+from genotypes.errors import check_least, check_most
 from nas.command import Command, aligned, run_command
-from nas.run.sizes import parse_size
+from nas.run.sizes import MOST_WORKERS, parse_size
 from retrain.export import FORMATS, export
 from retrain.export.readme import table
 from retrain.networks import DEFAULT
@@ -46,6 +46,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check_least(self, "--", limit=1, test_limit=1, threads=1)
+        check_most(self, "--", threads=MOST_WORKERS)
 
     def unused(self) -> dict[str, str]:
         """See `nas.options.unused_of`."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from genotypes.errors import UserError, check_least
-from nas.run.sizes import check_side
+from genotypes.errors import UserError, check_least, check_most
+from nas.run.sizes import LARGEST_BATCH, check_side
 from nas.task import PhotoOptions
 from retrain.prune.channels import THRESHOLD
 
@@ -51,6 +51,7 @@ class PruneConfig(PhotoOptions):
         if not 0 <= self.threshold < 1:
             raise UserError(f"--threshold is a norm scale in 0..1, not {self.threshold}")
         check_least(self, "--", batches=1, step_batches=1, batch_size=1)
+        check_most(self, "--", step_batches=1000, batch_size=LARGEST_BATCH)  # those of a round are kept
         if self.size is not None:
             check_side(self.size)
         for name in ("size", "cost", "step_batches") if self.budget is None else ():

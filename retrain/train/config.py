@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import genotypes
-from genotypes.errors import UserError, check_least
+from genotypes.errors import UserError, check_least, check_most
 from nas.options import from_file, owner
 from nas.run import open_device
+from nas.run.sizes import MOST_WORKERS
 from nas.run_files import kind_of
 from nas.task import PhotoOptions
 from nas.task.folders import is_synthetic
@@ -93,6 +94,7 @@ class TrainConfig(LoopOptions, TrainingOptions):
                 "recipe.blend: a network labels the blends, the --teacher of retrain.train: a name or a weight file"
             )
         check_least(self, minutes=0, test_limit=1, held_out_limit=1, evaluate_every=0, workers=0, data_seed=0)
+        check_most(self, workers=MOST_WORKERS)
         if self.recipe.precision == "auto":  # config.yaml says what it came to, so that a resumed run goes on in it
             chosen = replace(self.recipe, precision=fastest_precision(open_device(self.device)))
             object.__setattr__(self, "recipe", chosen)

@@ -11,6 +11,7 @@ from retrain.recipe import Recipe
 __all__ = ["candidates", "changed"]
 
 _GRID = 9  # values of LOW..HIGH
+_MOST = 1000  # values of LOW..HIGH:COUNT
 
 
 def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
@@ -32,7 +33,8 @@ def candidates(texts: Sequence[str], recipe: Recipe) -> dict[str, list[Any]]:
             values = []
         if not values or None in values or name in found:
             range_ = ", LOW above 0 and below HIGH" if dots else ""
-            raise UserError(f"--search {text}: expected FIELD=A,B,C or FIELD=LOW..HIGH{range_}, each field once")
+            count = f"; COUNT in LOW..HIGH:COUNT is 2 to {_MOST:,}" if ":" in high else ""
+            raise UserError(f"--search {text}: expected FIELD=A,B,C or FIELD=LOW..HIGH{range_}, each field once{count}")
         try:
             if name == "native" or (recipe.native and name == "size"):
                 raise UserError("trials are judged alike only if photographs are seen alike: set recipe.native for all")
@@ -54,7 +56,7 @@ def _spaced(low: str, high: str, *, whole: bool) -> list[float]:
     """
     high, _, count = high.partition(":")
     a, b, n = float(low), float(high), int(count or _GRID)
-    if not 0 < a < b or n < 2:
+    if not (0 < a < b and 2 <= n <= _MOST):
         raise ValueError
     between = (float(f"{a * (b / a) ** (i / (n - 1)):.3g}") for i in range(1, n - 1))
     between = (float(round(value)) if whole else value for value in between)

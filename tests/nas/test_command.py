@@ -247,6 +247,29 @@ def test_an_empty_word_is_refused(command, words: list[str], told: str) -> None:
         command.parse(words)
 
 
+@pytest.mark.parametrize(
+    ("command", "words", "told"),
+    [
+        (COMMAND, "--batch_size 1000000000", "batch_size must be at most 10,000, not 1,000,000,000"),
+        (
+            COMMAND,
+            "--strategy sandwich --space compact --members 1000000000",
+            "strategy: members must be at most 1,000,",
+        ),
+        (GATE, "--members 1000000000", "members must be at most 10,000,"),
+        (GATE, "--repeats 1000000000", "repeats must be at most 10,000,"),
+        (TRAIN, "--genotype sod_s --recipe.batch_size 1000000000", "recipe: batch_size must be at most 10,000,"),
+        (TRAIN, "--genotype sod_s --workers 1000000", "workers must be at most 1,024,"),
+        (EVALUATE, "--weights sod_s --data d --workers 1000000", "--workers must be at most 1,024,"),
+        (EXPORT, "-o d --threads 1000000000", "--threads must be at most 1,024,"),
+        (PRUNE, "--weights sod_s -o d --budget 1 --data d --step_batches 1000000000", "--step_batches must be at most"),
+    ],
+)
+def test_what_would_fill_all_memory_is_refused_before_anything_is_made(command, words: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        command.parse(words.split())
+
+
 def test_an_empty_text_in_a_file_is_refused_where_the_default_is_another(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("genotype: ''\ninit: ''\n")
     with pytest.raises(UserError, match=r"a.yaml: init: expected text, not ''"):

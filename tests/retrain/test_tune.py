@@ -46,6 +46,7 @@ def test_what_may_be_tried() -> None:
     for wrong, message in (
         ((), "give --search"),
         (("optim.lr",), "expected FIELD="),
+        (("optim.lr=1..2:1000000000",), "each field once; COUNT in LOW..HIGH:COUNT is 2 to 1,000"),
         (("optim.lr=2..1",), "expected FIELD=A,B,C or FIELD=LOW..HIGH, LOW above 0 and below HIGH, each"),
         (("size=64", "size=96"), "each field once"),
         (("size=64,8",), "size must be 32"),
