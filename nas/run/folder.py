@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genotypes import UserError, UserNote
-from genotypes.files import check_writable, is_temporary, json_text, write_atomically, write_csv, write_text
+from genotypes.files import (
+    check_writable,
+    is_temporary,
+    json_text,
+    write_atomically,
+    write_csv,
+    write_text,
+    writing,
+)
 from nas.run.distributed import is_first, scratch_folder
 from nas.run.interrupts import Interrupts, signals_held
 from nas.run_files import environment_of
@@ -201,7 +209,8 @@ class RunFolder:
 
 
 def check_free(out: str | None, *, resume: bool = False) -> None:
-    """UserError if a run cannot have this folder (None: one in runs/): it holds something, or cannot be written into.
+    """UserError if a run cannot have this folder (None: one in runs/): it holds something, cannot be written into, or
+    another process works on it.
 
     `RunFolder.open` checks it, too; a command does so first of all, so that nobody waits for a refusal.
     """
@@ -213,6 +222,9 @@ def check_free(out: str | None, *, resume: bool = False) -> None:
         or_resume = ", or continue it with --resume" if (path / "config.yaml").is_file() else ""
         raise UserError(f"{path} already exists: choose another --out{or_resume}")
     check_writable(path)
+    with writing(path):
+        if out and path.is_dir() and (handle := _lock(path.resolve())) is not None:
+            os.close(handle)
 
 
 _claims: dict[Path, int] = {}  # folders that this process works on, held open: the system frees a dead one's
@@ -220,13 +232,22 @@ _claims: dict[Path, int] = {}  # folders that this process works on, held open: 
 
 def _claim(path: Path) -> None:
     """UserError where another process works on this folder; it is ours until `_release`, or the process's end."""
+    path = path.resolve()
+    if (handle := _lock(path)) is not None:
+        _claims[path] = handle
+
+
+def _lock(path: Path) -> int | None:
+    """What holds the lock of this folder, to be closed; None where it is ours already or the system has no such lock.
+
+    UserError where another process has it.
+    """
     try:
         import fcntl
-    except ImportError:  # Windows has no such lock
-        return
-    path = path.resolve()
+    except ImportError:  # as on Windows
+        return None
     if path in _claims:
-        return
+        return None
     handle = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,8 +258,8 @@ def _claim(path: Path) -> None:
         ) from None
     except OSError:  # a file system without locks, as some over a network are
         os.close(handle)
-        return
-    _claims[path] = handle
+        return None
+    return handle
 
 
 def _release(path: Path) -> None:

@@ -37,10 +37,10 @@ _SCORED_BY = {True: "with the supernet's weights (not retrained)", False: "after
 
 def main(argv: Sequence[str] | None = None) -> None:
     cfg, resume = COMMAND.parse(argv)
-    from nas.search import open_search, search  # Optuna and matplotlib: a second, which --help need not wait
-
     until = deadline(cfg.minutes)
     check_free(cfg.out, resume=resume)
+    from nas.search import open_search, search  # Optuna and matplotlib: a second, which no refusal need wait
+
     setup = open_search(cfg, folder=cfg.out if resume else None)
     run = RunFolder.open(cfg.out, "search", to_yaml(cfg), resume=resume, until=until)
     result = search(cfg, run, setup=setup)

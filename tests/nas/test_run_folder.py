@@ -25,7 +25,13 @@ def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path):
     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with pytest.raises(UserError, match="another process works on this run"):
         RunFolder.open(str(tmp_path / "a"), "search", "", resume=True)
+    with pytest.raises(UserError, match="another process works on this run"):  # commands ask before they read anything
+        check_free(str(tmp_path / "a"), resume=True)
     os.close(other)  # however it ended
+    check_free(str(tmp_path / "a"), resume=True)  # which keeps nothing
+    again = os.open(tmp_path / "a", os.O_RDONLY)
+    fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(again)
     RunFolder.open(str(tmp_path / "a"), "search", "", resume=True).close()
 
 
