@@ -217,7 +217,7 @@ def run_gate(cfg: GateConfig, run: RunFolder, space: Genotype, train: Train) -> 
     Goes on where it stopped; members that were timed keep their times.
     """
     file = run.path / "members.json"
-    done = read_members(file)
+    done = read_members(file, space)
 
     def keep(rows: list[Trained]) -> None:
         run.write_text(file.name, json_text([vars(row) for row in rows]))

@@ -1,9 +1,9 @@
 """What briefly trained members say about their space: how much there is to find, and beside which rival."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, Literal
@@ -11,19 +11,30 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
-from genotypes import UserError
+from genotypes import Genotype, UserError
 from genotypes.errors import plural
 from genotypes.files import write_csv
-from nas.visualize.charts import pareto, save_figure
+from nas.run_files import read_json
+from nas.visualize.charts import CostPoint, on_one_figure, pareto, save_figure, trade_off
 
-__all__ = ["COSTS", "Cost", "GateReport", "Trained", "draw_gate", "judge", "read_members", "write_members"]
+__all__ = [
+    "COSTS",
+    "Cost",
+    "GateReport",
+    "Trained",
+    "draw_gate",
+    "gate_chart",
+    "judge",
+    "read_members",
+    "write_members",
+]
 
 Cost = Literal["macs", "ms"]
 COSTS: Mapping[Cost, str] = {"macs": "multiply-adds", "ms": "milliseconds"}
 
-_COLOURS = ("#56b4e9", "#009e73", "#e69f00", "#d55e00")
+
+_WHOLE = ("number", "seed", "size", "params", "macs")  # of a training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,60 +220,71 @@ def _explained(members: Sequence[Trained], residuals: Sequence[float]) -> dict[s
 
 
 def draw_gate(rows: Sequence[Trained], reports: Sequence[GateReport], path: Path, *, title: str = "") -> None:
-    """MAE against the cost of each report: the line, every point of it, and every random member by its input size.
-
-    Trainings that diverged are left out.
-    """
-    rows = [row for row in rows if not row.diverged]
-    figure = Figure(figsize=(7 * len(reports), 4.5), layout="constrained")
-    for axes, report in zip(figure.subplots(1, len(reports), squeeze=False)[0], reports, strict=True):
-        _draw_cost(axes, rows, report)
+    """`gate_chart` of each report side by side, as a file."""
+    figure = on_one_figure([partial(gate_chart, rows, report) for report in reports], len(reports), width=7, height=4.5)
     figure.suptitle(title)
     save_figure(figure, path)
 
 
-def _draw_cost(axes: Axes, rows: Sequence[Trained], report: GateReport) -> None:
-    unit = 1e6 if report.cost == "macs" else 1.0
+def gate_chart(rows: Sequence[Trained], report: GateReport, *, panel: Axes | None = None) -> Figure:
+    """MAE against the report's cost: random members by number and input size, beside every point of uniform scaling.
 
-    def points(of: Sequence[Trained]) -> tuple[list[float], list[float]]:
-        return [row.cost(report.cost) / unit for row in of], [row.MAE_raw for row in of]
+    Of the first seed; trainings that diverged are left out.
+    """
 
-    scaled = [row for row in rows if row.kind == "line" and row.seed == 0]
-    axes.plot(*points(_envelope(scaled, report.cost)), color="#1f5fa8", label="uniform scaling (lower envelope)")
-    axes.plot(*points(scaled), "^", color="#1f5fa8", markersize=5, label="its points")
-    members = [row for row in rows if row.kind == "random" and row.seed == 0]
-    for size, colour in zip(sorted({row.size for row in members}), _COLOURS * 9, strict=False):
-        axes.scatter(*points([row for row in members if row.size == size]), s=26, color=colour, label=f"{size} px")
-    for row in members:
-        at = (row.cost(report.cost) / unit, row.MAE_raw)
-        axes.annotate(str(row.number), at, xytext=(4, 3), textcoords="offset points", fontsize=7)
-    words = {"macs": "multiply-adds (millions)", "ms": "milliseconds, deployed, one thread"}
-    axes.set(xscale="log", xlabel=f"{words[report.cost]}, at the member's own size", ylabel="held-out MAE_raw")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
-    axes.xaxis.set_major_formatter(lambda cost, _: f"{cost:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    judged = len(report.residuals) - len(report.beyond)
-    axes.set_title(
-        f"R = {_ratio_text(report.ratio)} ({judged} of {len(report.residuals)} members within the line's costs), "
-        f"seed spread {report.seed_spread:.4f}",
-        fontsize=10,
+    def points(kind: str) -> list[CostPoint]:
+        first = [row for row in rows if row.kind == kind and row.seed == 0 and not row.diverged]
+        points = [CostPoint(x=row.cost(report.cost), y=row.MAE_raw) for row in first]
+        if kind == "line":
+            return points
+        return [
+            replace(point, label=str(row.number), group=f"{row.size} px")
+            for row, point in sorted(zip(first, points, strict=True), key=lambda pair: pair[0].size)
+        ]
+
+    members = len(report.residuals)
+    return trade_off(
+        points("random"),
+        title=f"R {_ratio_text(report.ratio)} ({members - len(report.beyond)} of {plural(members, 'member')})",
+        xlabel=f"{COSTS[report.cost]} at the member's own size",
+        ylabel="held-out MAE_raw",
+        beside={"uniform scaling": points("line")},
+        panel=panel,
     )
-    axes.grid(color="#e4e7eb", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=8)
 
 
-def read_members(path: Path) -> list[Trained]:
-    """The trainings in a gate's members.json, as far as it came; UserError where it is something else."""
+def read_members(path: Path, space: Genotype | None = None) -> list[Trained]:
+    """The trainings in a gate's members.json, as far as it came; UserError where it is something else.
+
+    space: whose members they must be.
+    """
+    noted = read_json(path) if path.is_file() else []
     try:
-        noted = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-        # Null is the loss of what diverged, and the time of what was not timed.
-        kept = ({name: value for name, value in dict(row).items() if value is not None} for row in noted)
-        return [Trained(**{"loss": math.inf} | row) for row in kept]
+        if not isinstance(noted, list):
+            raise TypeError(f"expected a list, not {type(noted).__name__}")
+        rows = [_trained(row) for row in noted]
+        if space is not None:
+            for row in rows:
+                space.decide(row.choices)
+        return rows
     except (TypeError, ValueError) as error:
         raise UserError(
             f"{path}: not the trainings of a gate of this version ({error}); choose another --out"
         ) from None
+
+
+def _trained(noted: Any) -> Trained:
+    """A row of members.json; TypeError or ValueError for anything else."""
+    # Null is the loss of what diverged, and the time of what was not timed.
+    row = Trained(**{"loss": math.inf} | {name: value for name, value in dict(noted).items() if value is not None})
+    least = {"number": 0, "seed": 0, "size": 1, "params": 1, "macs": 1, "loss": 0, "maxF": 0, "MAE_raw": 0}
+    for name, bound in least.items() if row.ms is None else (least | {"ms": 1e-9}).items():
+        value, kind = getattr(row, name), int if name in _WHOLE else int | float
+        if isinstance(value, bool) or not isinstance(value, kind) or not (bound <= value < 1e18 or value == math.inf):
+            raise ValueError(f"{name} {value!r}")
+    if row.kind not in ("line", "random") or not isinstance(row.choices, dict):
+        raise ValueError(f"kind {row.kind!r}, choices {row.choices!r}")
+    return row
 
 
 def write_members(rows: Sequence[Trained], path: Path) -> None:

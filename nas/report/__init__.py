@@ -42,8 +42,10 @@ def write_report(path: str | Path) -> Path:
     run = read_run(path)
     try:
         html = render(pages[run.kind](run))
-    except UserError:
-        raise
+    except UserError as error:
+        if str(run.path) in str(error):
+            raise
+        raise UserError(f"{path}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # files that someone changed
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: its files are not those that a {run.kind} writes ({reason})") from error

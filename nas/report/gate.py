@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from genotypes.errors import plural
 from genotypes.files import quoted
-from nas.benchmark.judging import COSTS, GateReport, Trained, judge, read_members
+from nas.benchmark.judging import COSTS, GateReport, Trained, gate_chart, judge, read_members
 from nas.report.parts import Facts, Page, Section, Table, Text, charts, cost, number, origin
 from nas.run_files import Run
-from nas.visualize.charts import CostPoint, trade_off
 
 __all__ = ["gate_page"]
 
+_CHART = "Random members by number; uniform scaling with its lower envelope, which R is measured from."
 _LABEL = 8  # letters of a report's line that say what it is about
 
 
@@ -52,22 +52,13 @@ def gate_page(run: Run) -> Page:
 
 def _judged(report: GateReport, rows: Sequence[Trained]) -> Section:
     """What the trainings say by one cost, in words and as a chart of the first seed's."""
-
-    def points(kind: str) -> list[CostPoint]:
-        """Of the members: with their numbers."""
-        first = [row for row in rows if row.kind == kind and row.seed == 0 and not row.diverged]
-        named = kind == "random"
-        return [CostPoint(x=r.cost(report.cost), y=r.MAE_raw, label=str(r.number) if named else "") for r in first]
-
-    figure = trade_off(
-        points("random"),
-        title="Random members by number",
-        xlabel=f"{COSTS[report.cost]} at the member's own size",
-        ylabel="held-out MAE_raw",
-        beside={"uniform scaling": points("line")},
-    )
+    figure = gate_chart(rows, report)
     lines = [(line[:_LABEL].strip(), line[_LABEL:].strip()) for line in report.lines()]
-    return Section(report.cost, f"By {COSTS[report.cost]}", [Facts(lines), charts(report.cost, [figure], size="large")])
+    return Section(
+        report.cost,
+        f"By {COSTS[report.cost]}",
+        [Facts(lines), charts(report.cost, [figure], caption=_CHART, size="large")],
+    )
 
 
 def _trainings(rows: Sequence[Trained]) -> Section:

@@ -78,13 +78,17 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class CostPoint:
-    """A point of `trade_off`. spread: of y, as a bar up and down; marked: what was chosen, as a star."""
+    """A point of `trade_off`. spread: of y, as a bar up and down; marked: what was chosen, as a star.
+
+    group: points of one have a colour and a marker of their own, and its name stands in the legend.
+    """
 
     x: float
     y: float
     spread: float = 0.0
     label: str = ""
     marked: bool = False
+    group: str = ""
 
 
 def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], *, title: str, xlabel: str = "step") -> Figure:
@@ -231,7 +235,7 @@ def trade_off(
 
     Of a front's labels those are left out that would lie over others; its ends have theirs.
 
-    beside: name -> points that these are measured against, as triangles.
+    beside: name -> points that these are measured against, as triangles, the best of them for their cost joined.
     Where costs differ by more than five times their axis is logarithmic: networks differ in cost by factors.
     """
     figure, axes = _figure(4.6, 3.2, panel)
@@ -244,7 +248,12 @@ def trade_off(
         return [point.x for point in of], [point.y for point in of]
 
     plain = [point for point in points if not point.marked]
-    axes.scatter(*places(plain), s=16, color=MUTED, label="tried" if front and not named else None)
+    for index, group in enumerate(dict.fromkeys(point.group for point in plain)):
+        look: dict[str, Any] = {"color": MUTED, "label": "tried" if front and not named else None}
+        if group:
+            tones = (*COLOURS[:2], *COLOURS[3:])  # the third is what stands beside them
+            look = {"color": tones[index % len(tones)], "marker": "osDvP"[index % 5], "label": group}
+        axes.scatter(*places([point for point in plain if point.group == group]), s=16, **look)
     if spread := [point for point in points if point.spread]:
         deviations = [point.spread for point in spread]
         axes.errorbar(*places(spread), deviations, fmt="none", color=MUTED, linewidth=1, capsize=2)
@@ -252,6 +261,8 @@ def trade_off(
         axes.plot(*places(front), drawstyle="steps-post", marker="o", markersize=5, color=COLOURS[0], label="front")
     for index, (name, others) in enumerate(beside.items(), 2):
         axes.scatter(*places(others), marker="^", s=24, color=COLOURS[index], label=name)
+        best = pareto(others, lambda p: p.x, (lambda p: -p.y) if rising else (lambda p: p.y))
+        axes.plot(*places(best), color=COLOURS[index], linewidth=0.9)
     if marked := [point for point in points if point.marked]:
         axes.scatter(*places(marked), marker="*", s=170, color=COLOURS[1], zorder=3, label="chosen")
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel + (" (higher is better)" if rising else ""))

@@ -12,7 +12,7 @@ import nas.cost
 from genotypes import UserError
 from nas.benchmark import gate
 from nas.benchmark.gate import GateConfig, main, open_gate, train_members
-from nas.benchmark.judging import Trained, draw_gate, judge
+from nas.benchmark.judging import Trained, draw_gate, gate_chart, judge, read_members
 from nas.command import run_command
 from nas.network import extreme
 from nas.options import to_yaml
@@ -195,6 +195,7 @@ def test_every_member_is_trained_once_and_an_earlier_try_is_used(tmp_path):
         judge(found, "ms")
     draw_gate(found, [judge(found)], tmp_path / "gate.svg")
     drawn = (tmp_path / "gate.svg").read_text()
+    assert all(f"{row.size} px" in drawn for row in found if row.kind == "random")
     assert "uniform scaling" in drawn and "mathdefault" not in drawn and "\\times" not in drawn  # 20, not 2 x 10^1
 
 
@@ -253,6 +254,37 @@ def test_a_tiny_gate_from_end_to_end(tmp_path, pages_made, capsys):
     assert "members.json: not the trainings of a gate of this version" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"kind": 5}, {"kind": "other"}, {"number": "3"}, {"seed": None}, {"choices": [1]}, {"choices": {"nowhere": 1}},
+        {"size": 0}, {"params": 1.5}, {"macs": 0}, {"macs": True}, {"loss": "x"}, {"maxF": [1]}, {"MAE_raw": -1},
+        {"MAE_raw": 10**30}, {"ms": 0}, {"ms": "fast"}, {"more": 1}, 7, "whole",
+    ],
+)  # fmt: skip
+def test_trainings_that_someone_changed_are_refused_with_their_file(tmp_path, changed):
+    """Some were a traceback, in the gate or in the making of its page; others counted as they stood."""
+    found = extreme(SPACE, "largest")
+    row = Trained(
+        kind="line", number=0, seed=0, choices=found, size=64, params=9, macs=9, loss=0.5, maxF=0.5, MAE_raw=0.5
+    )
+    file = tmp_path / "members.json"
+    file.write_text(json.dumps([vars(row)]))
+    assert read_members(file, SPACE) == [row]
+    document = [vars(row) | changed] if isinstance(changed, dict) else {"whole": {}}.get(changed, [changed])
+    file.write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"members\.json: not the trainings of a gate of this version \("):
+        read_members(file, SPACE)
+
+
+def test_a_page_that_cannot_be_made_names_its_run(tmp_path):
+    """Of members.json cut short the command said what the gate expects, and of several runs not whose."""
+    (tmp_path / "config.yaml").write_text(to_yaml(GateConfig()))
+    (tmp_path / "gate.json").write_text("{}")
+    with pytest.raises(UserError, match=f"^{tmp_path}: expected a line of 2 points or more"):
+        write_report(tmp_path)
+
+
 def test_what_cannot_be_read_leaves_no_folder(tmp_path, capsys):
     assert run_command(main, ["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "gate")]) == 2
     assert "nowhere" in capsys.readouterr().err and not (tmp_path / "gate").exists()
@@ -287,3 +319,14 @@ def test_a_gate_is_told_from_a_search(tmp_path):
 def test_bad_settings():
     with pytest.raises(UserError, match="members must be at least 3"):
         GateConfig(members=2)
+
+
+def test_the_chart_of_a_gate_joins_the_envelope_of_the_line_and_names_sizes_in_order():
+    """The page and gate.svg each drew their own: one without sizes and envelope, one in fixed colours."""
+    made = [replace(row, size=96 if row.number % 2 else 128) for row in rows(effect=0.02, noise=0.0005)]
+    worse = [replace(row, MAE_raw=0.9) if (row.kind, row.number) == ("line", 3) else row for row in made]
+    (axes,) = gate_chart(worse, judge(worse)).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["96 px", "128 px", "uniform scaling"]
+    (envelope,) = axes.lines
+    assert len(envelope.get_xdata()) == 5  # of six points: one is beaten by a cheaper one
+    assert {text.get_text() for text in axes.texts} == {str(number) for number in range(12)}
