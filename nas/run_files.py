@@ -23,6 +23,7 @@ __all__ = [
     "Run",
     "done_of",
     "environment_of",
+    "identity_of",
     "kind_of",
     "label_folder",
     "lower_is_better",
@@ -96,6 +97,15 @@ def environment_of(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def identity_of(path: Path) -> dict[str, str]:
+    """What the run in a folder must agree with, see `RunFolder.agree`; UserError for another identity.json."""
+    file = path / "identity.json"
+    try:
+        return dict(read_json(file)) if file.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{file}: not what this program writes ({error})") from None
 
 
 def kind_of(path: str | Path | None) -> str | None:

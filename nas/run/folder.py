@@ -3,7 +3,6 @@
 Every file in it is written in one step (`write_atomically`); checkpoints are read without executing anything.
 """
 
-import json
 import os
 import platform
 import re
@@ -31,7 +30,7 @@ from genotypes.files import (
 )
 from nas.run.distributed import is_first, scratch_folder
 from nas.run.interrupts import Interrupts, signals_held
-from nas.run_files import environment_of
+from nas.run_files import environment_of, identity_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -47,7 +46,6 @@ __all__ = [
 ]
 
 _CHECKPOINT = "checkpoint.pt"
-_IDENTITY = "identity.json"
 _RUNS = "runs"  # where runs go that are given no folder
 
 
@@ -145,18 +143,12 @@ class RunFolder:
 
         A kind that it does not know yet is noted. For runs of many trainings: a single one says it in its checkpoint.
         """
-        file = self.path / _IDENTITY
-        before: dict[str, str] = {}
-        if file.is_file():
-            try:
-                before = dict(json.loads(file.read_text(encoding="utf-8")))
-            except (TypeError, ValueError) as error:
-                raise UserError(f"{file}: not what this program writes ({error})") from None
+        before = identity_of(self.path)
         for what, now in identity.items():
             if (then := before.get(what, now)) != now:
                 raise UserError(f"{self.path} began with another {what}: {then} then, {now} now")
         if identity.keys() - before.keys():
-            self.write_text(file.name, json_text(before | dict(identity)))
+            self.write_text("identity.json", json_text(before | dict(identity)))
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the run."""

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     began = read_run(Path(str(cfg.out))).config if going_on else {}
     earlier = [*(began.get("init") or ()), *(began.get("backbone_weights") or ())]
     plan = plan_comparison(cfg, entries, earlier)  # whatever is wrong shows before the folder is touched
-    for name in ("data", "test") if going_on and plan.photos is None else ():
+    for name in ("data", "test", "teacher", "unlabelled") if going_on and plan.photos is None else ():
         if name in began and to_dict(cfg)[name] != (was := began[name]):
             raise UserError(f"{cfg.out} was trained with {name} {was!r}, and nothing reads another: leave out --{name}")
     run = RunFolder.open(cfg.out, "compare", text, resume=going_on)

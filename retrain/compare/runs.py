@@ -1,6 +1,6 @@
 """The trainings of a comparison: each in its own run folder, the finished ones not done again."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from nas.cost.measuring import prepare
 from nas.options import difference, from_file, to_dict, to_yaml
 from nas.report import report_at_the_end
 from nas.run import Interrupted, RunFolder, open_device
+from nas.run_files import identity_of
 from nas.task import PhotoOptions, PhotoSet
 from nas.task.evaluation import content_of_sets
 from nas.task.folders import parse_data
@@ -23,6 +24,9 @@ from retrain.train.setup import start_content
 from retrain.train.training import check_recipe, read_scores
 
 __all__ = ["ComparisonPlan", "Training", "compare", "left_out", "plan_comparison", "run_folder"]
+
+
+_FILES = ("teacher", "unlabelled", "init", "backbone_weights")  # options that name files or folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +73,9 @@ def plan_comparison(cfg: CompareConfig, entries: list[Entry], earlier: Collectio
     start = starts(cfg, entries, earlier)
     configs = {(e.label, seed): _config(cfg, start[e.label], e, seed, out) for e, seed in jobs}
     waiting = [job for job in jobs if cfg.out is None or not (run_folder(*job, out) / "scores.json").is_file()]
+    noted = identity_of(out) if cfg.out else {}
     for entry, seed in jobs if cfg.out else ():
-        _check_same(configs[entry.label, seed], entry)
+        _check_same(configs[entry.label, seed], entry, noted)
     photos = training_photos(next(iter(configs.values()))) if waiting else None
     contents: dict[str, str] = {}
     for entry in {entry.label: entry for entry, _ in waiting}.values():
@@ -153,10 +158,11 @@ def _config(cfg: CompareConfig, start: dict[str, str], entry: Entry, seed: int, 
     return TrainConfig(genotype=str(genotype), seed=seed, out=str(folder), **values | start)
 
 
-def _check_same(config: TrainConfig, entry: Entry) -> None:
+def _check_same(config: TrainConfig, entry: Entry, noted: Mapping[str, str]) -> None:
     """UserError if the training's folder holds one of something else.
 
-    Photographs may be elsewhere now: whether they are the same, `RunFolder.agree` checks.
+    Photographs and files may be elsewhere now: whether they are the same, `RunFolder.agree` checks. noted: what it has
+    noted of the comparison.
     """
     folder = Path(str(config.out))
     if (saved := folder / "config.yaml").is_file():
@@ -165,12 +171,25 @@ def _check_same(config: TrainConfig, entry: Entry) -> None:
         free = ["out", "genotype", "workers", *PhotoOptions().changeable]
         if _names(before.test) == _names(config.test):
             free.append("test")
+        free += [name for name in _FILES if _was_moved(name, before, config, entry, noted)]
         same = replace(before, **{name: getattr(config, name) for name in free})
         if found := difference(to_dict(same), to_dict(config)):
             name, old, new = found
             raise UserError(f"{folder} was trained with {name} {old!r}, now {new!r}: choose another --out")
     if (folder / "genotype.yaml").is_file() and genotypes.load(folder / "genotype.yaml") != entry.genotype:
         raise UserError(f"{folder} holds another genotype than {entry.label} is now: choose another --out, or a LABEL=")
+
+
+def _was_moved(name: str, before: TrainConfig, config: TrainConfig, entry: Entry, noted: Mapping[str, str]) -> bool:
+    """Whether what this option names lies elsewhere now, as the same content.
+
+    What nothing is noted of is a folder of maps or photographs: a part of the set of photographs.
+    """
+    then, now = getattr(before, name), getattr(config, name)
+    if then is None or now is None or then == now:
+        return False
+    content = f"content of {name}"
+    return noted.get(f"{content} {then}") == start_content(config, entry.genotype).get(content)
 
 
 def _names(sets: Sequence[str]) -> list[str]:

@@ -71,9 +71,11 @@ def train_config(cfg: TuneConfig, recipe: Recipe) -> TrainConfig:
 
 
 def check_extended(cfg: TuneConfig) -> None:
-    """UserError where more differs from the study in the folder than its number of trials and where photographs are."""
+    """UserError where more differs from the study in the folder than how many trials, and where its files are."""
     before = from_file(TuneConfig(), Path(str(cfg.out)) / "config.yaml")
-    free = {name: getattr(cfg, name) for name in ("out", "workers", *cfg.changeable)}
+    files = ("teacher", "unlabelled", "init", "backbone_weights")  # of which `RunFolder.agree` checks the content
+    moved = [name for name in files if getattr(before, name) and getattr(cfg, name)]
+    free = {name: getattr(cfg, name) for name in ("out", "workers", *moved, *cfg.changeable)}
     same = replace(before, **free, trials=replace(before.trials, count=cfg.trials.count))
     if cfg.trials.count < before.trials.count:
         raise UserError(f"{cfg.out}: its study has {plural(before.trials.count, 'trial')}; trials.count can only rise")

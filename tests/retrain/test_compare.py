@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import statistics
 from typing import Any
@@ -241,6 +242,36 @@ def test_a_teacher_teaches_every_network(tmp_path, small_file, trained, capsys) 
     assert "later began with another content of teacher " in capsys.readouterr().err
     assert compare(*words, tmp_path / "none", "--teacher", weights, "--recipe.loss.teacher", 0) == 2
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("kind", ["network", "maps"])
+def test_a_teacher_may_lie_elsewhere_now_if_it_is_the_same(
+    kind, tmp_path, small_file, trained, pictures, capsys
+) -> None:
+    """Records hold its path, and a seed more was refused once the folder had another name."""
+    first, moved, out = tmp_path / "a.safetensors", tmp_path / "b.safetensors", tmp_path / "out"
+    if kind == "maps":
+        shutil.copytree(pictures / "masks", first)
+    else:
+        shutil.copy(trained / "weights.safetensors", first)
+    words = ("--genotypes", small_file, *TINY, "--data", pictures, "--held_out", "0.3", "--no_latency", "--out", out)
+    assert compare(*words, "--teacher", first) == 0
+    first.rename(moved)
+    assert compare(*words, "--teacher", moved) == 2  # nothing is left to train
+    assert f"was trained with teacher '{first}', and nothing reads another" in capsys.readouterr().err
+    assert compare(*words, "--teacher", moved, "--seeds", 0, 1) == 0
+    assert (out / "runs/small-seed1/scores.json").is_file()
+    if kind == "maps":
+        told = "out began with another set of photographs"
+        (moved / "p0.png").write_bytes((pictures / "masks/p3.png").read_bytes())
+    else:
+        predictor = retrain.load(moved)
+        next(predictor.network.parameters()).data += 1
+        retrain.save(moved, predictor.network)
+        told = "was trained with teacher"
+    assert compare(*words, "--teacher", moved, "--seeds", 0, 1, 2) == 2
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("undrawn")

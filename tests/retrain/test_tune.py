@@ -157,6 +157,10 @@ def test_a_teacher_and_its_share_are_tried(tmp_path, small_file, trained, monkey
     copy.write_bytes((trained / "weights.safetensors").read_bytes())
     words = ("--genotype", small_file, *TINY, "--teacher", copy, "--search", "ema=0,0.9", "--out", tmp_path / "later")
     assert command(*words, "--trials.count", "1") == 0
+    (tmp_path / "elsewhere").mkdir()
+    copy = copy.rename(tmp_path / "elsewhere" / copy.name)
+    words = (*words, "--teacher", copy)
+    assert command(*words, "--trials.count", "2") == 0  # the same teacher: what lies where is no setting
     retrain.save(copy, trained_again.network)
     assert command(*words, "--trials.count", "2") == 2
     assert "later began with another content of teacher: " in capsys.readouterr().err
