@@ -94,10 +94,12 @@ def check_writable(path: Path) -> None:
 def file_name(text: str) -> str:
     """A name as the name of one file or folder: what a file calls itself must not decide where things are written.
 
-    >>> file_name("../../etc/x y"), file_name("ours (v2)"), file_name("..")
-    ('_.._etc_x y', 'ours (v2)', '_')
+    Nor may it be hidden, or look like an option.
+
+    >>> file_name("../../etc/x y"), file_name("random:0"), file_name("..")
+    ('etc-x-y', 'random-0', '_')
     """
-    return re.sub(r"^\.+", "", re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", text)) or "_"
+    return re.sub(r"[^\w.-]+", "-", text).lstrip(".-") or "_"
 
 
 def content_digest(path: str | os.PathLike[str]) -> str:

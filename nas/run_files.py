@@ -5,7 +5,6 @@
 
 import json
 import math
-import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ __all__ = [
     "environment_of",
     "identity_of",
     "kind_of",
-    "label_folder",
     "lower_is_better",
     "read_json",
     "read_run",
@@ -147,11 +145,6 @@ def done_of(run: Run) -> tuple[int, int] | None:
 def trainings_of(path: Path) -> list[Row]:
     """The rows of a comparison's trainings.csv: one for each training and set; names stay text, as 016 and nan."""
     return read_table(path / "trainings.csv", words=("label", "group", "set"))
-
-
-def label_folder(label: str) -> str:
-    """A genotype's label in a comparison as a part of the names of its files and folders."""
-    return re.sub(r"[^\w.-]+", "-", label)
 
 
 def training_command(words: Sequence[str], settings: Mapping[str, Any], also: Sequence[str] = ()) -> str:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import genotypes
 from genotypes.errors import plural
-from genotypes.files import quoted
+from genotypes.files import file_name, quoted
 from nas.report.parts import (
     Facts,
     Link,
@@ -28,7 +28,7 @@ from nas.report.parts import (
     origin,
     photograph,
 )
-from nas.run_files import RANDOM, Run, done_of, label_folder, lower_is_better, read_table, trainings_of
+from nas.run_files import RANDOM, Run, done_of, lower_is_better, read_table, trainings_of
 from nas.visualize.charts import CostPoint, Dots, dots, lines, pareto, trade_off
 
 __all__ = ["comparison_page", "cost_charts", "dot_charts"]
@@ -38,7 +38,7 @@ def comparison_page(run: Run) -> Page:
     """The page of a comparison's folder, as far as its trainings came."""
     table: list[Mapping[str, Any]] = run.json("table.json") or []
     trainings = trainings_of(run.path)
-    labels = {label_folder(row["label"]): row["label"] for row in table}
+    labels = {file_name(row["label"]): row["label"] for row in table}
     seeds = [f"-seed{seed}" for seed in run.config.get("seeds") or ()]  # the folder may hold trainings of others
     folders = [path for seed in seeds for path in (run.path / "runs").glob(f"*{seed}") if path.is_dir()]
     folders.sort(key=_genotype)  # of each genotype its first seed stays first

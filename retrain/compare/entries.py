@@ -7,7 +7,8 @@ from pathlib import Path
 import genotypes
 from genotypes import Genotype, UserError
 from genotypes.errors import plural
-from nas.run_files import RANDOM, label_folder
+from genotypes.files import file_name
+from nas.run_files import RANDOM
 from nas.strategies import random_choices
 from retrain.tables import labelled
 from search_spaces import fpn
@@ -30,7 +31,7 @@ class Entry:
     @property
     def folder(self) -> str:
         """The label as the name of a folder."""
-        return label_folder(self.label)
+        return file_name(self.label)
 
 
 def read_entries(texts: tuple[str, ...], space: str | None = None) -> list[Entry]:

@@ -486,3 +486,13 @@ def test_a_genotype_may_be_called_as_a_row_of_pictures_is(tmp_path) -> None:
     figure = draw_pictures({"masks": tmp_path / "strip.png", "photographs": tmp_path / "strip.png"})
     shown = [(axis.get_ylabel(), int(axis.get_images()[0].get_array()[0, 0, 0])) for axis in figure.axes]
     assert shown == [("photographs", 10), ("masks", 20), ("masks", 30), ("photographs", 30)]
+
+
+def test_a_label_makes_no_hidden_folder_and_no_option(small_file) -> None:
+    """`.a=FILE` was trained in runs/.a-seed0, which no listing shows; an earlier random:0 must be found again."""
+    labels = {".a": "a", "..": "_", "-rf": "rf", "random:0": "random-0", "ours (v2)": "ours-v2-", "a.b_c-d": "a.b_c-d"}
+    texts = tuple(f"{label}={small_file}" for label in labels if not label.startswith("random"))
+    found = {entry.label: entry.folder for entry in read_entries(texts)}
+    assert found | {"random:0": Entry(label="random:0", genotype=fpn("tiny", 8)).folder} == labels
+    with pytest.raises(UserError, match="two genotypes are called a; tell them apart"):
+        read_entries((f".a={small_file}", f"a={small_file}"))

@@ -359,11 +359,11 @@ def test_a_spreadsheet_looks_at_a_cell_once(tmp_path, monkeypatch) -> None:
 
 def test_two_rows_do_not_share_a_folder_of_maps(trained, pictures, tmp_path, capsys) -> None:
     weights, report = trained / "weights.safetensors", tmp_path / "report"
-    rows = ("--weights", f"a/b={weights}", f"a_b={weights}", "--data", f"mine={pictures}", "-o", report)
+    rows = ("--weights", f"a/b={weights}", f"a-b={weights}", "--data", f"mine={pictures}", "-o", report)
     assert evaluate(*rows, "--maps") == 2
-    assert "maps of a/b and of a_b would lie in one folder" in capsys.readouterr().err
-    sets = ("--weights", weights, "--data", f"a/b={pictures}", f"a_b={pictures}", "-o", report)
+    assert "maps of a/b and of a-b would lie in one folder" in capsys.readouterr().err
+    sets = ("--weights", weights, "--data", f"a/b={pictures}", f"a-b={pictures}", "-o", report)
     assert evaluate(*sets, "--maps") == 2
-    assert "maps of a/b and of a_b would lie in one folder" in capsys.readouterr().err
+    assert "maps of a/b and of a-b would lie in one folder" in capsys.readouterr().err
     assert not (report / "maps").exists()
     assert evaluate(*rows, "--quick_scores") == 0  # without maps nothing is shared
