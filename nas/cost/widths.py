@@ -23,7 +23,6 @@ from search_spaces.steps import build_post
 
 __all__ = ["WidthCosts"]
 
-
 _LIKELY = math.log(0.5)  # candidates that are more likely than half the most probable one spend a budget
 
 
@@ -151,14 +150,18 @@ class WidthCosts:
         }
         limit = budget
         while True:
-            chosen = self._within(scores, limit, exclude)
+            chosen = self._within(scores, limit)
+            if chosen is None:
+                raise UserError(
+                    f"no network of {self.space.name} meets the budget of {budget:,.10g} {self.unit}: the cheapest "
+                    f"costs {self.of(self.cheapest(exclude)):,.10g}"
+                )
             if (excess := self.of(chosen) - budget) <= 0:
                 return chosen
             limit -= excess  # where the function is no member's exact cost
 
-    def _within(
-        self, scores: Mapping[str, Mapping[Any, float]], limit: float, exclude: Collection[str]
-    ) -> dict[str, Any]:
+    def _within(self, scores: Mapping[str, Mapping[Any, float]], limit: float) -> dict[str, Any] | None:
+        """See `most_probable`; None where nothing costs so little."""
         chosen = {choice: max(row, key=row.__getitem__) for choice, row in scores.items()}
         if not self.space.reaches_image(chosen):
             prices = {edge: {op: -score for op, score in scores[edge].items()} for edge in self.space.open_edges()}
@@ -169,10 +172,7 @@ class WidthCosts:
             if cost > limit:
                 ranks = [(min(cost - c.cost, cost - limit) / max(1e-9, -c.gain), c) for c in changes if c.cost < cost]
                 if not ranks:
-                    raise UserError(
-                        f"no network of {self.space.name} meets the budget of {limit:,.10g} {self.unit}: the cheapest "
-                        f"costs {self.of(self.cheapest(exclude)):,.10g}"
-                    )
+                    return None
             elif not spending:
                 ranks = [(c.gain, c) for c in changes if c.gain > 0 and c.cost <= limit]
                 spending = not ranks

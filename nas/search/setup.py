@@ -25,7 +25,7 @@ from nas.trials import TrialsConfig, anchor_storage, check_trials
 
 __all__ = ["SearchSetup", "open_search", "training_side"]
 
-_MEMBERS = 64  # of a space of whole networks that are looked at before it is trained, in a tenth of a second
+_MEMBERS = 64  # of a space with open widths that are looked at before it is trained, in a tenth of a second
 _LEAST = 0.1  # share of the cells' numbers that must fit: a few small tensors fit any width
 
 
@@ -172,9 +172,10 @@ def _check_shared(cfg: SearchConfig, net: Network) -> None:
 
 def _check_choices(cfg: SearchConfig, space: Genotype) -> None:
     """UserError for choices that a strategy cannot decide, or that leave no network."""
-    if cfg.whole_networks:
+    if cfg.whole_networks or space.open_widths():
         for member in (extreme(space, "smallest"), *(member_choices(space, cfg.seed, n) for n in range(_MEMBERS))):
             space.decide(member)
+    if cfg.whole_networks:
         return
     widths = space.open_widths() if cfg.strategy.decides_widths else {}
     others = [choice for choice in space.choices() if choice not in space.open_edges() and choice not in widths]
