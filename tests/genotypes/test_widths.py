@@ -1,5 +1,7 @@
 """Open widths: candidates in place of a number, closed again to the original network."""
 
+from dataclasses import replace
+
 import pytest
 
 import genotypes
@@ -93,8 +95,10 @@ def test_choices_outside_the_candidates_are_refused():
         g.decide({"c.nodes.1.width": 4})
 
 
-def test_an_open_width_cannot_be_built():
+def test_an_open_width_is_built_and_an_open_size_is_not():
     import nas
 
-    with pytest.raises(genotypes.UserError, match=r"c\.nodes\.0\.width is open; decide it"):
-        nas.build(genotypes.loads(DOCUMENT))
+    space = genotypes.loads(DOCUMENT)
+    assert list(nas.build(space).choices) == list(space.choices())
+    with pytest.raises(genotypes.UserError, match=r"input\.size is open; decide it"):
+        nas.build(space.replace(input=replace(space.input, sizes=(32, 64), size=(64, 64))))

@@ -120,7 +120,7 @@ def test_a_search_that_mixes_widths_is_replayed_to_the_same_bits(tmp_path):
     assert same(after(plain, 14), after(captured, 14))
     assert captured.capture.replayed >= 10
     # No other kernels run for another width, so what stays of a path are its operations.
-    strategy = a_search(str(path), "gdas", "off", options={"redraw": 5})[1]
+    strategy = a_search(str(path), "gdas", "off", options={"redraw": 5}, cost="macs")[1]
     strategy.prepare(0)
     assert [len(edges) for edges in strategy.fixed(0)] == [len(strategy.net.open_edges)] * 2
 

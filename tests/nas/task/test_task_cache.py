@@ -99,7 +99,7 @@ def test_the_cache_gives_the_same_and_notices_a_change(folder, tmp_path, monkeyp
 def test_the_name_of_a_set_leads_nowhere_out_of_the_cache(folder, tmp_path):
     open_photos(f"../../a/b={folder}", size=16, cache_dir=tmp_path / "x/cache")
     (kept,) = (tmp_path / "x/cache").iterdir()
-    assert kept.name.startswith("_.._a_b-16-") and [path.name for path in (tmp_path / "x").iterdir()] == ["cache"]
+    assert kept.name.startswith("a-b-16-") and [path.name for path in (tmp_path / "x").iterdir()] == ["cache"]
 
 
 def test_writing_to_a_mapped_set_leaves_the_file_alone(folder, tmp_path, monkeypatch):
