@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,10 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not is_local(options.host):
         print("note: other machines can use this page, too; nobody is asked for a password", file=sys.stderr)
     print(f"serving {name} at {server.url} (Ctrl-C ends it)", flush=True)
-    try:
+    with suppress(KeyboardInterrupt):  # uvicorn's, once all is answered; on a busy machine it may return without
         server.run()
-    except KeyboardInterrupt:  # uvicorn's, once all is answered
-        print("\nended", file=sys.stderr)
+    print("\nended", file=sys.stderr)
 
 
 if __name__ == "__main__":
