@@ -88,9 +88,12 @@ def main() -> None:
     print(f"budget {budget:,.0f} multiply-adds")
 
     def scores(start: str, metric: str, seed: str) -> list[float]:
-        of = [row for row in table if row["label"].startswith(start) and str(row["seed"]) == seed]
-        return [float(row[metric]) for row in of]
+        """Of the rows whose label begins so."""
+        return [row[metric] for row in table if row["label"].startswith(start) and row["seed"] == float(seed)]
 
+    for start in ("darts", "gdas", "half", "random"):
+        found = [mean(mean(scores(start, metric, seed)) for seed in _SEEDS) for metric in ("maxF", "MAE_raw")]
+        print(f"{start}: maxF {found[0]:.4f}, MAE_raw {found[1]:.4f}")
     for strategy in ("darts", "gdas"):
         for rival in ("random", "half"):
             for metric in ("maxF", "MAE_raw"):
