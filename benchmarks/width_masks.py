@@ -18,6 +18,7 @@ import genotypes
 from genotypes import UserError
 from nas.cost.widths import WidthCosts
 from nas.run_files import read_table
+from nas.search.objective import CostObjective
 from nas.strategies import member_choices
 from search_spaces import compact
 
@@ -38,19 +39,6 @@ def _half() -> dict[str, object]:
     return taken
 
 
-def _members(costs: WidthCosts, budget: float) -> list[dict[str, object]]:
-    """Random members, those that break the budget changed in as few choices as can be."""
-    found = []
-    for number in range(_RANDOM):
-        drawn = member_choices(_SPACE, 0, number)
-        wanted = {
-            choice: {taken: 1.0 if taken == drawn[choice] else 0.5 for taken in candidates}
-            for choice, candidates in costs.choices.items()
-        }
-        found.append(costs.most_probable(wanted, budget))
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
@@ -61,6 +49,8 @@ def main() -> None:
     genotypes.save(_SPACE, args.out / "space.yaml")
     costs = WidthCosts(_SPACE, "macs")
     budget = costs.of(_half())
+    keeping = CostObjective(table=costs, weight=0.0, budget=budget)
+    members = {f"random_{number}": keeping.nearest(member_choices(_SPACE, 0, number)) for number in range(_RANDOM)}
     photographs = ["--data", args.data, "--limit", "2000", "--cache", args.cache, "--backbone_weights"]
 
     def command(module: str, *words: object) -> None:
@@ -77,7 +67,7 @@ def main() -> None:
             again = ["--resume"] if run.exists() else []
             command("nas.search", *space, *options.split(), *photographs, "package", "--out", run, *again)
         rows.append(f"{strategy}_{seed}={run / 'genotype.yaml'}")
-    for name, choices in {"half": _half(), **{f"random_{i}": m for i, m in enumerate(_members(costs, budget))}}.items():
+    for name, choices in {"half": _half(), **members}.items():
         genotypes.save(_SPACE.decide(choices, name=name), args.out / f"{name}.yaml")
         rows.append(f"{name}={args.out / f'{name}.yaml'}")
     comparison = args.out / "compare"

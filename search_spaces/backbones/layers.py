@@ -1,5 +1,6 @@
 """What the backbones share: a stack of layers with taps, TensorFlow's padding, and the initialisation."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -97,7 +98,7 @@ class StandardisedConv2d(nn.Conv2d):
         return self._conv_forward(x_BCHW, (self.weight - mean) / (std + 1e-5), self.bias)
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(nn.Module, ABC):
     """A block whose hidden channels are its own: 1x1 expansion, depthwise, 1x1 projection, a norm after each.
 
     Subclasses register their layers in this order; without an expansion (t = 1) the hidden channels are the input's.
@@ -106,13 +107,13 @@ class InvertedResidual(nn.Module):
 
     residual: bool
 
+    @abstractmethod
     def expanded(self, x_BCHW: Tensor) -> Tensor:
         """The hidden channels, after the depthwise convolution, its norm and activation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def projected(self, hidden_BCHW: Tensor) -> Tensor:
         """What the block adds, or else delivers."""
-        raise NotImplementedError
 
     def forward(self, x_BCHW: Tensor, mask_C: Tensor | None = None) -> Tensor:
         """mask_C: in a supernet where the width is open, how much each hidden channel counts.
